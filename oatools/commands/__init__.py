@@ -1,0 +1,1 @@
+"""One thin file a command: options in, one library call a row, a table out."""

@@ -1,0 +1,44 @@
+"""oa-orient: canonical axes, right knees mirrored onto left."""
+
+from functools import partial
+from pathlib import Path
+
+import click
+
+from oatools.core.console import Console
+from oatools.core.manifest import file_stem, read_rows
+from oatools.core.options import command, force_option, inputs_argument, out_dir_option, require_inputs, run_options
+from oatools.core.runner import RunOptions, run_rows
+
+
+@command("oa-orient")
+@inputs_argument()
+@out_dir_option("the oriented volumes")
+@click.option(
+    "--reference",
+    type=click.Choice(["left", "right"]),
+    default="left",
+    show_default=True,
+    help="The side that the other one is mirrored onto.",
+)
+@click.option(
+    "--side",
+    type=click.Choice(["left", "right", "geometry"]),
+    help="The side of all inputs, instead of the column 'side'; geometry: where the scan lies.",
+)
+@click.option("--no-side-check", is_flag=True, help="Do not compare the side with where the scan lies.")
+@force_option
+@run_options
+def main(console: Console, inputs: tuple[str, ...], null_separated: bool, out_dir: Path, reference: str,
+         side: str | None, no_side_check: bool, force: bool, run: RunOptions) -> int:  # fmt: skip
+    """Bring volumes to canonical axes and mirror right knees onto left ones.
+
+    Axes are permuted and reversed, never resampled, and the affine follows: every voxel keeps its place in the
+    scanner's coordinates. Slices lie in the last axis, lateral to medial or posterior to anterior.
+    """
+    require_inputs(inputs)
+    table = read_rows(inputs, null_separated).require("path")
+    from oatools.imaging.stages import orient_volume
+
+    work = partial(orient_volume, out_dir=out_dir, reference=reference, side=side, check=not no_side_check, force=force)
+    return run_rows(console, table, work, run, added=["side"], target=lambda row: str(out_dir / file_stem(row)))

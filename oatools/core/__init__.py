@@ -1,0 +1,1 @@
+"""What every command shares: tables, running over many items, files, provenance, options."""

@@ -1,0 +1,300 @@
+"""One function over many rows: order, isolation, parallel processes, kept work, failures, the summary."""
+
+import contextlib
+import os
+import queue
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from multiprocessing import get_context
+from pathlib import Path
+
+from oatools.core import manifest
+from oatools.core.console import Console
+from oatools.core.errors import ItemError, UsageError
+from oatools.core.manifest import BadRow, Row, Table
+
+
+@dataclass(frozen=True)
+class Done:
+    """What the work on one row gave: the cells that change or are new, whether it was kept, and warnings."""
+
+    cells: Row
+    kept: bool = False
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why one row failed, and the traceback if the cause was not foreseen."""
+
+    message: str
+    trace: str = ""
+
+
+Outcome = Done | Failure
+Work = Callable[[Row], Done]
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """The options that every command over rows has: `-j`, `--failed`, `--fail-fast`."""
+
+    jobs: int = 1
+    failed: Path | None = None
+    fail_fast: bool = False
+
+
+def run_rows(
+    console: Console,
+    table: Table,
+    work: Work,
+    options: RunOptions = RunOptions(),
+    added: Sequence[str] = (),
+    target: Callable[[Row], str] | None = None,
+) -> int:
+    """Do `work` on every row, print the resulting rows to standard output, and return the exit status (0 or 1).
+
+    Rows leave in the order in which they came, each as soon as it and those before it are finished. A row that
+    fails is reported and left out; the others go on. `added` names the columns that the work appends; `target` gives
+    the file that a row will write, and a second row with the same one fails. With `options.jobs` above one, `work`
+    runs in that many processes (it must be picklable), and a process that dies fails only the row it was at.
+    """
+    columns = [c for c in table.columns if c != "error"]
+    columns += [c for c in added if c not in columns]
+    collector = _Collector(console, columns, options.fail_fast)
+    claims = _Claims(target)
+    manifest.emit(manifest.format_header(columns))
+    with console.progress(table.total):
+        if options.jobs == 1:
+            for index, row in enumerate(table.rows):
+                if not collector.finish(index, row, claims.check(row) or attempt(work, row)):
+                    break
+        else:
+            _run_in_processes(table.rows, work, options.jobs, claims, collector)
+    if options.failed is not None:
+        manifest.write_table(
+            options.failed, [*[c for c in table.columns if c != "error"], "error"], collector.failed_rows
+        )
+    console.note(collector.summary())
+    return 1 if collector.failed else 0
+
+
+def attempt(work: Work, row: Row) -> Outcome:
+    """Do the work on one row and turn whatever it raises into a `Failure`."""
+    try:
+        return work(row)
+    except ItemError as error:
+        return Failure(str(error))
+    except MemoryError:
+        return Failure("out of memory; use fewer jobs (-j) or a machine with more")
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        return Failure(f"{where}{error.strerror or error}; check the path, the permissions and the free space")
+    except UsageError:
+        raise
+    except Exception as error:
+        return Failure(f"unexpected {type(error).__name__}: {error}; please report it with the output of -v",
+                       traceback.format_exc())  # fmt: skip
+
+
+def item_name(row: Row | BadRow) -> str:
+    """How messages call a row: its knee and sequence, or its path, or its place in the table."""
+    if isinstance(row, BadRow):
+        return row.name
+    known = [row[c] for c in ("knee", "sequence") if row.get(c, manifest.MISSING) != manifest.MISSING]
+    return " ".join(known) or row.get("path", "a row without a name")
+
+
+@dataclass
+class _Claims:
+    """Which files the rows so far will write: two rows must not write the same one."""
+
+    target: Callable[[Row], str] | None
+    taken: dict[str, str] = field(default_factory=dict)
+
+    def check(self, row: Row | BadRow) -> Failure | None:
+        if isinstance(row, BadRow):
+            return Failure(row.error)
+        if self.target is None:
+            return None
+        try:
+            name = self.target(row)
+        except ItemError as error:
+            return Failure(str(error))
+        if name in self.taken:
+            return Failure(
+                f"{name} is already the output of {self.taken[name]}; give the rows different knees or sequences"
+            )
+        self.taken[name] = f"{item_name(row)} ({row.get('path', manifest.MISSING)})"
+        return None
+
+
+@dataclass
+class _Collector:
+    """Takes outcomes in any order and prints their rows in the order of the input."""
+
+    console: Console
+    columns: list[str]
+    fail_fast: bool
+    done: int = 0
+    kept: int = 0
+    failed: int = 0
+    left_out: int = 0
+    failed_rows: list[Row] = field(default_factory=list)
+    stopped: bool = False
+    _next: int = 0
+    _waiting: dict[int, tuple[Row | BadRow, Outcome]] = field(default_factory=dict)
+
+    def finish(self, index: int, row: Row | BadRow, outcome: Outcome) -> bool:
+        """Take an outcome; False means that no more rows are wanted."""
+        self._waiting[index] = (row, outcome)
+        while not self.stopped and self._next in self._waiting:
+            self._emit(*self._waiting.pop(self._next))
+            self._next += 1
+        return not self.stopped
+
+    def _emit(self, row: Row | BadRow, outcome: Outcome) -> None:
+        if isinstance(outcome, Done):
+            try:
+                line = manifest.format_row(self.columns, {**row, **outcome.cells})  # type: ignore[dict-item]
+            except ItemError as error:
+                outcome = Failure(str(error))
+        if isinstance(row, BadRow) and row.left_out:
+            self.left_out += 1
+            self.console.note(f"{row.name}: {row.error}")
+        elif isinstance(outcome, Failure):
+            self._fail(row, outcome)
+        else:
+            self.kept += outcome.kept
+            self.done += not outcome.kept
+            for warning in outcome.warnings:
+                self.console.note(f"{item_name(row)}: {warning}")
+            self.console.detail(f"{item_name(row)}: {'kept' if outcome.kept else 'done'}")
+            manifest.emit(line)
+        self.console.advance(self.state())
+
+    def _fail(self, row: Row | BadRow, failure: Failure) -> None:
+        self.failed += 1
+        self.console.error(f"{item_name(row)}: {failure.message}")
+        if failure.trace and self.console.verbose:
+            sys.stderr.write(failure.trace)
+        if not isinstance(row, BadRow):
+            self.failed_rows.append({**row, "error": " ".join(failure.message.split())})
+        self.stopped = self.fail_fast
+
+    def state(self) -> str:
+        left_out = f", {self.left_out} left out" if self.left_out else ""
+        return f"{self.done} done, {self.kept} kept, {self.failed} failed{left_out}"
+
+    def summary(self) -> str:
+        rest = " (stopped at the first failure)" if self.stopped else ""
+        return self.state() + rest
+
+
+class _Worker:
+    """A process that does the work on one row at a time, and is replaced when it dies."""
+
+    def __init__(self, work: Work) -> None:
+        self.work = work
+        self._start()
+
+    def _start(self) -> None:
+        context = get_context("spawn")  # fork would copy the locks of our own threads
+        self.connection, theirs = context.Pipe()
+        self.process = context.Process(target=_serve, args=(theirs, self.work), daemon=True)
+        self.process.start()
+        theirs.close()
+
+    def do(self, row: Row) -> Outcome:
+        try:
+            self.connection.send(row)
+            outcome = self.connection.recv()
+        except (EOFError, OSError):
+            self.process.join()
+            code = self.process.exitcode
+            self._start()
+            cause = signal.Signals(-code).name if code is not None and code < 0 else f"exit status {code}"
+            return Failure(f"its process died ({cause}); the input may be damaged or memory too short: try it alone")
+        if isinstance(outcome, UsageError):
+            raise outcome
+        return outcome
+
+    def close(self) -> None:
+        self.connection.close()
+        self.process.terminate()
+        self.process.join()
+
+
+def _serve(connection, work: Work) -> None:  # noqa: ANN001
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides, and ends us with SIGTERM
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # unwinds, so temporary files are removed
+    os.dup2(2, 1)  # standard output carries the table: whatever a library prints goes to standard error
+    with contextlib.suppress(EOFError, OSError):
+        while True:
+            row = connection.recv()
+            try:
+                connection.send(attempt(work, row))
+            except UsageError as error:
+                connection.send(error)
+
+
+def _run_in_processes(
+    rows: Iterator[Row | BadRow], work: Work, jobs: int, claims: _Claims, collector: _Collector
+) -> None:
+    """Read rows in one thread, drive each worker process from another, and print from this one."""
+    waiting: queue.Queue = queue.Queue(maxsize=2 * jobs)
+    finished: queue.Queue = queue.Queue()
+    ended = threading.Event()
+
+    def read() -> None:
+        count = 0
+        try:
+            for row in rows:
+                if ended.is_set():
+                    return
+                failure = claims.check(row)
+                if failure:
+                    finished.put((count, row, failure))
+                else:
+                    waiting.put((count, row))
+                count += 1
+            finished.put(count)
+        except BaseException as error:
+            finished.put(error)
+
+    def drive() -> None:
+        try:
+            worker = _Worker(work)
+            workers.append(worker)
+            while True:
+                index, row = waiting.get()
+                outcome = worker.do(row)
+                if ended.is_set():
+                    return
+                finished.put((index, row, outcome))
+        except BaseException as error:
+            finished.put(error)
+
+    workers: list[_Worker] = []
+    for target in (read, *[drive] * jobs):
+        threading.Thread(target=target, daemon=True).start()
+    try:
+        total, seen = None, 0
+        while total is None or seen < total:
+            message = finished.get()
+            if isinstance(message, BaseException):
+                raise message
+            if isinstance(message, int):
+                total = message
+                continue
+            seen += 1
+            if not collector.finish(*message):
+                break
+    finally:
+        ended.set()
+        for worker in workers:
+            worker.close()

@@ -1,0 +1,1 @@
+"""Grad-CAM and the pictures of one knee."""

@@ -1,0 +1,1 @@
+"""Slices to ImageNet features, and the files that hold them."""

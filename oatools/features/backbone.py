@@ -1,0 +1,177 @@
+"""Image backbones from timm, with weights that say where they come from."""
+
+import hashlib
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import nn
+
+from oatools.core.errors import UsageError
+from oatools.core.files import digest
+
+PRETRAINED, RANDOM = "pretrained", "random"
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A network in evaluation mode that turns images (n, 3, size, size) into features (n, channels).
+
+    `mean` and `std` (three each) are those that its weights expect of images in [0, 1]; `weights` says in words
+    where the weights come from, `weights_sha256` is the digest of all of them.
+    """
+
+    network: nn.Module
+    name: str
+    weights: str
+    weights_sha256: str
+    size: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    interpolation: str
+    device: torch.device
+
+    @property
+    def channels(self) -> int:
+        """The length of a feature vector."""
+        return int(self.network.num_features if not hasattr(self.network, "head_hidden_size")
+                   else self.network.head_hidden_size)  # fmt: skip
+
+
+def load_backbone(name: str, weights: str, seed: int = 0, device: str = "cpu") -> Backbone:
+    """Make a backbone by its timm name.
+
+    `weights` is `pretrained` (timm's download and cache), `random` (seeded, see `initialise`), or the path of a
+    `.safetensors` file or torch state dict, which is opened without executing code. Raises `UsageError` for an
+    unknown name, weights that cannot be had, or a file that does not fit, by its first tensor that does not.
+    """
+    if name not in timm.list_models():
+        near = ", ".join(timm.list_models(f"*{name.split('_')[0]}*")[:5]) or "see timm.list_models()"
+        raise UsageError(f"no timm model is called '{name}'; near: {near}")
+    if weights == PRETRAINED:
+        network = _pretrained(name)
+        tag = network.pretrained_cfg.get("tag") or "default"
+        said = f"pretrained {name}.{tag}"
+    elif weights == RANDOM:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            network = timm.create_model(name, pretrained=False, num_classes=0)
+            initialise(network, seed)
+        said = f"random, seed {seed}"
+    else:
+        network = timm.create_model(name, pretrained=False, num_classes=0)
+        load_weights(network, Path(weights))
+        said = f"file {Path(weights).name}"
+    data = timm.data.resolve_model_data_config(network)
+    network = network.eval().requires_grad_(False)
+    sha256 = weights_digest(network)
+    try:
+        network = network.to(device)
+    except (RuntimeError, AssertionError) as error:
+        raise UsageError(f"device '{device}' cannot be used ({str(error).splitlines()[0]}); try --device cpu") from None
+    return Backbone(network, name, said, sha256, int(data["input_size"][1]), tuple(map(float, data["mean"])),
+                    tuple(map(float, data["std"])), data["interpolation"], torch.device(device))  # fmt: skip
+
+
+def weights_digest(network: nn.Module) -> str:
+    """SHA-256 of all parameters and buffers, by name, in order of name."""
+    total = hashlib.sha256()
+    for key, tensor in sorted(network.state_dict().items()):
+        total.update(f"{key} {tuple(tensor.shape)} {tensor.dtype}\n".encode())
+        total.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return total.hexdigest()
+
+
+def initialise(network: nn.Module, seed: int) -> None:
+    """Make an untrained network's features informative, in place.
+
+    Without training, the batch normalisations of a deep network normalise nothing (mean 0, variance 1 recorded),
+    and activations shrink layer by layer: features of an EfficientNet-B0 are of size 1e-5. Here every layer's
+    statistics are those of the network's own response to noise images with natural spectra (amplitude 1/f, Field,
+    J Opt Soc Am A 1987), so that each keeps unit variance. Nothing of the user's images enters.
+    """
+    norms = [m for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    if not norms:
+        return
+    images = _natural_noise(32, 224, seed)
+    network.eval()
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = 1.0
+        norm.train()
+    with torch.no_grad():
+        network(images)
+    network.eval()
+
+
+def load_weights(network: nn.Module, path: Path) -> None:
+    """Load a state dict from a file into a network without classifier; tensors of a classifier in it are dropped."""
+    if not path.is_file():
+        raise UsageError(f"{path}: no such weights file; give a path, 'pretrained' or 'random'")
+    if path.suffix == ".safetensors":
+        try:
+            state = load_file(path)
+        except (SafetensorError, OSError) as error:
+            raise UsageError(f"{path}: not a readable safetensors file ({error})") from None
+    else:
+        try:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+        except Exception as error:  # torch raises whatever the unpickler does
+            first = str(error).strip().splitlines()[0][:120]
+            raise UsageError(f"{path}: cannot be opened as a plain state dict ({first}); save tensors only") from None
+    for wrapper in ("state_dict", "model"):
+        if isinstance(state, dict) and isinstance(state.get(wrapper), dict):
+            state = state[wrapper]
+    wanted = network.state_dict()
+    state = {key.removeprefix("module."): value for key, value in state.items()}
+    for key, tensor in wanted.items():
+        if key.endswith("num_batches_tracked") and key not in state:
+            state[key] = tensor
+        if key not in state:
+            raise UsageError(f"{path}: has no tensor '{key}', which the backbone needs; is --backbone right?")
+        if state[key].shape != tensor.shape:
+            shapes = f"{tuple(state[key].shape)}, not {tuple(tensor.shape)}"
+            raise UsageError(f"{path}: tensor '{key}' has shape {shapes}; is --backbone right?")
+    network.load_state_dict({key: state[key] for key in wanted})
+
+
+def describe(backbone: Backbone) -> dict[str, Any]:
+    """The backbone's part of a feature file's attributes."""
+    return {"backbone": backbone.name, "weights": backbone.weights, "weights_sha256": backbone.weights_sha256}
+
+
+def file_digest(weights: str) -> str:
+    """What identifies the weights among the settings of a run: the word, or the digest of the file."""
+    return weights if weights in (PRETRAINED, RANDOM) or not Path(weights).is_file() else digest(weights)
+
+
+def _pretrained(name: str) -> nn.Module:
+    # The hub client tells of every retry; one line at the end is enough.
+    logging.getLogger("huggingface_hub").setLevel(logging.CRITICAL)
+    try:
+        return timm.create_model(name, pretrained=True, num_classes=0)
+    except Exception as error:  # the hub client, its cache and the network raise each their own kinds
+        config = timm.get_pretrained_cfg(name)
+        where = config.hf_hub_id if config is not None and config.hf_hub_id else name
+        raise UsageError(
+            f"pretrained weights of {name} are neither cached nor reachable ({type(error).__name__}); on a machine "
+            f"with network download huggingface.co/{where} (model.safetensors) and give it as --weights FILE, or "
+            "copy its cache and set HF_HOME; --weights random needs no download, but knows nothing of images"
+        ) from None
+
+
+def _natural_noise(count: int, size: int, seed: int) -> torch.Tensor:
+    """Random images (count, 3, size, size) with amplitude spectrum 1/f, normalised to mean 0 and variance 1."""
+    generator = torch.Generator().manual_seed(seed)
+    noise = torch.randn(count, 1, size, size, generator=generator)
+    frequency = torch.sqrt(torch.fft.fftfreq(size)[:, None] ** 2 + torch.fft.rfftfreq(size)[None, :] ** 2)
+    frequency[0, 0] = 1 / size
+    images = torch.fft.irfft2(torch.fft.rfft2(noise) / frequency, s=(size, size))
+    images = images - images.mean(dim=(2, 3), keepdim=True)
+    images = images / images.std(dim=(2, 3), keepdim=True)
+    return images.expand(-1, 3, -1, -1)

@@ -1,0 +1,1 @@
+"""Volumes: conversion from DICOM, orientation, bias field, intensity."""

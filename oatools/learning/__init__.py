@@ -1,0 +1,1 @@
+"""The multiple-instance model, its training and its validation."""

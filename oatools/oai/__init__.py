@@ -1,0 +1,1 @@
+"""The Osteoarthritis Initiative's releases: image tree, clinical tables, endpoints."""

@@ -1,0 +1,1 @@
+"""A synthetic OAI download with planted findings."""

@@ -1,0 +1,1 @@
+"""The reading study: drawing pairs and scoring answers."""
