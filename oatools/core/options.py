@@ -29,8 +29,19 @@ _PINNED = (
 )
 
 
+class _ClosedPipe(Exception):
+    """Standard output was closed by its reader."""
+
+
 class _Framed:
     """Gives a click command one-line errors and the exit statuses that shells and schedulers rely on."""
+
+    def invoke(self, context: click.Context) -> Any:
+        """Run the command; click itself would answer a closed pipe with status 1."""
+        try:
+            return super().invoke(context)  # type: ignore[misc]
+        except BrokenPipeError:
+            raise _ClosedPipe from None
 
     def main(self, args: Any = None, prog_name: str | None = None, **_: Any) -> None:
         name = self.name or prog_name or "oatools"
@@ -49,7 +60,7 @@ class _Framed:
         except ItemError as error:
             console.error(str(error))
             status = 1
-        except BrokenPipeError:
+        except (_ClosedPipe, BrokenPipeError):
             # To see it: oa-n4 *.nii.gz -o n4 | head -n 1
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
             status = 141

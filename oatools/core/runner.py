@@ -20,11 +20,15 @@ from oatools.core.manifest import BadRow, Row, Table
 
 @dataclass(frozen=True)
 class Done:
-    """What the work on one row gave: the cells that change or are new, whether it was kept, and warnings."""
+    """What the work on one row gave: the cells that change or are new, and whether it was kept.
+
+    `warnings` are shown unless quiet, `details` only when verbose.
+    """
 
     cells: Row
     kept: bool = False
     warnings: tuple[str, ...] = ()
+    details: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -173,7 +177,8 @@ class _Collector:
             self.done += not outcome.kept
             for warning in outcome.warnings:
                 self.console.note(f"{item_name(row)}: {warning}")
-            self.console.detail(f"{item_name(row)}: {'kept' if outcome.kept else 'done'}")
+            for detail in (*outcome.details, "kept" if outcome.kept else "done"):
+                self.console.detail(f"{item_name(row)}: {detail}")
             manifest.emit(line)
         self.console.advance(self.state())
 
@@ -200,6 +205,7 @@ class _Worker:
 
     def __init__(self, work: Work) -> None:
         self.work = work
+        self.closed = False
         self._start()
 
     def _start(self) -> None:
@@ -214,6 +220,8 @@ class _Worker:
             self.connection.send(row)
             outcome = self.connection.recv()
         except (EOFError, OSError):
+            if self.closed:
+                return Failure("stopped")
             self.process.join()
             code = self.process.exitcode
             self._start()
@@ -224,6 +232,7 @@ class _Worker:
         return outcome
 
     def close(self) -> None:
+        self.closed = True
         self.connection.close()
         self.process.terminate()
         self.process.join()
@@ -240,6 +249,15 @@ def _serve(connection, work: Work) -> None:  # noqa: ANN001
                 connection.send(attempt(work, row))
             except UsageError as error:
                 connection.send(error)
+
+
+def _start_workers(work: Work, jobs: int) -> list[_Worker]:
+    """Start the processes deaf to the interrupt key, which a terminal sends to all: only this process answers it."""
+    heard = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        return [_Worker(work) for _ in range(jobs)]
+    finally:
+        signal.signal(signal.SIGINT, heard)
 
 
 def _run_in_processes(
@@ -266,10 +284,8 @@ def _run_in_processes(
         except BaseException as error:
             finished.put(error)
 
-    def drive() -> None:
+    def drive(worker: _Worker) -> None:
         try:
-            worker = _Worker(work)
-            workers.append(worker)
             while True:
                 index, row = waiting.get()
                 outcome = worker.do(row)
@@ -279,9 +295,10 @@ def _run_in_processes(
         except BaseException as error:
             finished.put(error)
 
-    workers: list[_Worker] = []
-    for target in (read, *[drive] * jobs):
-        threading.Thread(target=target, daemon=True).start()
+    workers = _start_workers(work, jobs)
+    threading.Thread(target=read, daemon=True).start()
+    for worker in workers:
+        threading.Thread(target=drive, args=(worker,), daemon=True).start()
     try:
         total, seen = None, 0
         while total is None or seen < total:

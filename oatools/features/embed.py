@@ -74,9 +74,9 @@ def embed_volume(row: Row, out_dir: Path, settings: EmbedSettings, force: bool) 
     sidecar = provenance.read_sidecar(source)
     attributes = {
         **describe(backbone),
-        "preprocessing": preprocessing(backbone, settings).record(),
+        "preprocessing": preprocessing(backbone, settings).record() | {"slices": settings.slices},
         "source_sha256": wanted["input"]["sha256"],
-        "phantom": bool(sidecar.get("Phantom", False)),
+        **({"phantom": True} if sidecar.get("Phantom") else {}),
         **{
             key: row[key]
             for key in ("knee", "subject", "visit", "side", "sequence")

@@ -97,6 +97,12 @@ def describe(source: Path, known: Known) -> Row | None:
     }  # fmt: skip
 
 
+def is_phantom(source: Path) -> bool:
+    """Whether a series was written by `oa-phantom`, which signs the file headers; so that its numbers say so."""
+    header, _ = _first_header(source)
+    return header is not None and header.file_meta.get("ImplementationVersionName") == "OATOOLS_PHANTOM"
+
+
 def slug(text: str) -> str:
     """Lower case, with single hyphens for whatever is no letter or digit: `COR_IW_TSE` becomes `cor-iw-tse`."""
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")

@@ -17,6 +17,7 @@ from oatools.imaging.volume import Volume, read_volume, write_volume
 def convert_series(row: Row, out_dir: Path, echo: int | None, force: bool) -> Done:
     """Convert the series of a row (see `imaging.convert`) to `KNEE_SEQUENCE.nii.gz`."""
     from oatools.imaging.convert import convert
+    from oatools.imaging.series import is_phantom
 
     source, target = Path(row["path"]), out_dir / f"{file_stem(row)}.nii.gz"
     wanted = provenance.step("oa-convert", {"echo": echo}, source)
@@ -25,9 +26,11 @@ def convert_series(row: Row, out_dir: Path, echo: int | None, force: bool) -> Do
     if not force and provenance.may_keep(target, provenance.last_step(provenance.read_sidecar(target)), wanted):
         return Done({"path": str(target)}, kept=True)
     volume, fields, messages = convert(source, echo)
+    if is_phantom(source):
+        fields["Phantom"] = True
     identity = {k.capitalize(): row[k] for k in ("knee", "subject", "visit", "side", "sequence") if row[k] != MISSING}
     _write(target, volume, {**identity, **fields, provenance.STEPS: [wanted]})
-    return Done({"path": str(target)}, warnings=tuple(messages))
+    return Done({"path": str(target)}, details=tuple(messages))
 
 
 def orient_volume(row: Row, out_dir: Path, reference: str, side: str | None, check: bool, force: bool) -> Done:

@@ -1,0 +1,109 @@
+"""One knee as a picture: slices with the heat map over them, the attention, the probability."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+
+from oatools.core.files import atomic
+from oatools.explain.gradcam import Explanation
+from oatools.imaging.volume import Volume
+
+matplotlib.use("Agg")
+from matplotlib import pyplot as plt  # noqa: E402
+
+_HEAT = "inferno"  # one hue from dark to bright, told apart by every kind of colour vision, and in grey
+_ENDS = {"left": ("lateral", "medial"), "right": ("medial", "lateral")}
+_COLUMNS = 6
+
+
+def draw_montage(
+    path: Path,
+    volume: Volume,
+    found: Explanation,
+    title: str,
+    notes: Sequence[str],
+    plane: str,
+    reference: str = "left",
+    count: int = 12,
+) -> None:
+    """Write a PNG: the slices that got most attention, in order, with their heat on one common scale.
+
+    Every slice is drawn twice, plain and overlaid. `notes` stand below the title. `reference` is oa-orient's.
+    """
+    chosen = _choose(found.attention, count)
+    columns = min(_COLUMNS, len(chosen))
+    lines = -(-len(chosen) // columns)
+    figure = plt.figure(figsize=(2.1 * columns + 0.6, 4.3 * lines + 2.6), dpi=110, facecolor="white")
+    grid = figure.add_gridspec(
+        2 * lines + 1,
+        columns + 1,
+        width_ratios=[*[1] * columns, 0.06],
+        height_ratios=[*[1] * (2 * lines), 0.55],
+        left=0.05,
+        right=0.93,
+        bottom=0.07,
+        top=1 - 0.95 / (4.3 * lines + 2.6),
+        wspace=0.04,
+        hspace=0.12,
+    )
+    low, high = np.percentile(volume.data, (1, 99.5))
+    top = float(found.heat.max()) or 1.0
+    shown = None
+    for place, index in enumerate(chosen):
+        line, column = divmod(place, columns)
+        plain, overlay = (figure.add_subplot(grid[2 * line + k, column]) for k in (0, 1))
+        for axes in (plain, overlay):
+            _show(axes, volume.data[:, :, index], volume, "gray", low, high)
+        heat = found.heat[:, :, index]
+        shown = _show(overlay, heat, volume, _HEAT, 0, top, alpha=np.clip(heat.T[::-1] / top * 1.4, 0, 0.6))
+        plain.set_title(f"slice {index + 1}   attention {found.attention[index]:.2f}", fontsize=7, pad=2)
+        if column == 0 and plane in ("coronal", "axial"):
+            _mark_ends(overlay, _ENDS[reference])
+    _bar(figure, figure.add_subplot(grid[: 2 * lines, columns]), shown)
+    _attention(figure.add_subplot(grid[2 * lines, :columns]), found.attention, chosen)
+    figure.suptitle(title, x=0.05, y=1 - 0.12 / figure.get_figheight(), ha="left", va="top", fontsize=12, weight="bold")
+    figure.text(0.05, 1 - 0.38 / figure.get_figheight(), "\n".join(notes), ha="left", va="top", fontsize=8)
+    with atomic(path) as temporary:
+        figure.savefig(temporary, format="png", metadata={"Software": None})
+    plt.close(figure)
+
+
+def _choose(attention: np.ndarray, count: int) -> list[int]:
+    """The `count` slices with most attention, in order; never one that the model did not see."""
+    seen = np.flatnonzero(attention > 0)
+    best = seen[np.argsort(-attention[seen], kind="stable")[:count]]
+    return sorted(int(k) for k in best)
+
+
+def _show(axes, plane, volume, colours, low, high, alpha=None):  # noqa: ANN001, ANN202
+    """Draw a slice (first axis across, second axis up) with square millimetres."""
+    width, height = volume.spacing[:2]
+    axes.set_axis_off()
+    return axes.imshow(
+        plane.T[::-1], cmap=colours, vmin=low, vmax=high, alpha=alpha, aspect=height / width, interpolation="nearest"
+    )
+
+
+def _mark_ends(axes, ends: tuple[str, str]) -> None:  # noqa: ANN001
+    style = {"transform": axes.transAxes, "fontsize": 6.5, "color": "white", "va": "bottom"}
+    axes.text(0.02, 0.02, ends[0], ha="left", **style)
+    axes.text(0.98, 0.02, ends[1], ha="right", **style)
+
+
+def _bar(figure, axes, shown) -> None:  # noqa: ANN001
+    bar = figure.colorbar(shown, cax=axes)
+    bar.set_label("heat (log odds, one scale for all slices)", fontsize=7)
+    bar.ax.tick_params(labelsize=6)
+
+
+def _attention(axes, attention: np.ndarray, chosen: list[int]) -> None:  # noqa: ANN001
+    colours = ["#0072B2" if k in chosen else "#9ecae1" for k in range(len(attention))]
+    axes.bar(np.arange(1, len(attention) + 1), attention, color=colours, width=0.85)
+    axes.set_xlim(0.25, len(attention) + 0.75)
+    axes.set_xlabel("slice (dark: shown above)", fontsize=7)
+    axes.set_ylabel("attention", fontsize=7)
+    axes.tick_params(labelsize=6)
+    for edge in ("top", "right"):
+        axes.spines[edge].set_visible(False)

@@ -1,0 +1,93 @@
+"""What many tests need: the commands in a shell, a small phantom release, real material where it is at hand."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+@pytest.fixture
+def shell(tmp_path):
+    """Run a line in bash, with pipefail, in the test's own folder, with the commands on the PATH."""
+
+    def run(line: str, status: int | None = 0, stdin: str | None = None, cwd: Path | None = None, **environment: str):
+        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        done = subprocess.run(
+            ["bash", "-c", f"set -o pipefail; {line}"], cwd=cwd or tmp_path, input=stdin, capture_output=True, text=True,
+            env={**os.environ, "PATH": path, **environment}, timeout=600, check=False,
+        )  # fmt: skip
+        assert status is None or done.returncode == status, f"{line}\nstatus {done.returncode}\n{done.stderr}"
+        assert "Traceback" not in done.stderr, done.stderr
+        return done
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def real_data():
+    """The folder of real scans and weights, which are not part of the project."""
+    folder = Path(os.environ.get("OATOOLS_TEST_DATA", ROOT.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip("real scans are not at hand; set OATOOLS_TEST_DATA to their folder")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def unpacked(real_data, tmp_path_factory):
+    """Unpack one of the archives of real scans, once a session, and return its folder."""
+    folders = {}
+
+    def unpack(name: str) -> Path:
+        if name not in folders:
+            archive = real_data / f"{name}.tar.xz"
+            if not archive.is_file():
+                pytest.skip(f"{archive.name} is not at hand; set OATOOLS_TEST_DATA to its folder")
+            folders[name] = tmp_path_factory.mktemp(archive.name.removesuffix(".tar.xz"))
+            shutil.unpack_archive(archive, folders[name], filter="data")
+        return folders[name]
+
+    return unpack
+
+
+@pytest.fixture(scope="session")
+def release(tmp_path_factory):
+    """A small synthetic release: three people, coronal scans of both knees, coarse in plane."""
+    from oatools.phantom.cohort import Settings
+    from oatools.phantom.release import write_release
+
+    folder = tmp_path_factory.mktemp("release") / "oai"
+    write_release(folder, Settings(patients=3, seed=4, sequences=("cor-iw-tse",), matrix=64))
+    return folder
+
+
+@pytest.fixture
+def write_volume(tmp_path):
+    """Write an array as NIfTI through nibabel alone, and return the path."""
+    import nibabel
+
+    def write(name: str, data: np.ndarray, affine: np.ndarray | None = None) -> Path:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        nibabel.save(nibabel.Nifti1Image(data, np.eye(4) if affine is None else affine), path)
+        return path
+
+    return write
+
+
+def rows_of(text: str) -> list[dict[str, str]]:
+    """A printed table, read by nothing of ours."""
+    header, *lines = [line.split("\t") for line in text.splitlines()]
+    return [dict(zip(header, line, strict=True)) for line in lines]
+
+
+@pytest.fixture
+def rows():
+    """Parse a printed table into dictionaries."""
+    return rows_of

@@ -1,0 +1,93 @@
+import hashlib
+import os
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from oatools.core import files, provenance
+from oatools.core.errors import ItemError
+
+
+def test_a_file_appears_only_once_it_is_whole(tmp_path):
+    target = tmp_path / "a.txt"
+    with files.atomic(target) as temporary:
+        temporary.write_text("half")
+        assert not target.exists()
+        temporary.write_text("whole")
+    assert target.read_text() == "whole"
+    assert os.listdir(tmp_path) == ["a.txt"]
+
+
+def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path):
+    target = tmp_path / "a.txt"
+    target.write_text("old")
+    with pytest.raises(ZeroDivisionError), files.atomic(target) as temporary:
+        temporary.write_text("half")
+        raise ZeroDivisionError
+    assert target.read_text() == "old"
+    assert os.listdir(tmp_path) == ["a.txt"]
+
+
+def test_what_a_killed_process_left_is_removed_and_what_a_living_one_writes_is_not(tmp_path):
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    host = socket.gethostname()
+    left = tmp_path / f".{host}.{dead.pid}.a.txt"
+    lives = tmp_path / f".{host}.{os.getppid()}.a.txt"
+    for path in (left, lives):
+        path.write_text("part")
+    files.write_text(tmp_path / "a.txt", "new")
+    assert not left.exists() and lives.exists()
+
+
+def test_a_file_digest_is_that_of_hashlib(tmp_path):
+    content = os.urandom(3_000_000)
+    (tmp_path / "a").write_bytes(content)
+    assert files.digest(tmp_path / "a") == hashlib.sha256(content).hexdigest()
+
+
+def test_a_folder_digest_knows_names_and_bytes_but_not_times(tmp_path):
+    (tmp_path / "a").write_text("1")
+    (tmp_path / "b").write_text("2")
+    first = files.digest(tmp_path)
+    os.utime(tmp_path / "a", (0, 0))
+    assert files.digest(tmp_path) == first
+    (tmp_path / "a").write_text("12")
+    (tmp_path / "b").write_text("")
+    assert files.digest(tmp_path) != first
+
+
+def make(tmp_path, parameters, content="in"):
+    (tmp_path / "in").write_text(content)
+    return provenance.step("oa-n4", parameters, tmp_path / "in")
+
+
+def test_work_is_kept_only_for_the_same_input_and_settings(tmp_path):
+    target = tmp_path / "out.nii"
+    wanted = make(tmp_path, {"shrink": 4, "levels": (1, 2)})
+    assert not provenance.may_keep(target, None, wanted)
+    target.touch()
+    assert provenance.may_keep(target, wanted, make(tmp_path, {"shrink": 4, "levels": (1, 2)}))
+    with pytest.raises(ItemError, match=r"other settings \(shrink 4, not 8\)"):
+        provenance.may_keep(target, wanted, make(tmp_path, {"shrink": 8, "levels": (1, 2)}))
+    with pytest.raises(ItemError, match="another input"):
+        provenance.may_keep(target, wanted, make(tmp_path, {"shrink": 4, "levels": (1, 2)}, content="other"))
+    with pytest.raises(ItemError, match="does not say how it was made"):
+        provenance.may_keep(target, None, wanted)
+
+
+def test_work_of_another_version_is_kept(tmp_path):
+    target = tmp_path / "out.nii"
+    target.touch()
+    wanted = make(tmp_path, {})
+    assert provenance.may_keep(target, {**wanted, "version": "0.0.1"}, wanted)
+
+
+def test_a_new_sidecar_never_stands_beside_an_old_volume(tmp_path):
+    volume = tmp_path / "a.nii.gz"
+    volume.write_text("old volume")
+    provenance.write_sidecar(volume, {"Side": "left"})
+    assert not volume.exists()
+    assert provenance.read_sidecar(volume) == {"Side": "left"}

@@ -1,0 +1,121 @@
+import io
+
+import pandas
+import pytest
+
+from oatools.core import manifest
+from oatools.core.errors import ItemError, UsageError
+
+
+def table_of(tmp_path, text, name="a.tsv"):
+    path = tmp_path / name
+    path.write_bytes(text.encode() if isinstance(text, str) else text)
+    return manifest.read_rows([str(path)])
+
+
+def test_a_written_table_reads_back_the_same_through_pandas(tmp_path):
+    rows = [
+        {"knee": "1_00m_left", "note": "NA"},
+        {"knee": "2_00m_left", "note": '"quoted" # , ;'},
+        {"knee": "3", "note": ""},
+    ]
+    manifest.write_table(tmp_path / "t.tsv", ["knee", "note"], rows)
+    read = pandas.read_csv(tmp_path / "t.tsv", sep="\t", quoting=3, keep_default_na=False, na_values=["n/a"])
+    assert read["note"].tolist()[:2] == ["NA", '"quoted" # , ;']
+    assert pandas.isna(read["note"][2])
+
+
+def test_a_line_equal_to_the_header_is_skipped(tmp_path):
+    table = table_of(tmp_path, "knee\tpath\na\t1\nknee\tpath\nb\t2\n")
+    assert [r["knee"] for r in table.rows] == ["a", "b"]
+
+
+def test_a_row_of_the_wrong_length_is_named_by_its_line_and_the_others_go_on(tmp_path):
+    bad, good = list(table_of(tmp_path, "knee\tpath\na\nb\t2\n").rows)
+    assert isinstance(bad, manifest.BadRow) and "line 2" in bad.name and "1 fields where the header has 2" in bad.error
+    assert good["knee"] == "b"
+
+
+def test_another_header_in_the_middle_is_a_bad_row(tmp_path):
+    (bad,) = list(table_of(tmp_path, "knee\tpath\nknee\tlabel\n").rows)
+    assert "second header" in bad.error
+
+
+@pytest.mark.parametrize("text", ["\ufeffknee\tpath\r\na\tx\r\n", "knee\tpath\na\tx", "knee\tpath\n\na\tx\n"])
+def test_byte_order_marks_windows_line_ends_and_blank_lines_do_no_harm(tmp_path, text):
+    table = table_of(tmp_path, text)
+    assert table.columns == ["knee", "path"]
+    assert list(table.rows) == [{"knee": "a", "path": "x"}]
+
+
+def test_a_list_of_paths_gets_its_columns_from_the_names(tmp_path):
+    table = table_of(tmp_path, "d/9000099_24m_right_cor-iw-tse.nii.gz\nd/scan.v2.nii\n", "list.txt")
+    first, second = table.rows
+    assert first == {
+        "knee": "9000099_24m_right",
+        "subject": "9000099",
+        "visit": "24m",
+        "side": "right",
+        "sequence": "cor-iw-tse",
+        "path": "d/9000099_24m_right_cor-iw-tse.nii.gz",
+    }
+    assert (second["knee"], second["subject"], second["path"]) == ("scan.v2", "n/a", "d/scan.v2.nii")
+
+
+def test_paths_separated_by_nul_may_hold_spaces_and_newlines(monkeypatch):
+    fake = type("Stdin", (), {"buffer": io.BytesIO(b"a b.nii\0c\nd.nii\0"), "fileno": lambda self: 9})()
+    monkeypatch.setattr("sys.stdin", fake)
+    assert [r["path"] for r in manifest.read_rows([], null_separated=True).rows] == ["a b.nii", "c\nd.nii"]
+
+
+@pytest.mark.parametrize("text, said", [
+    ("", "is empty"), ("knee\tknee\n", "two columns 'knee'"), ("knee\t\tpath\n", "without a name"),
+])  # fmt: skip
+def test_an_unusable_table_is_refused_with_the_reason(tmp_path, text, said):
+    with pytest.raises(UsageError, match=said):
+        table_of(tmp_path, text)
+
+
+def test_a_missing_column_is_named_beside_those_present(tmp_path):
+    with pytest.raises(UsageError, match="no column 'path'; columns present: knee, label"):
+        table_of(tmp_path, "knee\tlabel\n").require("path")
+
+
+def test_tables_with_other_columns_are_not_run_together(tmp_path):
+    (tmp_path / "a.tsv").write_text("knee\tpath\n")
+    (tmp_path / "b.tsv").write_text("knee\tlabel\n")
+    with pytest.raises(UsageError, match="columns differ"):
+        manifest.read_rows([str(tmp_path / "a.tsv"), str(tmp_path / "b.tsv")])
+
+
+def test_a_strict_table_refuses_a_broken_line(tmp_path):
+    (tmp_path / "a.tsv").write_text("knee\tlabel\nx\n")
+    with pytest.raises(UsageError, match="line 2"):
+        list(manifest.read_table(tmp_path / "a.tsv").rows)
+
+
+@pytest.mark.parametrize("value", ["a\tb", "a\nb", "a\rb"])
+def test_a_value_that_would_break_the_table_is_refused(value):
+    with pytest.raises(ItemError, match="tab or line break"):
+        manifest.format_row(["knee"], {"knee": value})
+
+
+def test_an_empty_or_absent_cell_becomes_not_available():
+    assert manifest.format_row(["a", "b"], {"a": ""}) == "n/a\tn/a\n"
+
+
+@pytest.mark.parametrize("text", ["abc", "nan", "inf", "1,5"])
+def test_a_cell_that_is_no_finite_number_is_refused(text):
+    with pytest.raises(ItemError, match="no finite number"):
+        manifest.number({"bmi": text}, "bmi")
+
+
+def test_numbers_and_missing_ones():
+    row = {"a": "-1.5e1", "b": "n/a"}
+    assert [manifest.number(row, c) for c in "abc"] == [-15.0, None, None]
+
+
+@pytest.mark.parametrize("row", [{"knee": "../x", "sequence": "n/a"}, {"knee": "n/a"}, {"knee": ".hidden"}])
+def test_a_knee_that_is_no_file_name_is_refused(row):
+    with pytest.raises(ItemError, match="no usable file name"):
+        manifest.file_stem(row)

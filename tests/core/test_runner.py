@@ -1,0 +1,184 @@
+"""The runner, driven as commands drive it: rows in, rows out, whatever happens to one of them."""
+
+import os
+import signal
+import sys
+import textwrap
+import time
+
+import pytest
+
+# A command of its own, so that all is seen from outside: processes, signals, streams, exit status.
+PROGRAM = textwrap.dedent("""
+    import os, signal, sys, time
+    from oatools.core.errors import ItemError, UsageError
+    from oatools.core.manifest import read_rows
+    from oatools.core.options import command, inputs_argument, run_options, require_inputs
+    from oatools.core.runner import Done, run_rows
+
+    def work(row):
+        path = row["path"]
+        if path == "bad":
+            raise ItemError("it is bad; mend it")
+        if path == "bug":
+            raise ValueError("a bug")
+        if path == "die":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if path == "usage":
+            raise UsageError("no weights")
+        if path.startswith("sleep"):
+            time.sleep(float(path[5:]))
+        if path == "tab":
+            return Done({"size": "a\\tb"})
+        if path == "print":
+            os.write(1, b"noise")
+        return Done({"path": "out/" + path, "size": str(len(path))}, kept=path == "kept")
+
+    def target(row):
+        return row["path"].removesuffix("2")
+
+    @command("oa-test")
+    @inputs_argument()
+    @run_options
+    def main(console, inputs, null_separated, run):
+        \"\"\"Test.\"\"\"
+        require_inputs(inputs)
+        return run_rows(console, read_rows(inputs, null_separated).require("path"), work, run, ["size"], target)
+
+    if __name__ == "__main__":
+        main()
+""")
+
+
+@pytest.fixture
+def tool(tmp_path, shell):
+    (tmp_path / "tool.py").write_text(PROGRAM)
+
+    def run(options, paths, status=0):
+        stdin = "knee\tpath\textra\n" + "".join(f"k{i}\t{p}\te{i}\n" for i, p in enumerate(paths))
+        return shell(f"{sys.executable} tool.py {options}", status, stdin)
+
+    return run
+
+
+@pytest.mark.parametrize("options", ["", "-j 3"])
+def test_rows_leave_in_the_order_they_came_with_other_columns_untouched(tool, options, rows):
+    done = tool(options, ["sleep0.4", "a", "sleep0.2", "kept"])
+    assert [(r["knee"], r["path"], r["extra"], r["size"]) for r in rows(done.stdout)] == [
+        ("k0", "out/sleep0.4", "e0", "8"), ("k1", "out/a", "e1", "1"),
+        ("k2", "out/sleep0.2", "e2", "8"), ("k3", "out/kept", "e3", "4"),
+    ]  # fmt: skip
+    assert done.stderr == "oa-test: 3 done, 1 kept, 0 failed\n"
+
+
+@pytest.mark.parametrize("options", ["", "-j 2"])
+def test_one_failure_is_one_line_and_the_others_go_on(tool, options, rows, tmp_path):
+    done = tool(f"{options} --failed f.tsv", ["a", "bad", "bug", "tab", "b"], status=1)
+    assert [r["path"] for r in rows(done.stdout)] == ["out/a", "out/b"]
+    lines = done.stderr.splitlines()
+    assert lines[0] == "oa-test: k1: it is bad; mend it"
+    assert lines[1].startswith("oa-test: k2: unexpected ValueError: a bug")
+    assert lines[2].startswith("oa-test: k3: a tab or line break")
+    assert lines[3:] == ["oa-test: 2 done, 0 kept, 3 failed"]
+    failed = rows((tmp_path / "f.tsv").read_text())
+    assert [(r["knee"], r["path"], r["extra"]) for r in failed] == [
+        ("k1", "bad", "e1"), ("k2", "bug", "e2"), ("k3", "tab", "e3")]  # fmt: skip
+    assert failed[0]["error"] == "it is bad; mend it"
+
+
+def test_the_table_of_failures_runs_again_and_its_error_column_is_dropped(tool, tmp_path, shell, rows):
+    tool("--failed f.tsv", ["bad"], status=1)
+    text = (tmp_path / "f.tsv").read_text().replace("\tbad\t", "\tgood\t")
+    done = shell(f"{sys.executable} tool.py", 0, text)
+    assert rows(done.stdout) == [{"knee": "k0", "path": "out/good", "extra": "e0", "size": "4"}]
+
+
+def test_a_process_that_is_killed_fails_its_own_row_only(tool, rows):
+    done = tool("-j 2", ["a", "die", "b", "die", "c"], status=1)
+    assert [r["path"] for r in rows(done.stdout)] == ["out/a", "out/b", "out/c"]
+    assert "k1: its process died (SIGKILL)" in done.stderr
+
+
+def test_what_a_library_prints_in_a_worker_never_reaches_the_table(tool, rows):
+    assert [r["path"] for r in rows(tool("-j 2", ["print", "a"]).stdout)] == ["out/print", "out/a"]
+
+
+@pytest.mark.parametrize("options", ["", "-j 2"])
+def test_two_rows_that_would_write_the_same_file_are_not_both_done(tool, options, rows):
+    done = tool(options, ["a", "a2", "b"], status=1)
+    assert [r["path"] for r in rows(done.stdout)] == ["out/a", "out/b"]
+    assert "k1: a is already the output of k0 (a)" in done.stderr
+
+
+def test_fail_fast_stops_at_the_first_failure(tool, rows):
+    done = tool("--fail-fast", ["a", "bad", "b"], status=1)
+    assert [r["path"] for r in rows(done.stdout)] == ["out/a"]
+    assert "stopped at the first failure" in done.stderr
+
+
+@pytest.mark.parametrize("options", ["", "-j 2"])
+def test_what_makes_the_whole_call_useless_ends_it_with_status_2(tool, options):
+    done = tool(options, ["usage"], status=2)
+    assert done.stderr.splitlines() == ["oa-test: no weights"]
+
+
+def test_quiet_leaves_errors_only(tool):
+    assert tool("-q", ["a", "bad"], status=1).stderr == "oa-test: k1: it is bad; mend it\n"
+
+
+@pytest.mark.parametrize("options", ["", "-j 2"])
+def test_a_closed_pipe_ends_quietly_with_141(tool, shell, tmp_path, options):
+    (tmp_path / "in.tsv").write_text("knee\tpath\n" + "".join(f"k{i}\tp{i}x\n" for i in range(20000)))
+    done = shell(f"{sys.executable} tool.py {options} < in.tsv | head -n 2; echo ${{PIPESTATUS[0]}}", None)
+    assert done.stdout.splitlines()[-1] == "141"
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize("number, status", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize("options", [[], ["-j", "2"]])
+def test_signals_end_with_their_own_status_and_leave_no_process(tool, tmp_path, number, status, options):
+    import subprocess
+
+    table = "knee\tpath\nk0\tsleep30\nk1\tsleep30\n"
+    with subprocess.Popen([sys.executable, "tool.py", *options], cwd=tmp_path, stdin=subprocess.PIPE, text=True,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True) as process:  # fmt: skip
+        process.stdin.write(table)
+        process.stdin.flush()
+        assert process.stdout.readline() == "knee\tpath\tsize\n"
+        time.sleep(1.5)  # let the workers start
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=20)
+    assert process.returncode == status
+    assert "Traceback" not in errors
+    for _ in range(50):
+        try:
+            os.killpg(process.pid, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.1)
+    pytest.fail("a process is left")
+
+
+def test_rows_flow_before_the_input_has_ended(tool, tmp_path):
+    import subprocess
+
+    for options in ([], ["-j", "2"]):
+        with subprocess.Popen([sys.executable, "tool.py", *options], cwd=tmp_path, stdin=subprocess.PIPE, text=True,
+                              stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:  # fmt: skip
+            process.stdin.write("knee\tpath\nk0\ta\n")
+            process.stdin.flush()
+            assert [process.stdout.readline() for _ in range(2)] == ["knee\tpath\tsize\n", "k0\tout/a\t1\n"]
+            process.stdin.close()
+
+
+def test_a_person_at_a_terminal_is_told_what_to_do(tool, tmp_path):
+    import pty
+    import subprocess
+
+    ours, theirs = pty.openpty()
+    done = subprocess.run(
+        [sys.executable, "tool.py"], cwd=tmp_path, stdin=theirs, capture_output=True, text=True, check=False
+    )
+    os.close(ours), os.close(theirs)
+    assert done.returncode == 2
+    assert done.stderr.startswith("oa-test: nothing to do") and done.stderr.count("\n") == 1
