@@ -37,9 +37,7 @@ def intensity_window(data: np.ndarray, percentiles: tuple[float, float]) -> tupl
     values = positive if positive.size * 100 >= data.size else data.ravel()
     low, high = (float(v) for v in np.percentile(values, percentiles))
     if not high > low:
-        raise ItemError(
-            f"its intensities do not vary ({low:g} at both percentiles); there is nothing to see, drop the row"
-        )
+        raise ItemError(f"its intensities do not vary ({low:g} at both percentiles); drop the row")
     return low, high
 
 

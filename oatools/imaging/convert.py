@@ -1,6 +1,7 @@
 """One DICOM series to one NIfTI volume, by dcm2niix."""
 
 import json
+import re
 import subprocess
 import tempfile
 from pathlib import Path
@@ -40,13 +41,13 @@ def convert(source: Path, echo: int | None = None) -> tuple[Volume, dict[str, An
         out = Path(temporary, "out")
         folder.mkdir()
         out.mkdir()
-        files = _gather(source, folder)
-        messages = _run(folder, out)
+        names = _gather(source, folder)
+        messages = [_by_name(message, names) for message in _run(folder, out)]
         volumes = _outputs(out, echo)
         if len(volumes) != 1:
             raise ItemError(_why_not_one(volumes, messages, echo))
         path, fields = volumes[0]
-        _check_complete(path, files, echo, messages)
+        _check_complete(path, len(names), echo, messages)
         volume = read_volume(path)
         if min(volume.data.shape) < 2:
             raise ItemError(f"only {min(volume.data.shape)} slice; a volume needs two or more, left out")
@@ -57,16 +58,24 @@ def convert(source: Path, echo: int | None = None) -> tuple[Volume, dict[str, An
         )
 
 
-def _gather(source: Path, folder: Path) -> int:
-    """Put the series' files, and nothing else, into `folder`; returns how many there are."""
+def _gather(source: Path, folder: Path) -> dict[str, str]:
+    """Put the series' DICOM files, and nothing else, into `folder`; returns their own names by those they have there."""
     if is_archive(source):
         unpack(source, folder)
-    else:
-        members = sorted(p for p in source.iterdir() if p.is_file()) if source.is_dir() else [source]
-        for count, path in enumerate(p for p in members if _is_dicom(p)):
-            # Names that dcm2niix cannot mistake for an option or another format.
-            (folder / f"{count:06d}.dcm").symlink_to(path.absolute())
-    return sum(_is_dicom(p) for p in folder.iterdir())
+        return {p.name: f"member {int(p.name) + 1}" for p in folder.iterdir() if _is_dicom(p)}
+    members = sorted(p for p in source.iterdir() if p.is_file()) if source.is_dir() else [source]
+    names = {}
+    for count, path in enumerate(p for p in members if _is_dicom(p)):
+        # Names that dcm2niix cannot mistake for an option or another format.
+        link = folder / f"{count:06d}"
+        link.symlink_to(path.absolute())
+        names[link.name] = path.name
+    return names
+
+
+def _by_name(message: str, names: dict[str, str]) -> str:
+    """A message of dcm2niix with the files' own names."""
+    return re.sub(r"/?(\d{6})\b", lambda match: names.get(match[1], match[0]), message)
 
 
 def _is_dicom(path: Path) -> bool:

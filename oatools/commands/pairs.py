@@ -1,0 +1,113 @@
+"""oa-pairs: draw pairs of knees for a reading study, and score readers and models on them."""
+
+from pathlib import Path
+
+import click
+
+from oatools.core import manifest
+from oatools.core.console import Console
+from oatools.core.errors import UsageError
+from oatools.core.options import force_option, group, seed_option, subcommand
+
+DEFAULT_PAIRS = 150
+
+
+@group("oa-pairs")
+def main() -> None:
+    """Reading studies: pairs of a knee that progresses and one that does not."""
+
+
+@subcommand(main, "draw")
+@click.argument("labels", metavar="LABELS.tsv")
+@click.option("--pairs", "count", type=click.IntRange(1), metavar="N",
+              help=f"How many pairs; the strata are scaled to it.  [default: {DEFAULT_PAIRS}]")
+@click.option("--stratum", "strata", multiple=True, metavar="LOW:HIGH:N",
+              help="N progressors with LOW <= jsn < HIGH, in mm, either bound may be blank; repeatable. The greatest "
+              "HIGH is included.  [default: :-1.1:10 -1.1:-0.6:130 -0.6:-0.5:10]")
+@click.option("--no-strata", is_flag=True, help="Draw from all progressors; so it is for labels without jsn.")
+@click.option("--key", "key", type=click.Path(dir_okay=False, path_type=Path), required=True, metavar="FILE",
+              help="Write the answers to this table.")
+@force_option
+@seed_option
+def draw(
+    console: Console, labels: str, count: int | None, strata: tuple[str, ...], no_strata: bool, key: Path,
+    force: bool, seed: int,
+) -> None:  # fmt: skip
+    """Draw pairs from LABELS.tsv (of oa-label) and print them without the answers: two rows a pair, A and B.
+
+    A progressor has label 1, its partner label 0 and is another patient; no knee is used twice.
+    """
+    from oatools.reading import draw as drawing
+
+    if strata and (count is not None or no_strata):
+        raise UsageError("--stratum says how many pairs there are; leave out --pairs and --no-strata")
+    if str(key) == "-" or (key.exists() and not key.is_file()):
+        raise UsageError(f"--key {key}: the answers go to a file of their own, never where readers may see them")
+    if key.exists() and not force:
+        raise UsageError(f"{key} exists; use --force to replace it, or another --key")
+    table = manifest.read_table(labels, ["knee", "subject", "visit", "side", "label"])
+    has_jsn = "jsn" in table.columns
+    if strata and not has_jsn:
+        table.require("jsn")
+    total = count or DEFAULT_PAIRS
+    wanted = drawing.parse_strata(strata) if strata else drawing.scale_strata(drawing.PAPER_STRATA, total)
+    unstratified = no_strata or not has_jsn
+    pairs = drawing.draw_pairs(table.rows, () if unstratified else wanted, total, seed)
+    manifest.write_table(key, drawing.KEY_COLUMNS, drawing.key_rows(pairs))
+    columns = drawing.pair_columns(table.columns)
+    manifest.print_table(columns, drawing.pair_rows(pairs, columns))
+    console.note(f"{len(pairs)} pairs drawn{' without strata' if unstratified else ''}; the answers are in {key}")
+
+
+@subcommand(main, "score")
+@click.argument("answers", nargs=-1, metavar="[ANSWERS.tsv]...")
+@click.option("--key", required=True, metavar="FILE", help="The answers, from oa-pairs draw.")
+@click.option("--pairs", "pairs_file", metavar="FILE", help="The pairs that were read; needed with --model.")
+@click.option("--model", "models", multiple=True, metavar="FILE",
+              help="A table with knee and probability, scored like a reader; repeatable.")  # fmt: skip
+def score(
+    console: Console, answers: tuple[str, ...], key: str, pairs_file: str | None, models: tuple[str, ...]
+) -> int:
+    """Score ANSWERS.tsv tables with the columns pair and choice (A, B or n/a), and optionally reader and knee.
+
+    Prints one row a reader and stratum: the share of answered pairs that are right (a tie counts one half), which
+    is the area under the ROC curve, with its exact 95 % interval. The first column is the reader, not a knee.
+    """
+    from oatools.reading import score as scoring
+
+    if not answers and not models:
+        raise UsageError("nothing to score: give tables of answers, or --model (see --help)")
+    if models and pairs_file is None:
+        raise UsageError("--model needs --pairs, which says which two knees are in a pair")
+    solution = scoring.read_key(manifest.read_table(key, ["knee", "pair", "place"]).rows)
+    pairs = None
+    if pairs_file is not None:
+        pairs = scoring.read_pairs(manifest.read_table(pairs_file, ["knee", "pair", "place"]).rows, solution)
+    graded = scoring.Graded()
+    tables = [(_reader(path), manifest.read_table(path, ["pair", "choice"])) for path in answers]
+    _refuse_doubled([reader for reader, table in tables if "reader" not in table.columns])
+    for reader, table in tables:
+        scoring.grade_answers(table.rows, solution, reader, graded, pairs)
+    for path in models:
+        predictions = manifest.read_table(path, ["knee", "probability"])
+        _refuse_doubled([*graded.scores, _reader(path)])
+        graded.scores[_reader(path)] = scoring.grade_model(predictions.rows, solution, pairs or {})
+    for name, message in graded.errors:
+        console.error(f"{name}: {message}")
+    rows = [row for reader, scores in graded.scores.items() for row in scoring.summarise(reader, scores, solution)]
+    for row in rows:
+        if row["stratum"] == "all" and row["n_unanswered"] != "0":
+            console.note(f"{row['reader']}: {row['n_unanswered']} of {row['pairs']} pairs without an answer")
+    manifest.print_table(scoring.RESULT_COLUMNS, rows)
+    console.note(f"{len(graded.scores)} readers scored on {len(solution)} pairs, {len(graded.errors)} answers failed")
+    return 1 if graded.errors else 0
+
+
+def _reader(path: str) -> str:
+    return "stdin" if path == "-" else Path(path).stem
+
+
+def _refuse_doubled(readers: list[str]) -> None:
+    for reader in readers:
+        if readers.count(reader) > 1:
+            raise UsageError(f"two tables would both be reader '{reader}'; give one another file name")

@@ -1,0 +1,164 @@
+"""Score a reading study: how often a reader, or a model, picks the progressor of a pair.
+
+The share of pairs that are right is the area under the ROC curve of the paired design (the probability that a
+progressor is ranked above a non-progressor); a tie counts one half. Pairs without an answer are not in the share.
+
+The result is a table of readers, not of knees: its first column is `reader`.
+"""
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from oatools.core.errors import ItemError, UsageError
+from oatools.core.manifest import MISSING, Row, number
+from oatools.reading.draw import PLACES
+
+RESULT_COLUMNS = ["reader", "stratum", "pairs", "right", "ties", "rank_auc", "ci_low", "ci_high", "n_unanswered"]
+
+#: Pair -> its progressor's row in the key.
+Key = dict[str, Row]
+#: Pair -> 1 right, 0 wrong, 0.5 a tie; unanswered pairs are absent.
+Scores = dict[str, float]
+
+
+@dataclass
+class Graded:
+    """Reader -> scores, what could not be graded (reader and pair, what is wrong), and what was answered at all."""
+
+    scores: dict[str, Scores] = field(default_factory=lambda: defaultdict(dict))
+    errors: list[tuple[str, str]] = field(default_factory=list)
+    answered: set[tuple[str, str]] = field(default_factory=set)
+
+
+def read_key(rows: Iterable[Row]) -> Key:
+    """The key as `oa-pairs draw` wrote it; a `UsageError` for a pair that is there twice or a place not A or B."""
+    key: Key = {}
+    for row in rows:
+        if row["pair"] in key:
+            raise UsageError(f"the key has pair {row['pair']} twice")
+        if row["place"] not in PLACES:
+            raise UsageError(f"the key has place '{row['place']}' for pair {row['pair']}; A or B was expected")
+        key[row["pair"]] = row
+    if not key:
+        raise UsageError("the key holds no pair")
+    return key
+
+
+def read_pairs(rows: Iterable[Row], key: Key) -> dict[str, dict[str, str]]:
+    """Pair -> place -> knee; a `UsageError` where the pairs are not those of the key."""
+    pairs: dict[str, dict[str, str]] = defaultdict(dict)
+    for row in rows:
+        if row["place"] not in PLACES or row["place"] in pairs[row["pair"]]:
+            raise UsageError(f"pair {row['pair']} does not have one knee A and one knee B")
+        pairs[row["pair"]][row["place"]] = row["knee"]
+    for name in sorted(key.keys() ^ pairs.keys()):
+        raise UsageError(f"pair {name} is in only one of the pairs and the key; give those of one draw")
+    for name, knees in pairs.items():
+        if len(knees) != 2 or knees[key[name]["place"]] != key[name]["knee"]:
+            raise UsageError(f"pair {name}: the pairs do not fit the key; give those of one draw")
+    return dict(pairs)
+
+
+def grade_answers(rows: Iterable[Row], key: Key, reader: str, graded: Graded, pairs: Mapping | None = None) -> None:
+    """Grade answers (pair, choice, optional reader and knee) into `graded`; `reader` names those without a reader.
+
+    A choice is A or B, in either case, or `n/a`: unanswered. A knee that is named must be the one chosen. A second
+    answer to a pair, an unknown pair and an unusable choice are errors, and leave the pair as it was.
+    """
+    for row in rows:
+        name = reader if row.get("reader", MISSING) == MISSING else row["reader"]
+        scores = graded.scores[name]
+        try:
+            if (name, row["pair"]) in graded.answered:
+                raise ItemError("a second answer to the pair; the first one counts")
+            score = _grade(row, key, pairs)
+        except ItemError as error:
+            graded.errors.append((f"{name}, pair {row['pair']}", str(error)))
+            continue
+        graded.answered.add((name, row["pair"]))
+        if score is not None:
+            scores[row["pair"]] = score
+
+
+def grade_model(predictions: Iterable[Row], key: Key, pairs: Mapping[str, Mapping[str, str]]) -> Scores:
+    """Grade a model's choices: the knee with the higher `probability`; a pair without both of them is unanswered."""
+    probability: dict[str, float | None] = {}
+    for row in predictions:
+        if row["knee"] in probability:
+            raise UsageError(f"{row['knee']} is in the predictions twice; keep one row a knee")
+        try:
+            probability[row["knee"]] = number(row, "probability")
+        except ItemError as error:
+            raise UsageError(f"{row['knee']}: {error}") from None
+    scores: Scores = {}
+    for name, knees in pairs.items():
+        right = probability.get(knees[key[name]["place"]])
+        wrong = probability.get(knees["B" if key[name]["place"] == "A" else "A"])
+        if right is not None and wrong is not None:
+            scores[name] = 0.5 if right == wrong else float(right > wrong)
+    return scores
+
+
+def summarise(reader: str, scores: Scores, key: Key) -> list[Row]:
+    """Result rows of one reader: all pairs (`all`), then each stratum of the key in ascending order of JSN."""
+    rows = [_summary(reader, "all", list(key), scores)]
+    strata: dict[str, list[str]] = defaultdict(list)
+    for name, row in key.items():
+        strata[row.get("stratum", MISSING)].append(name)
+    strata.pop(MISSING, None)
+    return rows + [_summary(reader, stratum, strata[stratum], scores) for stratum in sorted(strata, key=_lower_bound)]
+
+
+def interval(right: float, answered: int) -> tuple[float, float]:
+    """The exact 95 % (Clopper-Pearson) interval of a share, NaN without answers.
+
+    Half successes (an odd number of ties) are no binomial count: the lower bound is that of the count rounded down,
+    the upper bound that of the count rounded up, so that the interval is never too short.
+    """
+    from scipy.stats import binomtest
+
+    if not answered:
+        return math.nan, math.nan
+    low = binomtest(math.floor(right), answered).proportion_ci(0.95, method="exact").low
+    high = binomtest(math.ceil(right), answered).proportion_ci(0.95, method="exact").high
+    return float(low), float(high)
+
+
+def _grade(row: Row, key: Key, pairs: Mapping | None) -> float | None:
+    if row["pair"] not in key:
+        raise ItemError("no such pair in the key; check the column 'pair'")
+    choice, answer = row["choice"].upper(), key[row["pair"]]
+    if row["choice"] == MISSING:
+        return None
+    if choice not in PLACES:
+        raise ItemError(f"choice '{row['choice']}' is not A, B or n/a; correct it")
+    knee = row.get("knee", MISSING)
+    if knee != MISSING:
+        fits = knee == pairs[row["pair"]][choice] if pairs else (knee == answer["knee"]) == (choice == answer["place"])
+        if not fits:
+            raise ItemError(f"knee {knee} does not stand at {choice}; correct the knee or the choice")
+    return float(choice == answer["place"])
+
+
+def _summary(reader: str, stratum: str, names: Sequence[str], scores: Scores) -> Row:
+    given = [scores[name] for name in names if name in scores]
+    low, high = interval(sum(given), len(given))
+    share = sum(given) / len(given) if given else math.nan
+    return {
+        "reader": reader, "stratum": stratum, "pairs": str(len(names)), "right": str(given.count(1.0)),
+        "ties": str(given.count(0.5)), "rank_auc": _text(share), "ci_low": _text(low), "ci_high": _text(high),
+        "n_unanswered": str(len(names) - len(given)),
+    }  # fmt: skip
+
+
+def _lower_bound(stratum: str) -> tuple[float, str]:
+    try:
+        return float(stratum.partition(":")[0] or "-inf"), stratum
+    except ValueError:
+        return math.inf, stratum
+
+
+def _text(value: float) -> str:
+    return MISSING if math.isnan(value) else f"{value:.4f}"

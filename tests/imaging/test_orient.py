@@ -1,0 +1,156 @@
+import itertools
+
+import nibabel
+import numpy as np
+import pytest
+
+from oatools.core.errors import ItemError
+from oatools.imaging import orient
+from oatools.imaging.volume import Volume, read_volume, write_volume
+
+PERMUTATIONS = [
+    (axes, flips) for axes in itertools.permutations(range(3)) for flips in itertools.product((False, True), repeat=3)
+]
+CANONICAL = {("coronal", "left"): "RSA", ("coronal", "right"): "LSA", ("sagittal", "left"): "ASR",
+             ("sagittal", "right"): "ASL", ("axial", "left"): "RAS", ("axial", "right"): "LAS"}  # fmt: skip
+
+
+def knee(side, oblique=True):
+    """A RAS volume of a knee on its own side of the patient, with a marker on the medial side, near the front."""
+    rng = np.random.default_rng(1)
+    data = rng.integers(1, 100, (8, 10, 12)).astype(np.int16)
+    turn = np.radians(9.0 if oblique else 0.0)
+    rotation = np.array([[np.cos(turn), -np.sin(turn), 0], [np.sin(turn), np.cos(turn), 0], [0, 0, 1]])
+    affine = np.eye(4)
+    affine[:3, :3] = rotation @ np.diag([14.0, 3.0, 1.5])
+    x = -95.0 if side == "left" else 95.0
+    affine[:3, 3] = np.array([x, 10, -5]) - affine[:3, :3] @ ((np.array(data.shape) - 1) / 2)
+    medial = 7 if side == "left" else 0  # towards the midline: to the patient's right in a left knee
+    data[medial, 8, 3] = 1000
+    return Volume(data, affine)
+
+
+def world(volume, index):
+    return volume.affine[:3, :3] @ np.array(index) + volume.affine[:3, 3]
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+@pytest.mark.parametrize("plane", ["coronal", "sagittal", "axial"])
+def test_medial_comes_out_at_the_same_place_from_all_48_axis_orders(plane, side):
+    original = knee(side)
+    marker = world(original, np.argwhere(original.data == 1000)[0])
+    expected_shape = {"coronal": (8, 12, 10), "sagittal": (10, 12, 8), "axial": (8, 10, 12)}[plane]
+    place = {"coronal": (7, 3, 8), "sagittal": (8, 3, 7), "axial": (7, 8, 3)}[plane]
+    for axes, flips in PERMUTATIONS:
+        scrambled = orient.apply(original, orient.Orientation(axes, flips))
+        result = orient.apply(scrambled, orient.canonical(scrambled, plane, side))
+        assert result.data.shape == expected_shape
+        assert tuple(np.argwhere(result.data == 1000)[0]) == place
+        assert "".join(nibabel.aff2axcodes(result.affine)) == CANONICAL[plane, side]
+        np.testing.assert_allclose(world(result, place), marker, atol=1e-9)
+
+
+@pytest.mark.parametrize("axes, flips", PERMUTATIONS)
+def test_undoing_an_orientation_restores_voxels_and_affine(axes, flips):
+    volume = knee("right")
+    orientation = orient.Orientation(axes, flips)
+    back = orient.apply(orient.apply(volume, orientation), orient.inverse(orientation))
+    assert np.array_equal(back.data, volume.data)
+    np.testing.assert_allclose(back.affine, volume.affine, atol=1e-10)
+
+
+@pytest.mark.parametrize("axes, flips", PERMUTATIONS[::5])
+def test_the_result_is_what_nibabel_gives(axes, flips):
+    volume = orient.apply(knee("left"), orient.Orientation(axes, flips))
+    ours = orient.apply(volume, orient.canonical(volume, "axial", "left"))
+    theirs = nibabel.as_closest_canonical(nibabel.Nifti1Image(volume.data, volume.affine))
+    assert np.array_equal(ours.data, np.asarray(theirs.dataobj))
+    np.testing.assert_allclose(ours.affine, theirs.affine, atol=1e-12)
+
+
+def test_the_other_reference_mirrors_left_knees_instead():
+    for side, codes in (("left", "LSA"), ("right", "RSA")):
+        volume = knee(side)
+        result = orient.apply(volume, orient.canonical(volume, "coronal", side, reference="right"))
+        assert "".join(nibabel.aff2axcodes(result.affine)) == codes
+        assert np.argwhere(result.data == 1000)[0][0] == 0
+
+
+def test_a_side_that_the_geometry_contradicts_is_refused_with_both_facts():
+    with pytest.raises(ItemError, match=r"the table says left, but the volume's centre lies 95 mm to the right"):
+        orient.check_side(knee("right"), "left")
+    orient.check_side(knee("right"), "right")
+
+
+def test_a_volume_near_the_midline_tells_no_side():
+    volume = knee("left", oblique=False)
+    volume.affine[0, 3] += 80
+    assert orient.side_of(volume) is None
+    orient.check_side(volume, "right")
+
+
+def test_a_volume_of_both_knees_is_refused():
+    affine = np.diag([1.0, 1.0, 3.0, 1.0])
+    affine[0, 3] = -200
+    with pytest.raises(ItemError, match="both knees"):
+        orient.check_side(Volume(np.zeros((400, 20, 10), np.int16), affine), "left")
+
+
+@pytest.mark.parametrize(
+    "sequence, plane", [("cor-iw-tse", "coronal"), ("sag-3d-dess", "sagittal"), ("ax-mpr", "axial")]
+)
+def test_the_plane_comes_from_the_sequence(sequence, plane):
+    assert orient.plane_of(knee("left"), sequence) == plane
+
+
+def test_without_a_sequence_the_plane_is_across_the_coarsest_axis():
+    assert orient.plane_of(knee("left"), "n/a") == "sagittal"
+    isotropic = Volume(np.zeros((4, 4, 4), np.int16), np.eye(4)[[0, 2, 1, 3]])
+    assert orient.plane_of(isotropic, "n/a") == "coronal"
+
+
+def test_a_volume_keeps_voxel_type_and_geometry_through_a_file(tmp_path):
+    volume = knee("left")
+    write_volume(tmp_path / "a.nii.gz", volume)
+    image = nibabel.load(tmp_path / "a.nii.gz")
+    assert image.get_data_dtype() == np.int16
+    assert np.array_equal(np.asarray(image.dataobj), volume.data)
+    np.testing.assert_allclose(image.get_sform(), volume.affine, atol=1e-4)
+    np.testing.assert_allclose(image.get_qform(), volume.affine, atol=1e-4)
+    assert (int(image.header["sform_code"]), image.header.get_xyzt_units()[0]) == (1, "mm")
+
+
+def test_the_same_volume_gives_the_same_bytes_under_any_name(tmp_path):
+    for name in ("a.nii.gz", "b.nii.gz"):
+        write_volume(tmp_path / name, knee("left"))
+    assert (tmp_path / "a.nii.gz").read_bytes() == (tmp_path / "b.nii.gz").read_bytes()
+
+
+@pytest.mark.parametrize("change, said", [
+    (lambda d: np.where(d > 50, np.nan, d), "voxels are not finite"),
+    (lambda d: np.stack([d, d], axis=-1), r"4 dimensions \(8 x 10 x 12 x 2\)"),
+    (lambda d: d[:, :, 0], "2 dimensions"),
+    (lambda d: d.astype(np.complex64), "complex64"),
+])  # fmt: skip
+def test_a_volume_that_cannot_be_used_is_refused_with_the_reason(write_volume, change, said):
+    path = write_volume("x.nii.gz", change(knee("left").data.astype(np.float32)))
+    with pytest.raises(ItemError, match=said):
+        read_volume(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"not a volume", "half"])
+def test_a_damaged_file_is_refused(write_volume, content, tmp_path):
+    path = write_volume("x.nii.gz", knee("left").data)
+    path.write_bytes(path.read_bytes()[:200] if content == "half" else content)
+    with pytest.raises(ItemError, match="not a readable NIfTI volume"):
+        read_volume(path)
+
+
+def test_a_trailing_axis_of_one_is_dropped_and_scaling_applied(write_volume, tmp_path):
+    image = nibabel.Nifti1Image(np.arange(8, dtype=np.int16).reshape(2, 2, 2, 1), np.eye(4))
+    image.header.set_slope_inter(0.5, 1.0)
+    nibabel.save(image, tmp_path / "s.nii.gz")
+    volume = read_volume(tmp_path / "s.nii.gz")
+    raw = np.asarray(nibabel.load(tmp_path / "s.nii.gz").get_fdata())
+    assert volume.data.shape == (2, 2, 2)
+    np.testing.assert_allclose(volume.data, raw[..., 0])

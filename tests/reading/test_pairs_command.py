@@ -1,0 +1,143 @@
+import subprocess
+import sys
+
+import pytest
+
+LABELS = "knee\tsubject\tvisit\tside\tlabel\tjsw\tjsn\tage\treadprj\n" + "".join(
+    f"{9000000 + n}_00m_left\t{9000000 + n}\t00m\tleft\t{int(n < 30)}\t4\t{jsn}\t60\t16\n"
+    for n in range(80) for jsn in [["-1.3", "-0.8", "-0.5"][n % 3] if n < 30 else "0.1"]
+)  # fmt: skip
+
+
+def oa_pairs(*arguments, cwd, stdin=None):
+    command = [sys.executable, "-c", "from oatools.commands.pairs import main; main()", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, input=stdin)
+
+
+def table(text):
+    header, *rows = [line.split("\t") for line in text.splitlines()]
+    return [dict(zip(header, row, strict=True)) for row in rows]
+
+
+@pytest.fixture
+def study(tmp_path):
+    (tmp_path / "labels.tsv").write_text(LABELS)
+    drawn = oa_pairs("draw", "labels.tsv", "--pairs", 11, "--key", "key.tsv", cwd=tmp_path)
+    assert drawn.returncode == 0, drawn.stderr
+    (tmp_path / "pairs.tsv").write_text(drawn.stdout)
+    return tmp_path
+
+
+def test_pairs_are_printed_without_the_answers(study):
+    rows = table((study / "pairs.tsv").read_text())
+    assert list(rows[0]) == ["knee", "subject", "visit", "side", "pair", "place", "age", "jsw"]
+    assert len(rows) == 22
+    key = table((study / "key.tsv").read_text())
+    assert list(key[0]) == ["knee", "subject", "visit", "side", "pair", "place", "stratum", "jsn"]
+    assert [row["pair"] for row in key] == [f"{n:03d}" for n in range(1, 12)]
+    assert all(int(row["subject"]) < 9000030 for row in key)
+    assert sorted({row["stratum"] for row in key}) == ["-0.6:-0.5", "-1.1:-0.6", ":-1.1"]
+
+
+def test_the_same_seed_gives_the_same_bytes_from_standard_input_too(study):
+    again = oa_pairs("draw", "-", "--pairs", 11, "--key", "key2.tsv", cwd=study, stdin=LABELS)
+    assert again.stdout == (study / "pairs.tsv").read_text()
+    assert (study / "key2.tsv").read_bytes() == (study / "key.tsv").read_bytes()
+    other = oa_pairs("draw", "labels.tsv", "--pairs", 11, "--key", "key3.tsv", "--seed", 1, cwd=study)
+    assert other.stdout != again.stdout
+
+
+def test_a_key_is_never_overwritten_unasked_nor_shown(study):
+    before = (study / "key.tsv").read_bytes()
+    refused = oa_pairs("draw", "labels.tsv", "--pairs", 5, "--key", "key.tsv", cwd=study)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "key.tsv exists; use --force" in refused.stderr
+    assert (study / "key.tsv").read_bytes() == before
+    forced = oa_pairs("draw", "labels.tsv", "--pairs", 5, "--key", "key.tsv", "--force", cwd=study)
+    assert forced.returncode == 0
+    assert len(table((study / "key.tsv").read_text())) == 5
+    for place in ("-", "/dev/stdout"):
+        shown = oa_pairs("draw", "labels.tsv", "--pairs", 5, "--key", place, "--force", cwd=study)
+        assert (shown.returncode, shown.stdout) == (2, "")
+
+
+def test_strata_of_ones_own(study):
+    done = oa_pairs("draw", "labels.tsv", "--stratum", ":-1.1:2", "--stratum", "-1:-0.5:9", "--key", "k.tsv", cwd=study)
+    assert done.returncode == 0, done.stderr
+    strata = [row["stratum"] for row in table((study / "k.tsv").read_text())]
+    assert (strata.count(":-1.1"), strata.count("-1:-0.5")) == (2, 9)
+
+
+def test_labels_without_narrowing_are_drawn_without_strata(study):
+    text = "".join("\t".join(line.split("\t")[:5]) + "\n" for line in LABELS.splitlines())
+    done = oa_pairs("draw", "-", "--pairs", 20, "--key", "k.tsv", cwd=study, stdin=text)
+    assert "drawn without strata" in done.stderr
+    assert {row["stratum"] for row in table((study / "k.tsv").read_text())} == {"n/a"}
+
+
+@pytest.mark.parametrize("arguments,message", [
+    ([], "stratum :-1.1 has 10 progressors, and 10 were asked for|stratum -1.1:-0.6 has 10 progressors, and 130"),
+    (["--stratum", ":-1.1:2", "--pairs", "3"], "leave out --pairs"),
+    (["--stratum", "2"], "LOW:HIGH:N"),
+    (["--pairs", "31", "--no-strata"], "31 progressors were asked for, and there are 30"),
+])  # fmt: skip
+def test_a_draw_that_is_not_possible_leaves_no_key(study, arguments, message):
+    done = oa_pairs("draw", "labels.tsv", "--key", "k.tsv", *arguments, cwd=study)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert any(part in done.stderr for part in message.split("|")), done.stderr
+    assert not (study / "k.tsv").exists()
+
+
+def test_a_missing_column_is_named(study):
+    done = oa_pairs("draw", "-", "--key", "k.tsv", cwd=study, stdin="knee\tsubject\tvisit\tside\nk\ts\tv\tr\n")
+    assert done.returncode == 2
+    assert "no column 'label'" in done.stderr
+
+
+def test_readers_and_a_model_are_scored_together(study):
+    key = table((study / "key.tsv").read_text())
+    (study / "junior.tsv").write_text(
+        "knee\tpair\tchoice\n" + "".join(f"n/a\t{row['pair']}\t{row['place']}\n" for row in key[:10]))
+    (study / "both.tsv").write_text(
+        "knee\tpair\tchoice\treader\n" + "".join(f"n/a\t{r['pair']}\tA\t{name}\n" for name in "xy" for r in key))
+    right = {row["knee"] for row in key}
+    (study / "model.tsv").write_text("knee\tprobability\n" + "".join(
+        f"{row['knee']}\t{0.1 if row['knee'] in right else 0.8}\n" for row in table((study / "pairs.tsv").read_text())))
+    tables = ("junior.tsv", "both.tsv", "--pairs", "pairs.tsv", "--model", "model.tsv")
+    done = oa_pairs("score", *tables, "--key", "key.tsv", cwd=study)
+    assert done.returncode == 0, done.stderr
+    rows = {(row["reader"], row["stratum"]): row for row in table(done.stdout)}
+    assert {reader for reader, _ in rows} == {"junior", "x", "y", "model"}
+    assert (rows["junior", "all"]["rank_auc"], rows["junior", "all"]["n_unanswered"]) == ("1.0000", "1")
+    assert rows["model", "all"]["rank_auc"] == "0.0000"
+    assert rows["x", "all"]["right"] == str(sum(row["place"] == "A" for row in key))
+    assert sum(int(row["pairs"]) for (reader, stratum), row in rows.items() if reader == "x" and stratum != "all") == 11
+    assert "junior: 1 of 11 pairs without an answer" in done.stderr
+
+
+def test_answers_that_cannot_be_graded_fail_alone(study):
+    answers = "knee\tpair\tchoice\nn/a\t001\tA\nn/a\t777\tA\nn/a\t002\tboth\n"
+    (study / "r.tsv").write_text(answers)
+    done = oa_pairs("score", "r.tsv", "--key", "key.tsv", cwd=study)
+    assert done.returncode == 1
+    assert "r, pair 777: no such pair" in done.stderr
+    assert "r, pair 002: choice 'both' is not A, B or n/a" in done.stderr
+    assert table(done.stdout)[0]["n_unanswered"] == "10"
+
+
+@pytest.mark.parametrize("arguments,message", [
+    (["--key", "key.tsv"], "nothing to score"),
+    (["--key", "key.tsv", "--model", "labels.tsv"], "--model needs --pairs"),
+    (["labels.tsv", "--key", "key.tsv"], "no column 'pair'"),
+    (["r.tsv", "d/r.tsv", "--key", "key.tsv"], "would both be reader 'r'"),
+    (["r.tsv", "--key", "labels.tsv"], "no column 'pair'"),
+    (["r.tsv", "--key", "nowhere.tsv"], "nowhere.tsv"),
+])  # fmt: skip
+def test_a_call_that_cannot_be_scored_is_refused(study, arguments, message):
+    (study / "d").mkdir()
+    for name in ("r.tsv", "d/r.tsv"):
+        (study / name).write_text("pair\tchoice\n001\tA\n")
+    done = oa_pairs("score", *arguments, cwd=study)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
