@@ -1,0 +1,116 @@
+import numpy as np
+import pytest
+import torch
+
+from oatools.core.errors import UsageError
+from oatools.explain.gradcam import _to_grid, explain
+from oatools.features.backbone import load_backbone
+from oatools.features.embed import EmbedSettings, embed, preprocessing
+from oatools.features.slices import images
+from oatools.imaging import orient
+from oatools.imaging.volume import Volume
+from oatools.learning.model import FittedModel, build, predict
+from oatools.learning.scaling import ClinicalScaling
+from oatools.learning.settings import Settings
+
+EMBED = EmbedSettings(weights="random", slices=6)
+
+
+@pytest.fixture(scope="module")
+def backbone():
+    return load_backbone("mobilenetv2_100", "random", seed=3)
+
+
+@pytest.fixture(scope="module")
+def knee():
+    from oatools.phantom import anatomy, series
+
+    made = anatomy.random_knee(np.random.default_rng(5), "right")
+    shape, affine = series.grid(series.SEQUENCES["cor-iw-tse"], 64, "right", (95.0, 0.0, 0.0), 5.0)
+    volume = Volume(anatomy.render(made, shape, affine, "iw"), affine)
+    return orient.apply(volume, orient.canonical(volume, "coronal", "right"))
+
+
+@pytest.fixture(scope="module")
+def model(backbone):
+    torch.manual_seed(0)
+    settings = Settings(slices=4, conv=8, gru=8, hidden=16)
+    scaling = ClinicalScaling(("bmi",), np.array([27.0]), np.array([28.0]), np.array([4.0]))
+    module = build(settings, 1280, 1).eval()
+    module.feature_mean.fill_(0.4)
+    module.feature_sd.fill_(0.7)
+    recorded = preprocessing(backbone, EMBED).record() | {"slices": EMBED.slices}
+    return FittedModel(module, settings, scaling, 0.5, {"feature_space": {"preprocessing": recorded}})
+
+
+def test_probability_and_attention_are_those_of_the_prediction_from_features(knee, model, backbone):
+    found = explain(knee, model, backbone, np.array([31.0]))
+    features, _ = embed(knee, backbone, EMBED)
+    probability, attention = predict(model, [features], np.array([[31.0]]))
+    assert found.probability == pytest.approx(probability[0], abs=1e-6)
+    np.testing.assert_allclose(found.attention[14:20], attention[0], atol=1e-6)
+    assert found.attention.shape == (35,) and found.attention.sum() == pytest.approx(1, abs=1e-6)
+
+
+def test_slices_that_the_model_does_not_see_have_neither_attention_nor_heat(knee, model, backbone):
+    found = explain(knee, model, backbone, np.array([31.0]))
+    unseen = [k for k in range(35) if not 15 <= k < 19]
+    assert not found.attention[unseen].any() and not found.heat[:, :, unseen].any()
+    assert found.heat.shape == knee.data.shape and found.heat.max() > 0 and found.heat.min() == 0
+
+
+def test_the_map_is_what_hooks_on_the_whole_network_give(knee, model, backbone):
+    """Grad-CAM as its authors write it: activations and gradients of the last layer, caught by hooks."""
+    caught = {}
+    network = backbone.network
+
+    def keep(_, __, output):
+        output.retain_grad()
+        caught["maps"] = output
+
+    pixels = images(knee, range(14, 20), preprocessing(backbone, EMBED)).requires_grad_(True)
+    hook = network.bn2.register_forward_hook(keep)
+    try:
+        logits, _ = model.logits(network(pixels), np.array([31.0]))
+        (logits[1] - logits[0]).backward()
+    finally:
+        hook.remove()
+    maps = caught["maps"]
+    expected = torch.relu((maps.grad.mean(dim=(2, 3), keepdim=True) * maps).sum(dim=1)).detach()
+    found = explain(knee, model, backbone, np.array([31.0]))
+    np.testing.assert_allclose(found.heat[:, :, 14:20], _to_grid(expected, knee, backbone.size), atol=1e-4)
+
+
+def test_a_hot_corner_lands_in_the_same_corner_of_the_volume():
+    volume = Volume(np.zeros((40, 60, 1), np.float32), np.diag([1.0, 1.0, 3.0, 1.0]))
+    heat = torch.zeros(1, 6, 6)
+    heat[0, 0, 4] = 1  # the top row of the image: superior; its fifth sixth from the left
+    grid = _to_grid(heat, volume, 60)
+    i, j = np.unravel_index(grid[:, :, 0].argmax(), (40, 60))
+    # 60 pixels across, 10 of padding on either side of the 40 columns: the fifth sixth is 40 to 50, so 30 to 40 here.
+    assert 30 <= i < 40 and 50 <= j < 60
+
+
+def test_the_map_of_a_mirrored_knee_overlays_its_scan_as_it_was(knee):
+    """Brought back by the inverse orientation, the heat lies on the voxels of the same world coordinates."""
+    original = orient.apply(knee, orient.Orientation((2, 0, 1), (True, False, True)))
+    orientation = orient.canonical(original, "coronal", "right")
+    oriented = orient.apply(original, orientation)
+    heat = np.zeros(oriented.data.shape, np.float32)
+    heat[50, 20, 16] = 1
+    back = orient.apply(Volume(heat, oriented.affine), orient.inverse(orientation))
+    np.testing.assert_allclose(back.affine, original.affine, atol=1e-9)
+    place = np.argwhere(back.data == 1)[0]
+    assert original.data[tuple(place)] == oriented.data[50, 20, 16]
+    np.testing.assert_allclose(original.affine @ [*place, 1], oriented.affine @ [50, 20, 16, 1], atol=1e-9)
+
+
+def test_explaining_twice_gives_the_same_numbers(knee, model, backbone):
+    first, second = (explain(knee, model, backbone, np.array([np.nan])) for _ in range(2))
+    assert np.array_equal(first.heat, second.heat) and first.probability == second.probability
+
+
+def test_a_backbone_without_spatial_features_is_refused(knee, model):
+    transformer = load_backbone("vit_tiny_patch16_224", "random")
+    with pytest.raises(UsageError, match="no spatial feature maps"):
+        explain(knee, model, transformer, np.array([31.0]))
