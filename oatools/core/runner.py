@@ -249,6 +249,7 @@ def _serve(connection, work: Work) -> None:  # noqa: ANN001
                 connection.send(attempt(work, row))
             except UsageError as error:
                 connection.send(error)
+    os._exit(0)  # nothing is left to unwind, and a SIGTERM that comes now must not raise in an exit handler
 
 
 def _start_workers(work: Work, jobs: int) -> list[_Worker]:

@@ -1,0 +1,48 @@
+"""oa-train: a model from the features and labels of all knees."""
+
+from pathlib import Path
+
+import click
+
+from oatools.commands.training_options import Study, open_cohort, study_options
+from oatools.core.console import Console
+from oatools.core.manifest import print_table
+from oatools.core.options import command, force_option, inputs_argument, seed_option
+
+COLUMNS = ["path", "endpoint", "knees", "patients", "positives", "epochs", "best_epoch", "validation_knees",
+           "validation_roc_auc", "threshold"]  # fmt: skip
+
+
+@command("oa-train")
+@inputs_argument("[FEATURES.tsv|-]...")
+@click.option("-o", "--out", required=True, metavar="MODEL.safetensors",
+              type=click.Path(dir_okay=False, path_type=Path),
+              help="The model to write.")  # fmt: skip
+@study_options
+@seed_option
+@force_option
+def main(console: Console, study: Study, out: Path, seed: int, force: bool) -> int:
+    """Train a model on all knees that have features and a label.
+
+    A fifth of the patients is set apart to choose the epoch and the threshold. Prints one row: the model's path and
+    how training went. How good the model is, oa-cv tells.
+    """
+    cohort, _, status = open_cohort(console, study)
+    import numpy as np
+
+    from oatools.learning.crossval import model_record
+    from oatools.learning.modelfile import load_model, may_keep, save_model
+    from oatools.learning.training import fit
+
+    record = model_record(cohort, study.settings, seed, study.endpoint)
+    if kept := may_keep(out, record["made_from"], force):
+        model = load_model(out)
+    else:
+        model = save_model(out, fit(cohort, np.arange(len(cohort)), study.settings, seed), **record)
+    said = model.record
+    values = (out, study.endpoint, len(cohort), len(set(cohort.subject)), cohort.label.sum(), said["epochs"],
+              said["best_epoch"], len(said["validation_knees"]), f"{said['validation_roc_auc']:.4f}",
+              f"{model.threshold:.6f}")  # fmt: skip
+    print_table(COLUMNS, [{c: "" if v is None else str(v) for c, v in zip(COLUMNS, values, strict=True)}])
+    console.note(f"{out} kept" if kept else f"{out} trained, {said['epochs']} epochs, the best {said['best_epoch']}")
+    return status

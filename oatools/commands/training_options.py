@@ -1,0 +1,147 @@
+"""The options that oa-train and oa-cv share, and the loading of the knees that both begin with."""
+
+import dataclasses
+import functools
+import shlex
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from click.core import ParameterSource
+
+from oatools.core.console import Console
+from oatools.core.errors import UsageError
+from oatools.core.manifest import BadRow, read_rows, read_table, write_table
+from oatools.core.options import require_inputs
+from oatools.core.runner import item_name
+from oatools.learning.settings import THRESHOLD_RULES, Settings
+
+if TYPE_CHECKING:
+    from oatools.learning.cohort import Cohort
+
+# What says how a run went about its work, not what came out of it.
+_NOT_RERUN = ("jobs", "force", "quiet", "verbose", "failed", "fail_fast")
+
+
+@dataclass(frozen=True)
+class Study:
+    """What is asked of a training run: the tables, what to take from them, and the settings."""
+
+    inputs: tuple[str, ...]
+    null_separated: bool
+    labels: str
+    clinical: str | None
+    endpoint: str | None
+    sequence: str | None
+    failed: Path | None
+    fail_fast: bool
+    settings: Settings
+
+
+def study_options(function: Callable) -> Callable:
+    """`--labels`, `--clinical` and the rest, with one option a training setting, handed over as one `Study`."""
+
+    @functools.wraps(function)
+    def wrapper(*args: Any, **values: Any) -> Any:
+        settings = Settings(**{f.name: values.pop(f.name) for f in dataclasses.fields(Settings)})
+        own = {f.name: values.pop(f.name) for f in dataclasses.fields(Study) if f.name != "settings"}
+        return function(*args, study=Study(**own, settings=settings), **values)
+
+    for option in reversed(
+        [*_table_options(), *map(_setting_option, dataclasses.fields(Settings)), *_failure_options()]
+    ):
+        wrapper = option(wrapper)
+    return wrapper
+
+
+def open_cohort(console: Console, study: Study) -> "tuple[Cohort, tuple[str, ...], int]":
+    """Read the knees that have features and a label, and say what was left out.
+
+    Returns the cohort, its knees in the order of the features table, and the exit status so far: 1 if a feature file
+    could not be used.
+    """
+    require_inputs(study.inputs)
+    if study.labels == "-" and (not study.inputs or "-" in study.inputs):
+        raise UsageError("standard input cannot be both the features and the labels; name a file for one of them")
+    from oatools.learning.cohort import load_cohort, telltales
+    from oatools.oai.clinical import clinical_set
+
+    names = clinical_set(study.clinical or "none", study.endpoint or "")
+    features = read_rows(study.inputs, study.null_separated)
+    labels = read_table(study.labels)
+    cohort, flow = load_cohort(features, labels, names, study.settings.slices, study.sequence, study.fail_fast)
+    for row, error in flow.failed:
+        console.error(f"{item_name(row)}: {error}")
+    if study.failed is not None:
+        rows = [{**row, "error": " ".join(error.split())} for row, error in flow.failed if not isinstance(row, BadRow)]
+        write_table(study.failed, [*[c for c in features.columns if c != "error"], "error"], rows)
+    if flow.failed and study.fail_fast:
+        raise click.exceptions.Exit(1)
+    _say_counts(console, cohort, flow.without_label, flow.without_features, len(flow.failed))
+    for name in telltales(cohort):
+        console.note(f"'{name}' alone tells the two classes apart without an error: was the label made from it?")
+    return cohort, flow.order, 1 if flow.failed else 0
+
+
+def rerun_line(context: click.Context) -> str:
+    """The command line that gives the same result. Folders of absolute paths are left out: they say where, not what."""
+    inputs, options = [], []
+    for parameter in context.command.params:
+        name = parameter.name or ""
+        value = context.params.get(name)
+        if isinstance(parameter, click.Argument):
+            inputs = [_shown(v) for v in value or ["-"]]
+        elif name not in _NOT_RERUN and context.get_parameter_source(name) is not ParameterSource.DEFAULT:
+            flags = parameter.secondary_opts if value is False else parameter.opts
+            flag = next(flag for flag in flags if flag.startswith("--"))
+            options += [flag] if isinstance(value, bool) else [flag, _shown(value)]
+    return shlex.join([context.command.name or "", *inputs, *options])
+
+
+def _shown(value: Any) -> str:
+    path = Path(str(value))
+    return path.name if path.is_absolute() else str(value)
+
+
+def _say_counts(console: Console, cohort: "Cohort", unlabelled: int, featureless: int, failed: int) -> None:
+    import numpy as np
+
+    positives, knees = int(cohort.label.sum()), len(cohort)
+    console.note(f"{knees} knees of {len(set(cohort.subject))} patients used, {positives} positive "
+                 f"({100 * positives / knees:.1f} %); {unlabelled} without label, {featureless} without features, "
+                 f"{failed} with unusable features")  # fmt: skip
+    for name, missing in zip(cohort.clinical_names, np.isnan(cohort.clinical).sum(axis=0), strict=True):
+        if missing:
+            console.note(f"'{name}' is missing in {missing} of {knees} knees: the training knees' median is put in")
+    for caution in cohort.cautions:
+        console.note(f"the features come from {caution}: they show that the pipe works, and nothing about patients")
+
+
+def _table_options() -> list[Callable]:
+    return [
+        click.option("-l", "--labels", required=True, metavar="TABLE.tsv",
+                     help="Labels: knee, subject, label, and the clinical variables."),
+        click.option("-c", "--clinical", metavar="bmi|paper10|NAME,...", help="Clinical variables to add (none)."),
+        click.option("--endpoint", metavar="NAME", help="What the label is, for the record; pain bars pain scores."),
+        click.option("-s", "--sequence", metavar="NAME", help="The sequence, where a knee has rows of several."),
+    ]  # fmt: skip
+
+
+def _failure_options() -> list[Callable]:
+    return [
+        click.option("--failed", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
+                     help="Write the rows that failed, with a column 'error', as a table to run again."),
+        click.option("--fail-fast", is_flag=True, help="Stop at the first feature file that fails."),
+    ]  # fmt: skip
+
+
+def _setting_option(setting: dataclasses.Field) -> Callable:
+    flag, text = "--" + setting.name.replace("_", "-"), setting.metadata["help"]
+    if setting.name == "balanced":
+        return click.option("--balanced/--unbalanced", default=setting.default, show_default=True, help=text)
+    kind = {"slices": int, "threshold_rule": click.Choice(THRESHOLD_RULES)}.get(setting.name, type(setting.default))
+    metavar = {int: "N", float: "X"}.get(kind)
+    return click.option(flag, type=kind, default=setting.default, show_default=setting.default is not None,
+                        metavar=metavar, help=text)  # fmt: skip

@@ -1,0 +1,65 @@
+"""Synthetic knees whose signal, where there is one, was planted by hand."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from oatools.features.featurefile import Features, write_features
+from oatools.learning.cohort import make_cohort
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+SPACE = {"backbone": "efficientnet_b0", "weights": "random, seed 0", "weights_sha256": "0" * 64,
+         "preprocessing": {"size": 224}}  # fmt: skip
+
+
+def knee_name(i: int) -> str:
+    return f"{9000000 + i // 2}_00m_{'left' if i % 2 else 'right'}"
+
+
+def synthetic(knees=80, slices=8, channels=32, strength=3.0, lesion=(2, 5), seed=0, clinical=0.0):
+    """Knees, two a patient; positives have features shifted in the slices of `lesion`, bmi by `clinical`."""
+    random = np.random.default_rng(seed)
+    label = (random.random(knees) < 0.4).astype(int)
+    direction = np.zeros(channels)
+    direction[:4] = strength
+    features = []
+    for y in label:
+        values = random.normal(size=(slices + int(random.integers(0, 4)), channels))
+        values[list(lesion)] += y * direction
+        features.append(values.astype(np.float32))
+    bmi = random.normal(27, 3, knees) + clinical * label
+    names = [knee_name(i) for i in range(knees)]
+    return names, [n.split("_")[0] for n in names], label, features, bmi
+
+
+@pytest.fixture
+def make():
+    """A cohort of synthetic knees, with bmi as its clinical variable."""
+
+    def cohort(**options):
+        names, subjects, label, features, bmi = synthetic(**options)
+        return make_cohort(names, subjects, label, features, bmi[:, None], ["bmi"], space=SPACE)
+
+    return cohort
+
+
+@pytest.fixture
+def study(tmp_path):
+    """Feature files, features.tsv and labels.tsv in the test's folder; the features are returned by knee."""
+
+    def write(space=SPACE, **options) -> dict[str, np.ndarray]:
+        names, subjects, label, features, bmi = synthetic(**options)
+        table, labels = ["knee\tsubject\tvisit\tside\tsequence\tpath"], ["knee\tsubject\tlabel\tbmi\tsex"]
+        for i, name in enumerate(names):
+            path = Path("features") / f"{name}_cor-iw-tse.h5"
+            write_features(tmp_path / path, Features(features[i], np.arange(len(features[i])) * 3.0, dict(space)))
+            identity = name.replace("_", "\t")
+            table.append(f"{name}\t{identity}\tcor-iw-tse\t{path}")
+            labels.append(f"{name}\t{subjects[i]}\t{label[i]}\t{bmi[i]:.2f}\t{'male' if i % 4 < 2 else 'female'}")
+        (tmp_path / "features.tsv").write_text("\n".join(table) + "\n")
+        (tmp_path / "labels.tsv").write_text("\n".join(labels) + "\n")
+        return dict(zip(names, features, strict=True))
+
+    return write

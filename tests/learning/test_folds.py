@@ -1,0 +1,86 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from oatools.core.errors import UsageError
+from oatools.learning.folds import assign_folds, check_patients, fold_rows, inner_split, read_folds, write_folds
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(0, 1000), st.integers(2, 5))
+def test_no_patient_is_in_two_folds_and_every_knee_is_in_one(seed, folds):
+    random = np.random.default_rng(seed)
+    subjects = [str(s) for s in random.integers(0, 60, 120)]
+    label = random.integers(0, 2, 120)
+    fold = assign_folds(subjects, label, folds, seed)
+    check_patients(subjects, fold)
+    assert all(len({f for s, f in zip(subjects, fold, strict=True) if s == patient}) == 1 for patient in subjects)
+    assert sorted(set(fold.tolist())) == list(range(1, folds + 1))
+
+
+def test_folds_are_stratified_and_follow_the_seed():
+    subjects = [str(i // 2) for i in range(400)]
+    label = (np.arange(400) % 7 == 0).astype(int)
+    fold = assign_folds(subjects, label, 5, 0)
+    shares = [label[fold == n].mean() for n in range(1, 6)]
+    assert max(shares) - min(shares) < 0.03
+    assert (fold == assign_folds(subjects, label, 5, 0)).all()
+    assert (fold != assign_folds(subjects, label, 5, 1)).any()
+
+
+def test_the_leaky_split_does_put_knees_of_a_patient_into_several_folds():
+    subjects = [str(i // 2) for i in range(100)]
+    fold = assign_folds(subjects, np.arange(100) % 3 // 2, 5, 0, leaky=True)
+    with pytest.raises(UsageError, match="is in folds"):
+        check_patients(subjects, fold)
+
+
+def test_too_few_patients_of_a_class_are_refused_with_the_numbers():
+    subjects, label = [str(i) for i in range(20)], np.array([1, 1, 1] + [0] * 17)
+    with pytest.raises(
+        UsageError, match="5 folds need 5 patients of each class; there are 17 with label 0, 3 with label 1"
+    ):
+        assign_folds(subjects, label, 5, 0)
+    with pytest.raises(UsageError, match="all 20 knees have label 0"):
+        assign_folds(subjects, np.zeros(20, int), 5, 0)
+
+
+def test_the_inner_split_keeps_patients_together_and_both_classes_on_both_sides():
+    subjects = [str(i // 2) for i in range(60)]
+    label = (np.arange(60) < 6).astype(int)
+    for seed in range(10):
+        fitting, held = inner_split(subjects, label, 0.2, seed)
+        assert not {subjects[i] for i in fitting} & {subjects[i] for i in held}
+        assert len(fitting) + len(held) == 60
+        assert set(label[fitting]) == set(label[held]) == {0, 1}
+    with pytest.raises(UsageError, match="at least 2 are needed"):
+        inner_split(subjects, (np.arange(60) < 2).astype(int), 0.2, 0)
+
+
+def test_a_folds_file_is_read_back_and_other_folds_are_not_overwritten(tmp_path):
+    knees, subjects, fold = ["a", "b", "c", "d"], ["1", "1", "2", "2"], np.array([1, 1, 2, 2])
+    path = tmp_path / "folds.tsv"
+    write_folds(path, knees, subjects, fold, force=False)
+    assert path.read_text() == "knee\tsubject\tfold\na\t1\t1\nb\t1\t1\nc\t2\t2\nd\t2\t2\n"
+    assert read_folds(path, ["d", "a"], ["2", "1"]).tolist() == [2, 1]
+    write_folds(path, knees, subjects, fold, force=False)
+    with pytest.raises(UsageError, match="holds other folds"):
+        write_folds(path, knees, subjects, fold[::-1], force=False)
+    write_folds(path, knees, subjects, fold[::-1], force=True)
+    assert fold_rows(knees, subjects, fold[::-1])[0]["fold"] == "2"
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ("a\t1\n", "no fold for 1 of 2 knees, the first is b"),
+        ("a\t1\nb\tx\n", "fold of b is 'x'"),
+        ("a\t1\nb\t3\n", "without a gap"),
+        ("a\t1\na\t2\nb\t2\n", "a is there twice"),
+    ],
+)
+def test_a_folds_file_that_cannot_be_used_is_refused(tmp_path, lines, message):
+    (tmp_path / "folds.tsv").write_text("knee\tfold\n" + lines)
+    with pytest.raises(UsageError, match=message):
+        read_folds(tmp_path / "folds.tsv", ["a", "b"], ["1", "2"])

@@ -1,0 +1,324 @@
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from oatools.commands import cv, predict, train
+
+FAST = ["--epochs", "2", "--conv", "8", "--gru", "8", "--hidden", "8"]
+SPACE = {
+    "backbone": "resnet18",
+    "weights": "random, seed 0",
+    "weights_sha256": "0" * 64,
+    "preprocessing": {"size": 224},
+}
+
+
+@pytest.fixture
+def call(tmp_path, monkeypatch, capsys):
+    """Run a command in the test's folder; returns exit status, standard output and the lines of standard error."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(command, *words):
+        with pytest.raises(SystemExit) as end:
+            command.main.main([str(w) for w in words])
+        text = capsys.readouterr()
+        assert "Traceback" not in text.err
+        return end.value.code, text.out, text.err.splitlines()
+
+    return run
+
+
+def cross_validate(call, *more, out="cv"):
+    return call(cv, "features.tsv", "--labels", "labels.tsv", "--folds", 2, "--slices", 8, "-o", out, *FAST, *more)
+
+
+def test_cv_prints_every_knee_once_and_writes_its_folder(call, study, tmp_path, rows):
+    knees = study(knees=40)
+    status, out, said = cross_validate(call, "--clinical", "bmi,sex", "--bootstrap", 20)
+    assert status == 0 and len(said) < 15
+    assert [row["knee"] for row in rows(out)] == list(knees)  # in the order of the features table
+    assert out == (tmp_path / "cv/predictions.tsv").read_text()
+    assert list(rows(out)[0]) == [
+        "knee",
+        "subject",
+        "visit",
+        "side",
+        "label",
+        "probability",
+        "fold",
+        "predicted",
+        "threshold",
+    ]
+    folds = {row["knee"]: row["fold"] for row in rows((tmp_path / "cv/folds.tsv").read_text())}
+    assert all(folds[row["knee"]] == row["fold"] for row in rows(out))
+    assert any("patients also in other folds: 0" in line for line in said)
+    names = {p.name for p in (tmp_path / "cv").iterdir()}
+    figures = {f"{n}.{s}" for n in ("roc", "pr", "confusion", "calibration", "attention") for s in ("png", "svg")}
+    assert names == figures | {
+        "folds.tsv",
+        "metrics.tsv",
+        "predictions.tsv",
+        "report.html",
+        "fold-1.safetensors",
+        "fold-2.safetensors",
+    }
+
+
+def test_cv_metrics_are_tidy_and_hold_the_clinical_baseline_of_the_same_folds(call, study, tmp_path, rows):
+    study(knees=40)
+    cross_validate(call, "--clinical", "bmi", "--bootstrap", 20)
+    table = rows((tmp_path / "cv/metrics.tsv").read_text())
+    assert {row["model"] for row in table} == {"images+clinical", "clinical only"}
+    assert {row["scope"] for row in table} == {"fold-1", "fold-2", "mean", "sd", "pooled"}
+    cell = {(r["model"], r["scope"], r["metric"]): r for r in table}
+    values = [float(cell["images+clinical", f"fold-{n}", "roc_auc"]["value"]) for n in (1, 2)]
+    assert float(cell["images+clinical", "mean", "roc_auc"]["value"]) == pytest.approx(np.mean(values), abs=1e-6)
+    assert float(cell["images+clinical", "sd", "roc_auc"]["value"]) == pytest.approx(np.std(values, ddof=1), abs=1e-6)
+    counted = sum(int(cell["clinical only", "pooled", m]["value"]) for m in ("tn", "fp", "fn", "tp"))
+    assert counted == 40
+    pooled = cell["images+clinical", "pooled", "roc_auc"]
+    assert float(pooled["ci_low"]) <= float(pooled["value"]) <= float(pooled["ci_high"])
+
+
+def test_cv_run_again_keeps_its_models_and_gives_the_same_bytes(call, study, tmp_path):
+    study(knees=40)
+    _, first, _ = cross_validate(call, "--bootstrap", 20)
+    before = {p.name: p.read_bytes() for p in (tmp_path / "cv").iterdir()}
+    status, again, said = cross_validate(call, "--bootstrap", 20)
+    assert status == 0 and again == first and "2 kept" in said[-1]
+    assert before == {p.name: p.read_bytes() for p in (tmp_path / "cv").iterdir()}
+    _, elsewhere, _ = cross_validate(call, "--bootstrap", 20, "--folds-file", "cv/folds.tsv", out="other")[0:3]
+    status, _, said = cross_validate(call, "--seed", 1)
+    assert status == 2 and "other folds" in said[-1]
+    status, _, said = cross_validate(call, "--seed", 1, "--force")
+    assert status == 0
+
+
+def test_cv_takes_folds_from_a_table_and_refuses_one_that_splits_a_patient(call, study, tmp_path):
+    knees = list(study(knees=40))
+    lines = [f"{k}\t{1 + (i // 2) % 2}" for i, k in enumerate(knees)]
+    (tmp_path / "folds.tsv").write_text("knee\tfold\n" + "\n".join(lines) + "\n")
+    words = ["features.tsv", "--labels", "labels.tsv", "--folds-file", "folds.tsv", "--bootstrap", 20, *FAST]
+    status, out, _ = call(cv, *words, "-o", "good")
+    assert status == 0 and out.splitlines()[1].split("\t")[6] == "1"
+    lines = [f"{k}\t{1 + i % 2}" for i, k in enumerate(knees)]
+    (tmp_path / "folds.tsv").write_text("knee\tfold\n" + "\n".join(lines) + "\n")
+    status, out, said = call(cv, *words, "-o", "bad")
+    assert (status, out) == (2, "") and "patient 9000000 is in folds" in said[-1]
+    assert not (tmp_path / "bad").exists()
+    status, _, said = call(cv, *words, "--leaky", "-o", "leaky")
+    assert status == 0 and any("for comparison only" in line for line in said)
+    assert "LEAKY SPLIT" in (tmp_path / "leaky/report.html").read_text()
+
+
+def test_knees_left_out_are_counted_by_reason(call, study, tmp_path):
+    study(knees=42)
+    labels = (tmp_path / "labels.tsv").read_text().splitlines()
+    labels[1] = labels[1].replace("\t0\t", "\tn/a\t").replace("\t1\t", "\tn/a\t")
+    (tmp_path / "labels.tsv").write_text("\n".join([*labels, "9999999_00m_left\t9999999\t1\tn/a\tmale"]) + "\n")
+    status, _, said = call(train, "features.tsv", "-l", "labels.tsv", "-o", "m.safetensors", *FAST)
+    assert status == 0
+    assert "41 knees of 21 patients used" in said[0]
+    assert "1 without label, 1 without features, 0 with unusable features" in said[0]
+
+
+def test_a_broken_feature_file_leaves_its_knee_out_and_sets_exit_status_1(call, study, tmp_path, rows):
+    knees = list(study(knees=40))
+    (tmp_path / f"features/{knees[3]}_cor-iw-tse.h5").write_bytes(b"not hdf5")
+    words = ["features.tsv", "-l", "labels.tsv", "-o", "m.safetensors", "--failed", "failed.tsv", *FAST]
+    status, out, said = call(train, *words)
+    assert status == 1 and rows(out)[0]["knees"] == "39"
+    assert sum(knees[3] in line for line in said) == 1
+    failed = rows((tmp_path / "failed.tsv").read_text())
+    assert [row["knee"] for row in failed] == [knees[3]] and "readable" in failed[0]["error"]
+    status, out, _ = call(train, *words, "--fail-fast", "--force")
+    assert (status, out) == (1, "")
+
+
+def test_train_keeps_a_model_of_the_same_inputs_and_refuses_to_replace_another(call, study, tmp_path):
+    study(knees=40)
+    words = ["features.tsv", "-l", "labels.tsv", "-c", "bmi", "-o", "m.safetensors", *FAST]
+    status, first, _ = call(train, *words)
+    assert status == 0
+    before = (tmp_path / "m.safetensors").read_bytes()
+    status, again, said = call(train, *words)
+    assert (status, again) == (0, first) and "kept" in said[-1]
+    status, out, said = call(train, *words, "--seed", 1)
+    assert (status, out) == (2, "") and "--force" in said[-1]
+    assert (tmp_path / "m.safetensors").read_bytes() == before
+    status, _, _ = call(train, *words, "--seed", 1, "--force")
+    assert status == 0 and (tmp_path / "m.safetensors").read_bytes() != before
+
+
+@pytest.fixture
+def trained(call, study):
+    knees = study(knees=40)
+    call(train, "features.tsv", "-l", "labels.tsv", "-c", "bmi,sex", "--slices", 8, "-o", "m.safetensors", *FAST)
+    return knees
+
+
+def test_predict_adds_columns_and_gives_each_knee_the_same_in_any_order(call, trained, tmp_path, rows):
+    words = ["m.safetensors", "--with-clinical", "labels.tsv"]
+    status, out, said = call(predict, *words, "features.tsv")
+    assert status == 0 and "40 done" in said[-1]
+    assert list(rows(out)[0]) == ["knee", "subject", "visit", "side", "sequence", "path", "probability", "predicted"]
+    assert all((float(r["probability"]) > 0) and r["predicted"] in "01" for r in rows(out))
+    header, *lines = (tmp_path / "features.tsv").read_text().splitlines()
+    (tmp_path / "reversed.tsv").write_text("\n".join([header, *lines[::-1]]) + "\n")
+    _, backwards, _ = call(predict, *words, "reversed.tsv")
+    assert backwards.splitlines()[:0:-1] == out.splitlines()[1:]
+
+
+def test_predict_takes_clinical_columns_of_the_rows_and_counts_missing_ones(call, trained, tmp_path, rows):
+    clinical = {
+        line.split("\t")[0]: line.split("\t")[3:] for line in (tmp_path / "labels.tsv").read_text().splitlines()
+    }
+    lines = [
+        f"{line}\t" + "\t".join(clinical[line.split("\t")[0]])
+        for line in (tmp_path / "features.tsv").read_text().splitlines()
+    ]
+    (tmp_path / "joined.tsv").write_text("\n".join(lines) + "\n")
+    _, apart, _ = call(predict, "m.safetensors", "features.tsv", "--with-clinical", "labels.tsv")
+    _, joined, _ = call(predict, "m.safetensors", "joined.tsv")
+    assert [r["probability"] for r in rows(apart)] == [r["probability"] for r in rows(joined)]
+    lines[1] = "\t".join([*lines[1].split("\t")[:-2], "n/a", lines[1].split("\t")[-1]])
+    (tmp_path / "joined.tsv").write_text("\n".join(lines) + "\n")
+    status, _, said = call(predict, "m.safetensors", "joined.tsv")
+    assert status == 0 and any("'bmi' is missing in 1 rows" in line for line in said)
+
+
+def test_predict_works_on_a_plain_path_and_says_that_clinical_variables_are_imputed(call, trained, tmp_path, rows):
+    path = f"features/{next(iter(trained))}_cor-iw-tse.h5"
+    status, out, said = call(predict, "m.safetensors", path)
+    assert status == 0 and rows(out)[0]["knee"] == next(iter(trained))
+    assert any("no column 'bmi', 'sex'" in line for line in said)
+
+
+def test_predict_refuses_features_of_another_space_one_by_one(call, trained, tmp_path, rows):
+    from oatools.features.featurefile import Features, write_features
+
+    odd = next(iter(trained))
+    write_features(
+        tmp_path / f"features/{odd}_cor-iw-tse.h5", Features(np.ones((9, 32), np.float32), np.arange(9.0), SPACE)
+    )
+    status, out, said = call(predict, "m.safetensors", "features.tsv", "--with-clinical", "labels.tsv")
+    assert status == 1 and len(rows(out)) == 39
+    assert any(odd in line and "backbone resnet18, not efficientnet_b0" in line for line in said)
+
+
+def test_predict_refuses_a_model_that_is_not_ours(call, trained, tmp_path):
+    save_file({"w": np.zeros(3)}, tmp_path / "foreign.safetensors")
+    (tmp_path / "pickle.pt").write_bytes(b"\x80\x04.")
+    for name in ("foreign.safetensors", "pickle.pt", "absent"):
+        status, out, said = call(predict, name, "features.tsv")
+        assert (status, out, len(said)) == (2, "", 1) and name in said[0]
+
+
+def one_class(folder: Path):
+    lines = (folder / "labels.tsv").read_text().splitlines()
+    cells = [line.split("\t") for line in lines[1:]]
+    (folder / "labels.tsv").write_text("\n".join([lines[0], *("\t".join([*c[:2], "0", *c[3:]]) for c in cells)]) + "\n")
+
+
+def no_overlap(folder: Path):
+    (folder / "labels.tsv").write_text("knee\tsubject\tlabel\nother_00m_left\tother\t1\n")
+
+
+def two_sequences(folder: Path):
+    text = (folder / "features.tsv").read_text()
+    more = "".join(line + "\n" for line in text.splitlines()[1:]).replace("\tcor-iw-tse\t", "\tsag-iw-tse\t")
+    (folder / "features.tsv").write_text(text + more)
+
+
+def mixed_spaces(folder: Path):
+    from oatools.features.featurefile import Features, write_features
+
+    path = sorted((folder / "features").iterdir())[-1]
+    write_features(path, Features(np.ones((9, 32), np.float32), np.arange(9.0), SPACE))
+
+
+def odd_label(folder: Path):
+    text = (folder / "labels.tsv").read_text().splitlines()
+    text[1] = "\t".join([*text[1].split("\t")[:2], "yes", *text[1].split("\t")[3:]])
+    (folder / "labels.tsv").write_text("\n".join(text) + "\n")
+
+
+def twice(folder: Path):
+    text = (folder / "labels.tsv").read_text()
+    (folder / "labels.tsv").write_text(text + text.splitlines()[1] + "\n")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (one_class, ["label 0", "both are needed"]),
+        (no_overlap, ["9000000_00m_right", "other_00m_left"]),
+        (two_sequences, ["9000000_00m_right", "cor-iw-tse, sag-iw-tse", "--sequence"]),
+        (mixed_spaces, ["features/", "backbone resnet18, not efficientnet_b0"]),
+        (odd_label, ["9000000_00m_right", "'yes'"]),
+        (twice, ["9000000_00m_right", "twice"]),
+    ],
+)
+def test_tables_that_cannot_be_used_are_refused_in_one_line(call, study, tmp_path, spoil, words):
+    study(knees=20)
+    spoil(tmp_path)
+    status, out, said = call(cv, "features.tsv", "-l", "labels.tsv", "-o", "cv", *FAST)
+    assert (status, out, len(said)) == (2, "", 1)
+    assert all(word in said[0] for word in words), said
+    assert not (tmp_path / "cv").exists()
+
+
+@pytest.mark.parametrize(
+    ("more", "word"),
+    [
+        (["--folds", 15], "15 folds need 15 patients"),
+        (["--clinical", "height"], "no column 'height'"),
+        (["--clinical", "label"], "the label is made from it"),
+        (["--kernel", 2], "odd"),
+        (["--sequence", "sag-3d-dess"], "there are cor-iw-tse"),
+        (["--folds", 3, "--folds-file", "f.tsv"], "exclude each other"),
+    ],
+)
+def test_options_that_cannot_be_used_are_refused(call, study, tmp_path, more, word):
+    study(knees=24)
+    status, out, said = call(cv, "features.tsv", "-l", "labels.tsv", "-o", "cv", *FAST, *more)
+    assert (status, out) == (2, "") and word in said[-1], said
+
+
+def test_a_clinical_variable_that_gives_the_label_away_is_pointed_out(call, study, tmp_path):
+    study(knees=60, clinical=1000.0)
+    _, _, said = call(train, "features.tsv", "-l", "labels.tsv", "-c", "bmi", "-o", "m.safetensors", *FAST)
+    assert any("'bmi' alone tells the two classes apart" in line for line in said)
+
+
+def test_outputs_name_no_folder_of_the_machine(call, study, tmp_path):
+    study(knees=40)
+    words = [tmp_path / "features.tsv", "--labels", tmp_path / "labels.tsv", "-k", 2, "--bootstrap", 20, *FAST]
+    assert call(cv, *words, "-o", tmp_path / "cv")[0] == 0
+    for path in (tmp_path / "cv").iterdir():
+        assert str(tmp_path).encode() not in path.read_bytes(), path
+
+
+def test_the_command_line_of_the_report_gives_the_same_predictions(call, study, tmp_path):
+    study(knees=40)
+    _, first, _ = cross_validate(call, "--bootstrap", 20, "--seed", 3, "--unbalanced", "-j", 1)
+    page = (tmp_path / "cv/report.html").read_text()
+    line = page.split("<pre>")[1].split("</pre>")[0]
+    assert line.startswith("oa-cv features.tsv ") and "--jobs" not in line and "--unbalanced" in line
+    words = [w if w != "cv" else "again" for w in line.split()[1:]]
+    assert call(cv, *words)[1] == first
+
+
+def test_help_and_usage_errors_import_no_numpy(shell):
+    heavy = "{'numpy', 'torch', 'sklearn', 'matplotlib', 'h5py'}"
+    for command, word in (("cv", "--help"), ("train", "--nonsense"), ("predict", "--help")):
+        code = f"""import sys
+from oatools.commands.{command} import main
+try:
+    main.main(["{word}"])
+except SystemExit:
+    print(sorted({heavy} & set(sys.modules)))"""
+        assert shell(f"python -c {shlex.quote(code)}").stdout.splitlines()[-1] == "[]"

@@ -1,0 +1,168 @@
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.numpy import save_file
+
+from oatools.core.errors import UsageError
+from oatools.learning.crossval import cross_validate, fold_path
+from oatools.learning.folds import assign_folds
+from oatools.learning.metrics import choose_threshold, roc_auc
+from oatools.learning.model import predict
+from oatools.learning.modelfile import KEY, load_model, save_model
+from oatools.learning.settings import Settings
+from oatools.learning.training import fit
+
+QUICK = Settings(conv=16, gru=16, hidden=16, epochs=40, patience=10, learning_rate=3e-3)
+
+
+def held_out(cohort, tmp_path, settings=QUICK, seed=0):
+    fold = assign_folds(cohort.subject, cohort.label, 3, 0)
+    return cross_validate(cohort, fold, settings, seed, tmp_path)
+
+
+def test_a_signal_planted_in_two_slices_is_found_and_attended_to(make, tmp_path):
+    cohort = make(knees=200, strength=3.0)
+    result = held_out(cohort, tmp_path)
+    assert roc_auc(cohort.label, result.probability) > 0.85
+    positives = [a for a, y in zip(result.attention, cohort.label, strict=True) if y]
+    mass = np.mean([a[2] + a[5] for a in positives])
+    assert mass > 1.3 * np.mean([2 / len(a) for a in positives])
+
+
+def test_permuted_labels_give_about_a_half(make, tmp_path):
+    cohort = make(knees=200)
+    cohort = replace(cohort, label=np.random.default_rng(3).permutation(cohort.label))
+    assert abs(roc_auc(cohort.label, held_out(cohort, tmp_path).probability) - 0.5) < 0.12
+
+
+def test_a_clinical_variable_is_not_drowned_by_many_channels_of_noise(make, tmp_path):
+    cohort = make(knees=200, channels=640, strength=0.0, clinical=6.0)
+    result = held_out(cohort, tmp_path, replace(QUICK, learning_rate=5e-4))
+    assert roc_auc(cohort.label, result.baseline.probability) > 0.85
+    assert roc_auc(cohort.label, result.probability) > 0.8
+
+
+def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(make, tmp_path):
+    cohort = make()
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        torch.manual_seed(hash(name) % 1000)  # the state outside must not matter
+        save_model(tmp_path / name, fit(cohort, np.arange(80), QUICK, seed))
+    a, b, c = ((tmp_path / name).read_bytes() for name in "abc")
+    assert a == b != c
+
+
+def test_training_leaves_the_global_random_state_and_threads_alone(make):
+    torch.manual_seed(5)
+    before, threads = torch.get_rng_state(), torch.get_num_threads()
+    fit(make(), np.arange(80), replace(QUICK, epochs=2), 0)
+    assert (torch.get_rng_state() == before).all() and torch.get_num_threads() == threads
+
+
+def test_nothing_of_the_test_fold_reaches_the_model(make, tmp_path):
+    cohort = make()
+    fold = assign_folds(cohort.subject, cohort.label, 4, 0)
+    train, test = np.flatnonzero(fold != 1), np.flatnonzero(fold == 1)
+    wild_features, wild_clinical, wild_label = cohort.features.copy(), cohort.clinical.copy(), cohort.label.copy()
+    wild_features[test] = 1e4
+    wild_clinical[test] = -1e6
+    wild_label[test] = 1 - wild_label[test]
+    # Longer knees in the test fold widen the padding of all: that must not matter either.
+    wild_features = np.concatenate([wild_features, np.zeros_like(wild_features)], axis=1)
+    length = cohort.length.copy()
+    length[test] = wild_features.shape[1]
+    wild = replace(cohort, features=wild_features, clinical=wild_clinical, label=wild_label, length=length)
+    save_model(tmp_path / "a", fit(cohort, train, QUICK, 0))
+    save_model(tmp_path / "b", fit(wild, train, QUICK, 0))
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_threshold_epoch_and_scaling_come_from_the_inner_split_by_patient(make):
+    cohort = make()
+    train = np.arange(60)
+    model = fit(cohort, train, QUICK, 0)
+    names = list(cohort.knee)
+    fitting, held = ([names.index(k) for k in model.record[which]] for which in ("training_knees", "validation_knees"))
+    assert sorted(fitting + held) == train.tolist()
+    assert not {cohort.subject[i] for i in fitting} & {cohort.subject[i] for i in held}
+    rows = np.concatenate([cohort.slices(i) for i in fitting])
+    np.testing.assert_allclose(model.module.feature_mean.numpy(), rows.mean(axis=0), rtol=1e-4, atol=1e-5)
+    assert model.scaling.fill[0] == np.median(cohort.clinical[fitting, 0])
+    probability, _ = predict(model, [cohort.slices(i) for i in held], cohort.clinical[held])
+    assert model.threshold == choose_threshold(cohort.label[held], probability, "youden")
+
+
+def test_probabilities_follow_the_prevalence_although_the_classes_are_weighed(make):
+    cohort = make(knees=300, strength=0.3)
+    rare = np.flatnonzero((cohort.label == 0) | (np.arange(300) % 4 == 0))
+    model = fit(cohort, rare, replace(QUICK, learning_rate=1e-3), 0)
+    probability, _ = predict(model, [cohort.slices(i) for i in rare], cohort.clinical[rare])
+    assert abs(probability.mean() - cohort.label[rare].mean()) < 0.08
+
+
+def test_a_model_comes_back_from_its_file_with_identical_probabilities(make, tmp_path):
+    cohort = make()
+    model = save_model(tmp_path / "m.safetensors", fit(cohort, np.arange(80), QUICK, 0), endpoint="jsn12")
+    again = load_model(tmp_path / "m.safetensors")
+    knees = [cohort.slices(i) for i in range(80)]
+    assert (predict(model, knees, cohort.clinical)[0] == predict(again, knees, cohort.clinical)[0]).all()
+    assert again.record == json.loads(json.dumps(model.record))
+    assert again.threshold == model.threshold and again.settings == QUICK
+    with safe_open(tmp_path / "m.safetensors", framework="np") as file:
+        record = json.loads(file.metadata()[KEY])
+    assert record["clinical"][0]["name"] == "bmi" and record["endpoint"] == "jsn12"
+    assert record["feature_space"]["backbone"] == "efficientnet_b0"
+
+
+def test_files_that_are_no_models_of_ours_are_refused_by_name(tmp_path):
+    (tmp_path / "text").write_text("hello")
+    (tmp_path / "pickle").write_bytes(b"\x80\x04cos\nsystem\n(S'touch pwned'\ntR.")
+    save_file({"w": np.zeros(3)}, tmp_path / "other")
+    save_file({"w": np.zeros(3)}, tmp_path / "broken", {KEY: '{"format": 1}'})
+    save_file({"w": np.zeros(3)}, tmp_path / "newer", {KEY: '{"format": 99}'})
+    for name in ("text", "pickle", "other", "broken", "newer", "absent"):
+        with pytest.raises(UsageError, match=name):
+            load_model(tmp_path / name)
+
+
+def test_cross_validation_scores_every_knee_once_by_a_model_that_has_not_seen_its_patient(make, tmp_path):
+    cohort = make()
+    result = held_out(cohort, tmp_path)
+    for number, record in enumerate(result.records, start=1):
+        seen = {k.split("_")[0] for k in record["training_knees"] + record["validation_knees"]}
+        tested = {s for s, f in zip(cohort.subject, result.fold, strict=True) if f == number}
+        assert not seen & tested and seen | tested == set(cohort.subject)
+    model = load_model(fold_path(tmp_path, 2))
+    i = int(np.flatnonzero(result.fold == 2)[0])
+    assert result.probability[i] == predict(model, [cohort.slices(i)], cohort.clinical[i : i + 1])[0][0]
+
+
+def test_processes_give_the_bytes_that_one_process_gives_and_finished_folds_are_kept(make, tmp_path):
+    cohort = make(knees=40)
+    fold = assign_folds(cohort.subject, cohort.label, 2, 0)
+    quick = replace(QUICK, epochs=3)
+    one = cross_validate(cohort, fold, quick, 0, tmp_path / "one", jobs=1)
+    two = cross_validate(cohort, fold, quick, 0, tmp_path / "two", jobs=2)
+    assert (one.probability == two.probability).all() and one.kept == 0
+    assert all((tmp_path / "one" / f"fold-{n}.safetensors").read_bytes()
+               == (tmp_path / "two" / f"fold-{n}.safetensors").read_bytes() for n in (1, 2))  # fmt: skip
+    fold_path(tmp_path / "one", 2).unlink()
+    again = cross_validate(cohort, fold, quick, 0, tmp_path / "one")
+    assert again.kept == 1 and (again.probability == one.probability).all()
+    with pytest.raises(UsageError, match="made from other inputs or settings"):
+        cross_validate(cohort, fold, quick, 1, tmp_path / "one")
+
+
+def test_a_patient_in_two_folds_is_refused_wherever_the_folds_came_from(make, tmp_path):
+    cohort = make(knees=40)
+    with pytest.raises(UsageError, match="is in folds 1 and 2"):
+        cross_validate(cohort, np.arange(40) % 2 + 1, QUICK, 0, tmp_path)
+
+
+@pytest.mark.parametrize("wrong", [{"kernel": 4}, {"dropout": 1.0}, {"slices": 0}, {"validation": 0.9}, {"batch": 0}])
+def test_settings_that_make_no_sense_are_refused(wrong):
+    with pytest.raises(UsageError, match=next(iter(wrong))):
+        Settings(**wrong)
