@@ -79,10 +79,10 @@ def options(name: str, command: click.Command) -> Iterator[str]:
     for prefix, part in parts(name, command):
         if prefix != name:
             yield f"\n`{prefix}`: {(part.help or '').strip().split(chr(10) + chr(10))[0]}\n\n"
-        context = click.Context(part, info_name=prefix)
+        context = click.Context(part, info_name=prefix, **part.context_settings)
         for parameter in part.get_params(context):
             record = parameter.get_help_record(context)
-            if record:
+            if record and isinstance(parameter, click.Option):
                 yield f"- `{record[0]}`: {' '.join(record[1].split())}\n"
 
 
@@ -108,19 +108,17 @@ def assemble(name: str, section: str, sections: dict[str, str]) -> str:
 
 def body(text: str) -> Iterator[str]:
     """Paragraphs, lists and blocks as macros."""
-    first = True
-    for block in re.split(r"\n\s*\n", text.strip("\n")):
+    for count, block in enumerate(re.split(r"\n\s*\n", text.strip("\n"))):
+        if not block.lstrip().startswith("- ") and count > 0:
+            yield ".PP"
         if block.startswith("    "):
-            yield from (".PP", ".RS 4", ".nf", *(roff(line[4:], plain=True) for line in block.split("\n")), ".fi", ".RE")
+            yield from (".RS 4", ".nf", *(roff(line[4:], plain=True) for line in block.split("\n")), ".fi", ".RE")
         elif block.lstrip().startswith("- "):
             for item in re.split(r"\n?^- ", block.strip(), flags=re.MULTILINE)[1:]:
                 term, _, rest = item.partition(": ")
                 yield from (".TP", roff(" ".join(term.split())), roff(" ".join(rest.split())))
         elif block.strip():
-            if not first:
-                yield ".PP"
             yield roff(" ".join(block.split()))
-        first = False
 
 
 def roff(text: str, plain: bool = False) -> str:

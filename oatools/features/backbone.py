@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,9 @@ from oatools.core.errors import UsageError
 from oatools.core.files import digest
 
 PRETRAINED, RANDOM = "pretrained", "random"
+
+# Standard deviation of activations in an untrained network: small, where its nonlinearities bend only a little.
+_MILD = 0.5
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,7 @@ def load_backbone(name: str, weights: str, seed: int = 0, device: str = "cpu") -
         tag = network.pretrained_cfg.get("tag") or "default"
         said = f"pretrained {name}.{tag}"
     elif weights == RANDOM:
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[]), torch.no_grad():
             torch.manual_seed(seed)
             network = timm.create_model(name, pretrained=False, num_classes=0)
             initialise(network, seed)
@@ -90,23 +94,64 @@ def weights_digest(network: nn.Module) -> str:
 def initialise(network: nn.Module, seed: int) -> None:
     """Make an untrained network's features informative, in place.
 
-    Without training, the batch normalisations of a deep network normalise nothing (mean 0, variance 1 recorded),
-    and activations shrink layer by layer: features of an EfficientNet-B0 are of size 1e-5. Here every layer's
-    statistics are those of the network's own response to noise images with natural spectra (amplitude 1/f, Field,
-    J Opt Soc Am A 1987), so that each keeps unit variance. Nothing of the user's images enters.
+    Untouched, they are not: activations of an EfficientNet-B0 shrink to 1e-5, since its batch normalisations have
+    nothing recorded to normalise by; and once they have, a network so deep is chaotic (Poole et al., NeurIPS 2016):
+    it amplifies the image's noise until its features tell of little else. So the network is kept calm: depthwise
+    filters smooth, the branches beside skip connections and the gates of squeeze-and-excitation are silent, and
+    activations stay where the nonlinearity is mild. Edges and blobs are told apart by the first layer. The batch
+    normalisations then record the network's own response to invented images with the edges and scales of natural
+    ones (see `_leaves`). Nothing of the user's images enters. Networks without batch normalisation, which have
+    neither trouble, are left as they are.
     """
     norms = [m for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
     if not norms:
         return
-    images = _natural_noise(32, 224, seed)
+    generator = torch.Generator().manual_seed(seed)
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d) and module.in_channels == 3:
+            module.weight.copy_(_filters(module, generator, smooth_only=False))
+        elif isinstance(module, nn.Conv2d) and module.groups == module.in_channels > 1:
+            module.weight.copy_(_filters(module, generator, smooth_only=True))
+        elif hasattr(module, "conv_reduce") and hasattr(module, "conv_expand"):
+            nn.init.zeros_(module.conv_expand.weight)
+    for norm in norms:
+        nn.init.constant_(norm.weight, _MILD)
+    for block in network.modules():
+        if getattr(block, "has_skip", False) and hasattr(block, "bn3"):
+            nn.init.zeros_(block.bn3.weight)
+    _record_statistics(network, norms, _leaves(32, 224, generator))
+
+
+def _record_statistics(network: nn.Module, norms: list[nn.Module], images: torch.Tensor) -> None:
+    """Run images through the network and make each normalisation keep the mean and variance that it sees."""
     network.eval()
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = 1.0
         norm.train()
-    with torch.no_grad():
-        network(images)
+    network(images)
     network.eval()
+
+
+def _filters(convolution: nn.Conv2d, generator: torch.Generator, smooth_only: bool) -> torch.Tensor:
+    """Random filters in the shape of a convolution's weight, of unit sum of magnitudes and random sign.
+
+    Gaussians of random width; unless `smooth_only`, also differences of Gaussians and Gabor-like edges.
+    """
+    out, depth, height, width = convolution.weight.shape
+    y, x = torch.meshgrid(torch.arange(height) - (height - 1) / 2, torch.arange(width) - (width - 1) / 2, indexing="ij")
+    radius = x * x + y * y
+    made = torch.empty(out, height, width)
+    for index in range(out):
+        kind, spread, angle, sign = torch.rand(4, generator=generator).tolist()
+        sigma = 0.6 + spread * max(width / 3 - 0.6, 0.1)
+        kernel = torch.exp(-radius / (2 * sigma**2))
+        if not smooth_only and kind > 0.3:
+            across = x * math.cos(math.pi * angle) + y * math.sin(math.pi * angle)
+            wider = torch.exp(-radius / (2 * (1.6 * sigma) ** 2))
+            kernel = kernel / kernel.sum() - wider / wider.sum() if kind < 0.6 else kernel * across
+        made[index] = kernel / kernel.abs().sum() * (1 if sign < 0.5 else -1)
+    return made[:, None].expand(-1, depth, -1, -1) / depth
 
 
 def load_weights(network: nn.Module, path: Path) -> None:
@@ -165,13 +210,17 @@ def _pretrained(name: str) -> nn.Module:
         ) from None
 
 
-def _natural_noise(count: int, size: int, seed: int) -> torch.Tensor:
-    """Random images (count, 3, size, size) with amplitude spectrum 1/f, normalised to mean 0 and variance 1."""
-    generator = torch.Generator().manual_seed(seed)
-    noise = torch.randn(count, 1, size, size, generator=generator)
-    frequency = torch.sqrt(torch.fft.fftfreq(size)[:, None] ** 2 + torch.fft.rfftfreq(size)[None, :] ** 2)
-    frequency[0, 0] = 1 / size
-    images = torch.fft.irfft2(torch.fft.rfft2(noise) / frequency, s=(size, size))
-    images = images - images.mean(dim=(2, 3), keepdim=True)
-    images = images / images.std(dim=(2, 3), keepdim=True)
-    return images.expand(-1, 3, -1, -1)
+def _leaves(count: int, size: int, generator: torch.Generator, discs: int = 150) -> torch.Tensor:
+    """Grey images (count, 3, size, size) of discs that hide each other, of mean 0 and variance 1.
+
+    The dead leaves model (Lee, Mumford and Huang, Int J Comput Vision 2001): edges, flat regions and scales as in
+    natural images. Radii follow a power law between a fiftieth and six tenths of the image.
+    """
+    y, x = torch.meshgrid(torch.arange(size), torch.arange(size), indexing="ij")
+    images = torch.empty(count, 1, size, size)
+    for image in images[:, 0]:
+        image.fill_(torch.rand(1, generator=generator).item())
+        for left, top, wide, grey in torch.rand(discs, 4, generator=generator).tolist():
+            radius = size * min(0.02 / math.sqrt(max(wide, 1e-3)), 0.6)
+            image[(x - left * size) ** 2 + (y - top * size) ** 2 < radius**2] = grey
+    return ((images - images.mean()) / images.std()).expand(-1, 3, -1, -1)

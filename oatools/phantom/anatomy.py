@@ -153,8 +153,9 @@ def random_bias(rng: np.random.Generator, rms: float = BIAS_RMS) -> Waves:
     n = 6
     direction = rng.standard_normal((n, 3))
     direction /= np.linalg.norm(direction, axis=1, keepdims=True)
-    waves = Waves(direction * (2 * np.pi / rng.uniform(160, 320, (n, 1))), rng.uniform(0, 2 * np.pi, n),
-                  rng.uniform(0.5, 1.0, n))
+    waves = Waves(
+        direction * (2 * np.pi / rng.uniform(160, 320, (n, 1))), rng.uniform(0, 2 * np.pi, n), rng.uniform(0.5, 1.0, n)
+    )
     axis = np.linspace(-1, 1, 11)
     grid = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), axis=-1).reshape(-1, 3)
     values = waves.at(grid[np.hypot(grid[:, 0], grid[:, 1]) <= 1] * (55, 55, 60))
@@ -167,26 +168,45 @@ def random_texture(rng: np.random.Generator) -> Waves:
     n = 24
     direction = rng.standard_normal((n, 3))
     direction /= np.linalg.norm(direction, axis=1, keepdims=True)
-    return Waves(direction * (2 * np.pi / rng.uniform(3.5, 14, (n, 1))), rng.uniform(0, 2 * np.pi, n),
-                 np.full(n, np.sqrt(2 / n)))
+    return Waves(
+        direction * (2 * np.pi / rng.uniform(3.5, 14, (n, 1))), rng.uniform(0, 2 * np.pi, n), np.full(n, np.sqrt(2 / n))
+    )
 
 
 def random_knee(rng: np.random.Generator, side: str = "left", size: float = 1.0, fat: float = 9.0) -> Knee:
     """A knee without findings, with natural variation about the given size and thickness of the fat."""
+
     def around(mean: float, sd: float) -> float:
         return float(mean + sd * np.clip(rng.standard_normal(), -2.5, 2.5))
 
     shape = Shape(
-        medial_width=around(15.5, 0.6), lateral_width=around(15.5, 0.6), condyle_depth=around(29, 1),
-        notch=around(7.5, 0.6), femoral_cartilage=around(2.3, 0.15), tibial_cartilage=around(2.3, 0.15),
-        slope=around(0.08, 0.02), patella_height=around(30, 3), patella_size=around(1, 0.05),
-        fibula_offset=around(0, 2), fat=max(3.0, around(fat, 1.2)), muscle=around(1, 0.06),
-        lesion_y=around(0, 1.5), lesion_x=around(0, 1.0),
+        medial_width=around(15.5, 0.6),
+        lateral_width=around(15.5, 0.6),
+        condyle_depth=around(29, 1),
+        notch=around(7.5, 0.6),
+        femoral_cartilage=around(2.3, 0.15),
+        tibial_cartilage=around(2.3, 0.15),
+        slope=around(0.08, 0.02),
+        patella_height=around(30, 3),
+        patella_size=around(1, 0.05),
+        fibula_offset=around(0, 2),
+        fat=max(3.0, around(fat, 1.2)),
+        muscle=around(1, 0.06),
+        lesion_y=around(0, 1.5),
+        lesion_x=around(0, 1.0),
     )
     centre = (around(90, 4), around(-5, 6), around(0, 10))
     rotation = (around(0, 1.5), around(0, 1.5), around(0, 3))
-    return Knee(side, centre, rotation, size * around(1, 0.015), shape, texture=random_texture(rng),
-                bias=random_bias(rng), gain=around(1, 0.08))
+    return Knee(
+        side,
+        centre,
+        rotation,
+        size * around(1, 0.015),
+        shape,
+        texture=random_texture(rng),
+        bias=random_bias(rng),
+        gain=around(1, 0.08),
+    )
 
 
 # ------------------------------------------------------------------------------------------- findings
@@ -211,11 +231,11 @@ def _in_patient(knee: Knee, centre: Point, radii: Point) -> Finding:
 
 
 def _lesion_shape(knee: Knee) -> tuple[Point, Point, Point]:
-    """Centres in the medial tibia and femur, and the semi-axes: 3 to 14 mm wide, 4 to 8 coronal slices deep."""
+    """Centres in the medial tibia and femur, and the semi-axes: 3 to 16 mm wide, 4 to 8 coronal slices deep."""
     u = knee.progression
-    radii = (3 + 11 * u, 6 + 6 * u, 3 + 9 * u)
+    radii = (3 + 13 * u, 6 + 6 * u, 3 + 13 * u)
     x = knee.shape.notch + knee.shape.medial_width + knee.shape.lesion_x
-    return (x, knee.shape.lesion_y, -7.0), (x, knee.shape.lesion_y, 8.5), radii
+    return (x, knee.shape.lesion_y, -7.0 - 2 * u), (x, knee.shape.lesion_y, 8.5 + 2 * u), radii
 
 
 def _effusion_shapes(knee: Knee) -> list[tuple[Point, Point]]:
@@ -314,8 +334,9 @@ def _blob(centre: Point, radii: Point, tissue: Tissue, **options: float) -> Part
 
 
 def _rod(start: Point, end: Point, radius: float, tissue: Tissue) -> Part:
-    low, high = zip(*((min(a, b) - radius - 1, max(a, b) + radius + 1)
-                      for a, b in zip(start, end, strict=True)), strict=True)
+    low, high = zip(
+        *((min(a, b) - radius - 1, max(a, b) + radius + 1) for a, b in zip(start, end, strict=True)), strict=True
+    )
     return Part(_capsule(start, end, radius), low, high, ((tissue, 0.0),))
 
 
@@ -390,6 +411,7 @@ def _between(d: Distance, bottom: float, top: float, slope: float, inset: float 
 
 def _limb(s: Shape) -> list[Part]:
     """Skin, subcutaneous fat and the deep compartment, which is fat between the muscles."""
+
     def distance(x: Array, y: Array, z: Array) -> Array:
         taper = 1 + np.float32(0.0016) * np.abs(z - 5)
         thickness = np.hypot(x / 47, (y + 4) / 55)
@@ -397,17 +419,29 @@ def _limb(s: Shape) -> list[Part]:
 
     far = 200.0
     everywhere = (-far, -far, -far), (far, far, far)
-    return [Part(distance, *everywhere, ((Tissue.SKIN, -s.fat - 1.5), (Tissue.FAT, -s.fat), (Tissue.LIGAMENT, 0.0),
-                                   (Tissue.FAT, 0.8)))]
+    return [
+        Part(
+            distance,
+            *everywhere,
+            ((Tissue.SKIN, -s.fat - 1.5), (Tissue.FAT, -s.fat), (Tissue.LIGAMENT, 0.0), (Tissue.FAT, 0.8)),
+        )
+    ]
 
 
 def _muscles(s: Shape) -> list[Part]:
     m, muscle = s.muscle, Tissue.MUSCLE
     blobs: list[tuple[Point, Point]] = [
-        ((32, 10, 70), (15, 24, 45)), ((-33, 10, 80), (14, 26, 48)), ((0, 30, 100), (26, 14, 46)),
-        ((24, -36, 62), (15, 15, 52)), ((-30, -34, 66), (13, 16, 54)), ((34, -20, 70), (10, 14, 60)),
-        ((20, -40, -48), (17, 12, 56)), ((-18, -40, -48), (17, 12, 52)), ((2, -24, -60), (24, 11, 38)),
-        ((-30, 10, -66), (12, 16, 44)), ((-38, -4, -66), (8, 14, 40)),
+        ((32, 10, 70), (15, 24, 45)),
+        ((-33, 10, 80), (14, 26, 48)),
+        ((0, 30, 100), (26, 14, 46)),
+        ((24, -36, 62), (15, 15, 52)),
+        ((-30, -34, 66), (13, 16, 54)),
+        ((34, -20, 70), (10, 14, 60)),
+        ((20, -40, -48), (17, 12, 56)),
+        ((-18, -40, -48), (17, 12, 52)),
+        ((2, -24, -60), (24, 11, 38)),
+        ((-30, 10, -66), (12, 16, 44)),
+        ((-38, -4, -66), (8, 14, 40)),
     ]
     return [_blob(centre, (r[0] * m, r[1] * m, r[2]), muscle) for centre, r in blobs]
 
@@ -427,8 +461,7 @@ def _soft_tissue(knee: Knee) -> list[Part]:
         for centre, radii in _effusion_shapes(knee):
             capsule = tuple(r + 1.3 for r in radii)
             low, high = zip(*((c - r - 1, c + r + 1) for c, r in zip(centre, capsule, strict=True)), strict=True)
-            parts.append(Part(_ellipsoid(centre, capsule), low, high,
-                              ((Tissue.LIGAMENT, 0.0), (Tissue.FLUID, 1.3))))
+            parts.append(Part(_ellipsoid(centre, capsule), low, high, ((Tissue.LIGAMENT, 0.0), (Tissue.FLUID, 1.3))))
     for side in (1, -1):
         outline, ring = _plateau(s, side)
         low, high = ((0, -30, -7), (45, 25, 10)) if side > 0 else ((-45, -30, -7), (0, 25, 10))
@@ -585,8 +618,9 @@ def _paint(slab: _Slab, todo: list[Part], signal: Array, edge: float, texture: A
     return picture
 
 
-def render(knee: Knee, shape: tuple[int, int, int], affine: NDArray[np.float64], contrast: str,
-           bias: bool = True) -> Array:
+def render(
+    knee: Knee, shape: tuple[int, int, int], affine: NDArray[np.float64], contrast: str, bias: bool = True
+) -> Array:
     """The knee's noiseless image on a grid, float32 of the given shape, about 0 to 1.5.
 
     `affine` (4, 4) takes indices (i, j, k) to patient RAS mm; `contrast` is a key of `SIGNAL`. Edges are as wide as

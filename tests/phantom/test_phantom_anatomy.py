@@ -93,8 +93,9 @@ def test_a_wave_field_on_an_oblique_grid_equals_the_sum_of_cosines_at_each_voxel
     got = waves.on_grid(affine, (4, 5, 6), slice(2, 6))
     for k, j, i in ((2, 0, 0), (5, 4, 3), (3, 2, 1)):
         point = affine[:3] @ [i, j, k, 1]
-        expected = 0.3 + sum(a * np.cos(v @ point + p)
-                             for v, p, a in zip(waves.vectors, waves.phases, waves.amplitudes, strict=True))
+        expected = 0.3 + sum(
+            a * np.cos(v @ point + p) for v, p, a in zip(waves.vectors, waves.phases, waves.amplitudes, strict=True)
+        )
         assert got[k - 2, j, i] == pytest.approx(expected, abs=1e-5)
 
 

@@ -136,8 +136,11 @@ def test_tables_read_by_the_csv_module_give_back_the_planted_outcomes(tmp_path):
     for (subject, side, _), change in changes.items():
         assert (change <= -0.5) == (truth[subject, side]["jsn12"] == "1")
     assert 0.9 * 300 < sum(project == "16" for *_, project in changes) < 300
-    scores = [(truth[r["ID"], side]["pain"], r[f"V00WOMKP{side[0].upper()}"])
-              for r in ascii_tables(tmp_path / "demo", "AllClinical00") for side in ("left", "right")]
+    scores = [
+        (truth[r["ID"], side]["pain"], r[f"V00WOMKP{side[0].upper()}"])
+        for r in ascii_tables(tmp_path / "demo", "AllClinical00")
+        for side in ("left", "right")
+    ]
     assert any(score == "" for _, score in scores)
     assert all((float(score) >= 2) == (pain == "1") for pain, score in scores if score not in ("", "1"))
 

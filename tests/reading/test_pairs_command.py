@@ -97,12 +97,19 @@ def test_a_missing_column_is_named(study):
 def test_readers_and_a_model_are_scored_together(study):
     key = table((study / "key.tsv").read_text())
     (study / "junior.tsv").write_text(
-        "knee\tpair\tchoice\n" + "".join(f"n/a\t{row['pair']}\t{row['place']}\n" for row in key[:10]))
+        "knee\tpair\tchoice\n" + "".join(f"n/a\t{row['pair']}\t{row['place']}\n" for row in key[:10])
+    )
     (study / "both.tsv").write_text(
-        "knee\tpair\tchoice\treader\n" + "".join(f"n/a\t{r['pair']}\tA\t{name}\n" for name in "xy" for r in key))
+        "knee\tpair\tchoice\treader\n" + "".join(f"n/a\t{r['pair']}\tA\t{name}\n" for name in "xy" for r in key)
+    )
     right = {row["knee"] for row in key}
-    (study / "model.tsv").write_text("knee\tprobability\n" + "".join(
-        f"{row['knee']}\t{0.1 if row['knee'] in right else 0.8}\n" for row in table((study / "pairs.tsv").read_text())))
+    (study / "model.tsv").write_text(
+        "knee\tprobability\n"
+        + "".join(
+            f"{row['knee']}\t{0.1 if row['knee'] in right else 0.8}\n"
+            for row in table((study / "pairs.tsv").read_text())
+        )
+    )
     tables = ("junior.tsv", "both.tsv", "--pairs", "pairs.tsv", "--model", "model.tsv")
     done = oa_pairs("score", *tables, "--key", "key.tsv", cwd=study)
     assert done.returncode == 0, done.stderr

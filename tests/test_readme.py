@@ -1,0 +1,30 @@
+"""The README's commands, run as written."""
+
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_commands_of_the_readme_run_as_written(shell, tmp_path):
+    blocks = re.findall(r"^```bash\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
+    assert len(blocks) >= 8
+    done = shell("set -e\n" + "".join(blocks))
+    for produced in ("features.tsv", "labels.tsv", "flow.tsv", "cv/report.html", "cv/metrics.tsv", "predictions.tsv",
+                     "jsn12.safetensors", "predicted.tsv", "pairs.tsv", "key.tsv"):  # fmt: skip
+        assert (tmp_path / produced).stat().st_size > 0
+    (picture,) = (tmp_path / "cam").glob("*.png")
+    assert picture.read_bytes()[:4] == b"\x89PNG"
+    assert "cor-iw-tse" in done.stdout and "pooled" in done.stdout and "rank_auc" in done.stdout
+    assert "failed" in done.stderr and " 1 failed" not in done.stderr
+
+
+def test_continuous_integration_runs_the_readmes_own_test_command():
+    assert "\nmake test" in README
+    assert "\nmake test\n" in (ROOT / ".ci" / "run").read_text()
+
+
+def test_every_command_is_in_the_readme():
+    for page in (ROOT / "man").glob("oa-*.1"):
+        assert f"`{page.stem}`" in README
