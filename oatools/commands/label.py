@@ -33,14 +33,30 @@ def _decimal(_: click.Context, __: click.Parameter, text: str | None) -> Decimal
 @command("oa-label")
 @click.argument("tables_dir", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--endpoint", type=click.Choice(list(ENDPOINTS)), required=True, help="What makes a knee positive.")
-@click.option("--visit", type=click.Choice(list(VISITS)), default="00m", show_default=True,
-              help="The visit that predictions start from.")
-@click.option("--threshold", callback=_decimal, metavar="X",
-              help="Another cut: mm (jsn12, jsn24: -0.5), % (jsn12-relative: -25) or WOMAC points (pain: 2).")
-@click.option("--partial", is_flag=True,
-              help="Do without the tables of clinical variables that are not there: n/a in their columns.")
-@click.option("--flow", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
-              help="Write the cohort's flow (reason, knees) as a table.")
+@click.option(
+    "--visit",
+    type=click.Choice(list(VISITS)),
+    default="00m",
+    show_default=True,
+    help="The visit that predictions start from.",
+)
+@click.option(
+    "--threshold",
+    callback=_decimal,
+    metavar="X",
+    help="Another cut: mm (jsn12, jsn24: -0.5), % (jsn12-relative: -25) or WOMAC points (pain: 2).",
+)
+@click.option(
+    "--partial",
+    is_flag=True,
+    help="Do without the tables of clinical variables that are not there: n/a in their columns.",
+)
+@click.option(
+    "--flow",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Write the cohort's flow (reason, knees) as a table.",
+)
 @click.option("--list-variables", is_flag=True, is_eager=True, expose_value=False, callback=_list_variables,
               help="Print the clinical variables, their units and source columns, and exit.")  # fmt: skip
 def main(

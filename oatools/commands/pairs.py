@@ -19,14 +19,30 @@ def main() -> None:
 
 @subcommand(main, "draw")
 @click.argument("labels", metavar="LABELS.tsv")
-@click.option("--pairs", "count", type=click.IntRange(1), metavar="N",
-              help=f"How many pairs; the strata are scaled to it.  [default: {DEFAULT_PAIRS}]")
-@click.option("--stratum", "strata", multiple=True, metavar="LOW:HIGH:N",
-              help="N progressors with LOW <= jsn < HIGH, in mm, either bound may be blank; repeatable. The greatest "
-              "HIGH is included.  [default: :-1.1:10 -1.1:-0.6:130 -0.6:-0.5:10]")
+@click.option(
+    "--pairs",
+    "count",
+    type=click.IntRange(1),
+    metavar="N",
+    help=f"How many pairs; the strata are scaled to it.  [default: {DEFAULT_PAIRS}]",
+)
+@click.option(
+    "--stratum",
+    "strata",
+    multiple=True,
+    metavar="LOW:HIGH:N",
+    help="N progressors with LOW <= jsn < HIGH, in mm, either bound may be blank; repeatable. The greatest "
+    "HIGH is included.  [default: :-1.1:10 -1.1:-0.6:130 -0.6:-0.5:10]",
+)
 @click.option("--no-strata", is_flag=True, help="Draw from all progressors; so it is for labels without jsn.")
-@click.option("--key", "key", type=click.Path(dir_okay=False, path_type=Path), required=True, metavar="FILE",
-              help="Write the answers to this table.")
+@click.option(
+    "--key",
+    "key",
+    type=click.Path(dir_okay=False, path_type=Path),
+    required=True,
+    metavar="FILE",
+    help="Write the answers to this table.",
+)
 @force_option
 @seed_option
 def draw(
@@ -65,9 +81,7 @@ def draw(
 @click.option("--pairs", "pairs_file", metavar="FILE", help="The pairs that were read; needed with --model.")
 @click.option("--model", "models", multiple=True, metavar="FILE",
               help="A table with knee and probability, scored like a reader; repeatable.")  # fmt: skip
-def score(
-    console: Console, answers: tuple[str, ...], key: str, pairs_file: str | None, models: tuple[str, ...]
-) -> int:
+def score(console: Console, answers: tuple[str, ...], key: str, pairs_file: str | None, models: tuple[str, ...]) -> int:
     """Score ANSWERS.tsv tables with the columns pair and choice (A, B or n/a), and optionally reader and knee.
 
     Prints one row a reader and stratum: the share of answered pairs that are right (a tie counts one half), which

@@ -149,7 +149,12 @@ def force_option(function: Callable) -> Callable:
 def seed_option(function: Callable) -> Callable:
     """The seed of everything random."""
     return click.option(
-        "--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True, help="Seed of everything random."
+        "--seed",
+        type=click.IntRange(0, 2**31 - 1),
+        default=0,
+        show_default=True,
+        metavar="N",
+        help="Seed of everything random.",
     )(function)
 
 

@@ -59,7 +59,7 @@ def convert(source: Path, echo: int | None = None) -> tuple[Volume, dict[str, An
 
 
 def _gather(source: Path, folder: Path) -> dict[str, str]:
-    """Put the series' DICOM files, and nothing else, into `folder`; returns their own names by those they have there."""
+    """Put the series' DICOM files alone into `folder`; returns their own names by those they have there."""
     if is_archive(source):
         unpack(source, folder)
         return {p.name: f"member {int(p.name) + 1}" for p in folder.iterdir() if _is_dicom(p)}

@@ -53,9 +53,7 @@ def find_tables(folder: str | Path) -> Tables:
     return Tables(folder, paths)
 
 
-def read_table(
-    tables: Tables, name: str, required: Iterable[str], optional: Iterable[str] = ()
-) -> list[Record]:
+def read_table(tables: Tables, name: str, required: Iterable[str], optional: Iterable[str] = ()) -> list[Record]:
     """Read some columns of the table of that name (`kxr_qjsw_duryea00`); see `read_ascii` for the cells.
 
     Raises a `UsageError` where there is no such table, where files of that name differ, or where a required column
@@ -71,9 +69,7 @@ def read_table(
     return read_ascii(found[0], [*required, *(column.upper() for column in optional)], required)
 
 
-def read_ascii(
-    path: str | Path, columns: Collection[str] | None = None, required: Iterable[str] = ()
-) -> list[Record]:
+def read_ascii(path: str | Path, columns: Collection[str] | None = None, required: Iterable[str] = ()) -> list[Record]:
     """Read a table: upper-case column name -> cell, one record a line.
 
     `1: Right` becomes `1`; a missing value is its dot code without label (`.`, `.P`, `.A`, ...), `.` for a blank

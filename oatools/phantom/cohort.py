@@ -180,12 +180,23 @@ def make_patient(settings: Settings, index: int) -> Patient:
         womac, injured, operated = _womac(own, painful), bool(own.random() < 0.3), bool(own.random() < 0.13)
         knee, centre, turn = _anatomy(own, side, height, bmi, jsw[0])
         knee = replace(knee, progression=visible(jsn), effusion=visible(ache))
-        knees.append(PhantomKnee(subject, side, progressor, painful, jsn, ache, jsw, womac, kl, injured, operated,
-                                 knee, centre, turn))
+        knees.append(
+            PhantomKnee(
+                subject, side, progressor, painful, jsn, ache, jsw, womac, kl, injured, operated, knee, centre, turn
+            )
+        )
     return Patient(
-        index, subject, date(2004, 2, 2) + timedelta(days=int(rng.integers(0, 800))), int(rng.integers(45, 80)), female,
-        height, round(bmi * (height / 1000) ** 2, 1), int(rng.choice(4, p=[0.02, 0.79, 0.18, 0.01])),
-        "ABCDE"[int(rng.integers(5))], int(rng.choice([1, 2, 3], p=[0.29, 0.685, 0.025])), (knees[0], knees[1]),
+        index,
+        subject,
+        date(2004, 2, 2) + timedelta(days=int(rng.integers(0, 800))),
+        int(rng.integers(45, 80)),
+        female,
+        height,
+        round(bmi * (height / 1000) ** 2, 1),
+        int(rng.choice(4, p=[0.02, 0.79, 0.18, 0.01])),
+        "ABCDE"[int(rng.integers(5))],
+        int(rng.choice([1, 2, 3], p=[0.29, 0.685, 0.025])),
+        (knees[0], knees[1]),
     )
 
 

@@ -131,8 +131,9 @@ def _header(sequence: Sequence, identity: dict[str, str], shape: tuple[int, int,
     return ds
 
 
-def write_series(folder: Path, sequence: Sequence, pixels: NDArray[np.uint16], affine: Affine,
-                 identity: dict[str, str]) -> None:
+def write_series(
+    folder: Path, sequence: Sequence, pixels: NDArray[np.uint16], affine: Affine, identity: dict[str, str]
+) -> None:
     """Write a volume (columns, rows, slices) as MR images 001, 002, … into an existing folder.
 
     `affine` takes indices to patient RAS mm; `identity` must hold `SeriesInstanceUID`, from which those of the images
