@@ -36,7 +36,7 @@ def main(
     """
     if folds and folds_file:
         raise UsageError("--folds and --folds-file exclude each other: the table says how many folds there are")
-    cohort, order, status = open_cohort(console, study)
+    cohort, endpoint, order, status = open_cohort(console, study)
     from oatools.learning import crossval
     from oatools.learning import folds as splits
     from oatools.report.crossval import write_report
@@ -56,7 +56,7 @@ def main(
     if force:
         crossval.remove_models(out_dir)
     result = crossval.cross_validate(cohort, fold, study.settings, seed, out_dir, jobs, force, leaky,
-                                     study.endpoint, console.detail)  # fmt: skip
+                                     endpoint, console.detail)  # fmt: skip
     rows = {row["knee"]: row for row in crossval.prediction_rows(cohort, result)}
     metrics = crossval.all_metric_rows(cohort, result, bootstrap, seed)
     cautions = [*cohort.cautions, *([LEAKY] if leaky else [])]

@@ -86,7 +86,9 @@ def main(
     if not rows:
         raise UsageError(f"no knee below {tables_dir} can be labelled for {endpoint} at {visit}")
     columns = ["knee", "subject", "visit", "side", "label", "jsw", *(["jsn"] if chosen.months else [])]
-    manifest.print_table([*columns, *clinical.CLINICAL_COLUMNS, "readprj"], rows)
+    manifest.print_table(
+        [*columns, *clinical.CLINICAL_COLUMNS, "readprj", "endpoint"], [{**row, "endpoint": endpoint} for row in rows]
+    )
 
 
 def _label(

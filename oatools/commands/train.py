@@ -27,20 +27,20 @@ def main(console: Console, study: Study, out: Path, seed: int, force: bool) -> i
     A fifth of the patients is set apart to choose the epoch and the threshold. Prints one row: the model's path and
     how training went. How good the model is, oa-cv tells.
     """
-    cohort, _, status = open_cohort(console, study)
+    cohort, endpoint, _, status = open_cohort(console, study)
     import numpy as np
 
     from oatools.learning.crossval import model_record
     from oatools.learning.modelfile import load_model, may_keep, save_model
     from oatools.learning.training import fit
 
-    record = model_record(cohort, study.settings, seed, study.endpoint)
+    record = model_record(cohort, study.settings, seed, endpoint)
     if kept := may_keep(out, record["made_from"], force):
         model = load_model(out)
     else:
         model = save_model(out, fit(cohort, np.arange(len(cohort)), study.settings, seed), **record)
     said = model.record
-    values = (out, study.endpoint, len(cohort), len(set(cohort.subject)), cohort.label.sum(), said["epochs"],
+    values = (out, endpoint, len(cohort), len(set(cohort.subject)), cohort.label.sum(), said["epochs"],
               said["best_epoch"], len(said["validation_knees"]), f"{said['validation_roc_auc']:.4f}",
               f"{model.threshold:.6f}")  # fmt: skip
     print_table(COLUMNS, [{c: "" if v is None else str(v) for c, v in zip(COLUMNS, values, strict=True)}])

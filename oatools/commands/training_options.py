@@ -13,7 +13,7 @@ from click.core import ParameterSource
 
 from oatools.core.console import Console
 from oatools.core.errors import UsageError
-from oatools.core.manifest import BadRow, read_rows, read_table, write_table
+from oatools.core.manifest import MISSING, BadRow, Table, read_rows, read_table, write_table
 from oatools.core.options import require_inputs
 from oatools.core.runner import item_name
 from oatools.learning.settings import THRESHOLD_RULES, Settings
@@ -56,11 +56,11 @@ def study_options(function: Callable) -> Callable:
     return wrapper
 
 
-def open_cohort(console: Console, study: Study) -> "tuple[Cohort, tuple[str, ...], int]":
+def open_cohort(console: Console, study: Study) -> "tuple[Cohort, str | None, tuple[str, ...], int]":
     """Read the knees that have features and a label, and say what was left out.
 
-    Returns the cohort, its knees in the order of the features table, and the exit status so far: 1 if a feature file
-    could not be used.
+    Returns the cohort, the endpoint that its labels are of, its knees in the order of the features table, and the
+    exit status so far: 1 if a feature file could not be used.
     """
     require_inputs(study.inputs)
     if study.labels == "-" and (not study.inputs or "-" in study.inputs):
@@ -68,9 +68,10 @@ def open_cohort(console: Console, study: Study) -> "tuple[Cohort, tuple[str, ...
     from oatools.learning.cohort import load_cohort, telltales
     from oatools.oai.clinical import clinical_set
 
-    names = clinical_set(study.clinical or "none", study.endpoint or "")
     features = read_rows(study.inputs, study.null_separated)
     labels = read_table(study.labels)
+    endpoint = study.endpoint or _endpoint_of(labels)
+    names = clinical_set(study.clinical or "none", endpoint or "")
     cohort, flow = load_cohort(features, labels, names, study.settings.slices, study.sequence, study.fail_fast)
     for row, error in flow.failed:
         console.error(f"{item_name(row)}: {error}")
@@ -82,7 +83,19 @@ def open_cohort(console: Console, study: Study) -> "tuple[Cohort, tuple[str, ...
     _say_counts(console, cohort, flow.without_label, flow.without_features, len(flow.failed))
     for name in telltales(cohort):
         console.note(f"'{name}' alone tells the two classes apart without an error: was the label made from it?")
-    return cohort, flow.order, 1 if flow.failed else 0
+    return cohort, endpoint, flow.order, 1 if flow.failed else 0
+
+
+def _endpoint_of(labels: Table) -> str | None:
+    """The endpoint that the labels table names in its own column, where it has one and it is the same in every row."""
+    if "endpoint" not in labels.columns:
+        return None
+    rows = list(labels.rows)
+    labels.rows = iter(rows)
+    named = {row["endpoint"] for row in rows if not isinstance(row, BadRow)} - {MISSING}
+    if len(named) > 1:
+        raise UsageError(f"{labels.name} holds labels of several endpoints ({', '.join(sorted(named))}); keep one")
+    return named.pop() if named else None
 
 
 def rerun_line(context: click.Context) -> str:
@@ -124,7 +137,7 @@ def _table_options() -> list[Callable]:
         click.option("-l", "--labels", required=True, metavar="TABLE.tsv",
                      help="Labels: knee, subject, label, and the clinical variables."),
         click.option("-c", "--clinical", metavar="bmi|paper10|NAME,...", help="Clinical variables to add (none)."),
-        click.option("--endpoint", metavar="NAME", help="What the label is, for the record; pain bars pain scores."),
+        click.option("--endpoint", metavar="NAME", help="What the label is (default: as labels say); pain bars pain scores."),
         click.option("-s", "--sequence", metavar="NAME", help="The sequence, where a knee has rows of several."),
     ]  # fmt: skip
 

@@ -14,7 +14,7 @@ matplotlib.use("Agg")
 from matplotlib import pyplot as plt  # noqa: E402
 
 _HEAT = "inferno"  # one hue from dark to bright, told apart by every kind of colour vision, and in grey
-_ENDS = {"left": ("lateral", "medial"), "right": ("medial", "lateral")}
+_MEDIAL = {"left": ("lateral", "medial"), "right": ("medial", "lateral")}
 _COLUMNS = 6
 
 
@@ -33,8 +33,9 @@ def draw_montage(
     Every slice is drawn twice, plain and overlaid. `notes` stand below the title. `reference` is oa-orient's.
     """
     chosen = _choose(found.attention, count)
-    columns = min(_COLUMNS, len(chosen))
-    lines = -(-len(chosen) // columns)
+    lines = -(-len(chosen) // _COLUMNS)
+    columns = -(-len(chosen) // lines)
+    ends = ("posterior", "anterior") if plane == "sagittal" else _MEDIAL[reference]
     figure = plt.figure(figsize=(2.1 * columns + 0.6, 4.3 * lines + 2.6), dpi=110, facecolor="white")
     grid = figure.add_gridspec(
         2 * lines + 1,
@@ -59,8 +60,8 @@ def draw_montage(
         heat = found.heat[:, :, index]
         shown = _show(overlay, heat, volume, _HEAT, 0, top, alpha=np.clip(heat.T[::-1] / top * 1.4, 0, 0.6))
         plain.set_title(f"slice {index + 1}   attention {found.attention[index]:.2f}", fontsize=7, pad=2)
-        if column == 0 and plane in ("coronal", "axial"):
-            _mark_ends(overlay, _ENDS[reference])
+        if column == 0:
+            _mark_ends(overlay, ends)
     _bar(figure, figure.add_subplot(grid[: 2 * lines, columns]), shown)
     _attention(figure.add_subplot(grid[2 * lines, :columns]), found.attention, chosen)
     figure.suptitle(title, x=0.05, y=1 - 0.12 / figure.get_figheight(), ha="left", va="top", fontsize=12, weight="bold")

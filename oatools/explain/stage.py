@@ -134,9 +134,10 @@ def _notes(model: FittedModel, probability: float, values: np.ndarray, sidecar: 
             for name, value, fill in zip(model.scaling.names, values, model.scaling.fill, strict=True)
         ]
         lines[0] += "; " + ", ".join(shown)
-    cautions = list(model.record.get("cautions", []))
+    if cautions := model.record.get("cautions"):
+        lines.append(
+            f"The model was trained on features from {' and '.join(cautions)}: it says nothing about patients."
+        )
     if sidecar.get("Phantom"):
-        cautions.append("synthetic phantom, not a patient")
-    if cautions:
-        lines.append("Note: " + "; ".join(dict.fromkeys(cautions)))
+        lines.append("This knee is a synthetic phantom.")
     return lines

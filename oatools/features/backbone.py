@@ -18,9 +18,6 @@ from oatools.core.files import digest
 
 PRETRAINED, RANDOM = "pretrained", "random"
 
-# Standard deviation of activations in an untrained network: small, where its nonlinearities bend only a little.
-_MILD = 0.5
-
 
 @dataclass(frozen=True)
 class Backbone:
@@ -96,26 +93,21 @@ def initialise(network: nn.Module, seed: int) -> None:
 
     Untouched, they are not: activations of an EfficientNet-B0 shrink to 1e-5, since its batch normalisations have
     nothing recorded to normalise by; and once they have, a network so deep is chaotic (Poole et al., NeurIPS 2016):
-    it amplifies the image's noise until its features tell of little else. So the network is kept calm: depthwise
-    filters smooth, the branches beside skip connections and the gates of squeeze-and-excitation are silent, and
-    activations stay where the nonlinearity is mild. Edges and blobs are told apart by the first layer. The batch
-    normalisations then record the network's own response to invented images with the edges and scales of natural
-    ones (see `_leaves`). Nothing of the user's images enters. Networks without batch normalisation, which have
-    neither trouble, are left as they are.
+    it amplifies the image's noise until its features tell of little else. So the network is kept calm: the first
+    and the depthwise filters smooth, the branches beside skip connections and the gates of squeeze-and-excitation
+    are silent. The batch normalisations then record the network's own response to invented images with the edges
+    and scales of natural ones (see `_leaves`). Nothing of the user's images enters. Networks without batch
+    normalisation, which have neither trouble, are left as they are.
     """
     norms = [m for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
     if not norms:
         return
     generator = torch.Generator().manual_seed(seed)
     for module in network.modules():
-        if isinstance(module, nn.Conv2d) and module.in_channels == 3:
-            module.weight.copy_(_filters(module, generator, smooth_only=False))
-        elif isinstance(module, nn.Conv2d) and module.groups == module.in_channels > 1:
-            module.weight.copy_(_filters(module, generator, smooth_only=True))
+        if isinstance(module, nn.Conv2d) and (module.in_channels == 3 or module.groups == module.in_channels > 1):
+            module.weight.copy_(_smoothing(module, generator))
         elif hasattr(module, "conv_reduce") and hasattr(module, "conv_expand"):
             nn.init.zeros_(module.conv_expand.weight)
-    for norm in norms:
-        nn.init.constant_(norm.weight, _MILD)
     for block in network.modules():
         if getattr(block, "has_skip", False) and hasattr(block, "bn3"):
             nn.init.zeros_(block.bn3.weight)
@@ -133,25 +125,16 @@ def _record_statistics(network: nn.Module, norms: list[nn.Module], images: torch
     network.eval()
 
 
-def _filters(convolution: nn.Conv2d, generator: torch.Generator, smooth_only: bool) -> torch.Tensor:
-    """Random filters in the shape of a convolution's weight, of unit sum of magnitudes and random sign.
-
-    Gaussians of random width; unless `smooth_only`, also differences of Gaussians and Gabor-like edges.
-    """
+def _smoothing(convolution: nn.Conv2d, generator: torch.Generator) -> torch.Tensor:
+    """Gaussians of random width and sign in the shape of a convolution's weight; magnitudes sum to one."""
     out, depth, height, width = convolution.weight.shape
-    y, x = torch.meshgrid(torch.arange(height) - (height - 1) / 2, torch.arange(width) - (width - 1) / 2, indexing="ij")
-    radius = x * x + y * y
-    made = torch.empty(out, height, width)
-    for index in range(out):
-        kind, spread, angle, sign = torch.rand(4, generator=generator).tolist()
-        sigma = 0.6 + spread * max(width / 3 - 0.6, 0.1)
-        kernel = torch.exp(-radius / (2 * sigma**2))
-        if not smooth_only and kind > 0.3:
-            across = x * math.cos(math.pi * angle) + y * math.sin(math.pi * angle)
-            wider = torch.exp(-radius / (2 * (1.6 * sigma) ** 2))
-            kernel = kernel / kernel.sum() - wider / wider.sum() if kind < 0.6 else kernel * across
-        made[index] = kernel / kernel.abs().sum() * (1 if sign < 0.5 else -1)
-    return made[:, None].expand(-1, depth, -1, -1) / depth
+    y = (torch.arange(height) - (height - 1) / 2)[:, None]
+    x = (torch.arange(width) - (width - 1) / 2)[None, :]
+    sigma = 0.6 + torch.rand(out, 1, 1, generator=generator) * max(width / 3 - 0.6, 0.1)
+    sign = torch.where(torch.rand(out, 1, 1, generator=generator) < 0.5, 1.0, -1.0)
+    kernel = torch.exp(-(x * x + y * y) / (2 * sigma**2))
+    kernel = sign * kernel / kernel.sum(dim=(1, 2), keepdim=True)
+    return kernel[:, None].expand(-1, depth, -1, -1) / depth
 
 
 def load_weights(network: nn.Module, path: Path) -> None:

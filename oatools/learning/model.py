@@ -12,6 +12,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from oatools.features.slices import middle
 from oatools.learning.scaling import ClinicalScaling
 from oatools.learning.settings import Settings
 
@@ -66,10 +67,8 @@ def window(slices: int, wanted: int | None) -> slice:
     As many are left out before as after; where that cannot be, one more after. Of 36 slices, 8 are 14 to 21
     (counted from 0); of 37, also 14 to 21.
     """
-    if wanted is None or wanted >= slices:
-        return slice(0, slices)
-    start = (slices - wanted) // 2
-    return slice(start, start + wanted)
+    used = middle(slices, wanted)
+    return slice(used.start, used.stop)
 
 
 @dataclass(frozen=True)

@@ -231,11 +231,11 @@ def _in_patient(knee: Knee, centre: Point, radii: Point) -> Finding:
 
 
 def _lesion_shape(knee: Knee) -> tuple[Point, Point, Point]:
-    """Centres in the medial tibia and femur, and the semi-axes: 3 to 16 mm wide, 4 to 8 coronal slices deep."""
+    """Centres in the medial tibia and femur, and the semi-axes: 4 to 20 mm, 4 to 8 coronal slices deep."""
     u = knee.progression
-    radii = (3 + 13 * u, 6 + 6 * u, 3 + 13 * u)
+    radii = (4 + 16 * u, 6 + 6 * u, 4 + 18 * u)
     x = knee.shape.notch + knee.shape.medial_width + knee.shape.lesion_x
-    return (x, knee.shape.lesion_y, -7.0 - 2 * u), (x, knee.shape.lesion_y, 8.5 + 2 * u), radii
+    return (x, knee.shape.lesion_y, -7.0 - 4 * u), (x, knee.shape.lesion_y, 8.5 + 4 * u), radii
 
 
 def _effusion_shapes(knee: Knee) -> list[tuple[Point, Point]]:
