@@ -79,11 +79,12 @@ def options(name: str, command: click.Command) -> Iterator[str]:
     for prefix, part in parts(name, command):
         if prefix != name:
             yield f"\n`{prefix}`: {(part.help or '').strip().split(chr(10) + chr(10))[0]}\n\n"
-        context = click.Context(part, info_name=prefix, **part.context_settings)
-        for parameter in part.get_params(context):
+        context = click.Context(part, info_name=prefix)
+        for parameter in part.params:
             record = parameter.get_help_record(context)
             if record and isinstance(parameter, click.Option):
                 yield f"- `{record[0]}`: {' '.join(record[1].split())}\n"
+        yield "- `-h, --help`: Show the options and exit.\n"
 
 
 def read_source(name: str) -> dict[str, str]:

@@ -137,7 +137,7 @@ def _table_options() -> list[Callable]:
         click.option("-l", "--labels", required=True, metavar="TABLE.tsv",
                      help="Labels: knee, subject, label, and the clinical variables."),
         click.option("-c", "--clinical", metavar="bmi|paper10|NAME,...", help="Clinical variables to add (none)."),
-        click.option("--endpoint", metavar="NAME", help="What the label is (default: as labels say); pain bars pain scores."),
+        click.option("--endpoint", metavar="NAME", help="What the label is, if the labels do not say."),
         click.option("-s", "--sequence", metavar="NAME", help="The sequence, where a knee has rows of several."),
     ]  # fmt: skip
 

@@ -41,11 +41,11 @@ def test_labels_of_narrowing_are_printed_with_the_flow(release, tmp_path):
     assert done.returncode == 0, done.stderr
     assert done.stdout == (
         "knee\tsubject\tvisit\tside\tlabel\tjsw\tjsn\tage\tsex\tbmi\theight\tweight\tkl\twomac_pain\twomac_stiffness"
-        "\twomac_function\twomac_total\tkoos_pain\tinjury\tsurgery\trace\tsite\tcohort\treadprj\n"
+        "\twomac_function\twomac_total\tkoos_pain\tinjury\tsurgery\trace\tsite\tcohort\treadprj\tendpoint\n"
         "9000001_00m_left\t9000001\t00m\tleft\t0\t5\t0\t61\tfemale\t27.5\t1.654\t75.2\tn/a\t0" + 6 * "\tn/a" +
-        "\twhite\tC\tprogression\t16\n"
+        "\twhite\tC\tprogression\t16\tjsn12\n"
         "9000001_00m_right\t9000001\t00m\tright\t1\t4.1\t-0.5\t61\tfemale\t27.5\t1.654\t75.2\t2\t2" + 6 * "\tn/a" +
-        "\twhite\tC\tprogression\t16\n"
+        "\twhite\tC\tprogression\t16\tjsn12\n"
     )  # fmt: skip
     assert "oa-label: 1 knee left out: knee replaced by 12m\n" in done.stderr
     assert "oa-label: 1 knee left out: no JSW at 00m\n" in done.stderr
