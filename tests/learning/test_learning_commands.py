@@ -288,6 +288,20 @@ def test_options_that_cannot_be_used_are_refused(call, study, tmp_path, more, wo
     assert (status, out) == (2, "") and word in said[-1], said
 
 
+@pytest.mark.parametrize("named", ["pain", "both"])
+def test_labels_that_name_their_endpoint_bar_the_variables_they_are_made_from(call, study, tmp_path, named):
+    study(knees=24)
+    header, *lines = (tmp_path / "labels.tsv").read_text().splitlines()
+    ends = ["pain" if named == "pain" or i % 2 else "jsn12" for i in range(len(lines))]
+    text = "\n".join(
+        [f"{header}\twomac_pain\tendpoint", *(f"{line}\t3\t{e}" for line, e in zip(lines, ends, strict=True))]
+    )
+    (tmp_path / "labels.tsv").write_text(text + "\n")
+    status, _, said = call(cv, "features.tsv", "-l", "labels.tsv", "-o", "cv", "-c", "womac_pain", *FAST)
+    expected = "the label is made from it" if named == "pain" else "labels of several endpoints (jsn12, pain)"
+    assert status == 2 and expected in said[-1], said
+
+
 def test_a_clinical_variable_that_gives_the_label_away_is_pointed_out(call, study, tmp_path):
     study(knees=60, clinical=1000.0)
     _, _, said = call(train, "features.tsv", "-l", "labels.tsv", "-c", "bmi", "-o", "m.safetensors", *FAST)
