@@ -2,7 +2,7 @@
 # The whole job, from a DICOM download to a cross-validated report and a heat map, on a synthetic cohort.
 # Everything here is what you would type for real data; only the first step would be your own download.
 #
-#   examples/demo.sh [FOLDER]          PATIENTS=100 and JOBS=2 by default
+#   examples/demo.sh [FOLDER]          PATIENTS=150 and JOBS=2 by default
 #
 # The backbone's weights are random, so that nothing has to be downloaded, and the knees are phantoms: the numbers
 # show that the pipe works, and say nothing of patients. Run it again and it keeps what is done.
@@ -10,7 +10,7 @@ set -euo pipefail
 
 folder=${1:-demo}
 jobs=${JOBS:-2}
-patients=${PATIENTS:-100}
+patients=${PATIENTS:-150}
 
 mkdir -p "$folder"
 cd "$folder"
@@ -21,7 +21,7 @@ oa-phantom oai --patients "$patients" --seed 0 --sequence cor-iw-tse --matrix 19
 # 2. DICOM to features, in one pipe: the four commands run at the same time, and rows flow as they are done.
 oa-convert oai/00m --sequence cor-iw-tse -o nii \
   | oa-orient -o oriented \
-  | oa-n4 -j "$jobs" --shrink 8 --iterations 20,20 -o n4 \
+  | oa-n4 -j "$jobs" --shrink 8 --iterations 10 -o n4 \
   | tee n4.tsv \
   | oa-embed -j "$jobs" --weights random --slices 12 -o features > features.tsv
 
@@ -41,7 +41,7 @@ knee=$(awk -F'\t' 'NR == 1 { for (i = 1; i <= NF; i++) c[$i] = i; next }
 grep -e '^knee' -e "^$knee" n4.tsv | oa-cam jsn12.safetensors --with-clinical labels.tsv -o cam > cam.tsv
 
 # 7. The reading study: pairs of a progressor and another knee, ranked by the model out of fold.
-oa-pairs draw labels.tsv --pairs 30 --stratum=:-0.5:30 --seed 0 --key key.tsv --force > pairs.tsv
+oa-pairs draw labels.tsv --stratum :-0.5:30 --seed 0 --key key.tsv --force > pairs.tsv
 oa-pairs score --pairs pairs.tsv --key key.tsv --model predictions.tsv > score.tsv
 
 # What came out. The best possible AUC is that of an observer who reads the planted severity without error.

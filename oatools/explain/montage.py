@@ -36,7 +36,8 @@ def draw_montage(
     lines = -(-len(chosen) // _COLUMNS)
     columns = -(-len(chosen) // lines)
     ends = ("posterior", "anterior") if plane == "sagittal" else _MEDIAL[reference]
-    figure = plt.figure(figsize=(2.1 * columns + 0.6, 4.3 * lines + 2.6), dpi=110, facecolor="white")
+    header = 0.7 + 0.14 * len(notes)  # inches
+    figure = plt.figure(figsize=(2.1 * columns + 0.6, 4.3 * lines + 1.65 + header), dpi=110, facecolor="white")
     grid = figure.add_gridspec(
         2 * lines + 1,
         columns + 1,
@@ -45,7 +46,7 @@ def draw_montage(
         left=0.05,
         right=0.93,
         bottom=0.07,
-        top=1 - 0.95 / (4.3 * lines + 2.6),
+        top=1 - header / figure.get_figheight(),
         wspace=0.04,
         hspace=0.12,
     )

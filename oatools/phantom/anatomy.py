@@ -45,7 +45,7 @@ class Tissue(IntEnum):
 # Mean signal of each tissue, in Tissue's order, relative to the brightest fluid.
 SIGNAL: dict[str, tuple[float, ...]] = {
     # intermediate weighting: fat, marrow and fluid bright, cartilage between, oedema dark in the marrow
-    "iw": (0.0, 0.35, 0.72, 0.30, 0.06, 0.64, 0.48, 0.10, 0.08, 1.00, 0.36, 0.18, 0.08),
+    "iw": (0.0, 0.35, 0.72, 0.30, 0.06, 0.64, 0.48, 0.10, 0.08, 1.00, 0.36, 0.12, 0.08),
     # fat suppressed: marrow dark, fluid and oedema bright
     "iw-fs": (0.0, 0.22, 0.17, 0.36, 0.05, 0.14, 0.58, 0.12, 0.08, 1.00, 0.34, 0.80, 0.15),
     # double echo steady state, water excitation: cartilage bright
@@ -231,9 +231,9 @@ def _in_patient(knee: Knee, centre: Point, radii: Point) -> Finding:
 
 
 def _lesion_shape(knee: Knee) -> tuple[Point, Point, Point]:
-    """Centres in the medial tibia and femur, and the semi-axes: 4 to 20 mm, 4 to 8 coronal slices deep."""
+    """Centres in the medial tibia and femur, and the semi-axes: 4 to 20 mm wide, 4 to 9 coronal slices deep."""
     u = knee.progression
-    radii = (4 + 16 * u, 6 + 6 * u, 4 + 18 * u)
+    radii = (4 + 16 * u, 6 + 7 * u, 4 + 18 * u)
     x = knee.shape.notch + knee.shape.medial_width + knee.shape.lesion_x
     return (x, knee.shape.lesion_y, -7.0 - 4 * u), (x, knee.shape.lesion_y, 8.5 + 4 * u), radii
 
