@@ -255,6 +255,12 @@ def lesion(knee: Knee) -> Finding:
     return _in_patient(knee, tibial, radii)
 
 
+def femoral_lesion(knee: Knee) -> Finding:
+    """The lesion opposite, in the medial femoral condyle."""
+    _, femoral, radii = _lesion_shape(knee)
+    return _in_patient(knee, femoral, radii)
+
+
 def effusion(knee: Knee) -> list[Finding]:
     """The fluid that marks pain: the suprapatellar pouch first, then the recesses beside condyles and joint line."""
     return [_in_patient(knee, centre, radii) for centre, radii in _effusion_shapes(knee)]

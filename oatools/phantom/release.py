@@ -16,9 +16,9 @@ Columns of truth.tsv, after knee, subject, visit, side:
     jsw_00m, jsw_12m, jsw_24m      minimum medial joint space width as planted, mm (the tables have gaps)
     womac_pain                     0 to 20; 1 belongs to neither group of the pain endpoint
     lesion_x, _y, _z               centre of the marrow lesion in the medial tibia, patient RAS mm; a second one lies in
-                                   the femur, about 15 mm above
+                                   the femur, 16 to 24 mm above
     lesion_width, _depth, _height  its semi-axes along the knee's mediolateral, anteroposterior and vertical axis, mm
-    lesion_first, lesion_last      the first and last coronal slice (DICOM instance number) that it reaches
+    lesion_first, lesion_last      the first and last coronal slice (DICOM instance number) that the two reach
     effusion_x, _y, _z             centre of the fluid in the suprapatellar pouch, patient RAS mm
     effusion_depth                 its semi-axis along the knee's anteroposterior axis, mm
     effusion_first, effusion_last  the first and last coronal slice that the fluid in pouch and recesses reaches
@@ -220,7 +220,8 @@ def _write_truth(path: Path, settings: Settings, patients: Sequence[Patient]) ->
 def _truth(settings: Settings, knee: PhantomKnee) -> Row:
     lesion, fluid = anatomy.lesion(knee.anatomy), anatomy.effusion(knee.anatomy)
     width, depth, height = np.linalg.norm(lesion.axes, axis=0)
-    lesion_slices, fluid_slices = _coronal_slices(knee, [lesion]), _coronal_slices(knee, fluid)
+    both = [lesion, anatomy.femoral_lesion(knee.anatomy)]
+    lesion_slices, fluid_slices = _coronal_slices(knee, both), _coronal_slices(knee, fluid)
     row = {
         "knee": knee.name, "subject": knee.subject, "visit": VISIT, "side": knee.side,
         "jsn12": str(int(knee.progressor)), "pain": str(int(knee.painful)),
