@@ -135,5 +135,7 @@ def _check_complete(path: Path, files: int, echo: int | None, messages: list[str
     said = f" (dcm2niix: {'; '.join(messages[:2])})" if messages else ""
     if len(shape) > 3 and shape[3] > 1 and shape[2] == 1:
         raise ItemError(f"{shape[3]} images of one and the same slice are no volume{said}; left out")
+    if len(shape) > 3 and shape[3] > 1:
+        raise ItemError(f"{shape[3]} volumes of {shape[2]} slices in one series (repeats or times); left out")
     if echo is None and files > 1 and len(shape) == 3 and shape[2] != files:
         raise ItemError(f"{files} DICOM files gave {shape[2]} slices{said}; some are damaged or belong elsewhere")

@@ -239,3 +239,9 @@ def test_mixed_echoes_are_refused_until_one_is_chosen(unpacked):
         convert(source)
     volume, fields, _ = convert(source, echo=3)
     assert volume.data.shape == (256, 256, 24) and fields["EchoNumber"] == 3
+
+
+def test_a_series_over_time_is_refused_without_naming_a_temporary_file(unpacked):
+    source = unpacked("dicom/dcm_qa_orientation") / "dcm_qa_orientation/In/Orientation/cor/corasc35"
+    with pytest.raises(ItemError, match="^2 volumes of 35 slices in one series"):
+        convert(source)
