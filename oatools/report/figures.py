@@ -4,7 +4,7 @@ Every function takes plain arrays and returns a matplotlib figure; lines differ 
 """
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import matplotlib
@@ -12,6 +12,7 @@ import matplotlib
 matplotlib.use("Agg")
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from sklearn.metrics import precision_recall_curve, roc_curve
 
@@ -30,26 +31,10 @@ def roc_figure(
 ) -> Figure:
     """ROC curve of every fold, their vertical mean, that of the clinical variables alone, and the diagonal."""
     figure, axes = _square("1 − specificity", "Recall (sensitivity)")
-    curves = []
     for at in _folds(label, fold):
         false, true, _ = roc_curve(label[at], probability[at])
         axes.plot(false, true, color=BLUE, alpha=0.35, linewidth=0.8)
-        curves.append(_roc_on_grid(label[at], probability[at]))
-    areas = [roc_auc(label[at], probability[at]) for at in _folds(label, fold)]
-    if curves:
-        name = f"mean of {len(areas)} folds, AUC {np.mean(areas):.3f}{_spread(areas)}"
-        axes.plot(GRID, np.mean(curves, axis=0), color=BLUE, linewidth=2, label=name)
-    if baseline is not None and curves:
-        areas = [roc_auc(label[at], baseline[at]) for at in _folds(label, fold)]
-        mean = np.mean([_roc_on_grid(label[at], baseline[at]) for at in _folds(label, fold)], axis=0)
-        axes.plot(
-            GRID,
-            mean,
-            color=RED,
-            linewidth=1.5,
-            linestyle="--",
-            label=f"clinical only, AUC {np.mean(areas):.3f}{_spread(areas)}",
-        )
+    _mean_curves(axes, _roc_on_grid, roc_auc, "AUC", label, fold, probability, baseline)
     axes.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle=":", label="no skill, AUC 0.5")
     _legend(axes)
     return figure
@@ -60,26 +45,10 @@ def pr_figure(
 ) -> Figure:
     """Precision-recall curve of every fold, their mean, that of the clinical variables alone, and the prevalence."""
     figure, axes = _square("Recall (sensitivity)", "Precision")
-    curves = []
     for at in _folds(label, fold):
         precision, recall, _ = precision_recall_curve(label[at], probability[at])
         axes.step(recall, precision, where="post", color=BLUE, alpha=0.35, linewidth=0.8)
-        curves.append(_pr_on_grid(label[at], probability[at]))
-    areas = [average_precision(label[at], probability[at]) for at in _folds(label, fold)]
-    if curves:
-        name = f"mean of {len(areas)} folds, AP {np.mean(areas):.3f}{_spread(areas)}"
-        axes.plot(GRID, np.mean(curves, axis=0), color=BLUE, linewidth=2, label=name)
-    if baseline is not None and curves:
-        areas = [average_precision(label[at], baseline[at]) for at in _folds(label, fold)]
-        mean = np.mean([_pr_on_grid(label[at], baseline[at]) for at in _folds(label, fold)], axis=0)
-        axes.plot(
-            GRID,
-            mean,
-            color=RED,
-            linewidth=1.5,
-            linestyle="--",
-            label=f"clinical only, AP {np.mean(areas):.3f}{_spread(areas)}",
-        )
+    _mean_curves(axes, _pr_on_grid, average_precision, "AP", label, fold, probability, baseline)
     prevalence = float(label.mean())
     axes.axhline(prevalence, color=GREY, linewidth=1, linestyle=":", label=f"no skill, prevalence {prevalence:.3f}")
     _legend(axes)
@@ -193,6 +162,27 @@ def _folds(label: np.ndarray, fold: np.ndarray) -> list[np.ndarray]:
     """The knees of every fold that holds both classes: the curves of the others are undefined."""
     parts = [fold == n for n in sorted(set(fold.tolist()))]
     return [at for at in parts if len(set(label[at].tolist())) == 2]
+
+
+def _mean_curves(
+    axes: Axes,
+    on_grid: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    area: Callable[[np.ndarray, np.ndarray], float],
+    word: str,
+    label: np.ndarray,
+    fold: np.ndarray,
+    probability: np.ndarray,
+    baseline: np.ndarray | None,
+) -> None:
+    """Draw the mean curve over the folds, and that of the clinical variables alone, with their areas in the legend."""
+    folds = _folds(label, fold)
+    lines = [(probability, f"mean of {len(folds)} folds", {"color": BLUE, "linewidth": 2})]
+    if baseline is not None:
+        lines.append((baseline, "clinical only", {"color": RED, "linewidth": 1.5, "linestyle": "--"}))
+    for values, name, style in lines if folds else []:
+        areas = [area(label[at], values[at]) for at in folds]
+        mean = np.mean([on_grid(label[at], values[at]) for at in folds], axis=0)
+        axes.plot(GRID, mean, label=f"{name}, {word} {np.mean(areas):.3f}{_spread(areas)}", **style)
 
 
 def _roc_on_grid(label: np.ndarray, probability: np.ndarray) -> np.ndarray:
