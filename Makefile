@@ -1,5 +1,6 @@
 # make demo      the whole job on a synthetic cohort: no data, no download of weights
 # make test      the tests
+# make bench     speed and accuracy beside other programs, in one run (half an hour)
 # make man       the man pages, from the commands' options and man/src
 # make install   the commands and man pages, into the current Python environment
 #
@@ -10,13 +11,18 @@ VENV ?= .venv
 JOBS ?= 2
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint man install clean
+.PHONY: demo test bench lint man install clean
 
 demo: $(VENV)/.installed
 	PATH="$(abspath $(BIN)):$$PATH" JOBS=$(JOBS) examples/demo.sh demo
 
 test: $(VENV)/.installed
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile
+
+bench: $(VENV)/.installed
+	for script in tests/bench/*.py; do \
+	  echo "== $$script"; PATH="$(abspath $(BIN)):$$PATH" OMP_NUM_THREADS=1 $(BIN)/python $$script || exit 1; \
+	done
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

@@ -7,7 +7,15 @@ import click
 
 from oatools.core.console import Console
 from oatools.core.manifest import file_stem, read_rows
-from oatools.core.options import command, force_option, inputs_argument, out_dir_option, require_inputs, run_options
+from oatools.core.options import (
+    command,
+    compress_option,
+    force_option,
+    inputs_argument,
+    out_dir_option,
+    require_inputs,
+    run_options,
+)
 from oatools.core.runner import RunOptions, run_rows
 
 
@@ -80,17 +88,19 @@ class _Iterations(click.ParamType):
     metavar="DIR",
     help="Write the natural logarithm of the bias fields here.",
 )
+@compress_option
 @force_option
 @run_options
 def main(console: Console, inputs: tuple[str, ...], null_separated: bool, out_dir: Path, field_dir: Path | None,
-         force: bool, run: RunOptions, **settings) -> int:  # noqa: ANN003  # fmt: skip
+         compression: int, force: bool, run: RunOptions, **settings) -> int:  # noqa: ANN003  # fmt: skip
     """Correct the intensity bias that the coil leaves on a volume (N4).
 
     The output is float32, on the same grid, divided by the field; it is not rescaled.
     """
     require_inputs(inputs)
     table = read_rows(inputs, null_separated).require("path")
-    from oatools.imaging.stages import N4Settings, correct_volume
+    from oatools.imaging.stages import N4Settings, Output, correct_volume
 
-    work = partial(correct_volume, out_dir=out_dir, settings=N4Settings(**settings), field_dir=field_dir, force=force)
+    out = Output(out_dir, compression, force)
+    work = partial(correct_volume, out=out, settings=N4Settings(**settings), field_dir=field_dir)
     return run_rows(console, table, work, run, target=lambda row: str(out_dir / file_stem(row)))

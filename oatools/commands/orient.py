@@ -7,7 +7,15 @@ import click
 
 from oatools.core.console import Console
 from oatools.core.manifest import file_stem, read_rows
-from oatools.core.options import command, force_option, inputs_argument, out_dir_option, require_inputs, run_options
+from oatools.core.options import (
+    command,
+    compress_option,
+    force_option,
+    inputs_argument,
+    out_dir_option,
+    require_inputs,
+    run_options,
+)
 from oatools.core.runner import RunOptions, run_rows
 
 
@@ -27,10 +35,11 @@ from oatools.core.runner import RunOptions, run_rows
     help="The side of all inputs, instead of the column 'side'; geometry: where the scan lies.",
 )
 @click.option("--no-side-check", is_flag=True, help="Do not compare the side with where the scan lies.")
+@compress_option
 @force_option
 @run_options
 def main(console: Console, inputs: tuple[str, ...], null_separated: bool, out_dir: Path, reference: str,
-         side: str | None, no_side_check: bool, force: bool, run: RunOptions) -> int:  # fmt: skip
+         side: str | None, no_side_check: bool, compression: int, force: bool, run: RunOptions) -> int:  # fmt: skip
     """Bring volumes to canonical axes and mirror right knees onto left ones.
 
     Axes are permuted and reversed, never resampled, and the affine follows: every voxel keeps its place in the
@@ -38,7 +47,8 @@ def main(console: Console, inputs: tuple[str, ...], null_separated: bool, out_di
     """
     require_inputs(inputs)
     table = read_rows(inputs, null_separated).require("path")
-    from oatools.imaging.stages import orient_volume
+    from oatools.imaging.stages import Output, orient_volume
 
-    work = partial(orient_volume, out_dir=out_dir, reference=reference, side=side, check=not no_side_check, force=force)
+    out = Output(out_dir, compression, force)
+    work = partial(orient_volume, out=out, reference=reference, side=side, check=not no_side_check)
     return run_rows(console, table, work, run, added=["side"], target=lambda row: str(out_dir / file_stem(row)))

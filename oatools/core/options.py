@@ -14,6 +14,7 @@ import click
 import oatools
 from oatools.core.console import Console
 from oatools.core.errors import ItemError, UsageError
+from oatools.core.files import COMPRESSION
 from oatools.core.runner import RunOptions
 
 Decorator = Callable[[Callable], Callable]
@@ -137,6 +138,19 @@ def out_dir_option(what: str) -> Decorator:
         type=click.Path(file_okay=False, path_type=Path),
         help=f"Folder for {what}; made if missing.",
     )
+
+
+def compress_option(function: Callable) -> Callable:
+    """How volumes are compressed, as `compression`."""
+    return click.option(
+        "--compress",
+        "compression",
+        type=click.IntRange(0, 3),
+        default=COMPRESSION,
+        show_default=True,
+        metavar="LEVEL",
+        help="1 (fast) to 3 (small) writes .nii.gz, 0 writes .nii.",
+    )(function)
 
 
 def force_option(function: Callable) -> Callable:

@@ -59,13 +59,16 @@ def run_rows(
     options: RunOptions = RunOptions(),
     added: Sequence[str] = (),
     target: Callable[[Row], str] | None = None,
+    threads: bool = False,
 ) -> int:
     """Do `work` on every row, print the resulting rows to standard output, and return the exit status (0 or 1).
 
     Rows leave in the order in which they came, each as soon as it and those before it are finished. A row that
     fails is reported and left out; the others go on. `added` names the columns that the work appends; `target` gives
     the file that a row will write, and a second row with the same one fails. With `options.jobs` above one, `work`
-    runs in that many processes (it must be picklable), and a process that dies fails only the row it was at.
+    runs in that many processes (it must be picklable), and a process that dies fails only the row it was at; with
+    `threads` it runs in threads, which start at once and are as fast where the work waits for other programs or is
+    done by libraries that let go of the interpreter.
     """
     columns = [c for c in table.columns if c != "error"]
     columns += [c for c in added if c not in columns]
@@ -78,7 +81,8 @@ def run_rows(
                 if not collector.finish(index, row, claims.check(row) or attempt(work, row)):
                     break
         else:
-            _run_in_processes(table.rows, work, options.jobs, claims, collector)
+            workers = [_Thread(work) for _ in range(options.jobs)] if threads else _start_workers(work, options.jobs)
+            _run_side_by_side(table.rows, workers, claims, collector)
     if options.failed is not None:
         manifest.write_table(
             options.failed, [*[c for c in table.columns if c != "error"], "error"], collector.failed_rows
@@ -238,6 +242,24 @@ class _Worker:
         self.process.join()
 
 
+class _Thread:
+    """Does the work on one row at a time in the thread that asks; `close` waits for the row in hand."""
+
+    def __init__(self, work: Work) -> None:
+        self.work = work
+        self.closed = False
+        self.busy = threading.Lock()
+
+    def do(self, row: Row) -> Outcome:
+        with self.busy:
+            return Failure("stopped") if self.closed else attempt(self.work, row)
+
+    def close(self) -> None:
+        self.closed = True
+        with self.busy:
+            pass
+
+
 def _serve(connection, work: Work) -> None:  # noqa: ANN001
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides, and ends us with SIGTERM
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # unwinds, so temporary files are removed
@@ -261,11 +283,11 @@ def _start_workers(work: Work, jobs: int) -> list[_Worker]:
         signal.signal(signal.SIGINT, heard)
 
 
-def _run_in_processes(
-    rows: Iterator[Row | BadRow], work: Work, jobs: int, claims: _Claims, collector: _Collector
+def _run_side_by_side(
+    rows: Iterator[Row | BadRow], workers: Sequence[_Worker | _Thread], claims: _Claims, collector: _Collector
 ) -> None:
-    """Read rows in one thread, drive each worker process from another, and print from this one."""
-    waiting: queue.Queue = queue.Queue(maxsize=2 * jobs)
+    """Read rows in one thread, drive each worker from another, and print from this one."""
+    waiting: queue.Queue = queue.Queue(maxsize=2 * len(workers))
     finished: queue.Queue = queue.Queue()
     ended = threading.Event()
 
@@ -285,7 +307,7 @@ def _run_in_processes(
         except BaseException as error:
             finished.put(error)
 
-    def drive(worker: _Worker) -> None:
+    def drive(worker: _Worker | _Thread) -> None:
         try:
             while True:
                 index, row = waiting.get()
@@ -296,7 +318,6 @@ def _run_in_processes(
         except BaseException as error:
             finished.put(error)
 
-    workers = _start_workers(work, jobs)
     threading.Thread(target=read, daemon=True).start()
     for worker in workers:
         threading.Thread(target=drive, args=(worker,), daemon=True).start()

@@ -19,7 +19,10 @@ import numpy as np
 from nibabel.orientations import io_orientation
 
 from oatools.core.errors import ItemError
-from oatools.imaging.volume import Volume
+from oatools.imaging.volume import Geometry, Volume
+
+#: Whatever has `shape`, `affine` and `spacing`: a volume's header is enough to decide on its orientation.
+Grid = Geometry | Volume
 
 PLANES = {"cor": "coronal", "sag": "sagittal", "ax": "axial"}
 
@@ -40,7 +43,7 @@ class Orientation:
     flips: tuple[bool, bool, bool]
 
 
-def plane_of(volume: Volume, sequence: str) -> str:
+def plane_of(volume: Grid, sequence: str) -> str:
     """`coronal`, `sagittal` or `axial`: from the sequence's name, else the plane across the coarsest axis."""
     prefix = sequence.split("-")[0]
     if prefix in PLANES:
@@ -52,16 +55,16 @@ def plane_of(volume: Volume, sequence: str) -> str:
     return {0: "sagittal", 1: "coronal", 2: "axial"}[world]
 
 
-def side_of(volume: Volume) -> str | None:
+def side_of(volume: Grid) -> str | None:
     """The side that the geometry shows: left knees lie at negative x (RAS); None within 20 mm of the midline."""
     x = centre(volume)[0]
     return None if abs(x) < _UNCLEAR_MM else ("left" if x < 0 else "right")
 
 
-def check_side(volume: Volume, side: str) -> None:
+def check_side(volume: Grid, side: str) -> None:
     """Raise an `ItemError` if the volume shows both knees, or lies on the other side than the table says."""
     x = centre(volume)[0]
-    across = float(np.abs(volume.affine[0, :3]) @ np.array(volume.data.shape))
+    across = float(np.abs(volume.affine[0, :3]) @ np.array(volume.shape))
     if across > _BILATERAL_MM and abs(x) < across / 4:
         raise ItemError(f"{across:.0f} mm across around the midline: both knees are in the volume; crop it to one knee")
     shown = side_of(volume)
@@ -72,7 +75,7 @@ def check_side(volume: Volume, side: str) -> None:
         )
 
 
-def canonical(volume: Volume, plane: str, side: str, reference: str = "left") -> Orientation:
+def canonical(volume: Grid, plane: str, side: str, reference: str = "left") -> Orientation:
     """The permutation and reversals that bring a volume, of any axes and obliquity, to the canonical axes.
 
     `side` and `reference` are `left` or `right`; knees of the reference side get RAS directions, the others have
@@ -97,7 +100,7 @@ def apply(volume: Volume, orientation: Orientation) -> Volume:
     for out_axis, (axis, flip) in enumerate(zip(orientation.axes, orientation.flips, strict=True)):
         to_input[axis, out_axis] = -1 if flip else 1
         to_input[axis, 3] = volume.data.shape[axis] - 1 if flip else 0
-    return Volume(np.ascontiguousarray(data), volume.affine @ to_input)
+    return Volume(np.asfortranarray(data), volume.affine @ to_input)  # in the order of a NIfTI file
 
 
 def inverse(orientation: Orientation) -> Orientation:
@@ -106,7 +109,7 @@ def inverse(orientation: Orientation) -> Orientation:
     return Orientation(axes, tuple(orientation.flips[axis] for axis in axes))
 
 
-def centre(volume: Volume) -> np.ndarray:
+def centre(volume: Grid) -> np.ndarray:
     """World coordinates of the middle of the volume, RAS mm, shape (3,)."""
-    middle = (np.array(volume.data.shape) - 1) / 2
+    middle = (np.array(volume.shape) - 1) / 2
     return volume.affine[:3, :3] @ middle + volume.affine[:3, 3]

@@ -11,6 +11,7 @@ import pytest
 # A command of its own, so that all is seen from outside: processes, signals, streams, exit status.
 PROGRAM = textwrap.dedent("""
     import os, signal, sys, time
+    import click
     from oatools.core.errors import ItemError, UsageError
     from oatools.core.manifest import read_rows
     from oatools.core.options import command, inputs_argument, run_options, require_inputs
@@ -39,11 +40,13 @@ PROGRAM = textwrap.dedent("""
 
     @command("oa-test")
     @inputs_argument()
+    @click.option("--threads", is_flag=True)
     @run_options
-    def main(console, inputs, null_separated, run):
+    def main(console, inputs, null_separated, threads, run):
         \"\"\"Test.\"\"\"
         require_inputs(inputs)
-        return run_rows(console, read_rows(inputs, null_separated).require("path"), work, run, ["size"], target)
+        return run_rows(console, read_rows(inputs, null_separated).require("path"), work, run, ["size"], target,
+                        threads=threads)
 
     if __name__ == "__main__":
         main()
@@ -61,7 +64,7 @@ def tool(tmp_path, shell):
     return run
 
 
-@pytest.mark.parametrize("options", ["", "-j 3"])
+@pytest.mark.parametrize("options", ["", "-j 3", "-j 3 --threads"])
 def test_rows_leave_in_the_order_they_came_with_other_columns_untouched(tool, options, rows):
     done = tool(options, ["sleep0.4", "a", "sleep0.2", "kept"])
     assert [(r["knee"], r["path"], r["extra"], r["size"]) for r in rows(done.stdout)] == [
@@ -71,7 +74,7 @@ def test_rows_leave_in_the_order_they_came_with_other_columns_untouched(tool, op
     assert done.stderr == "oa-test: 3 done, 1 kept, 0 failed\n"
 
 
-@pytest.mark.parametrize("options", ["", "-j 2"])
+@pytest.mark.parametrize("options", ["", "-j 2", "-j 2 --threads"])
 def test_one_failure_is_one_line_and_the_others_go_on(tool, options, rows, tmp_path):
     done = tool(f"{options} --failed f.tsv", ["a", "bad", "bug", "tab", "b"], status=1)
     assert [r["path"] for r in rows(done.stdout)] == ["out/a", "out/b"]
@@ -103,7 +106,7 @@ def test_what_a_library_prints_in_a_worker_never_reaches_the_table(tool, rows):
     assert [r["path"] for r in rows(tool("-j 2", ["print", "a"]).stdout)] == ["out/print", "out/a"]
 
 
-@pytest.mark.parametrize("options", ["", "-j 2"])
+@pytest.mark.parametrize("options", ["", "-j 2", "-j 2 --threads"])
 def test_two_rows_that_would_write_the_same_file_are_not_both_done(tool, options, rows):
     done = tool(options, ["a", "a2", "b"], status=1)
     assert [r["path"] for r in rows(done.stdout)] == ["out/a", "out/b"]
@@ -116,7 +119,7 @@ def test_fail_fast_stops_at_the_first_failure(tool, rows):
     assert "stopped at the first failure" in done.stderr
 
 
-@pytest.mark.parametrize("options", ["", "-j 2"])
+@pytest.mark.parametrize("options", ["", "-j 2", "-j 2 --threads"])
 def test_what_makes_the_whole_call_useless_ends_it_with_status_2(tool, options):
     done = tool(options, ["usage"], status=2)
     assert done.stderr.splitlines() == ["oa-test: no weights"]
@@ -126,7 +129,7 @@ def test_quiet_leaves_errors_only(tool):
     assert tool("-q", ["a", "bad"], status=1).stderr == "oa-test: k1: it is bad; mend it\n"
 
 
-@pytest.mark.parametrize("options", ["", "-j 2"])
+@pytest.mark.parametrize("options", ["", "-j 2", "-j 2 --threads"])
 def test_a_closed_pipe_ends_quietly_with_141(tool, shell, tmp_path, options):
     (tmp_path / "in.tsv").write_text("knee\tpath\n" + "".join(f"k{i}\tp{i}x\n" for i in range(20000)))
     done = shell(f"{sys.executable} tool.py {options} < in.tsv | head -n 2; echo ${{PIPESTATUS[0]}}", None)
@@ -135,11 +138,12 @@ def test_a_closed_pipe_ends_quietly_with_141(tool, shell, tmp_path, options):
 
 
 @pytest.mark.parametrize("number, status", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-@pytest.mark.parametrize("options", [[], ["-j", "2"]])
+@pytest.mark.parametrize("options", [[], ["-j", "2"], ["-j", "2", "--threads"]])
 def test_signals_end_with_their_own_status_and_leave_no_process(tool, tmp_path, number, status, options):
     import subprocess
 
-    table = "knee\tpath\nk0\tsleep30\nk1\tsleep30\n"
+    seconds = 3 if "--threads" in options else 30  # a thread ends its row first
+    table = f"knee\tpath\nk0\tsleep{seconds}\nk1\tsleep{seconds}.0\nk2\tsleep30.1\nk3\tsleep30.3\n"
     with subprocess.Popen([sys.executable, "tool.py", *options], cwd=tmp_path, stdin=subprocess.PIPE, text=True,
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True) as process:  # fmt: skip
         process.stdin.write(table)

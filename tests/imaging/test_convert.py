@@ -10,8 +10,9 @@ import pytest
 
 from oatools.core.errors import ItemError
 from oatools.core.manifest import BadRow
-from oatools.imaging.convert import convert
-from oatools.imaging.series import Known, describe, find_series, slug
+from oatools.imaging.convert import convert, converted
+from oatools.imaging.headers import looks_like_dicom
+from oatools.imaging.series import Known, find_series
 
 FAILING = "dicom2nifti_testdata/tests/data/failing"
 WORKING = "dicom2nifti_testdata/tests/data"
@@ -38,74 +39,6 @@ def test_series_of_a_release_are_found_with_knee_and_sequence(release):
 
 def test_only_wanted_sequences_are_taken(release):
     assert find(release, wanted=("sag-3d-dess",)) == []
-
-
-def test_a_folder_without_dicom_is_named(tmp_path):
-    (tmp_path / "notes.txt").write_text("nothing")
-    (bad,) = find(tmp_path)
-    assert bad.name == str(tmp_path) and "no DICOM series found" in bad.error
-    (missing,) = find(tmp_path / "absent")
-    assert "no such file" in missing.error
-
-
-def test_of_repeats_the_complete_one_is_taken_and_the_other_named(release, tmp_path):
-    import shutil
-
-    study = first_series(release).parent
-    shutil.copytree(study, tmp_path / "study")
-    one = sorted((tmp_path / "study").iterdir())[0]
-    shutil.copytree(one, tmp_path / "study" / "99999999")
-    (tmp_path / "study" / "99999999" / "035").unlink()
-    found = find(tmp_path)
-    (repeat,) = [r for r in found if isinstance(r, BadRow)]
-    assert repeat.left_out and repeat.name.endswith("99999999") and "which has 35 files" in repeat.error
-
-
-def header(**fields):
-    dataset = pydicom.Dataset()
-    dataset.file_meta = pydicom.dataset.FileMetaDataset()
-    dataset.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
-    dataset.file_meta.MediaStorageSOPClassUID = pydicom.uid.MRImageStorage
-    dataset.file_meta.MediaStorageSOPInstanceUID = "1.2.3"
-    dataset.SOPClassUID, dataset.SOPInstanceUID, dataset.Modality = pydicom.uid.MRImageStorage, "1.2.3", "MR"
-    for name, value in fields.items():
-        setattr(dataset, name, value)
-    return dataset
-
-
-@pytest.mark.parametrize("folder, fields, expected", [
-    ("results/0.C.2/9111111/20050131/10000001", {"SeriesDescription": "COR_IW_TSE_LEFT "}, ("9111111_00m_left", "cor-iw-tse")),
-    ("48m/48m/6.E.1/9111111/20080131/10000001", {"SeriesDescription": "Sag_IW_TSE_RIGHT"}, ("9111111_48m_right", "sag-iw-tse")),
-    ("results%2F1.E.1%2F9111111/x", {"SeriesDescription": "SAG_3D_DESS_LEFT"}, ("anon-", "sag-3d-dess")),
-    ("x", {"PatientID": "9222222", "StudyDescription": "OAI^MR^24 MONTH^LEFT", "SeriesDescription": "COR_IW_TSE_LEFT"},
-     ("9222222_24m_left", "cor-iw-tse")),
-    ("x", {"PatientID": "MRN 1234", "Laterality": "R", "SeriesDescription": "PD fat sat"}, ("anon-", "pd-fat-sat")),
-    ("x", {"PatientID": "MRN 1234", "ImageLaterality": "L"}, ("anon-", "n/a")),
-])  # fmt: skip
-def test_who_when_which_side_and_which_sequence(tmp_path, folder, fields, expected):
-    place = tmp_path / folder
-    place.mkdir(parents=True)
-    header(**fields).save_as(place / "001", enforce_file_format=True)
-    row = describe(place, Known())
-    assert row["knee"].startswith(expected[0]) and row["sequence"] == expected[1]
-    assert "1234" not in str({k: v for k, v in row.items() if k != "path"})
-
-
-def test_what_the_user_says_goes_before_the_header(tmp_path):
-    header(PatientID="9222222", SeriesDescription="COR_IW_TSE_LEFT").save_as(tmp_path / "001", enforce_file_format=True)
-    row = describe(tmp_path, Known("p17", "12m", "right", "sag-3d-dess"))
-    assert (row["knee"], row["sequence"]) == ("p17_12m_right", "sag-3d-dess")
-    header(PatientID="MRN 1234").save_as(tmp_path / "001", enforce_file_format=True)
-    assert describe(tmp_path, Known(keep_ids=True))["subject"] == "mrn-1234"
-
-
-def test_an_x_ray_is_no_volume(tmp_path):
-    header(Modality="DX").save_as(tmp_path / "001", enforce_file_format=True)
-    assert describe(tmp_path, Known()) is None
-
-
-def test_slugs():
-    assert slug("  T1 (VIBE) 3D / äx ") == "t1-vibe-3d-x"
 
 
 def test_a_conversion_has_the_geometry_that_the_headers_state(release):
@@ -174,7 +107,7 @@ def test_an_archive_gives_the_same_volume_as_its_folder(release, tmp_path, kind)
             for path in sorted(source.iterdir()):
                 opened.add(path, f"./{path.name}")
     (row,) = find(archive)
-    assert row["files"] == "35" and row["sequence"] == "cor-iw-tse"
+    assert row["sequence"] == "cor-iw-tse"
     ours, plain = convert(archive)[0], convert(source)[0]
     assert np.array_equal(ours.data, plain.data) and np.array_equal(ours.affine, plain.affine)
 
@@ -219,6 +152,29 @@ def test_scanner_series_match_the_volumes_that_others_expect(unpacked, place):
     np.testing.assert_allclose(values, expected, atol=1)
 
 
+@pytest.mark.parametrize("archive, references", [("dcm_qa_nih", 8), ("dcm_qa_orientation", 21)])
+def test_every_reference_volume_of_dcm2niix_is_met_in_shape_affine_and_voxels(unpacked, archive, references):
+    top = unpacked(f"dicom/{archive}") / archive
+    expected = {path.name: nibabel.load(path) for path in (top / "Ref").glob("*.nii")}
+    assert len(expected) == references
+    met = set()
+    for folder in sorted({path.parent for path in (top / "In").rglob("*") if path.is_file()}):
+        if not any(looks_like_dicom(path.read_bytes()[:132]) for path in folder.iterdir() if path.is_file()):
+            continue
+        with converted(folder) as (outputs, _, _):
+            for path, fields in outputs:
+                image = nibabel.load(path)
+                met |= {
+                    name
+                    for name, reference in expected.items()
+                    if name.endswith(f"_{fields['SeriesNumber']}.nii")
+                    and reference.shape == image.shape
+                    and np.allclose(reference.affine, image.affine, atol=1e-3)
+                    and np.array_equal(np.asanyarray(reference.dataobj), np.asanyarray(image.dataobj))
+                }
+    assert met == set(expected)
+
+
 @pytest.mark.parametrize("place, said", [
     ("gantrytilting/001", "tilted"), ("sliceincrement/001", "unevenly spaced"), ("sliceincrement/002", "unevenly spaced|tilted"),
     ("notavolume/001", "one and the same slice"), ("sliceorientation/001", "2 series in one folder"),
@@ -226,6 +182,11 @@ def test_scanner_series_match_the_volumes_that_others_expect(unpacked, place):
 def test_series_that_are_no_volume_are_refused_with_the_reason(unpacked, place, said):
     with pytest.raises(ItemError, match=said):
         convert(unpacked("dicom/dicom2nifti_testdata") / FAILING / place)
+
+
+def test_colours_are_refused_without_naming_a_temporary_file(unpacked):
+    with pytest.raises(ItemError, match="^voxels of type"):
+        convert(unpacked("dicom/dicom2nifti_testdata") / WORKING / "generic/rgb/001")
 
 
 def test_one_slice_is_no_volume(unpacked):

@@ -50,6 +50,55 @@ def test_medial_comes_out_at_the_same_place_from_all_48_axis_orders(plane, side)
         np.testing.assert_allclose(world(result, place), marker, atol=1e-9)
 
 
+def marked(volume, side):
+    """A volume with a block of the highest value on the medial side: towards the midline, where x (RAS) is nearest 0."""
+    data = np.asarray(volume.data).astype(np.int16)
+    first = int(np.argmax(np.abs(volume.affine[0, :3] / volume.spacing)))
+    towards_right = volume.affine[0, first] > 0
+    medial_end = towards_right == (side == "left")
+    index = [n // 2 for n in data.shape]
+    index[first] = data.shape[first] - 3 if medial_end else 2
+    data[tuple(slice(i - 1, i + 2) for i in index)] = 30000
+    return Volume(data, volume.affine)
+
+
+def medial_in_every_axis_order(volume, side, plane):
+    """Where the marker comes out along the lateral-to-medial axis, 0 to 1, from all 48 orders and flips of the input."""
+    across = {"coronal": 0, "sagittal": 2}[plane]
+    for axes, flips in PERMUTATIONS:
+        scrambled = orient.apply(volume, orient.Orientation(axes, flips))
+        orient.check_side(scrambled, side)
+        result = orient.apply(scrambled, orient.canonical(scrambled, plane, side))
+        places = np.argwhere(result.data == 30000)
+        yield float(places[:, across].mean()) / (result.shape[across] - 1), places
+
+
+@pytest.mark.parametrize("plane", ["coronal", "sagittal"])
+def test_the_medial_side_of_phantom_knees_comes_out_last_from_all_48_axis_orders(release, plane):
+    from oatools.imaging.convert import convert
+
+    folders = sorted(release.glob("00m/0.E.1/*/*/*"))
+    for folder, side in ((folders[0], "left"), (folders[1], "right")):
+        volume = marked(convert(folder)[0], side)
+        found = list(medial_in_every_axis_order(volume, side, plane))
+        assert all(place > 0.9 for place, _ in found)
+        assert all(np.array_equal(places, found[0][1]) for _, places in found)
+
+
+@pytest.mark.parametrize("plane", ["coronal", "sagittal"])
+def test_the_medial_side_of_a_real_knee_comes_out_last_from_all_48_axis_orders(unpacked, plane):
+    from oatools.imaging.convert import convert
+
+    (folder,) = {path.parent for path in unpacked("knee/knee01_right_GE_DESS").rglob("*.dcm")}
+    scan = convert(folder)[0]
+    right = marked(Volume(scan.data[::4, ::4], scan.affine @ np.diag([4.0, 4.0, 1.0, 1.0])), "right")
+    mirror = np.diag([-1.0, 1.0, 1.0, 1.0])  # the same knee on the other side of the patient
+    for volume, side in ((right, "right"), (Volume(right.data, mirror @ right.affine), "left")):
+        found = list(medial_in_every_axis_order(volume, side, plane))
+        assert all(place > 0.9 for place, _ in found)
+        assert all(np.array_equal(places, found[0][1]) for _, places in found)
+
+
 @pytest.mark.parametrize("axes, flips", PERMUTATIONS)
 def test_undoing_an_orientation_restores_voxels_and_affine(axes, flips):
     volume = knee("right")
