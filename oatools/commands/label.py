@@ -1,7 +1,6 @@
-"""oa-label: labels and clinical variables of knees, from the study's ASCII tables."""
+"""oa-label: labels and clinical variables of knees, from a study's tables."""
 
 from collections import Counter
-from collections.abc import Iterable
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
@@ -13,8 +12,8 @@ from oatools.core.errors import UsageError
 from oatools.core.manifest import Row
 from oatools.core.options import command
 from oatools.oai import clinical, endpoints
-from oatools.oai.endpoints import ENDPOINTS, Endpoint
-from oatools.oai.tables import SIDES, VISITS, XRAY_VISITS, Knee, Record, Tables, find_tables, read_table
+from oatools.oai.endpoints import ENDPOINTS, LOCATIONS, MINIMUM, Endpoint
+from oatools.oai.study import Study, assessed_patients, open_study
 
 
 def _list_variables(context: click.Context, _: click.Parameter, wanted: bool) -> None:
@@ -31,20 +30,35 @@ def _decimal(_: click.Context, __: click.Parameter, text: str | None) -> Decimal
 
 
 @command("oa-label")
-@click.argument("tables_dir", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("source", metavar="TABLES", type=click.Path(exists=True, path_type=Path))
 @click.option("--endpoint", type=click.Choice(list(ENDPOINTS)), required=True, help="What makes a knee positive.")
 @click.option(
-    "--visit",
-    type=click.Choice(list(VISITS)),
-    default="00m",
-    show_default=True,
-    help="The visit that predictions start from.",
+    "--visit", default="00m", show_default=True, metavar="VISIT", help="The visit that predictions start from."
 )
+@click.option("--horizon", metavar="VISIT", help="Measure the outcome at this visit, e.g. 36m, instead of the endpoint's own.")
 @click.option(
     "--threshold",
     callback=_decimal,
     metavar="X",
     help="Another cut: mm (jsn12, jsn24: -0.5), % (jsn12-relative: -25) or WOMAC points (pain: 2).",
+)
+@click.option(
+    "--reliable-change",
+    is_flag=True,
+    help="Cut at the smallest loss that measurement error does not explain; needs --reliability or --sem.",
+)
+@click.option("--reliability", type=click.FloatRange(0, 1, max_open=True), metavar="R",
+              help="Reliability (ICC) of the width, 0 to 1, for --reliable-change.")  # fmt: skip
+@click.option("--sem", type=click.FloatRange(0, min_open=True), metavar="MM",
+              help="Standard error of measurement of the width, mm, for --reliable-change.")  # fmt: skip
+@click.option(
+    "--jsw",
+    "location",
+    type=click.Choice(list(LOCATIONS)),
+    default=MINIMUM,
+    show_default=True,
+    metavar="WIDTH",
+    help="The width: the medial minimum, or at a fixed place, medial jsw150 to jsw300 or lateral ljsw700 to ljsw900.",
 )
 @click.option(
     "--partial",
@@ -53,75 +67,81 @@ def _decimal(_: click.Context, __: click.Parameter, text: str | None) -> Decimal
 )
 @click.option(
     "--flow",
+    "flows",
+    multiple=True,
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="Write the cohort's flow (reason, knees) as a table.",
+    help="Write the cohort's flow: a table (.tsv) or a figure (.svg, .png, .pdf); repeatable.",
 )
 @click.option("--list-variables", is_flag=True, is_eager=True, expose_value=False, callback=_list_variables,
               help="Print the clinical variables, their units and source columns, and exit.")  # fmt: skip
 def main(
-    console: Console, tables_dir: Path, endpoint: str, visit: str, threshold: Decimal | None, partial: bool,
-    flow: Path | None,
+    console: Console, source: Path, endpoint: str, visit: str, horizon: str | None, threshold: Decimal | None,
+    reliable_change: bool, reliability: float | None, sem: float | None, location: str, partial: bool,
+    flows: tuple[Path, ...],
 ) -> None:  # fmt: skip
-    """Label the knees of the study whose ASCII tables lie anywhere below TABLES_DIR.
+    """Label the knees of a study from its TABLES: a folder of the Initiative's, or one plain TSV or CSV file.
 
     Prints one row a labelled knee: label, joint space width, clinical variables. Knees that cannot be labelled
     are left out and counted by reason on standard error.
     """
-    chosen = ENDPOINTS[endpoint]
-    horizon = endpoints.horizon_of(chosen, visit)
+    chosen = endpoints.endpoint_of(endpoint, horizon, visit, location)
+    _check_reliable(chosen, threshold, reliable_change, reliability, sem)
     cut = endpoints.checked_threshold(chosen, threshold)
-    tables = find_tables(tables_dir)
-    needed = [] if chosen.months else list(endpoints.pain_columns(visit).values())
-    people = clinical.read_people(tables, visit, horizon, partial, needed)
-    grades = _grades(tables, visit, partial)
-    replaced = clinical.replaced_knees(people, horizon, grades)
-    rows, left_out = _label(console, tables, chosen, visit, cut, people, replaced)
+    study = open_study(source, chosen, visit, location, partial)
+    for note in study.notes:
+        console.note(note)
+    if reliable_change:
+        cut = _reliable_cut(console, study, chosen, visit, reliability, sem)
+    rows, left_out = _label(study, chosen, visit, cut)
     for row in rows:
-        knee = (row["subject"], row["side"])
-        row |= clinical.clinical_values(people.get(knee[0], {}), knee, visit, grades.get(knee, manifest.MISSING))
+        row |= study.values.get((row["subject"], row["side"]), {})
     _report(console, rows, left_out)
-    if flow is not None:
-        manifest.write_table(flow, ["reason", "knees"], _flow_rows(rows, left_out))
+    for path in flows:
+        _write_flow(path, study, rows, left_out)
     if not rows:
-        raise UsageError(f"no knee below {tables_dir} can be labelled for {endpoint} at {visit}")
+        raise UsageError(f"no knee of {source} can be labelled for {chosen.name} at {visit}")
     columns = ["knee", "subject", "visit", "side", "label", "jsw", *(["jsn"] if chosen.months else [])]
-    manifest.print_table(
-        [*columns, *clinical.CLINICAL_COLUMNS, "readprj", "endpoint"], [{**row, "endpoint": endpoint} for row in rows]
-    )
+    named = [{**row, "endpoint": chosen.name} for row in rows]
+    manifest.print_table([*columns, *clinical.CLINICAL_COLUMNS, "readprj", "endpoint"], named)
 
 
-def _label(
-    console: Console, tables: Tables, endpoint: Endpoint, visit: str, cut: Decimal, people: dict[str, Record],
-    replaced: set[Knee],
-) -> tuple[list[Row], Counter[str]]:  # fmt: skip
-    if not endpoint.months:
-        widths = _widths(console, tables, visit) if visit in XRAY_VISITS and tables.has(_jsw_name(visit)) else []
-        jsw = endpoints.readings(widths, visit)
-        return endpoints.pain_labels(people, endpoint, visit, cut, replaced, jsw)
-    enrolled = [(subject, side) for subject in people for side in SIDES.values()]
-    first = _widths(console, tables, visit)
-    second = _widths(console, tables, endpoints.horizon_of(endpoint, visit))
-    return endpoints.jsn_labels(first, second, endpoint, visit, cut, enrolled, replaced)
+def _label(study: Study, endpoint: Endpoint, visit: str, cut: Decimal) -> tuple[list[Row], Counter[str]]:
+    if endpoint.months:
+        return endpoints.jsn_labels(study.first, study.second, endpoint, visit, cut, study.enrolled, study.replaced)
+    return endpoints.pain_labels(study.scores, endpoint, visit, cut, study.replaced, study.first)
 
 
-def _widths(console: Console, tables: Tables, visit: str) -> list[Record]:
-    records = read_table(tables, _jsw_name(visit), *endpoints.jsw_columns(visit))
-    for what, count in endpoints.irregular_records(records).items():
-        console.note(f"{_jsw_name(visit)}: {count} records {what}, not used")
-    return records
+def _check_reliable(
+    endpoint: Endpoint, threshold: Decimal | None, wanted: bool, reliability: float | None, sem: float | None
+) -> None:
+    if not wanted:
+        if (reliability, sem) != (None, None):
+            raise UsageError("--reliability and --sem say how --reliable-change is computed; give that, too")
+        return
+    if not endpoint.months or endpoint.relative or threshold is not None:
+        raise UsageError("--reliable-change is a cut in mm of its own: not for pain, for a relative endpoint, or with "
+                         "--threshold")  # fmt: skip
+    if (reliability is None) == (sem is None):
+        raise UsageError("--reliable-change needs --reliability R or --sem MM, and one of them only")
 
 
-def _jsw_name(visit: str) -> str:
-    return f"kxr_qjsw_duryea{VISITS[visit]:02d}"
-
-
-def _grades(tables: Tables, visit: str, partial: bool) -> dict[Knee, str]:
-    name = f"kxr_sq_bu{VISITS[visit]:02d}"
-    if visit not in XRAY_VISITS or (partial and not tables.has(name)):
-        return {}
-    needed = ["ID", "SIDE", "READPRJ", f"V{VISITS[visit]:02d}XRKL"]
-    return clinical.kl_grades(read_table(tables, name, needed), visit)
+def _reliable_cut(
+    console: Console, study: Study, endpoint: Endpoint, visit: str, reliability: float | None, sem: float | None
+) -> Decimal:
+    """The cut by reliable change over the knees that can be labelled, and how it came about, said step by step."""
+    rows, _ = _label(study, endpoint, visit, endpoint.threshold)
+    before = [Decimal(row["jsw"]) for row in rows]
+    after = [Decimal(row["jsw"]) + Decimal(row["jsn"]) for row in rows]
+    found = endpoints.reliable_change(before, after, reliability, sem)
+    patients = len({row["subject"] for row in rows})
+    console.note(f"reliable change: SD {found.sds[0]:.3f} mm at {visit} and {found.sds[1]:.3f} mm {endpoint.months} "
+                 f"months later, over {found.knees} knees of {patients} patients (both knees count)")  # fmt: skip
+    how = "as given" if sem is not None else f"SD sqrt(1 - {reliability:g})"
+    console.note(f"reliable change: SEM {found.sems[0]:.3f} and {found.sems[1]:.3f} mm ({how}), S_diff = "
+                 f"sqrt(SEM1^2 + SEM2^2) = {found.s_diff:.3f} mm")  # fmt: skip
+    console.note(f"reliable change: threshold -1.96 S_diff = {found.threshold} mm")
+    return found.threshold
 
 
 def _report(console: Console, rows: list[Row], left_out: Counter[str]) -> None:
@@ -138,12 +158,24 @@ def _report(console: Console, rows: list[Row], left_out: Counter[str]) -> None:
     console.note(f"{len(rows)} knees of {patients} patients labelled, {positive} positive{share}")
 
 
-def _flow_rows(rows: list[Row], left_out: Counter[str]) -> Iterable[Row]:
-    yield {"reason": "assessed", "knees": str(len(rows) + left_out.total())}
-    for reason, count in left_out.most_common():
-        yield {"reason": reason, "knees": str(count)}
-    yield {"reason": "labelled", "knees": str(len(rows))}
-    yield {"reason": "positive", "knees": str(_positive(rows))}
+def _write_flow(path: Path, study: Study, rows: list[Row], left_out: Counter[str]) -> None:
+    assessed, positive = len(rows) + left_out.total(), _positive(rows)
+    if path.suffix.lower() == ".tsv":
+        reasons = [{"reason": reason, "knees": str(count)} for reason, count in left_out.most_common()]
+        ends = [("labelled", len(rows)), ("positive", positive)]
+        manifest.write_table(path, ["reason", "knees"], [
+            {"reason": "assessed", "knees": str(assessed)}, *reasons,
+            *({"reason": name, "knees": str(count)} for name, count in ends),
+        ])  # fmt: skip
+        return
+    from oatools.report.flow import draw_flow
+
+    people = assessed_patients({*study.enrolled, *study.first, *study.second})
+    patients = len({row["subject"] for row in rows})
+    lost = [f"{left_out.total():,} knees left out", *(f"  {n:,} {reason}" for reason, n in left_out.most_common())]
+    draw_flow(path, f"{assessed:,} knees assessed\n({people:,} patients)", lost,
+              f"{len(rows):,} knees labelled\n({patients:,} patients)",
+              [f"{positive:,}\npositive", f"{len(rows) - positive:,}\nnegative"])  # fmt: skip
 
 
 def _positive(rows: list[Row]) -> int:

@@ -12,20 +12,8 @@ from decimal import Decimal
 
 from oatools.core.errors import UsageError
 from oatools.core.manifest import MISSING
-from oatools.oai.tables import (
-    PROSTHESIS,
-    VISITS,
-    Knee,
-    Record,
-    Tables,
-    code,
-    decimal,
-    is_missing,
-    knee_of,
-    plain,
-    read_table,
-    subject_of,
-)
+from oatools.oai.cells import PROSTHESIS, VISITS, Knee, Record, code, decimal, is_missing, knee_of, plain, subject_of
+from oatools.oai.tables import Tables, read_table
 
 YES_NO = {"0": "0", "1": "1"}
 
@@ -95,6 +83,9 @@ _PAIN_SCORES = ("womac_pain", "womac_total", "koos_pain")
 _NOT_CLINICAL = ("knee", "subject", "visit", "sequence", "path", "readprj", "fold", "probability")
 
 _REPLACED = {"right": ("P01KRSR", "VxxKRSR12"), "left": ("P01KRSL", "VxxKRSL12")}
+# Outcomes: days from enrolment to the replacement, and the number of the visit that reported it.
+_OUTCOMES = {"right": ("V99ERKDAYS", "V99ERKVSRP"), "left": ("V99ELKDAYS", "V99ELKVSRP")}
+_DAYS_A_MONTH = Decimal("30.4375")
 
 
 def clinical_set(text: str, endpoint: str) -> list[str]:
@@ -178,6 +169,27 @@ def replaced_knees(people: Mapping[str, Record], horizon: str, grades: Mapping[K
     return replaced
 
 
+def replaced_by_outcome(records: Iterable[Record], horizon: str) -> set[Knee]:
+    """The knees that Outcomes99 calls replaced by the horizon: by its day, or by the visit that reported it.
+
+    Where the two disagree the earlier counts, so that no width of a prosthesis is taken for one of cartilage.
+    """
+    latest = int(horizon[:-1]) * _DAYS_A_MONTH
+    replaced = set()
+    for record in records:
+        for side, (day_column, visit_column) in _OUTCOMES.items():
+            day, visit = _number(record.get(day_column, ".")), _number(record.get(visit_column, "."))
+            by_visit = visit is not None and horizon in VISITS and visit <= VISITS[horizon]
+            if (by_visit or (day is not None and day <= latest)) and (subject := subject_of(record)) is not None:
+                replaced.add((subject, side))
+    return replaced
+
+
+def outcome_columns() -> list[str]:
+    """The columns of Outcomes99 that `replaced_by_outcome` reads."""
+    return [column for columns in _OUTCOMES.values() for column in columns]
+
+
 def clinical_values(person: Record, knee: Knee, visit: str, grade: str) -> dict[str, str]:
     """Every clinical column of one knee at a visit, `n/a` where missing or outside the variable's limits."""
     values = {}
@@ -209,13 +221,17 @@ def _merge(person: Record, record: Record) -> None:
             person[column] = cell
 
 
+def _number(cell: str) -> Decimal | None:
+    try:
+        return decimal(cell)
+    except ValueError:
+        return None
+
+
 def _grade(cell: str) -> str:
     if cell == PROSTHESIS:
         return cell
-    try:
-        value = decimal(cell)
-    except ValueError:
-        return ""
+    value = _number(cell)
     return str(math.floor(value)) if value is not None and 0 <= value < 5 else ""
 
 
@@ -231,10 +247,7 @@ def _value(variable: Variable, sources: tuple[str, ...], person: Record, number:
 def _convert(variable: Variable, cell: str) -> str:
     if variable.codes is not None:
         return variable.codes.get(code(cell), MISSING)
-    try:
-        value = decimal(cell)
-    except ValueError:
-        return MISSING
+    value = _number(cell)
     if value is None or (variable.limits and not variable.limits[0] <= value <= variable.limits[1]):
         return MISSING
     return plain(value * variable.factor)

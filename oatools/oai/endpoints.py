@@ -3,7 +3,9 @@
 All arithmetic is decimal: a joint space that goes from 4.1 to 3.6 mm has lost exactly 0.5 mm.
 """
 
+import math
 import re
+import statistics
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
@@ -11,11 +13,21 @@ from decimal import Decimal
 
 from oatools.core.errors import UsageError
 from oatools.core.manifest import MISSING, Row
+from oatools.oai.cells import PROSTHESIS, VISITS, Knee, Record, code, decimal, is_missing, knee_of, plain
 from oatools.oai.clinical import project_rank
-from oatools.oai.tables import PROSTHESIS, VISITS, XRAY_VISITS, Knee, Record, code, decimal, is_missing, knee_of, plain
 
 #: The reading project taken first where a knee was read in several; then they are taken by ascending number.
 FIRST_PROJECTS = ("16",)
+
+#: The width that is taken unless another is asked for: the minimum of the medial compartment.
+MINIMUM = "mcmjsw"
+#: All widths of the study's tables: that minimum, and those at fixed places (0.150 to 0.300 and 0.700 to 0.900).
+LOCATIONS = (MINIMUM, *(f"jsw{x}" for x in range(150, 301, 25)), *(f"ljsw{x}" for x in range(700, 901, 25)))
+# Flags of what could not be measured, for each kind of width, and of bone on bone.
+_MEDIAL_MINIMUM, _MEDIAL, _LATERAL = ("NOMMJSW", "NOMJSWX"), ("NOMJSWX",), ("NOLJSWX",)
+_FLAGS = ("NOMMJSW", "NOMJSWX", "NOLJSWX", "MJSWBB")
+
+_CONFIDENCE = 1.96  # two-sided 95 % of a normal distribution, as Jacobson and Truax have it
 
 NO_JSW, NO_NUMBER, NOT_MEASURABLE, REPLACED = "no JSW", "JSW is no possible number", "JSW not measurable", "replaced"
 
@@ -42,21 +54,80 @@ PAIN_FREE_BELOW = Decimal("1")
 
 @dataclass(frozen=True)
 class Reading:
-    """One reading of one X-ray: the minimum medial joint space width in mm, or why there is none."""
+    """One reading of one X-ray: the joint space width in mm, or why there is none."""
 
     jsw: Decimal | None
     problem: str = ""
 
 
-def horizon_of(endpoint: Endpoint, visit: str) -> str:
-    """The visit at which the outcome is measured; a `UsageError` where there is no X-ray at one of the two."""
-    if visit not in VISITS:
-        raise UsageError(f"there is no visit '{visit}'; the visits are {', '.join(VISITS)}")
-    horizon = f"{int(visit[:-1]) + endpoint.months:02d}m"
-    if endpoint.months and (visit not in XRAY_VISITS or horizon not in XRAY_VISITS):
+#: Knee -> reading project -> its reading at one visit.
+Readings = Mapping[Knee, Mapping[str, Reading]]
+
+
+def endpoint_of(name: str, horizon: str | None = None, visit: str = "00m", location: str = MINIMUM) -> Endpoint:
+    """The endpoint of that name, or the same at another horizon or width, which its name then says: `jsn36-jsw225`."""
+    chosen = ENDPOINTS[name]
+    if not chosen.months:
+        if horizon is not None or location != MINIMUM:
+            raise UsageError(
+                f"{name} is an endpoint of the visit itself and of no width; leave out --horizon and --jsw"
+            )
+        return chosen
+    months = chosen.months if horizon is None else month_of(horizon) - month_of(visit)
+    if months <= 0:
+        raise UsageError(f"the horizon {horizon} does not come after the visit {visit}")
+    name = f"jsn{months}{'-relative' * chosen.relative}{f'-{location}' * (location != MINIMUM)}"
+    return Endpoint(name, months, chosen.threshold, chosen.relative)
+
+
+def month_of(visit: str) -> int:
+    """Months since enrolment of a visit written `12m`; a `UsageError` for anything else."""
+    if re.fullmatch(r"\d+m", visit) is None:
+        raise UsageError(f"there is no visit '{visit}'; visits are months since enrolment, such as 00m, 12m, 24m")
+    return int(visit[:-1])
+
+
+def horizon_of(endpoint: Endpoint, visit: str, visits: Collection[str], x_rays: Collection[str]) -> str:
+    """The visit at which the outcome is measured; a `UsageError` where a study has no X-ray at one of the two.
+
+    `visits` are all visits of the study, `x_rays` those at which widths were measured.
+    """
+    if visit not in visits:
+        raise UsageError(f"there is no visit '{visit}'; the visits are {', '.join(visits)}")
+    horizon = f"{month_of(visit) + endpoint.months:02d}m"
+    if endpoint.months and (visit not in x_rays or horizon not in x_rays):
         raise UsageError(f"{endpoint.name} at {visit} needs X-rays at {visit} and {horizon}; "
-                         f"there are X-rays at {', '.join(XRAY_VISITS)}")  # fmt: skip
+                         f"there are X-rays at {', '.join(x_rays)}")  # fmt: skip
     return horizon
+
+
+@dataclass(frozen=True)
+class ReliableChange:
+    """The smallest loss that measurement error does not explain, and the numbers that it comes from (mm)."""
+
+    knees: int
+    sds: tuple[float, float]
+    sems: tuple[float, float]
+    s_diff: float
+    threshold: Decimal
+
+
+def reliable_change(
+    before: Collection[Decimal], after: Collection[Decimal], reliability: float | None = None, sem: float | None = None
+) -> ReliableChange:
+    """The threshold of Jacobson and Truax (J Consult Clin Psychol 1991) from widths of the same knees at two visits.
+
+    SEM = SD sqrt(1 - reliability) at either visit, unless `sem` gives it; S_diff = sqrt(SEM_1^2 + SEM_2^2); a loss is
+    reliable beyond 1.96 S_diff. SDs are of the sample (n - 1) over knees. The threshold is rounded to 0.001 mm, the
+    resolution of the tables. Raises a `UsageError` for fewer than three knees.
+    """
+    if len(before) < 3:
+        raise UsageError(f"{len(before)} knees with both widths give no standard deviation; three or more are needed")
+    sds = (statistics.stdev(map(float, before)), statistics.stdev(map(float, after)))
+    sems = (sem, sem) if sem is not None else tuple(sd * math.sqrt(1 - (reliability or 0.0)) for sd in sds)
+    s_diff = math.hypot(*sems)
+    threshold = -Decimal(repr(_CONFIDENCE * s_diff)).quantize(Decimal("0.001"))
+    return ReliableChange(len(before), sds, sems, s_diff, threshold)
 
 
 def checked_threshold(endpoint: Endpoint, threshold: Decimal | None) -> Decimal:
@@ -73,10 +144,10 @@ def checked_threshold(endpoint: Endpoint, threshold: Decimal | None) -> Decimal:
     return value
 
 
-def jsw_columns(visit: str) -> tuple[list[str], list[str]]:
+def jsw_columns(visit: str, location: str = MINIMUM) -> tuple[list[str], list[str]]:
     """The columns of kxr_qjsw_duryeaNN that are needed at a visit, and those that are used where they exist."""
     p = f"V{VISITS[visit]:02d}"
-    return ["ID", "SIDE", "READPRJ", f"{p}MCMJSW"], ["VERSION", f"{p}NOMMJSW", f"{p}NOMJSWX", f"{p}MJSWBB"]
+    return ["ID", "SIDE", "READPRJ", f"{p}{location.upper()}"], ["VERSION", *(f"{p}{flag}" for flag in _FLAGS)]
 
 
 def pain_columns(visit: str) -> dict[str, str]:
@@ -84,7 +155,7 @@ def pain_columns(visit: str) -> dict[str, str]:
     return {side: f"V{VISITS[visit]:02d}WOMKP{side[0].upper()}" for side in ("right", "left")}
 
 
-def readings(records: Iterable[Record], visit: str) -> dict[Knee, dict[str, Reading]]:
+def readings(records: Iterable[Record], visit: str, location: str = MINIMUM) -> dict[Knee, dict[str, Reading]]:
     """Knee -> reading project -> its reading at a visit, from the records of kxr_qjsw_duryeaNN.
 
     A knee read more than once in one project keeps a measured reading before one without a measurement, then that
@@ -95,7 +166,7 @@ def readings(records: Iterable[Record], visit: str) -> dict[Knee, dict[str, Read
         knee, project = knee_of(record), code(record["READPRJ"])
         if knee is None or is_missing(project):
             continue
-        reading = _reading(record, f"V{VISITS[visit]:02d}")
+        reading = _reading(record, f"V{VISITS[visit]:02d}", location)
         rank = (reading.jsw is not None, _version(record))
         if project not in found[knee] or rank > found[knee][project][0]:
             found[knee][project] = (rank, reading)
@@ -123,23 +194,22 @@ def first_reading(projects: Mapping[str, Reading]) -> tuple[str, Reading] | None
 
 
 def jsn_labels(
-    baseline: Iterable[Record],
-    follow_up: Iterable[Record],
+    first: Readings,
+    second: Readings,
     endpoint: Endpoint,
     visit: str = "00m",
     threshold: Decimal | None = None,
     enrolled: Iterable[Knee] = (),
     replaced: Collection[Knee] = (),
 ) -> tuple[list[Row], Counter[str]]:
-    """Label knees by the change of their minimum medial joint space width between a visit and the horizon.
+    """Label knees by the change of their joint space width between a visit (`first`) and the horizon (`second`).
 
     Both widths come from one reading project. Positive: change <= threshold, in mm, or in % of the width at the
     visit for a relative endpoint. `enrolled` adds knees that were never read to the flow; `replaced` leaves knees
     out. Returns rows sorted by knee (knee, subject, visit, side, label, jsw, jsn, readprj) and the number of knees
     left out by reason.
     """
-    horizon, cut = horizon_of(endpoint, visit), checked_threshold(endpoint, threshold)
-    first, second = readings(baseline, visit), readings(follow_up, horizon)
+    horizon, cut = f"{month_of(visit) + endpoint.months:02d}m", checked_threshold(endpoint, threshold)
     rows, left_out = [], Counter[str]()
     for knee in sorted({*first, *second, *enrolled}):
         before, after = first.get(knee, {}), second.get(knee, {})
@@ -159,23 +229,21 @@ def jsn_labels(
 
 
 def pain_labels(
-    people: Mapping[str, Record],
+    scores: Mapping[Knee, str],
     endpoint: Endpoint,
     visit: str = "00m",
     threshold: Decimal | None = None,
     replaced: Collection[Knee] = (),
-    jsw: Mapping[Knee, Mapping[str, Reading]] | None = None,
+    jsw: Readings | None = None,
 ) -> tuple[list[Row], Counter[str]]:
     """Label knees by their WOMAC pain at a visit: positive >= threshold, negative < 1, left out in between.
 
-    `people` is subject -> cells with VxxWOMKPR and VxxWOMKPL. Returns rows sorted by knee (knee, subject, visit,
-    side, label, jsw, readprj) and the number of knees left out by reason.
+    `scores` is knee -> cell. Returns rows sorted by knee (knee, subject, visit, side, label, jsw, readprj) and the
+    number of knees left out by reason.
     """
     cut = checked_threshold(endpoint, threshold)
     rows, left_out = [], Counter[str]()
-    columns = pain_columns(visit)
-    for knee in ((subject, side) for subject in people for side in columns):
-        cell = people[knee[0]].get(columns[knee[1]], ".")
+    for knee, cell in scores.items():
         try:
             score = decimal(cell)
         except ValueError:
@@ -211,8 +279,8 @@ def _jsn_row(
     }  # fmt: skip
 
 
-def _reading(record: Record, prefix: str) -> Reading:
-    cell = record[f"{prefix}MCMJSW"]
+def _reading(record: Record, prefix: str, location: str) -> Reading:
+    cell = record[f"{prefix}{location.upper()}"]
     if cell == PROSTHESIS:
         return Reading(None, REPLACED)
     try:
@@ -220,8 +288,9 @@ def _reading(record: Record, prefix: str) -> Reading:
     except ValueError:
         return Reading(None, NO_NUMBER)
     # Where bone touches bone the software measures nothing, and the reader sets the minimum to 0: that is a value.
-    bone_on_bone = jsw == 0 and _flag(record, f"{prefix}MJSWBB")
-    if not bone_on_bone and (_flag(record, f"{prefix}NOMMJSW") or _flag(record, f"{prefix}NOMJSWX")):
+    bone_on_bone = location == MINIMUM and jsw == 0 and _flag(record, f"{prefix}MJSWBB")
+    flags = _LATERAL if location.startswith("ljsw") else _MEDIAL_MINIMUM if location == MINIMUM else _MEDIAL
+    if not bone_on_bone and any(_flag(record, f"{prefix}{flag}") for flag in flags):
         return Reading(None, NOT_MEASURABLE)
     if jsw is None:
         return Reading(None, NO_JSW)

@@ -1,157 +1,176 @@
-"""The study's clinical and reading tables as they are released in ASCII: where they are and what a cell means.
+"""The study's clinical and reading tables, in whichever form they were downloaded: where they are, and their records.
 
-Files are latin-1 text with CRLF line ends, cells separated by `|` and not quoted, under names and column names
-whose case varies between releases. They lie in one folder or in many; they are found by name at any depth.
+ASCII: latin-1 text with CRLF line ends, cells separated by `|` and not quoted, under names and column names whose
+case varies between releases. SAS: the same tables as `.sas7bdat`, with plain numbers for codes. NDA: one
+structure for all visits, tab-separated and quoted, a second line of descriptions, and lower-case column names without
+the visit's prefix. All lie in one folder or in many; they are found at any depth.
 """
 
-import math
 import re
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from oatools.core.errors import UsageError
+from oatools.oai.cells import VISITS, Record, cell_of
+from oatools.oai.nda import find_structure, holds, read_structure
 
-#: Months since enrolment -> the number in file names (`AllClinical03`) and column prefixes (`V03`).
-VISITS = {"00m": 0, "12m": 1, "18m": 2, "24m": 3, "30m": 4, "36m": 5, "48m": 6, "72m": 8, "96m": 10}
-#: The visits at which knees were X-rayed.
-XRAY_VISITS = ("00m", "12m", "24m", "36m", "48m", "72m", "96m")
-SIDES = {"1": "right", "2": "left"}
-#: The code of a knee that was replaced.
-PROSTHESIS = ".P"
-
-Record = dict[str, str]
-Knee = tuple[str, str]
-
+# The order of preference where a table is there in several forms.
+_FORMS = (".txt", ".csv", ".sas7bdat")
 # Retest readings share the column names of the readings proper, and format lists are no data.
 _NOT_DATA = re.compile(r"_rel_duryea|_formats$", re.IGNORECASE)
-_MISSING = re.compile(r"\.[A-Z]?")
+_NUMBERED = re.compile(r"(?P<stem>.*?)(?P<number>\d\d)")
+_BOM = "\u00ef\u00bb\u00bf"
 
 
 @dataclass(frozen=True)
 class Tables:
-    """The tables below a folder: lower-case name without extension -> the files of that name."""
+    """The tables below a folder: lower-case name without extension -> the files of that name, best form first.
+
+    `structures` are NDA's: path -> its column names, lower case.
+    """
 
     folder: Path
     paths: dict[str, list[Path]]
+    structures: dict[Path, list[str]] = field(default_factory=dict)
 
     def has(self, name: str) -> bool:
-        """Whether there is a table of that name, whatever its case."""
-        return name.lower() in self.paths
+        """Whether there is a table of that name, whatever its case, or an NDA structure that takes its place."""
+        return name.lower() in self.paths or bool(self._standing_in(name, ()))
+
+    def passed_over(self) -> list[Path]:
+        """The files that are not read because their table is there in a better form, too."""
+        return [path for found in self.paths.values() for path in found if path.suffix.lower() != _form(found)]
+
+    def _standing_in(self, name: str, columns: Iterable[str]) -> list[Path]:
+        return find_structure(self.structures, name, columns)
 
 
 def find_tables(folder: str | Path) -> Tables:
-    """Look for `.txt` tables at any depth below a folder; retest (`_rel_duryea`) and `_Formats` files are no tables."""
+    """Look for tables at any depth below a folder; retest (`_rel_duryea`) and `_Formats` files are no tables."""
     folder = Path(folder)
     if not folder.is_dir():
-        raise UsageError(f"{folder} is no folder; give the one that holds the study's ASCII tables")
+        raise UsageError(f"{folder} is no folder; give the one that holds the study's tables")
     paths: dict[str, list[Path]] = {}
+    structures = {}
     for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() == ".txt" and not _NOT_DATA.search(path.stem) and path.is_file():
+        if path.suffix.lower() not in _FORMS or _NOT_DATA.search(path.stem) or not path.is_file():
+            continue
+        names = _structure_names(path) if path.suffix.lower() == ".txt" else []
+        if "src_subject_id" in names:
+            structures[path] = names
+        else:
             paths.setdefault(path.stem.lower(), []).append(path)
-    return Tables(folder, paths)
+    for found in paths.values():
+        found.sort(key=lambda path: _FORMS.index(path.suffix.lower()))
+    return Tables(folder, paths, structures)
 
 
 def read_table(tables: Tables, name: str, required: Iterable[str], optional: Iterable[str] = ()) -> list[Record]:
-    """Read some columns of the table of that name (`kxr_qjsw_duryea00`); see `read_ascii` for the cells.
+    """Read some columns of the table of that name (`kxr_qjsw_duryea00`): upper-case name -> cell (see `cells`).
 
     Raises a `UsageError` where there is no such table, where files of that name differ, or where a required column
     is missing.
     """
+    required = [column.upper() for column in required]
+    columns = [*required, *(column.upper() for column in optional)]
     found = tables.paths.get(name.lower(), [])
     if not found:
-        raise UsageError(f"no table {name}.txt anywhere below {tables.folder}; unpack it there (any folder, any case)")
-    contents = {path.read_bytes() for path in found} if len(found) > 1 else set()
+        stand_ins = tables._standing_in(name, columns)
+        if not stand_ins:
+            raise UsageError(f"no table {name}.txt anywhere below {tables.folder}, nor an NDA structure or SAS table "
+                             "in its place; unpack it there (any folder, any case)")  # fmt: skip
+        for column in required:
+            if not any(holds(tables.structures[path], column) for path in stand_ins):
+                raise UsageError(
+                    f"{stand_ins[0]}: no column for {column}, nor in another structure below {tables.folder}"
+                )
+        number = _NUMBERED.fullmatch(name)
+        visit = int(number["number"]) if number and int(number["number"]) in VISITS.values() else None
+        return [record for path in stand_ins for record in read_structure(path, visit, columns, required)]
+    best = [path for path in found if path.suffix.lower() == _form(found)]
+    contents = {path.read_bytes() for path in best} if len(best) > 1 else set()
     if len(contents) > 1:
-        raise UsageError(f"{name}: {found[0]} and {found[1]} differ; keep the one to use below {tables.folder}")
-    required = [column.upper() for column in required]
-    return read_ascii(found[0], [*required, *(column.upper() for column in optional)], required)
+        raise UsageError(f"{name}: {best[0]} and {best[1]} differ; keep the one to use below {tables.folder}")
+    read = read_sas if _form(found) == ".sas7bdat" else read_ascii
+    return read(best[0], columns, required)
 
 
 def read_ascii(path: str | Path, columns: Collection[str] | None = None, required: Iterable[str] = ()) -> list[Record]:
-    """Read a table: upper-case column name -> cell, one record a line.
+    """Read a text table: upper-case column name -> cell (see `cells.cell_of`), one record a line.
 
-    `1: Right` becomes `1`; a missing value is its dot code without label (`.`, `.P`, `.A`, ...), `.` for a blank
-    cell. `columns` (upper case) limits what is kept. The delimiter is `|`, or a tab where the header has no `|`.
-    Raises a `UsageError` for a required column that is not there and for a line of another length.
+    `columns` (upper case) limits what is kept. The delimiter is `|`, or, where the header has none, a tab, or a
+    comma. Raises a `UsageError` for a required column that is not there and for a line of another length.
     """
     path = Path(path)
-    try:
-        text = path.read_bytes().decode("latin-1")
-    except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}") from None
-    # On line feeds alone: latin-1 text may hold characters that str.splitlines takes for line ends.
-    lines = text.removeprefix("\u00ef\u00bb\u00bf").split("\n")
-    delimiter = "|" if "|" in lines[0] else "\t"
-    header = [name.strip().upper() for name in lines[0].split(delimiter)]
-    for column in required:
-        if column not in header:
-            raise UsageError(f"{path}: no column {column}; it has {_listed(header)}")
+    lines = _lines(path)
+    first = next(lines, "").removeprefix(_BOM)
+    delimiter = next((mark for mark in "|\t" if mark in first), ",")
+    header = [name.strip().strip('"').upper() for name in first.split(delimiter)]
+    _require(path, header, required)
     kept = [(i, name) for i, name in enumerate(header) if name and (columns is None or name in columns)]
     records = []
-    for count, line in enumerate(lines[1:], start=2):
+    for count, line in enumerate(lines, start=2):
         if not line.strip():
             continue
         cells = line.split(delimiter)
         if len(cells) != len(header):
-            raise UsageError(f"{path} line {count}: {len(cells)} cells where the header has {len(header)}")
-        records.append({name: _cell(cells[i]) for i, name in kept})
+            raise UsageError(f"{path} line {count}: {len(cells)} cells where the header has {len(header)}; "
+                             "a cell may hold a line break, or the download be cut off")  # fmt: skip
+        records.append({name: cell_of(cells[i].strip().strip('"')) for i, name in kept})
     return records
 
 
-def is_missing(cell: str) -> bool:
-    """Whether a cell of `read_ascii` is one of the missing codes."""
-    return _MISSING.fullmatch(cell) is not None
+def read_sas(path: str | Path, columns: Collection[str] | None = None, required: Iterable[str] = ()) -> list[Record]:
+    """Read a SAS table (`.sas7bdat`) as `read_ascii` reads text; special missing values become `.`."""
+    import pandas
 
-
-def decimal(cell: str) -> Decimal | None:
-    """The exact finite number in a cell, None for a missing code; a `ValueError` for any other text."""
-    if is_missing(cell):
-        return None
+    path = Path(path)
     try:
-        value = Decimal(cell)
-    except InvalidOperation:
-        raise ValueError(f"{cell!r} is no number") from None
-    if not math.isfinite(value):
-        raise ValueError(f"{cell!r} is no finite number")
-    return value
+        frame = pandas.read_sas(path, encoding="cp1252")
+    except (OSError, ValueError, KeyError, IndexError, TypeError, NotImplementedError) as error:
+        reason = str(error).strip().split("\n")[0] or type(error).__name__
+        raise UsageError(f"{path}: not a readable SAS table ({reason}); download it again") from None
+    header = [str(name).strip().upper() for name in frame.columns]
+    _require(path, header, required)
+    kept = [(frame[original], name) for original, name in zip(frame.columns, header, strict=True)
+            if columns is None or name in columns]  # fmt: skip
+    texts = [[_sas_cell(value) for value in series] for series, _ in kept]
+    return [dict(zip((name for _, name in kept), row, strict=True)) for row in zip(*texts, strict=True)]
 
 
-def code(cell: str) -> str:
-    """A category's or project's code as text: `1.0`, `01` and `1` are the same, missing codes stay."""
+def _sas_cell(value: object) -> str:
+    if isinstance(value, float):
+        # The shortest text of the same double: 4.1 is stored as its nearest double and comes back as 4.1.
+        return "." if value != value else cell_of(repr(int(value)) if value.is_integer() else repr(value))  # noqa: PLR0124
+    return "." if value is None or value != value else cell_of(str(value))  # noqa: PLR0124
+
+
+def _form(found: list[Path]) -> str:
+    return found[0].suffix.lower()
+
+
+def _lines(path: Path) -> Iterator[str]:
     try:
-        value = decimal(cell)
-    except ValueError:
-        return cell
-    return cell if value is None or value != value.to_integral_value() else str(int(value))
+        content = path.read_bytes().decode("latin-1")
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}") from None
+    # On line ends alone: latin-1 text may hold characters that str.splitlines takes for them.
+    yield from content.replace("\r\n", "\n").replace("\r", "\n").split("\n")
 
 
-def plain(value: Decimal) -> str:
-    """A number without exponent and trailing zeros: `4.10` is `4.1`, `0.0` is `0`."""
-    text = format(value, "f")
-    text = text.rstrip("0").rstrip(".") if "." in text else text
-    return "0" if text == "-0" else text
+def _structure_names(path: Path) -> list[str]:
+    """The column names of a tab-separated file, lower case; empty if it is not one or cannot be read."""
+    try:
+        with path.open("rb") as stream:
+            first = stream.readline(1 << 20).decode("latin-1")
+    except OSError:
+        return []
+    return [name.strip().strip('"').lower() for name in first.removeprefix(_BOM).split("\t")] if "\t" in first else []
 
 
-def knee_of(record: Record) -> Knee | None:
-    """Subject and side (`left`, `right`) of a record with the columns ID and SIDE; None if either is unusable."""
-    subject, side = subject_of(record), SIDES.get(code(record["SIDE"]))
-    return None if side is None or subject is None else (subject, side)
-
-
-def subject_of(record: Record) -> str | None:
-    """The participant's id as text (a spreadsheet's `9000099.0` is `9000099`), None where it is missing."""
-    return None if is_missing(record["ID"]) else record["ID"].removesuffix(".0")
-
-
-def _cell(text: str) -> str:
-    value = text.partition(":")[0].strip()
-    if not value:
-        return "."
-    return value.upper() if len(value) <= 2 and _MISSING.fullmatch(value.upper()) else value
-
-
-def _listed(names: list[str]) -> str:
-    shown = ", ".join(names[:12])
-    return shown if len(names) <= 12 else f"{shown} and {len(names) - 12} more"
+def _require(path: Path, header: list[str], required: Iterable[str]) -> None:
+    for column in required:
+        if column not in header:
+            shown = ", ".join(header[:12]) + (f" and {len(header) - 12} more" if len(header) > 12 else "")
+            raise UsageError(f"{path}: no column {column}; it has {shown}")

@@ -157,3 +157,15 @@ def test_the_list_of_variables_says_where_both_sides_come_from():
     assert rows["womac_pain"]["source"] == "VxxWOMKPR / VxxWOMKPL"
     assert rows["height"]["source"] == "VxxHEIGHT, P01HEIGHT"
     assert all(all(row.values()) for row in rows.values())
+
+
+@pytest.mark.parametrize("cells,horizon,replaced", [
+    ({"V99ERKDAYS": "300"}, "12m", True), ({"V99ERKDAYS": "365"}, "12m", True), ({"V99ERKDAYS": "366"}, "12m", False),
+    ({"V99ERKDAYS": "366"}, "24m", True), ({"V99ERKVSRP": "3"}, "12m", False), ({"V99ERKVSRP": "3"}, "24m", True),
+    ({"V99ERKDAYS": "900", "V99ERKVSRP": "1"}, "12m", True), ({"V99ERKDAYS": "300", "V99ERKVSRP": "5"}, "12m", True),
+    ({"V99ERKDAYS": ".", "V99ERKVSRP": ".A"}, "96m", False), ({"V99ELKDAYS": "30"}, "12m", False), ({}, "12m", False),
+])  # fmt: skip
+def test_an_outcome_replaces_a_knee_by_day_or_by_visit_whichever_is_earlier(cells, horizon, replaced):
+    found = clinical.replaced_by_outcome([{"ID": "9000001", **cells}], horizon)
+    assert (RIGHT in found) == replaced
+    assert (LEFT in found) == ("V99ELKDAYS" in cells)

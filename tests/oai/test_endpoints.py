@@ -5,6 +5,7 @@ import pytest
 
 from oatools.core.errors import UsageError
 from oatools.oai import endpoints
+from oatools.oai.cells import VISITS, XRAY_VISITS
 from oatools.oai.endpoints import ENDPOINTS
 from oatools.oai.tables import read_ascii
 
@@ -26,7 +27,10 @@ def records(tmp_path, prefix, lines):
 def label(tmp_path, endpoint, before, after, **options):
     chosen = ENDPOINTS[endpoint]
     later = {12: "V01", 24: "V03"}[chosen.months]
-    return endpoints.jsn_labels(records(tmp_path, "V00", before), records(tmp_path, later, after), chosen, **options)
+    horizon = {"V01": "12m", "V03": "24m"}[later]
+    first = endpoints.readings(records(tmp_path, "V00", before), "00m")
+    second = endpoints.readings(records(tmp_path, later, after), horizon)
+    return endpoints.jsn_labels(first, second, chosen, **options)
 
 
 def one(width, project="16"):
@@ -86,6 +90,9 @@ LEFT_OUT = {
     "not read at the visit": ("jsn12", [], one("4"), "no JSW at 00m"),
     "not read at the horizon": ("jsn12", one("4"), [], "no JSW at 12m"),
     "not read at 24 months": ("jsn24", one("4"), [], "no JSW at 24m"),
+    **{f"the code {c}": ("jsn12", one("4"), one(f"{c}:~because"), "no JSW at 12m")
+       for c in (".D", ".F", ".G", ".J", ".L", ".M", ".N", ".O", ".R", ".S", ".U", ".X", ".m")},
+    "a blank among blanks": ("jsn12", one("~~"), one("4"), "no JSW at 00m"),
     "blank": ("jsn12", one("_"), one("4"), "no JSW at 00m"),
     "dot": ("jsn12", one("."), one("4"), "no JSW at 00m"),
     "missing form": ("jsn12", one(".:~Missing~Form/Incomplete~Workbook"), one("4"), "no JSW at 00m"),
@@ -152,7 +159,8 @@ def test_the_threshold_moves_the_cut(tmp_path):
 
 
 def test_a_later_visit_has_its_own_columns_and_horizon(tmp_path):
-    before, after = records(tmp_path, "V03", one("4")), records(tmp_path, "V05", one("3"))
+    before = endpoints.readings(records(tmp_path, "V03", one("4")), "24m")
+    after = endpoints.readings(records(tmp_path, "V05", one("3")), "36m")
     (row,), _ = endpoints.jsn_labels(before, after, ENDPOINTS["jsn12"], "24m")
     assert (row["knee"], row["visit"], row["label"]) == ("9000001_24m_right", "24m", "1")
 
@@ -169,13 +177,13 @@ def test_records_that_are_not_used_are_counted(tmp_path):
     ("72m", "jsn24", "96m"), ("18m", "pain", "18m"),
 ])  # fmt: skip
 def test_the_horizon_follows_from_visit_and_endpoint(visit, endpoint, horizon):
-    assert endpoints.horizon_of(ENDPOINTS[endpoint], visit) == horizon
+    assert endpoints.horizon_of(ENDPOINTS[endpoint], visit, list(VISITS), XRAY_VISITS) == horizon
 
 
 @pytest.mark.parametrize("visit,endpoint", [("48m", "jsn12"), ("18m", "jsn12"), ("96m", "jsn24"), ("13m", "pain")])
 def test_a_visit_without_an_x_ray_at_both_ends_is_refused(visit, endpoint):
     with pytest.raises(UsageError, match="X-rays|no visit"):
-        endpoints.horizon_of(ENDPOINTS[endpoint], visit)
+        endpoints.horizon_of(ENDPOINTS[endpoint], visit, list(VISITS), XRAY_VISITS)
 
 
 @pytest.mark.parametrize("endpoint,threshold", [("jsn12", "0.5"), ("jsn12", "0"), ("jsn24", "NaN"), ("pain", "0.5")])
@@ -193,8 +201,8 @@ PAIN = [
 
 @pytest.mark.parametrize("score,expected", PAIN)
 def test_pain_labels_a_knee_by_its_own_score(score, expected):
-    people = {"9000001": {"V00WOMKPR": score, "V00WOMKPL": "7"}}
-    rows, left_out = endpoints.pain_labels(people, ENDPOINTS["pain"])
+    scores = {("9000001", "right"): score, ("9000001", "left"): "7"}
+    rows, left_out = endpoints.pain_labels(scores, ENDPOINTS["pain"])
     assert [row["label"] for row in rows if row["side"] == "left"] == ["1"]
     right = [row["label"] for row in rows if row["side"] == "right"]
     assert right == ([expected] if expected in "01" else [])
@@ -204,8 +212,8 @@ def test_pain_labels_a_knee_by_its_own_score(score, expected):
 
 def test_pain_takes_the_joint_space_where_there_is_one(tmp_path):
     jsw = endpoints.readings(records(tmp_path, "V00", ["1 22 1 3.9", "1 16 1 4.10", "2 16 1 ."]), "00m")
-    people = {"9000001": {"V00WOMKPR": "0", "V00WOMKPL": "3"}}
-    rows, _ = endpoints.pain_labels(people, ENDPOINTS["pain"], jsw=jsw)
+    scores = {("9000001", "right"): "0", ("9000001", "left"): "3"}
+    rows, _ = endpoints.pain_labels(scores, ENDPOINTS["pain"], jsw=jsw)
     assert [(row["side"], row["jsw"], row["readprj"]) for row in rows] == [
         ("left", "n/a", "n/a"), ("right", "4.1", "16"),
     ]  # fmt: skip
@@ -213,16 +221,81 @@ def test_pain_takes_the_joint_space_where_there_is_one(tmp_path):
 
 def test_pain_leaves_out_a_knee_with_a_prosthesis_on_the_x_ray(tmp_path):
     jsw = endpoints.readings(records(tmp_path, "V00", ["1 16 1 .P"]), "00m")
-    people = {"9000001": {"V00WOMKPR": "0", "V00WOMKPL": "3"}}
-    rows, left_out = endpoints.pain_labels(people, ENDPOINTS["pain"], jsw=jsw)
+    scores = {("9000001", "right"): "0", ("9000001", "left"): "3"}
+    rows, left_out = endpoints.pain_labels(scores, ENDPOINTS["pain"], jsw=jsw)
     assert [row["side"] for row in rows] == ["left"]
     assert left_out == {"knee replaced by 00m": 1}
 
 
 def test_pain_at_another_threshold_and_visit_and_without_replaced_knees():
-    people = {"9000001": {"V01WOMKPR": "4", "V01WOMKPL": "5"}, "9000002": {"V01WOMKPR": "9", "V00WOMKPL": "9"}}
+    scores = {("9000001", "right"): "4", ("9000001", "left"): "5", ("9000002", "right"): "9", ("9000002", "left"): "."}
     rows, left_out = endpoints.pain_labels(
-        people, ENDPOINTS["pain"], "12m", Decimal(5), replaced={("9000002", "right")}
+        scores, ENDPOINTS["pain"], "12m", Decimal(5), replaced={("9000002", "right")}
     )
     assert [(row["knee"], row["label"]) for row in rows] == [("9000001_12m_left", "1")]
     assert left_out == {"WOMAC pain from 1 to below 5 at 12m": 1, "knee replaced by 12m": 1, "no WOMAC pain at 12m": 1}
+
+
+@pytest.mark.parametrize("location,flags,expected", [
+    ("mcmjsw", {}, "3"), ("jsw225", {}, "5.1"), ("jsw300", {}, None), ("ljsw800", {}, "6.2"),
+    ("mcmjsw", {"NOMMJSW": "1"}, None), ("jsw225", {"NOMMJSW": "1"}, "5.1"), ("ljsw800", {"NOMMJSW": "1"}, "6.2"),
+    ("mcmjsw", {"NOMJSWX": "1"}, None), ("jsw225", {"NOMJSWX": "1"}, None), ("ljsw800", {"NOMJSWX": "1"}, "6.2"),
+    ("mcmjsw", {"NOLJSWX": "1"}, "3"), ("jsw225", {"NOLJSWX": "1"}, "5.1"), ("ljsw800", {"NOLJSWX": "1: Yes"}, None),
+])  # fmt: skip
+def test_each_width_goes_by_its_own_flag(location, flags, expected):
+    record = {"ID": "9000001", "SIDE": "1", "READPRJ": "16", "V00MCMJSW": "3", "V00JSW225": "5.1", "V00JSW300": ".",
+              "V00LJSW800": "6.2", **{f"V00{name}": value.split(":")[0] for name, value in flags.items()}}  # fmt: skip
+    reading = endpoints.readings([record], "00m", location)["9000001", "right"]["16"]
+    assert reading.jsw == (None if expected is None else Decimal(expected))
+
+
+def test_every_width_of_the_tables_can_be_chosen():
+    assert len(endpoints.LOCATIONS) == 1 + 7 + 9
+    assert {"jsw150", "jsw175", "jsw300", "ljsw700", "ljsw725", "ljsw900"} < set(endpoints.LOCATIONS)
+
+
+@pytest.mark.parametrize("name,horizon,visit,location,expected", [
+    ("jsn12", None, "00m", "mcmjsw", ("jsn12", 12)), ("jsn12", "36m", "00m", "mcmjsw", ("jsn36", 36)),
+    ("jsn24", "36m", "12m", "mcmjsw", ("jsn24", 24)), ("jsn12-relative", "24m", "00m", "mcmjsw", ("jsn24-relative", 24)),
+    ("jsn12", None, "00m", "ljsw800", ("jsn12-ljsw800", 12)), ("pain", None, "12m", "mcmjsw", ("pain", 0)),
+])  # fmt: skip
+def test_an_endpoint_is_called_by_what_it_is(name, horizon, visit, location, expected):
+    found = endpoints.endpoint_of(name, horizon, visit, location)
+    assert (found.name, found.months) == expected
+    assert (found.threshold, found.relative) == (ENDPOINTS[name].threshold, ENDPOINTS[name].relative)
+
+
+@pytest.mark.parametrize("arguments", [("jsn12", "00m", "00m"), ("jsn12", "12m", "24m"), ("pain", "12m", "00m"),
+                                       ("pain", None, "00m", "jsw225"), ("jsn12", "soon", "00m")])  # fmt: skip
+def test_a_horizon_or_width_without_meaning_is_refused(arguments):
+    with pytest.raises(UsageError, match="horizon|no visit"):
+        endpoints.endpoint_of(*arguments)
+
+
+def test_reliable_change_follows_the_formula_worked_by_hand():
+    # SD of 3, 4, 5 is 1 and of 2, 4, 6 is 2; with r = 0.84, SEM = 0.4 and 0.8, S_diff = sqrt(0.8), 1.96 times: 1.753
+    found = endpoints.reliable_change(
+        [Decimal(n) for n in (3, 4, 5)], [Decimal(n) for n in (2, 4, 6)], reliability=0.84
+    )
+    assert found.sds == pytest.approx((1, 2)) and found.sems == pytest.approx((0.4, 0.8))
+    assert found.s_diff == pytest.approx(0.8**0.5) and found.threshold == Decimal("-1.753")
+    assert found.knees == 3
+
+
+def test_a_standard_error_of_0_4_mm_gives_the_published_threshold_of_1_1_mm():
+    found = endpoints.reliable_change([Decimal(n) for n in (3, 4, 9)], [Decimal(n) for n in (1, 1, 7)], sem=0.4)
+    assert found.threshold == Decimal("-1.109")  # 1.96 sqrt(2) 0.4
+
+
+def test_reliable_change_takes_the_standard_deviation_of_a_sample():
+    import numpy as np
+
+    widths = np.random.default_rng(0).normal(4, 0.8, (2, 50)).round(3)
+    before, after = ([Decimal(str(v)) for v in row] for row in widths)
+    found = endpoints.reliable_change(before, after, reliability=0.9)
+    np.testing.assert_allclose(found.sds, np.std(widths, axis=1, ddof=1), rtol=1e-12)
+
+
+def test_two_knees_give_no_reliable_change():
+    with pytest.raises(UsageError, match="three or more"):
+        endpoints.reliable_change([Decimal(1)] * 2, [Decimal(1)] * 2, sem=0.4)

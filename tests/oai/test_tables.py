@@ -3,7 +3,7 @@ from decimal import Decimal
 import pytest
 
 from oatools.core.errors import UsageError
-from oatools.oai import tables
+from oatools.oai import cells, tables
 
 
 def put(path, text, encoding="latin-1"):
@@ -37,31 +37,31 @@ def test_tabs_separate_cells_where_the_header_has_no_bar(tmp_path):
 @pytest.mark.parametrize("cell", ["", " ", ".", ".M", ".A: Not Expected", ".p: Prosthetic", ".T: Technical", ".D"])
 def test_dot_codes_and_blanks_are_missing(tmp_path, cell):
     (record,) = tables.read_ascii(put(tmp_path / "t.txt", f"ID|X\n1|{cell}\n"))
-    assert tables.is_missing(record["X"])
-    assert tables.decimal(record["X"]) is None
+    assert cells.is_missing(record["X"])
+    assert cells.decimal(record["X"]) is None
 
 
 @pytest.mark.parametrize("cell,value", [
     (".5", "0.5"), ("4.100", "4.1"), ("0", "0"), ("-0.0", "0"), ("1E1", "10"), ("120", "120"),
 ])  # fmt: skip
 def test_a_number_keeps_its_value_in_plain_digits(cell, value):
-    assert not tables.is_missing(cell)
-    assert tables.plain(tables.decimal(cell)) == value
+    assert not cells.is_missing(cell)
+    assert cells.plain(cells.decimal(cell)) == value
 
 
 @pytest.mark.parametrize("cell", ["abc", "nan", "inf", "1,5", ".AB"])
 def test_other_text_is_no_number(cell):
     with pytest.raises(ValueError, match="no (finite )?number"):
-        tables.decimal(cell)
+        cells.decimal(cell)
 
 
 @pytest.mark.parametrize("cell,code", [("1", "1"), ("1.0", "1"), ("01", "1"), ("2.4", "2.4"), ("C", "C"), (".P", ".P")])
 def test_a_code_is_the_same_however_it_was_written(cell, code):
-    assert tables.code(cell) == code
+    assert cells.code(cell) == code
 
 
 def test_the_number_is_exact():
-    assert tables.decimal("3.6") - tables.decimal("4.1") == Decimal("-0.5")
+    assert cells.decimal("3.6") - cells.decimal("4.1") == Decimal("-0.5")
 
 
 def test_tables_are_found_at_any_depth_and_in_any_case(tmp_path):
@@ -113,4 +113,4 @@ def test_two_copies_of_a_table_are_one_and_two_versions_are_refused(tmp_path):
     ("9000001", "3", None), ("9000001", ".", None), (".", "1", None),
 ])  # fmt: skip
 def test_a_knee_is_a_subject_and_a_side(subject, side, knee):
-    assert tables.knee_of({"ID": subject, "SIDE": side}) == knee
+    assert cells.knee_of({"ID": subject, "SIDE": side}) == knee
