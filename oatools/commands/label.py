@@ -35,7 +35,7 @@ def _decimal(_: click.Context, __: click.Parameter, text: str | None) -> Decimal
 @click.option(
     "--visit", default="00m", show_default=True, metavar="VISIT", help="The visit that predictions start from."
 )
-@click.option("--horizon", metavar="VISIT", help="Measure the outcome at this visit, e.g. 36m, instead of the endpoint's own.")
+@click.option("--horizon", metavar="VISIT", help="Measure the outcome at this visit, e.g. 36m.")
 @click.option(
     "--threshold",
     callback=_decimal,

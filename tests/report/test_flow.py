@@ -19,7 +19,14 @@ def test_a_flow_is_drawn_in_the_form_of_its_name_and_twice_the_same(tmp_path, su
 def test_every_text_stands_in_the_figure(tmp_path):
     draw_flow(tmp_path / "a.svg", *TEXTS)
     text = (tmp_path / "a.svg").read_text()
-    for words in ("412 knees assessed", "30 no JSW at 00m", "different reading", "projects only", "360 knees labelled", "309"):
+    for words in (
+        "412 knees assessed",
+        "30 no JSW at 00m",
+        "different reading",
+        "projects only",
+        "360 knees labelled",
+        "309",
+    ):
         assert words in text
 
 
