@@ -21,7 +21,7 @@ oa-phantom oai --patients "$patients" --seed 0 --sequence cor-iw-tse --matrix 19
 # 2. DICOM to features, in one pipe: the four commands run at the same time, and rows flow as they are done.
 oa-convert oai/00m --sequence cor-iw-tse -o nii \
   | oa-orient -o oriented \
-  | oa-n4 -j "$jobs" --shrink 8 --iterations 10 -o n4 \
+  | oa-n4 -j "$jobs" -o n4 \
   | tee n4.tsv \
   | oa-embed -j "$jobs" --weights random --slices 12 -o features > features.tsv
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from oatools.core.console import Console
+from oatools.core.errors import UsageError
 from oatools.core.manifest import file_stem, read_rows
 from oatools.core.options import (
     command,
@@ -19,88 +20,133 @@ from oatools.core.options import (
 from oatools.core.runner import RunOptions, run_rows
 
 
-class _Iterations(click.ParamType):
+class _Numbers(click.ParamType):
+    """A list of positive whole numbers, such as `50,50,30`, of the allowed lengths."""
+
     name = "N,N,..."
 
+    def __init__(self, lengths: range | tuple[int, ...], what: str) -> None:
+        self.lengths, self.what = lengths, what
+
     def convert(self, value, param, ctx):  # noqa: ANN001, ANN201
-        """Turn `50,50,30` into a tuple of positive numbers, one a level."""
-        if isinstance(value, tuple):
+        """Turn the text into a tuple; `auto` is None."""
+        if value is None or isinstance(value, tuple):
             return value
+        if value == "auto":
+            return None
         try:
-            levels = tuple(int(part) for part in value.split(","))
+            numbers = tuple(int(part) for part in value.split(","))
         except ValueError:
-            levels = ()
-        if not levels or min(levels) < 1 or len(levels) > 8:
-            self.fail(f"{value!r} is no list of 1 to 8 positive numbers, such as 50,50,50,50", param, ctx)
-        return levels
+            numbers = ()
+        if len(numbers) not in self.lengths or min(numbers) < 1:
+            self.fail(f"{value!r} is no list of {self.what}", param, ctx)
+        return numbers
+
+
+_PATH = click.Path(path_type=Path)
+_POSITIVE = click.FloatRange(0, min_open=True)
 
 
 @command("oa-n4")
 @inputs_argument()
 @out_dir_option("the corrected volumes")
 @click.option(
-    "--mask",
-    default="otsu",
+    "--engine",
+    type=click.Choice(["fast", "itk"]),
+    default="fast",
     show_default=True,
-    metavar="otsu|none|FILE",
-    help="Voxels that the field is fitted to: Otsu's threshold, all positive ones, or a mask on the same grid.",
+    help="Our own engine, or SimpleITK's filter with the same settings.",
+)
+@click.option(
+    "--start",
+    type=click.Choice(["gradient", "flat"]),
+    default="gradient",
+    show_default=True,
+    help="Start N4 from the field that small steps inside tissues show, or from none.",
+)
+@click.option(
+    "--mask",
+    default="log-otsu",
+    show_default=True,
+    metavar="log-otsu|otsu|none|FILE",
+    help="Samples that the field is fitted to: Otsu's threshold of the logarithm or of the intensity itself, all "
+    "positive ones, or a mask on the same grid.",
 )
 @click.option(
     "--shrink",
-    type=click.IntRange(1, 64),
-    default=4,
+    type=_Numbers((3,), "3 positive numbers, such as 8,8,1, nor auto"),
+    default="auto",
     show_default=True,
-    help="Fit on a grid coarser by this factor, along the axes that are not thick slices.",
+    metavar="auto|N,N,N",
+    help="Fit to means over boxes of so many voxels along each axis; auto: boxes of about 3 mm.",
 )
 @click.option(
     "--iterations",
-    type=_Iterations(),
-    default="50,50,50,50",
+    type=_Numbers(range(1, 9), "1 to 8 positive numbers, such as 50,50,50,50"),
+    default="50,50",
     show_default=True,
     help="Most iterations at each resolution of the field, coarse to fine.",
 )
 @click.option(
     "--convergence",
-    type=click.FloatRange(0, min_open=True),
+    type=click.FloatRange(0),
     default=0.001,
     show_default=True,
-    help="Stop a level once the field changes by less (coefficient of variation).",
+    help="End a level when the field changes by less, as a coefficient of variation.",
+)
+@click.option(
+    "--spans",
+    type=_Numbers((3,), "3 positive numbers, such as 1,1,1"),
+    default="1,1,1",
+    show_default=True,
+    metavar="N,N,N",
+    help="Intervals of the first level's spline along each axis; each further level doubles them.",
 )
 @click.option(
     "--fwhm",
-    type=click.FloatRange(0, min_open=True),
+    type=_POSITIVE,
     default=0.15,
     show_default=True,
     help="Full width at half maximum of the field's log histogram.",
 )
 @click.option(
     "--noise",
-    type=click.FloatRange(0, min_open=True),
+    type=_POSITIVE,
     default=0.01,
     show_default=True,
     help="Noise of the Wiener filter that sharpens the histogram.",
 )
 @click.option("--bins", type=click.IntRange(16, 4096), default=200, show_default=True, help="Histogram bins.")
 @click.option(
-    "--field",
-    "field_dir",
-    type=click.Path(file_okay=False, path_type=Path),
-    metavar="DIR",
-    help="Write the natural logarithm of the bias fields here.",
+    "--dtype",
+    type=click.Choice(["float32", "same"]),
+    default="float32",
+    show_default=True,
+    help="Voxel type of the output; same: the input's, rounded and clipped.",
 )
+@click.option(
+    "--field", type=_PATH, metavar="PATH", help="Write the natural logarithm of the field: a file, or a folder."
+)
+@click.option("--mask-out", type=_PATH, metavar="PATH", help="Write the mask of the samples used: a file, or a folder.")
 @compress_option
 @force_option
 @run_options
-def main(console: Console, inputs: tuple[str, ...], null_separated: bool, out_dir: Path, field_dir: Path | None,
-         compression: int, force: bool, run: RunOptions, **settings) -> int:  # noqa: ANN003  # fmt: skip
+def main(console: Console, inputs: tuple[str, ...], null_separated: bool, out_dir: Path, dtype: str,
+         field: Path | None, mask_out: Path | None, compression: int, force: bool, run: RunOptions,
+         **settings) -> int:  # noqa: ANN003  # fmt: skip
     """Correct the intensity bias that the coil leaves on a volume (N4).
 
     The output is float32, on the same grid, divided by the field; it is not rescaled.
     """
     require_inputs(inputs)
     table = read_rows(inputs, null_separated).require("path")
-    from oatools.imaging.stages import N4Settings, Output, correct_volume
+    from oatools.imaging.bias import N4Settings
+    from oatools.imaging.stages import Extra, Output, correct_volume
 
-    out = Output(out_dir, compression, force)
-    work = partial(correct_volume, out=out, settings=N4Settings(**settings), field_dir=field_dir)
-    return run_rows(console, table, work, run, target=lambda row: str(out_dir / file_stem(row)))
+    extras = [None if path is None else Extra(path) for path in (field, mask_out)]
+    if table.total != 1 and any(extra is not None and extra.is_file for extra in extras):
+        raise UsageError("--field and --mask-out name one file, but there may be many inputs; give them a folder")
+    work = partial(correct_volume, out=Output(out_dir, compression, force), settings=N4Settings(**settings),
+                   dtype=dtype, field=extras[0], mask=extras[1])  # fmt: skip
+    threads = settings["engine"] == "fast"
+    return run_rows(console, table, work, run, target=lambda row: str(out_dir / file_stem(row)), threads=threads)

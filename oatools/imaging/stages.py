@@ -1,16 +1,20 @@
 """The preprocessing steps on files: read a row's input, do the work, write volume and sidecar, return the new cells."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from oatools.core import provenance
 from oatools.core.errors import ItemError
 from oatools.core.files import COMPRESSION
 from oatools.core.manifest import MISSING, Row, file_stem
 from oatools.core.runner import Done
-from oatools.imaging.bias import N4Settings, correct
 from oatools.imaging.volume import Volume, read_geometry, read_volume, write_volume
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from oatools.imaging.bias import N4Settings
 
 
 @dataclass(frozen=True)
@@ -91,21 +95,66 @@ def orient_volume(row: Row, out: Output, reference: str, side: str | None, check
     return Done(cells)
 
 
-def correct_volume(row: Row, out: Output, settings: N4Settings, field_dir: Path | None) -> Done:
-    """Correct the bias field of a row's volume (see `imaging.bias`); `field_dir` gets the logarithm of the field."""
+@dataclass(frozen=True)
+class Extra:
+    """A further volume that a step writes: a file, or one in a folder under the main output's name."""
+
+    path: Path
+
+    @property
+    def is_file(self) -> bool:
+        """Whether the path names a volume, and not a folder."""
+        return self.path.name.endswith((".nii", ".nii.gz"))
+
+    def target(self, main: Path) -> Path:
+        """Where it goes beside a main output."""
+        return self.path if self.is_file else self.path / main.name
+
+
+def correct_volume(
+    row: Row, out: Output, settings: "N4Settings", dtype: str, field: Extra | None, mask: Extra | None
+) -> Done:
+    """Correct the bias field of a row's volume (see `imaging.bias`).
+
+    `dtype` is `float32`, or `same` for the input's own type, rounded and clipped where that is an integer. `field`
+    gets the natural logarithm of the field, `mask` the samples that it was fitted to.
+    """
+    from oatools.imaging.bias import correct
+
     source, target = Path(row["path"]), out.target(row)
     _refuse_same(source, target)
-    wanted = provenance.step("oa-n4", asdict(settings), source)
-    field_path = field_dir / target.name if field_dir else None
-    if out.kept(target, wanted) and (field_path is None or field_path.exists()):
+    wanted = provenance.step("oa-n4", asdict(settings) | {"dtype": dtype}, source)
+    extras = [extra.target(target) for extra in (field, mask) if extra is not None]
+    if out.kept(target, wanted) and all(path.exists() for path in extras):
         return Done({"path": str(target)}, kept=True)
-    corrected, field = correct(read_volume(source), settings)
-    fields = _extend(source, wanted)
-    if field_path:
-        described = {**fields, "Description": "natural logarithm of the bias field"}
-        out.write(field_path, Volume(field, corrected.affine), described)
-    out.write(target, corrected, fields)
+    volume = read_volume(source)
+    found = correct(volume, settings)
+    fields = _extend(source, wanted | {"shrink": list(found.shrink), "levels": [asdict(v) for v in found.levels]})
+    for extra, voxels, what in (
+        (field, found.log_field, "natural logarithm of the bias field"),
+        (mask, found.mask.astype("uint8") if mask else None, "samples that the bias field was fitted to"),
+    ):
+        if extra is not None:
+            path = extra.target(target)
+            replace(out, compression=_compression_of(path)).write(
+                path, Volume(voxels, volume.affine), {**fields, "Description": what}
+            )
+    data = found.corrected.data if dtype == "float32" else _as_type(found.corrected.data, volume.data.dtype)
+    out.write(target, Volume(data, volume.affine), fields)
     return Done({"path": str(target)})
+
+
+def _compression_of(path: Path) -> int:
+    return COMPRESSION if path.name.endswith(".gz") else 0
+
+
+def _as_type(data: "np.ndarray", dtype: "np.dtype") -> "np.ndarray":
+    import numpy as np
+
+    if dtype.kind == "f":
+        return data.astype(dtype)
+    limits = np.iinfo(dtype)
+    return np.clip(np.rint(data), limits.min, limits.max).astype(dtype)
 
 
 def _extend(source: Path, step: provenance.Step) -> dict[str, Any]:

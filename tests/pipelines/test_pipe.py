@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-FAST_N4 = "--shrink 8 --iterations 3"
+FAST_N4 = "--iterations 3"
 EMBED = "--weights random --backbone mobilenetv2_100 --slices 3"
 PIPE = (f"oa-convert oai/00m -o nii | oa-orient -o oriented | oa-n4 {FAST_N4} -o n4 "
         f"| oa-embed {EMBED} -o features > features.tsv")  # fmt: skip
@@ -72,10 +72,10 @@ def test_a_second_run_keeps_everything_and_prints_the_same_rows(place, shell):
 def test_other_settings_do_not_pass_for_work_that_is_done(place, shell):
     shell(PIPE)
     shell("find nii -name '*.nii.gz' | oa-orient -o oriented > o.tsv")
-    done = shell("oa-n4 --shrink 4 --iterations 3 -o n4 < o.tsv > n.tsv", status=1)
-    assert done.stderr.count("made with other settings (shrink 8, not 4); use --force or another -o") == 6
+    done = shell("oa-n4 --iterations 4 -o n4 < o.tsv > n.tsv", status=1)
+    assert done.stderr.count("made with other settings (iterations [3], not [4]); use --force or another -o") == 6
     assert (place / "n.tsv").read_text().count("\n") == 1
-    shell("oa-n4 --force --shrink 4 --iterations 3 -o n4 < o.tsv > n.tsv")
+    shell("oa-n4 --force --iterations 4 -o n4 < o.tsv > n.tsv")
 
 
 def test_the_number_of_jobs_changes_neither_rows_nor_bytes(place, shell):
