@@ -13,6 +13,15 @@ ROOT = Path(__file__).resolve().parent.parent
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def exported_networks(tmp_path_factory):
+    """Exported networks are kept in a folder of this test run, not in the user's."""
+    given = os.environ.get("OATOOLS_CACHE")
+    os.environ["OATOOLS_CACHE"] = str(tmp_path_factory.mktemp("networks"))
+    yield
+    os.environ.pop("OATOOLS_CACHE") if given is None else os.environ.update(OATOOLS_CACHE=given)
+
+
 @pytest.fixture
 def shell(tmp_path):
     """Run a line in bash, with pipefail, in the test's own folder, with the commands on the PATH."""

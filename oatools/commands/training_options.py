@@ -72,7 +72,10 @@ def open_cohort(console: Console, study: Study) -> "tuple[Cohort, str | None, tu
     labels = read_table(study.labels)
     endpoint = study.endpoint or _endpoint_of(labels)
     names = clinical_set(study.clinical or "none", endpoint or "")
-    cohort, flow = load_cohort(features, labels, names, study.settings.slices, study.sequence, study.fail_fast)
+    wanted = study.settings
+    cohort, flow = load_cohort(
+        features, labels, names, wanted.slices, study.sequence, study.fail_fast, wanted.augmented
+    )
     for row, error in flow.failed:
         console.error(f"{item_name(row)}: {error}")
     if study.failed is not None:
@@ -154,6 +157,8 @@ def _setting_option(setting: dataclasses.Field) -> Callable:
     flag, text = "--" + setting.name.replace("_", "-"), setting.metadata["help"]
     if setting.name == "balanced":
         return click.option("--balanced/--unbalanced", default=setting.default, show_default=True, help=text)
+    if setting.name == "augmented":
+        return click.option("--augmented", is_flag=True, help=text)
     kind = {"slices": int, "threshold_rule": click.Choice(THRESHOLD_RULES)}.get(setting.name, type(setting.default))
     metavar = {int: "N", float: "X"}.get(kind)
     return click.option(flag, type=kind, default=setting.default, show_default=setting.default is not None,

@@ -127,13 +127,13 @@ def inputs_argument(metavar: str = "[PATH|TABLE.tsv|-]...") -> Decorator:
     return decorate
 
 
-def out_dir_option(what: str) -> Decorator:
+def out_dir_option(what: str, required: bool = True) -> Decorator:
     """The folder that outputs go to."""
     return click.option(
         "-o",
         "--out",
         "out_dir",
-        required=True,
+        required=required,
         metavar="DIR",
         type=click.Path(file_okay=False, path_type=Path),
         help=f"Folder for {what}; made if missing.",

@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from oatools.core.errors import ItemError, UsageError
 from oatools.features.backbone import Backbone
-from oatools.features.slices import Preprocessing, images, middle, square_padding
+from oatools.features.slices import Preprocessing, chosen, images, square_padding
 from oatools.imaging.volume import Volume
 from oatools.learning.model import FittedModel
 
@@ -40,10 +40,9 @@ def explain(volume: Volume, model: FittedModel, backbone: Backbone, clinical: np
     `clinical` (variables,) are raw values, NaN where missing. The pixels are prepared as the model's record says
     that its features were. Raises `UsageError` for a backbone without spatial features.
     """
-    recorded = model.record["feature_space"]["preprocessing"]
-    indices = middle(volume.data.shape[2], recorded["slices"])
-    settings = preprocessing_of(recorded)
-    maps = _spatial_features(images(volume, indices, settings), backbone)
+    settings = Preprocessing.from_record(model.record["feature_space"]["preprocessing"])
+    indices = chosen(volume.data.shape[2], settings.slices)
+    maps = _spatial_features(torch.from_numpy(images(volume, settings)), backbone)
     with torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):  # cuDNN's GRU has no backward in evaluation
         maps.requires_grad_(True)
         features = backbone.network.forward_head(maps, pre_logits=True)
@@ -61,24 +60,14 @@ def explain(volume: Volume, model: FittedModel, backbone: Backbone, clinical: np
     return Explanation(float(torch.sigmoid(log_odds.detach().double())), everywhere, full)
 
 
-def preprocessing_of(recorded: dict) -> Preprocessing:
-    """The preprocessing that a feature file or a model records."""
-    return Preprocessing(
-        tuple(recorded["window"]),
-        recorded["size"],
-        recorded["interpolation"],
-        tuple(recorded["mean"]),
-        tuple(recorded["std"]),
-    )
-
-
 def _spatial_features(pixels: torch.Tensor, backbone: Backbone) -> torch.Tensor:
     """The backbone's last feature maps (slices, channels, height, width); no gradient is needed below them."""
     with torch.no_grad():
-        parts = [backbone.network.forward_features(part.to(backbone.device)) for part in pixels.split(_BATCH)]
+        parts = [backbone.network.forward_features(backbone.normalise(part.to(backbone.device)))
+                 for part in pixels.split(_BATCH)]  # fmt: skip
     maps = torch.cat(parts)
     if maps.ndim != 4:
-        raise UsageError(f"the backbone {backbone.name} has no spatial feature maps, which Grad-CAM needs")
+        raise UsageError(f"the backbone {backbone.record.name} has no spatial feature maps, which Grad-CAM needs")
     return maps.clone()
 
 

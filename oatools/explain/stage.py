@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from oatools.core import provenance
 from oatools.core.errors import ItemError, UsageError
@@ -16,8 +17,9 @@ from oatools.core.manifest import MISSING, Row, file_stem
 from oatools.core.runner import Done
 from oatools.explain.gradcam import explain
 from oatools.explain.montage import draw_montage
-from oatools.features.backbone import PRETRAINED, RANDOM, Backbone
-from oatools.features.embed import best_device, shared_backbone
+from oatools.features.backbone import Backbone, load_backbone
+from oatools.features.engine import best_device
+from oatools.features.record import PRETRAINED, RANDOM
 from oatools.imaging.orient import plane_of
 from oatools.imaging.volume import Volume, read_volume, write_volume
 from oatools.learning.cohort import clinical_value
@@ -42,8 +44,9 @@ def load(settings: CamSettings) -> tuple[FittedModel, Backbone]:
     space = model.record["feature_space"]
     weights, seed = _weights(space["weights"], settings.weights)
     device = best_device(settings.device)
-    backbone = shared_backbone(space["backbone"], weights, seed, device)
-    if backbone.weights_sha256 != space["weights_sha256"]:
+    torch.set_num_threads(1)
+    backbone = load_backbone(space["backbone"], weights, seed, device)
+    if backbone.record.weights_sha256 != space["weights_sha256"]:
         raise UsageError(
             f"the weights of {space['backbone']} are not those that the model's features came from "
             f"({space['weights']}); give these with --weights"

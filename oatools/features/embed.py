@@ -1,80 +1,114 @@
 """Volumes to feature files: every slice through the backbone."""
 
-from dataclasses import dataclass
-from functools import lru_cache
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import torch
 
 import oatools
 from oatools.core import provenance
 from oatools.core.errors import ItemError
 from oatools.core.manifest import MISSING, Row, file_stem
 from oatools.core.runner import Done
-from oatools.features.backbone import Backbone, describe, file_digest, load_backbone
+from oatools.features.augment import Augmentation, variants
+from oatools.features.batches import Batcher
+from oatools.features.engine import EngineSettings, open_engine
 from oatools.features.featurefile import Features, recorded_step, write_features
-from oatools.features.slices import Preprocessing, images, middle, slice_positions
+from oatools.features.record import BackboneRecord, identify
+from oatools.features.slices import Preprocessing, Slices, chosen, images, slice_positions
 from oatools.imaging.volume import Volume, read_volume
 
 
 @dataclass(frozen=True)
 class EmbedSettings:
-    """What decides the features of a volume, and where they are computed."""
+    """What decides the features of a volume, and the engine that computes them.
 
-    backbone: str = "efficientnet_b0"
-    weights: str = "pretrained"
-    seed: int = 0
-    slices: int | None = None
+    `slices` and `triplet` as in `Preprocessing`, `window` in percentiles; `augment` is the number of varied copies
+    (see `augment`), drawn with `seed`; `dtype` that of the file, float32 or float16.
+    """
+
+    engine: EngineSettings
+    slices: Slices = None
     window: tuple[float, float] = (1.0, 99.0)
-    batch_size: int = 16
-    device: str = "auto"
+    triplet: bool = False
+    augment: int = 0
+    seed: int = 0
+    dtype: str = "float32"
+
+    def parameters(self) -> dict:
+        """What decides the numbers, as a file's provenance records it."""
+        engine = self.engine
+        return {"backbone": engine.backbone, "weights": identify(engine.weights), "seed": self.seed,
+                "slices": self.slices, "window": self.window, "triplet": self.triplet, "augment": self.augment,
+                "precision": engine.precision, "dtype": self.dtype}  # fmt: skip
+
+    def preprocessing(self, record: BackboneRecord) -> Preprocessing:
+        """The backbone's own normalisation, with the window and slices that the settings name."""
+        return Preprocessing(self.window, record.size, record.interpolation, record.mean, record.std, self.slices,
+                             self.triplet)  # fmt: skip
 
 
-def embed(volume: Volume, backbone: Backbone, settings: EmbedSettings) -> tuple[np.ndarray, np.ndarray]:
-    """Features (slices, channels), float32, and slice positions (slices,), mm, of a volume."""
-    indices = middle(volume.data.shape[2], settings.slices)
-    pixels = images(volume, indices, preprocessing(backbone, settings))
-    with torch.inference_mode():
-        parts = [backbone.network(part.to(backbone.device)).float().cpu() for part in pixels.split(settings.batch_size)]
-    features = torch.cat(parts).numpy()
-    if not np.isfinite(features).all() or features.std() == 0:
-        raise ItemError("the backbone's features are not finite or all the same; check its weights")
-    return features, slice_positions(volume, indices)
+def embed(pixels: np.ndarray, forward: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """Features (slices, channels), float32, of prepared images (slices, channels, size, size).
+
+    Raises an `ItemError` where they are no use: not finite, or the same for every slice.
+    """
+    features = forward(pixels)
+    if not np.isfinite(features).all():
+        raise ItemError("the backbone's features are not finite; check its weights, or use --precision float32")
+    if features.std() == 0 or (len(features) > 1 and not np.ptp(features, axis=0).any()):
+        raise ItemError("the backbone's features are all the same; check its weights")
+    return features
 
 
-def preprocessing(backbone: Backbone, settings: EmbedSettings) -> Preprocessing:
-    """The backbone's own normalisation, with the window that the settings name."""
-    return Preprocessing(settings.window, backbone.size, backbone.interpolation, backbone.mean, backbone.std)
+_opening = threading.Lock()
+_open: dict[EngineSettings, Batcher] = {}
 
 
-@lru_cache(maxsize=1)
-def shared_backbone(name: str, weights: str, seed: int, device: str) -> Backbone:
-    """The backbone, loaded once a process."""
-    torch.set_num_threads(max(1, torch.get_num_threads() if device != "cpu" else 1))
-    return load_backbone(name, weights, seed, device)
-
-
-def best_device(device: str) -> str:
-    """`auto` as the device it stands for here: the first CUDA device, else the CPU."""
-    return ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+def shared_batcher(settings: EngineSettings) -> tuple[Batcher, tuple[str, ...]]:
+    """The engine with its threads, started once a process, and for the first to ask what the user should know."""
+    with _opening:
+        if settings in _open:
+            return _open[settings], ()
+        engine = open_engine(settings)
+        _open[settings] = Batcher(engine, settings.threads)
+        return _open[settings], engine.notes
 
 
 def embed_volume(row: Row, out_dir: Path, settings: EmbedSettings, force: bool) -> Done:
-    """Embed a row's volume into `KNEE_SEQUENCE.h5`; adds the column `slices`."""
+    """Embed a row's volume into `KNEE_SEQUENCE.h5`."""
     source, target = Path(row["path"]), out_dir / f"{file_stem(row)}.h5"
-    parameters = {"backbone": settings.backbone, "weights": file_digest(settings.weights), "seed": settings.seed,
-                  "slices": settings.slices, "window": settings.window}  # fmt: skip
-    wanted = provenance.step("oa-embed", parameters, source)
+    wanted = provenance.step("oa-embed", settings.parameters(), source)
     if not force and provenance.may_keep(target, recorded_step(target), wanted):
         return Done({"path": str(target)}, kept=True)
-    backbone = shared_backbone(settings.backbone, settings.weights, settings.seed, best_device(settings.device))
     volume = read_volume(source)
-    features, position = embed(volume, backbone, settings)
+    batcher, notes = shared_batcher(settings.engine)
+    sha256 = wanted["input"]["sha256"]
+    with batcher.preparing():
+        pixels = images(volume, settings.preprocessing(batcher.engine.record))
+    features = embed(pixels, batcher.features)
+    varied = [embed(other, batcher.features) for other in variants(pixels, settings.augment, settings.seed, sha256)]
+    write_features(target, _described(row, volume, settings, batcher, wanted, features, varied))
+    return Done({"path": str(target)}, warnings=notes)
+
+
+def _described(
+    row: Row, volume: Volume, settings: EmbedSettings, batcher: Batcher, wanted: provenance.Step,
+    features: np.ndarray, varied: list[np.ndarray],
+) -> Features:  # fmt: skip
+    """The features with all that tells how they were made."""
+    record, source = batcher.engine.record, Path(row["path"])
+    indices = chosen(volume.data.shape[2], settings.slices)
     sidecar = provenance.read_sidecar(source)
+    augmentation = {"count": settings.augment, "seed": settings.seed, **Augmentation().record()}
     attributes = {
-        **describe(backbone),
-        "preprocessing": preprocessing(backbone, settings).record() | {"slices": settings.slices},
+        **record.attributes(),
+        "preprocessing": settings.preprocessing(record).record(),
+        "precision": settings.engine.precision,
+        "engine": batcher.engine.name,
+        **({"augmentation": augmentation} if varied else {}),
         "source_sha256": wanted["input"]["sha256"],
         **({"phantom": True} if sidecar.get("Phantom") else {}),
         **{
@@ -82,10 +116,12 @@ def embed_volume(row: Row, out_dir: Path, settings: EmbedSettings, force: bool) 
             for key in ("knee", "subject", "visit", "side", "sequence")
             if row.get(key, MISSING) != MISSING
         },
-        "first_slice": middle(volume.data.shape[2], settings.slices).start,
+        "first_slice": indices.start,
         "version": oatools.__version__,
-        "torch": str(torch.__version__),
         provenance.STEPS: [*sidecar.get(provenance.STEPS, []), wanted],
     }
-    write_features(target, Features(features, position, attributes))
-    return Done({"path": str(target)})
+    dtype = np.dtype(settings.dtype)
+    if dtype == np.float16 and np.abs(features).max() > np.finfo(np.float16).max:
+        raise ItemError("features are too large for float16; use --dtype float32")
+    plain = Features(features.astype(dtype), slice_positions(volume, indices), attributes)
+    return replace(plain, augmented=np.stack(varied).astype(dtype)) if varied else plain

@@ -11,7 +11,7 @@ import numpy as np
 
 from oatools.core.errors import ItemError, UsageError
 from oatools.core.manifest import MISSING, BadRow, Row, Table, number
-from oatools.features.featurefile import feature_space, read_features
+from oatools.features.featurefile import feature_space, read_features, space_difference
 from oatools.learning.metrics import roc_auc
 from oatools.learning.model import window
 
@@ -21,7 +21,10 @@ LABELS = ("knee", "subject", "label")
 
 @dataclass(frozen=True)
 class Cohort:
-    """Knees sorted by name. `features` is (knees, slices, channels) float32, zero after each knee's `length` slices."""
+    """Knees sorted by name. `features` is (knees, slices, channels) float32, zero after each knee's `length` slices.
+
+    `varied` (copies, knees, slices, channels) are the features of varied images of the same knees, for training alone.
+    """
 
     knee: tuple[str, ...]
     subject: tuple[str, ...]
@@ -33,6 +36,7 @@ class Cohort:
     rows: tuple[Row, ...] = ()  # of the features table
     space: dict[str, Any] = field(default_factory=dict)
     cautions: tuple[str, ...] = ()
+    varied: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.knee)
@@ -46,6 +50,7 @@ class Cohort:
             self, knee=_pick(self.knee, index), subject=_pick(self.subject, index), label=self.label[index],
             features=np.ascontiguousarray(self.features[index, : length.max(initial=0)]), length=length,
             clinical=self.clinical[index], rows=_pick(self.rows, index) if self.rows else (),
+            varied=None if self.varied is None else self.varied[:, index, : length.max(initial=0)],
         )  # fmt: skip
 
     def slices(self, i: int) -> np.ndarray:
@@ -53,7 +58,7 @@ class Cohort:
         return self.features[i, : self.length[i]]
 
     def digest(self) -> str:
-        """SHA-256 of all that training reads: knees, patients, labels, features, clinical variables."""
+        """SHA-256 of all that training reads: knees, patients, labels, features and copies, clinical variables."""
         total = hashlib.sha256(
             json.dumps([self.knee, self.subject, self.clinical_names, self.space], sort_keys=True).encode()
         )
@@ -61,6 +66,8 @@ class Cohort:
             total.update(np.ascontiguousarray(array).tobytes())
         for i in range(len(self)):
             total.update(np.ascontiguousarray(self.slices(i)).tobytes())
+        if self.varied is not None:
+            total.update(np.ascontiguousarray(self.varied).tobytes())
         return total.hexdigest()
 
 
@@ -78,12 +85,19 @@ def make_cohort(
     knees: Sequence[str], subjects: Sequence[str], label: Sequence[int], features: Sequence[np.ndarray],
     clinical: np.ndarray | None = None, clinical_names: Sequence[str] = (), **more: Any,
 ) -> Cohort:  # fmt: skip
-    """A cohort from one (slices, channels) array a knee; `clinical` is (knees, variables), NaN where missing."""
+    """A cohort from one (slices, channels) array a knee; `clinical` is (knees, variables), NaN where missing.
+
+    With `varied` in `more`, one (copies, slices, channels) array a knee, the cohort has these as well.
+    """
     order = np.argsort(np.asarray(knees), kind="stable")
     length = np.array([len(features[i]) for i in order])
     packed = np.zeros((len(knees), int(length.max(initial=0)), features[0].shape[1]), dtype=np.float32)
     for place, i in enumerate(order):
         packed[place, : length[place]] = features[i]
+    if (copies := more.pop("varied", None)) is not None:
+        more["varied"] = np.zeros((len(copies[0]), *packed.shape), dtype=np.float32)
+        for place, i in enumerate(order):
+            more["varied"][:, place, : length[place]] = copies[i]
     values = np.zeros((len(knees), 0)) if clinical is None else np.asarray(clinical, dtype=np.float64)
     rows = _pick(more.pop("rows", ()), order)
     return Cohort(_pick(knees, order), _pick(subjects, order), np.asarray(label)[order].astype(np.int64), packed,
@@ -92,12 +106,13 @@ def make_cohort(
 
 def load_cohort(
     features: Table, labels: Table, clinical: Sequence[str] = (), slices: int | None = None,
-    sequence: str | None = None, fail_fast: bool = False,
+    sequence: str | None = None, fail_fast: bool = False, augmented: bool = False,
 ) -> tuple[Cohort, Flow]:  # fmt: skip
     """Join a features table with a labels table by `knee`, and read the feature files of the knees in both.
 
-    Only `slices` around the middle are kept. A file that cannot be read leaves its knee out. Raises `UsageError` for
-    tables that cannot be joined, feature files of different spaces, or a cohort with one class.
+    Only `slices` around the middle are kept, and varied copies only where `augmented` asks for them. A file that
+    cannot be read leaves its knee out. Raises `UsageError` for tables that cannot be joined, feature files of
+    different spaces or with different numbers of copies, or a cohort with one class.
     """
     rows, failed = choose_rows(features.require("knee", "path"), sequence)
     labelled = read_labels(labels.require(*LABELS, *clinical))
@@ -106,18 +121,24 @@ def load_cohort(
         raise UsageError(_no_overlap(features, rows, labels, labelled))
     values = {knee: clinical_values(labelled[knee], clinical, labels.name) for knee in both}
     arrays: dict[str, np.ndarray] = {}
+    copies: dict[str, np.ndarray] = {}
     spaces: list[tuple[str, dict[str, Any]]] = []
     cautions: set[str] = set()
     for knee in both:
         if failed and fail_fast:
             break
         try:
-            arrays[knee], provenance = _read(rows[knee]["path"], slices)
+            arrays[knee], varied, provenance = _read(rows[knee]["path"], slices, augmented)
         except ItemError as error:
             failed.append((rows[knee], str(error)))
             continue
         spaces.append((rows[knee]["path"], feature_space(provenance)))
         check_space(*spaces[-1], *spaces[0])
+        if augmented:
+            copies[knee] = varied
+            if len(varied) != len(copies[next(iter(copies))]):
+                paths = f"{spaces[-1][0]} and {spaces[0][0]}"
+                raise UsageError(f"{paths} hold different numbers of varied copies; embed them alike")
         cautions.update(cautions_of(provenance))
     used = list(arrays)
     flow = Flow(len(rows) - len(both), len(labelled.keys() - rows.keys()), tuple(failed), tuple(used))
@@ -127,6 +148,7 @@ def load_cohort(
         used, [labelled[k]["subject"] for k in used], [int(labelled[k]["label"]) for k in used],
         [arrays.pop(k) for k in used], np.array([values[k] for k in used]).reshape(len(used), len(clinical)), clinical,
         rows=tuple(_identity(rows[k], labelled[k]) for k in used), space=spaces[0][1], cautions=tuple(sorted(cautions)),
+        varied=[copies.pop(k) for k in used] if augmented else None,
     )  # fmt: skip
     if len(set(cohort.label.tolist())) < 2:
         raise UsageError(f"{labels.name}: all {len(used)} knees used have label {cohort.label[0]}; both are needed")
@@ -198,22 +220,19 @@ def check_space(path: str, space: dict[str, Any], other: str, reference: dict[st
         raise UsageError(f"{path} and {other} hold features that do not belong together: {difference}")
 
 
-def space_difference(space: dict[str, Any], reference: dict[str, Any]) -> str:
-    """What differs between two feature spaces, as text: `backbone resnet18, not efficientnet_b0`; empty if nothing."""
-    flat, expected = _flatten(space), _flatten(reference)
-    names = [n for n in sorted(flat.keys() | expected.keys()) if flat.get(n) != expected.get(n)]
-    return ", ".join(f"{n} {flat.get(n, 'not stated')}, not {expected.get(n, 'not stated')}" for n in names[:3])
-
-
 def cautions_of(provenance: dict[str, Any]) -> set[str]:
     """Why features show nothing of real knees, if so: `random weights`, `phantoms`."""
     found = {"random weights"} if str(provenance.get("weights", "")).startswith("random") else set()
     return found | ({"phantoms"} if provenance.get("phantom") else set())
 
 
-def _read(path: str, slices: int | None) -> tuple[np.ndarray, dict[str, Any]]:
-    features = read_features(Path(path))
-    return features.features[window(len(features.features), slices)].astype(np.float32), features.provenance
+def _read(path: str, slices: int | None, augmented: bool) -> tuple[np.ndarray, np.ndarray | None, dict[str, Any]]:
+    found = read_features(Path(path), augmented)
+    if augmented and found.augmented is None:
+        raise ItemError(f"{path}: holds no varied copies; embed it with --augment, or train without --augmented")
+    used = window(len(found.features), slices)
+    varied = None if found.augmented is None else found.augmented[:, used].astype(np.float32)
+    return found.features[used].astype(np.float32), varied, found.provenance
 
 
 def _identity(row: Row, labelled: Row) -> Row:
@@ -223,13 +242,6 @@ def _identity(row: Row, labelled: Row) -> Row:
 
 def _pick(values: Sequence[Any], index: np.ndarray) -> tuple[Any, ...]:
     return tuple(values[i] for i in index) if len(values) else ()
-
-
-def _flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        flat |= _flatten(value, f"{prefix}{key} ") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return flat
 
 
 def _sequences(names: Sequence[str]) -> str:

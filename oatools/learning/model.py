@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from oatools.features.slices import middle
+from oatools.features.slices import chosen
 from oatools.learning.scaling import ClinicalScaling
 from oatools.learning.settings import Settings
 
@@ -67,7 +67,7 @@ def window(slices: int, wanted: int | None) -> slice:
     As many are left out before as after; where that cannot be, one more after. Of 36 slices, 8 are 14 to 21
     (counted from 0); of 37, also 14 to 21.
     """
-    used = middle(slices, wanted)
+    used = chosen(slices, wanted)
     return slice(used.start, used.stop)
 
 

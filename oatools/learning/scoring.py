@@ -9,8 +9,8 @@ import torch
 from oatools.core.errors import ItemError
 from oatools.core.manifest import MISSING, Row
 from oatools.core.runner import Done
-from oatools.features.featurefile import feature_space, read_features
-from oatools.learning.cohort import clinical_value, space_difference
+from oatools.features.featurefile import feature_space, read_features, space_difference
+from oatools.learning.cohort import clinical_value
 from oatools.learning.model import FittedModel, predict
 from oatools.learning.modelfile import load_model
 
@@ -27,7 +27,7 @@ def score_row(row: Row, model_path: str, clinical: dict[str, Row] | None) -> Don
         raise ItemError(f"{row['path']} does not hold the features that the model was trained on: {difference}")
     source = row if clinical is None else clinical.get(row.get("knee", MISSING), {})
     values = np.array([[clinical_value(source, name) for name in model.scaling.names]], dtype=np.float64)
-    probability = predict(model, [features.features], values)[0][0]
+    probability = predict(model, [features.features.astype(np.float32, copy=False)], values)[0][0]
     # Compared as it is, printed rounded: the class is that of oa-cv, which has all digits too.
     cells = {"probability": f"{probability:.6f}", "predicted": str(int(probability >= model.threshold))}
     return Done(cells, warnings=_unlike(row, model))

@@ -33,6 +33,7 @@ class Settings:
     validation: float = _option(0.2, "Share of the training patients kept for epoch and threshold.")
     threshold_rule: str = _option("youden", "How the threshold is chosen on those: youden or f1.")
     balanced: bool = _option(True, "Weigh classes by inverse frequency.")
+    augmented: bool = _option(False, "Train on the varied copies of `oa-embed --augment` too.")
 
     def __post_init__(self) -> None:
         counts = ("conv", "kernel", "gru", "hidden", "batch", "epochs", "patience")

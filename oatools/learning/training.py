@@ -19,12 +19,20 @@ CHUNK = 256  # knees a forward pass when validating
 
 @dataclass(frozen=True)
 class Tensors:
-    """Knees as one padded tensor each, from which mini-batches are taken by index."""
+    """Knees as one padded tensor each, from which mini-batches are taken by index.
+
+    `features` is (versions, knees, slices, channels): the plain ones first, then those of varied copies.
+    """
 
     features: torch.Tensor
     mask: torch.Tensor
     clinical: torch.Tensor
     label: torch.Tensor
+
+    def draw(self, batch: torch.Tensor) -> torch.Tensor:
+        """The features of a mini-batch, a version drawn for each knee."""
+        versions = len(self.features)
+        return self.features[torch.randint(versions, (len(batch),)) if versions > 1 else 0, batch]
 
 
 def fit(data: Cohort, train_index: np.ndarray, settings: Settings, seed: int) -> FittedModel:
@@ -78,7 +86,7 @@ def optimise(
     for epoch in range(settings.epochs):
         module.train()
         for batch in torch.randperm(len(fitting.label)).split(settings.batch):
-            logits, _ = module(fitting.features[batch], fitting.mask[batch], fitting.clinical[batch])
+            logits, _ = module(fitting.draw(batch), fitting.mask[batch], fitting.clinical[batch])
             loss = functional.cross_entropy(logits, fitting.label[batch], weights)
             optimiser.zero_grad()
             loss.backward()
@@ -99,7 +107,7 @@ def validation_loss(module: AttentionMIL, held: Tensors, weights: torch.Tensor) 
     module.eval()
     with torch.inference_mode():
         batches = torch.arange(len(held.label)).split(CHUNK)
-        logits = torch.cat([module(held.features[b], held.mask[b], held.clinical[b])[0] for b in batches])
+        logits = torch.cat([module(held.features[0, b], held.mask[b], held.clinical[b])[0] for b in batches])
         return functional.cross_entropy(logits, held.label, weights).item()
 
 
@@ -112,4 +120,7 @@ def class_weights(label: np.ndarray) -> torch.Tensor:
 def to_tensors(data: Cohort, clinical: np.ndarray) -> Tensors:
     """A cohort as tensors, with its clinical variables already scaled."""
     mask = np.arange(data.features.shape[1])[None, :] < data.length[:, None]
-    return Tensors(*(torch.from_numpy(a) for a in (data.features, mask, clinical, data.label)))
+    features = data.features[None]
+    if data.varied is not None:
+        features = np.concatenate([features, data.varied])
+    return Tensors(*(torch.from_numpy(a) for a in (features, mask, clinical, data.label)))

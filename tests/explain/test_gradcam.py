@@ -5,15 +5,12 @@ import torch
 from oatools.core.errors import UsageError
 from oatools.explain.gradcam import _to_grid, explain
 from oatools.features.backbone import load_backbone
-from oatools.features.embed import EmbedSettings, embed, preprocessing
-from oatools.features.slices import images
+from oatools.features.slices import Preprocessing, images
 from oatools.imaging import orient
 from oatools.imaging.volume import Volume
 from oatools.learning.model import FittedModel, build, predict
 from oatools.learning.scaling import ClinicalScaling
 from oatools.learning.settings import Settings
-
-EMBED = EmbedSettings(weights="random", slices=6)
 
 
 @pytest.fixture(scope="module")
@@ -39,13 +36,23 @@ def model(backbone):
     module = build(settings, 1280, 1).eval()
     module.feature_mean.fill_(0.4)
     module.feature_sd.fill_(0.7)
-    recorded = preprocessing(backbone, EMBED).record() | {"slices": EMBED.slices}
+    recorded = prepared_for(backbone).record()
     return FittedModel(module, settings, scaling, 0.5, {"feature_space": {"preprocessing": recorded}})
+
+
+def prepared_for(backbone):
+    record = backbone.record
+    return Preprocessing((1.0, 99.0), record.size, record.interpolation, record.mean, record.std, slices=6)
+
+
+def prepared(volume, backbone):
+    return backbone.normalise(torch.from_numpy(images(volume, prepared_for(backbone))))
 
 
 def test_probability_and_attention_are_those_of_the_prediction_from_features(knee, model, backbone):
     found = explain(knee, model, backbone, np.array([31.0]))
-    features, _ = embed(knee, backbone, EMBED)
+    with torch.no_grad():
+        features = backbone.network(prepared(knee, backbone)).numpy()
     probability, attention = predict(model, [features], np.array([[31.0]]))
     assert found.probability == pytest.approx(probability[0], abs=1e-6)
     np.testing.assert_allclose(found.attention[14:20], attention[0], atol=1e-6)
@@ -68,7 +75,7 @@ def test_the_map_is_what_hooks_on_the_whole_network_give(knee, model, backbone):
         output.retain_grad()
         caught["maps"] = output
 
-    pixels = images(knee, range(14, 20), preprocessing(backbone, EMBED)).requires_grad_(True)
+    pixels = prepared(knee, backbone).requires_grad_(True)
     hook = network.bn2.register_forward_hook(keep)
     try:
         logits, _ = model.logits(network(pixels), np.array([31.0]))
@@ -78,7 +85,7 @@ def test_the_map_is_what_hooks_on_the_whole_network_give(knee, model, backbone):
     maps = caught["maps"]
     expected = torch.relu((maps.grad.mean(dim=(2, 3), keepdim=True) * maps).sum(dim=1)).detach()
     found = explain(knee, model, backbone, np.array([31.0]))
-    np.testing.assert_allclose(found.heat[:, :, 14:20], _to_grid(expected, knee, backbone.size), atol=1e-4)
+    np.testing.assert_allclose(found.heat[:, :, 14:20], _to_grid(expected, knee, backbone.record.size), atol=1e-4)
 
 
 def test_a_hot_corner_lands_in_the_same_corner_of_the_volume():

@@ -1,3 +1,4 @@
+import dataclasses
 import shlex
 from pathlib import Path
 
@@ -336,3 +337,23 @@ try:
 except SystemExit:
     print(sorted({heavy} & set(sys.modules)))"""
         assert shell(f"python -c {shlex.quote(code)}").stdout.splitlines()[-1] == "[]"
+
+
+def test_training_on_varied_copies_needs_files_that_hold_them(call, study, tmp_path):
+    from oatools.features.featurefile import read_features, write_features
+
+    study(knees=40)
+    paths = sorted((tmp_path / "features").glob("*.h5"))
+    for path in paths[1:]:
+        found = read_features(path)
+        write_features(path, dataclasses.replace(found, augmented=np.stack([found.features + 1] * 2)))
+    options = ["features.tsv", "--labels", "labels.tsv", "--slices", 8, *FAST]
+    status, _, said = call(train, *options, "--augmented", "-o", "m.safetensors")
+    assert status == 1 and f"{paths[0].name}: holds no varied copies; embed it with --augment" in said[0]
+    status, _, _ = call(train, *options, "-o", "plain.safetensors")
+    assert status == 0
+    assert (tmp_path / "m.safetensors").read_bytes() != (tmp_path / "plain.safetensors").read_bytes()
+    found = read_features(paths[0])
+    write_features(paths[0], dataclasses.replace(found, augmented=found.features[None]))
+    status, _, said = call(train, *options, "--augmented", "-o", "n.safetensors")
+    assert status == 2 and "hold different numbers of varied copies" in said[-1]

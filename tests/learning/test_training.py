@@ -1,3 +1,4 @@
+import dataclasses
 import json
 from dataclasses import replace
 
@@ -166,3 +167,44 @@ def test_a_patient_in_two_folds_is_refused_wherever_the_folds_came_from(make, tm
 def test_settings_that_make_no_sense_are_refused(wrong):
     with pytest.raises(UsageError, match=next(iter(wrong))):
         Settings(**wrong)
+
+
+def with_copies(cohort, copies):
+    return dataclasses.replace(cohort, varied=np.stack(copies))
+
+
+def test_a_batch_draws_every_version_of_its_knees(make):
+    from oatools.learning.training import to_tensors
+
+    cohort = make(knees=30)
+    tensors = to_tensors(with_copies(cohort, [cohort.features + 10, cohort.features + 20]), cohort.clinical)
+    torch.manual_seed(0)
+    batch = torch.arange(30)
+    seen = set()
+    for _ in range(20):
+        shift = (tensors.draw(batch) - torch.from_numpy(cohort.features))[:, 0, 0].round().int()
+        seen |= {(k, int(s)) for k, s in enumerate(shift)}
+    assert {s for _, s in seen} == {0, 10, 20} and len(seen) > 80
+
+
+def test_varied_copies_are_learnt_from_and_do_not_judge(make):
+    """The signal is clear in the copies alone: a model that trains on them finds it; plain knees still judge it."""
+    noise, signal = make(knees=120, strength=0.5, seed=3), make(knees=120, strength=4.0, seed=3)
+    assert np.array_equal(noise.label, signal.label)
+    settings = dataclasses.replace(QUICK, augmented=True)
+    model = fit(with_copies(noise, [signal.features] * 4), np.arange(120), settings, 0)
+    probability, _ = predict(model, [signal.slices(i) for i in range(120)], signal.clinical)
+    without = fit(noise, np.arange(120), QUICK, 0)
+    blind, _ = predict(without, [signal.slices(i) for i in range(120)], signal.clinical)
+    assert roc_auc(signal.label, probability) > 0.9 > 0.75 > roc_auc(signal.label, blind)
+    held = [list(noise.knee).index(k) for k in model.record["validation_knees"]]
+    plain, _ = predict(model, [noise.slices(i) for i in held], noise.clinical[held])
+    assert model.record["validation_roc_auc"] == roc_auc(noise.label[held], plain)
+
+
+def test_copies_stay_with_their_knees(make):
+    cohort = make(knees=20)
+    varied = with_copies(cohort, [cohort.features + 1])
+    some = varied.take(np.array([7, 2, 11]))
+    assert np.array_equal(some.varied[0][some.features != 0], some.features[some.features != 0] + 1)
+    assert varied.digest() != cohort.digest()

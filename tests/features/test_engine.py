@@ -1,0 +1,183 @@
+import json
+
+import numpy as np
+import pytest
+import timm
+import torch
+from safetensors.torch import load_file
+
+from oatools.core.errors import UsageError
+from oatools.features import engine as engines
+from oatools.features.engine import EngineSettings, best_device, cache_folder, open_engine
+
+NETWORKS = ["efficientnet_b0", "mobilenetv2_100", "vit_tiny_patch16_224"]
+
+
+@pytest.fixture(scope="module")
+def pixels():
+    """Smooth images, as far from noise as a knee."""
+    rng = np.random.default_rng(0)
+    coarse = torch.from_numpy(rng.random((6, 1, 12, 12)).astype(np.float32))
+    return torch.nn.functional.interpolate(coarse, (224, 224), mode="bicubic").clamp(0, 1).numpy()
+
+
+def by_timm(name, path, images):
+    """The features by timm alone: its own model, mean and deviation."""
+    network = timm.create_model(name, pretrained=False).eval()
+    network.load_state_dict(load_file(path))
+    network.reset_classifier(0)
+    config = timm.data.resolve_model_data_config(network)
+    mean, std = (torch.tensor(config[key]).view(1, 3, 1, 1) for key in ("mean", "std"))
+    grey = torch.from_numpy(images)
+    with torch.no_grad():
+        return network(((torch.cat([grey] * 3, dim=1) if grey.shape[1] == 1 else grey) - mean) / std).numpy()
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("engine", ["openvino", "torch"])
+@pytest.mark.parametrize("precision, closeness", [("float32", 0.99999), ("bf16", 0.999)])
+def test_every_engine_gives_timms_features(name, engine, precision, closeness, weights, settings, pixels, cosine):
+    expected = by_timm(name, weights(name), pixels)
+    opened = open_engine(settings(name, engine=engine, precision=precision))
+    found = np.concatenate([opened(pixels[k : k + 2]) for k in (0, 2, 4)])
+    assert found.shape == expected.shape == (6, opened.record.channels) and found.dtype == np.float32
+    assert cosine(found, expected) >= closeness
+    # Beyond what all slices share, too: a constant vector would pass the cosine.
+    spread = (expected - expected.mean(axis=0)).std()
+    assert (found - expected).std() < (1e-3 if precision == "float32" else 0.2) * spread
+    assert opened.name.startswith(engine)
+
+
+def test_three_channels_are_three_channels(weights, settings):
+    rng = np.random.default_rng(4)
+    images = rng.random((2, 3, 224, 224)).astype(np.float32)
+    expected = by_timm("mobilenetv2_100", weights("mobilenetv2_100"), images)
+    for engine in ("openvino", "torch"):
+        found = open_engine(settings(engine=engine, channels=3))(images)
+        np.testing.assert_allclose(found, expected, atol=1e-4 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("engine", ["openvino", "torch"])
+def test_neighbours_order_and_fill_of_a_batch_change_nothing(engine, settings, pixels):
+    opened = open_engine(settings(engine=engine, batch=4))
+    whole = opened(pixels[:4])
+    turned = opened(pixels[[3, 5, 1, 0]])
+    assert np.array_equal(turned[[3, 2, 0]], whole[[0, 1, 3]])
+    assert np.array_equal(opened(pixels[2:3])[0], whole[2])
+    assert np.array_equal(open_engine(settings(engine=engine, batch=4, threads=2))(pixels[:4]), whole)
+
+
+@pytest.mark.parametrize("engine", ["openvino", "torch"])
+def test_the_batch_size_changes_nothing_beyond_rounding(engine, settings, pixels):
+    one = open_engine(settings(engine=engine, batch=1))
+    six = open_engine(settings(engine=engine, batch=6))(pixels)
+    singly = np.concatenate([one(p[None]) for p in pixels])
+    np.testing.assert_allclose(singly, six, rtol=1e-4, atol=1e-5 * np.abs(six).max())
+
+
+def test_an_exported_network_is_kept_and_opened_without_pytorch(settings, pixels, tmp_path, monkeypatch, shell):
+    monkeypatch.setenv("OATOOLS_CACHE", str(tmp_path / "kept"))
+    chosen = settings()
+    first = open_engine(chosen)(pixels[:2])
+    (folder,) = cache_folder().iterdir()
+    assert json.loads((folder / "record.json").read_text())["backbone"]["name"] == "mobilenetv2_100"
+    code = ("import sys, numpy as np; from oatools.features.engine import EngineSettings, open_engine; "
+            f"e = open_engine(EngineSettings('mobilenetv2_100', {chosen.weights!r})); "
+            "np.save('out.npy', e(np.load('in.npy'))); assert not {'torch', 'timm'} & set(sys.modules)")  # fmt: skip
+    np.save(tmp_path / "in.npy", pixels[:2])
+    shell(f'python -c "{code}"', OATOOLS_CACHE=str(tmp_path / "kept"))
+    assert np.array_equal(np.load(tmp_path / "out.npy"), first)
+
+
+@pytest.mark.parametrize("harm", ["cut", "changed", "no record", "empty record"])
+def test_a_damaged_export_is_made_anew(harm, settings, pixels, tmp_path, monkeypatch):
+    monkeypatch.setenv("OATOOLS_CACHE", str(tmp_path))
+    expected = open_engine(settings())(pixels[:2])
+    (folder,) = tmp_path.iterdir()
+    numbers, record = folder / "network0.bin", folder / "record.json"
+    whole = numbers.read_bytes()
+    if harm == "cut":
+        numbers.write_bytes(whole[:-1000])
+    elif harm == "changed":
+        numbers.write_bytes(whole[:5000] + bytes(400) + whole[5400:])
+    elif harm == "no record":
+        record.unlink()
+    else:
+        record.write_text("{}")
+    assert np.array_equal(open_engine(settings())(pixels[:2]), expected)
+    assert numbers.read_bytes() == whole and [p.name for p in tmp_path.iterdir()] == [folder.name]
+
+
+def test_a_cache_that_cannot_be_written_is_said_and_stops_nothing(settings, pixels, tmp_path, monkeypatch):
+    expected = open_engine(settings())(pixels[:2])
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("OATOOLS_CACHE", str(tmp_path / "file"))
+    opened = open_engine(settings())
+    assert "cannot be kept" in opened.notes[0] and np.array_equal(opened(pixels[:2]), expected)
+
+
+def test_other_weights_under_the_same_name_are_another_export(settings, pixels, tmp_path, weights):
+    import shutil
+
+    copy = tmp_path / "w.safetensors"
+    shutil.copy(weights("mobilenetv2_100"), copy)
+    first = open_engine(EngineSettings("mobilenetv2_100", str(copy)))
+    content = bytearray(copy.read_bytes())
+    content[-5000:] = bytes(5000)
+    copy.write_bytes(bytes(content))
+    second = open_engine(EngineSettings("mobilenetv2_100", str(copy)))
+    assert first.record.weights == second.record.weights == "file w.safetensors"
+    assert first.record.weights_sha256 != second.record.weights_sha256
+    assert not np.array_equal(first(pixels[:2]), second(pixels[:2]))
+
+
+def test_weights_that_bear_another_name_are_called_by_it(settings, weights, tmp_path):
+    import shutil
+
+    first = open_engine(settings()).record
+    shutil.copy(weights("mobilenetv2_100"), tmp_path / "other.safetensors")
+    second = open_engine(EngineSettings("mobilenetv2_100", str(tmp_path / "other.safetensors"))).record
+    assert second.weights == "file other.safetensors" and second.weights_sha256 == first.weights_sha256
+
+
+def test_a_network_that_cannot_be_exported_is_computed_by_pytorch_and_said(settings, pixels, monkeypatch, tmp_path):
+    from oatools.features import openvino
+
+    monkeypatch.setenv("OATOOLS_CACHE", str(tmp_path))
+
+    def fail(*_):
+        raise RuntimeError("Check failed\n\nno such operation: strange")
+
+    monkeypatch.setattr(openvino, "_convert", fail)
+    opened = open_engine(settings())
+    assert opened.name.startswith("torch") and "no such operation: strange" in opened.notes[0]
+    with pytest.raises(UsageError, match="openvino cannot take mobilenetv2_100 .*--engine torch"):
+        open_engine(settings(engine="openvino"))
+
+
+def test_without_openvino_pytorch_computes(settings, monkeypatch):
+    monkeypatch.setattr(engines.importlib.util, "find_spec", lambda name: None)
+    assert open_engine(settings()).notes == ("openvino is not installed: PyTorch computes, several times slower",)
+    with pytest.raises(UsageError, match="pip install openvino"):
+        open_engine(settings(engine="openvino"))
+
+
+def test_openvino_is_not_for_gpus(settings):
+    with pytest.raises(UsageError, match="use --engine torch"):
+        open_engine(settings(engine="openvino", device="cuda"))
+
+
+def test_a_device_that_is_not_there_is_one_line():
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    with pytest.raises(UsageError, match="device 'cuda:3' cannot be used .*--device cpu"):
+        open_engine(EngineSettings("mobilenetv2_100", "random", device="cuda:3"))
+    assert best_device("auto") == "cpu"
+
+
+def test_a_gpu_gives_the_features_of_the_cpu(settings, pixels, cosine):
+    if not torch.cuda.is_available():
+        pytest.skip("needs a GPU")
+    expected = open_engine(settings())(pixels[:2])
+    for precision, closeness in (("float32", 0.99999), ("float16", 0.9999), ("bf16", 0.999)):
+        assert cosine(open_engine(settings(device="cuda", precision=precision))(pixels[:2]), expected) >= closeness
