@@ -43,6 +43,16 @@ class _Numbers(click.ParamType):
         return numbers
 
 
+class _Level(click.ParamType):
+    """An intensity that is not negative."""
+
+    name = "auto|X"
+
+    def convert(self, value, param, ctx):  # noqa: ANN001, ANN201
+        """Turn the text into a number; `auto` is None."""
+        return None if value in (None, "auto") else click.FloatRange(0).convert(value, param, ctx)
+
+
 _PATH = click.Path(path_type=Path)
 _POSITIVE = click.FloatRange(0, min_open=True)
 
@@ -66,11 +76,19 @@ _POSITIVE = click.FloatRange(0, min_open=True)
 )
 @click.option(
     "--mask",
-    default="log-otsu",
+    default="air",
     show_default=True,
-    metavar="log-otsu|otsu|none|FILE",
-    help="Samples that the field is fitted to: Otsu's threshold of the logarithm or of the intensity itself, all "
-    "positive ones, or a mask on the same grid.",
+    metavar="air|log-otsu|otsu|none|FILE",
+    help="Samples that the field is fitted to: all but air, those above Otsu's threshold of the logarithm or of the "
+    "intensity itself, all positive ones, or a mask on the same grid.",
+)
+@click.option(
+    "--floor",
+    type=_Level(),
+    default="auto",
+    show_default=True,
+    metavar="auto|X",
+    help="Intensity of air, whose noise is taken off the samples before fitting; 0 takes off nothing.",
 )
 @click.option(
     "--shrink",

@@ -11,7 +11,15 @@ import numpy as np
 
 from oatools.core.errors import ItemError
 from oatools.imaging import gradients, n4
-from oatools.imaging.masks import box_mean, box_positions, log_otsu_mask, otsu_mask, spread
+from oatools.imaging.masks import (
+    air_level,
+    box_mean,
+    box_positions,
+    log_otsu_mask,
+    otsu_mask,
+    spread,
+    without_floor,
+)
 from oatools.imaging.volume import Volume, read_volume
 
 #: Boxes that shrink to this, mm, along an axis unless told otherwise: what a field can change over is far longer.
@@ -25,14 +33,17 @@ _FEWEST_SAMPLES = 100
 class N4Settings:
     """What N4 is told.
 
-    `engine` is `fast` or `itk`; `start` is `gradient` or `flat` (no field); `mask` is `log-otsu`, `otsu`, `none` or
-    the path of a volume; `shrink` the boxes' voxels along each axis, or None for what comes nearest to 3 mm; `spans`
-    the intervals of the first lattice along each axis. The others are those of ITK's filter.
+    `engine` is `fast` or `itk`; `start` is `gradient` or `flat` (no field); `mask` is `air` (all but air, where there
+    is any to be told apart), `log-otsu`, `otsu`, `none` or the path of a volume; `floor` is the intensity of air, whose
+    noise is taken off the samples, 0 for none and None for what is found in the volume; `shrink` the boxes' voxels
+    along each axis, or None for what comes nearest to 3 mm; `spans` the intervals of the first lattice along each axis.
+    The others are those of ITK's filter.
     """
 
     engine: str = "fast"
     start: str = "gradient"
-    mask: str = "log-otsu"
+    mask: str = "air"
+    floor: float | None = None
     shrink: tuple[int, int, int] | None = None
     iterations: tuple[int, ...] = (50, 50)
     convergence: float = 0.001
@@ -46,14 +57,15 @@ class N4Settings:
 class Correction:
     """What came out: `corrected` volume and `log_field` (float32) on the same grid.
 
-    `samples` is the mask of the boxes used, `shrink` their voxels along each axis, `levels` what N4 did at each
-    resolution.
+    `samples` is the mask of the boxes used, `shrink` their voxels along each axis, `floor` the intensity of air that
+    was taken off them, `levels` what N4 did at each resolution.
     """
 
     corrected: Volume
     log_field: np.ndarray
     samples: np.ndarray
     shrink: tuple[int, int, int]
+    floor: float
     levels: tuple[n4.Level, ...]
 
     @property
@@ -75,11 +87,15 @@ def correct(volume: Volume, settings: N4Settings) -> Correction:
     shrink = settings.shrink or tuple(max(1, round(SAMPLE_MM / s)) for s in volume.spacing)
     shrink = tuple(max(1, min(factor, size // 4)) for factor, size in zip(shrink, data.shape, strict=True))
     samples = box_mean(data, shrink)
-    mask = _mask(samples, volume, settings.mask, shrink)
+    air = _air(samples)
+    mask = _mask(samples, volume, settings.mask, shrink, air)
+    floor = (air[0] if air else 0.0) if settings.floor is None else settings.floor
     if (inside := int(np.count_nonzero(mask))) < _FEWEST_SAMPLES:
         raise ItemError(f"the mask keeps {inside} samples after shrinking; use --mask none or a smaller --shrink")
     positions = [box_positions(size, factor) for size, factor in zip(data.shape, shrink, strict=True)]
     full = [box_positions(size, 1) for size in data.shape]
+    if floor:
+        samples = without_floor(samples, floor)
     fields = []
     try:
         if settings.start == "gradient":
@@ -88,28 +104,29 @@ def correct(volume: Volume, settings: N4Settings) -> Correction:
             fields.append(gradients.estimate(samples, mask, spans, positions))
             samples, _ = n4.divide(samples, fields, positions)
         if settings.engine == "itk":
-            return _by_itk(volume, samples, mask, shrink, fields, full, settings)
+            corrected, log_field, levels = _by_itk(volume, samples, mask, shrink, fields, full, settings)
+            return _checked(volume, corrected, log_field, mask, shrink, floor, levels)
         fields.append(n4.estimate(samples, mask, settings.iterations, settings.convergence, settings.spans, positions,
                                   settings.bins, settings.noise, settings.fwhm))  # fmt: skip
     except ValueError as error:
         raise ItemError(f"no field can be fitted: {error}; try --mask none") from None
     corrected, log_field = n4.divide(data, fields, full)
-    return _checked(volume, corrected, log_field, mask, shrink, fields[-1].levels)
+    return _checked(volume, corrected, log_field, mask, shrink, floor, fields[-1].levels)
 
 
 def _checked(
     volume: Volume, corrected: np.ndarray, log_field: np.ndarray, mask: np.ndarray, shrink: tuple[int, int, int],
-    levels: tuple[n4.Level, ...],
+    floor: float, levels: tuple[n4.Level, ...],
 ) -> Correction:  # fmt: skip
     if not np.isfinite(corrected).all():
         raise ItemError("the corrected volume is not finite; try another --mask or a larger --convergence")
-    return Correction(Volume(corrected, volume.affine), log_field, mask, shrink, levels)
+    return Correction(Volume(corrected, volume.affine), log_field, mask, shrink, floor, levels)
 
 
 def _by_itk(
     volume: Volume, samples: np.ndarray, mask: np.ndarray, shrink: tuple[int, int, int], fields: list[n4.Field],
     full: list[np.ndarray], settings: N4Settings,
-) -> Correction:  # fmt: skip
+) -> tuple[np.ndarray, np.ndarray, tuple[n4.Level, ...]]:  # fmt: skip
     """The same with SimpleITK's filter, on the same samples and mask; its field is evaluated by itself."""
     import SimpleITK as sitk  # half a second, which a run of our own engine need not wait for
 
@@ -134,15 +151,26 @@ def _by_itk(
     data, start = n4.divide(volume.data, fields, full) if fields else (volume.data, 0)
     levels = (n4.Level(settings.spans, int(filter_.GetElapsedIterations()),
                        float(filter_.GetCurrentConvergenceMeasurement())),)  # fmt: skip
-    return _checked(volume, (data / np.exp(log_field)).astype(np.float32), log_field + start, mask, shrink, levels)
+    return (data / np.exp(log_field)).astype(np.float32), log_field + start, levels
 
 
-def _mask(samples: np.ndarray, volume: Volume, mask: str, shrink: tuple[int, int, int]) -> np.ndarray:
+def _air(samples: np.ndarray) -> tuple[float, float] | None:
+    try:
+        return air_level(samples)
+    except ValueError:  # all samples are one
+        return None
+
+
+def _mask(
+    samples: np.ndarray, volume: Volume, mask: str, shrink: tuple[int, int, int], air: tuple[float, float] | None
+) -> np.ndarray:
     """The samples that the field is fitted to; N4 takes logarithms, so only positive ones."""
     positive = samples > 0
     try:
-        if mask == "none":
-            return positive
+        if mask == "none" or mask == "air" and not air:
+            return positive  # blanked or cropped away, air does no harm; a threshold would take dark tissue for it
+        if mask == "air":
+            return samples > air[1]
         if mask in ("otsu", "log-otsu"):
             return positive & (otsu_mask(samples) if mask == "otsu" else log_otsu_mask(samples))
     except ValueError:

@@ -39,6 +39,36 @@ def log_otsu_mask(image: Array) -> Array:
     return positive & (np.where(positive, image, 1) > np.exp(otsu(np.log(image[positive]))))
 
 
+def air_level(image: Array) -> tuple[float, float] | None:
+    """The most common intensity of air and the one that air hardly reaches, or None where no air can be told apart.
+
+    Air is sought among the positive samples below Otsu's threshold of the logarithm. Their histogram's peak is its
+    level, what lies below the peak tells its spread (nothing but air is darker), and six spreads above it air ends.
+    Where that is not below the threshold, the dark samples are no narrow peak, and so not the noise of air.
+    """
+    positive = image[np.isfinite(image) & (image > 0)]
+    cut = np.exp(otsu(np.log(positive)))
+    dark = positive[positive <= cut]
+    counts, edges = np.histogram(dark, 100)
+    peak = int(np.argmax(np.convolve(counts, np.ones(5), "same")))
+    level = float(edges[peak] + edges[peak + 1]) / 2
+    below = dark[dark <= level]
+    end = level + 6 * float(np.sqrt(np.square(below - level).mean())) if len(below) else np.inf
+    return (level, end) if end < cut else None
+
+
+def without_floor(image: Array, level: float) -> Array:
+    """Intensities without the floor that noise of this level puts under magnitudes, float32: sqrt(image^2 - level^2).
+
+    The correction of Gudbjartsson and Patz (Magn Reson Med 1995) for means over many voxels; dark tissue far from the
+    coil would otherwise look brighter than it is. What is near the floor or below keeps a tenth of itself. Negative
+    intensities stay negative.
+    """
+    squares = np.square(image, dtype=np.float32)
+    rest = np.sqrt(np.maximum(squares - np.float32(level * level), np.float32(0.01) * squares))
+    return np.copysign(rest, image, dtype=np.float32)
+
+
 def box_mean(image: Array, factors: Sequence[int]) -> Array:
     """Means over boxes of `factors` voxels along each axis, float32; what does not fill a box at an end is left out."""
     out = image

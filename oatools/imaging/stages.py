@@ -129,7 +129,11 @@ def correct_volume(
         return Done({"path": str(target)}, kept=True)
     volume = read_volume(source)
     found = correct(volume, settings)
-    fields = _extend(source, wanted | {"shrink": list(found.shrink), "levels": [asdict(v) for v in found.levels]})
+    fields = _extend(
+        source,
+        wanted
+        | {"shrink": list(found.shrink), "floor": round(found.floor, 3), "levels": [asdict(v) for v in found.levels]},
+    )
     for extra, voxels, what in (
         (field, found.log_field, "natural logarithm of the bias field"),
         (mask, found.mask.astype("uint8") if mask else None, "samples that the bias field was fitted to"),

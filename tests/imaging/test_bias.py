@@ -37,6 +37,47 @@ def test_most_of_a_planted_field_is_found(biased, settings):
     assert found.log_field.shape == found.mask.shape == volume.shape and found.mask.any()
 
 
+def suppressed(noise):
+    """A DESS phantom in a strong field, where fat is dark: image, planted log field, tissue, intensity of air."""
+    from oatools.phantom import anatomy, series
+
+    rng = np.random.default_rng(5)
+    knee, protocol = anatomy.random_knee(rng, "left"), series.SEQUENCES["sag-3d-dess"]
+    shape, affine = series.grid(protocol, 128, "left", (95.0, 0.0, 0.0), 5.0)
+    plain = anatomy.render(knee, shape, affine, protocol.contrast, bias=False)
+    inside = anatomy.labels(knee, shape, affine) > 0
+    planted = np.log(anatomy.bias_field(knee, shape, affine))
+    planted *= 0.3 / planted[inside].std()
+    image = series.digitise(plain * np.exp(planted), protocol.noise * noise, rng)
+    return Volume(image.astype(np.float32), affine), planted, inside, float(np.median(image[~inside]))
+
+
+def test_air_is_left_out_and_its_noise_taken_off():
+    volume, planted, inside, air = suppressed(noise=2)
+    found = correct(volume, N4Settings())
+    assert abs(found.floor - air) < 0.15 * air
+    assert found.mask[inside].mean() > 0.9 and found.mask[~inside].mean() < 0.2
+    error = spread(found.log_field - planted, inside)
+    assert error < 0.2 * spread(planted, inside)
+    assert error < 0.5 * spread(correct(volume, N4Settings(mask="log-otsu")).log_field - planted, inside)
+    left = correct(volume, N4Settings(floor=0.0))
+    assert left.floor == 0 and spread(left.log_field - found.log_field, inside) > 0.005
+
+
+@pytest.mark.parametrize("how", ["blanked", "cropped"])
+def test_without_air_all_positive_samples_are_taken(how):
+    volume, planted, inside, _ = suppressed(noise=1)
+    data, part = volume.data.copy(), (slice(None),) * 3
+    data[~inside] = 0
+    if how == "cropped":
+        part = tuple(slice(int(n * 0.35), int(n * 0.65)) for n in data.shape)
+        assert inside[part].mean() > 0.9
+    found, usual = (correct(Volume(data[part], volume.affine), N4Settings(mask=m)) for m in ("air", "log-otsu"))
+    assert found.floor == 0 and found.mask[inside[part]].mean() > 0.9
+    errors = [spread(each.log_field - planted[part], inside[part]) for each in (found, usual)]
+    assert errors[0] < 0.5 * errors[1]
+
+
 def test_both_engines_find_the_same_field(biased):
     volume, _, inside = biased
     ours, theirs = (
@@ -117,6 +158,7 @@ def test_the_command_writes_volume_field_and_mask(biased, write_volume, shell, t
     assert set(np.unique(np.asarray(mask.dataobj))) == {0, 1}
     step = json.loads((tmp_path / "n4/9000001_00m_left_cor-iw-tse.json").read_text())["OatoolsSteps"][-1]
     assert step["shrink"] == [1, 1, 1] and [level["spans"] for level in step["levels"]] == [[1, 1, 1], [2, 2, 2]]
+    assert step["floor"] == 0  # this phantom's air has no noise
 
 
 def test_one_file_for_the_fields_of_many_volumes_is_refused(write_volume, shell):

@@ -37,6 +37,34 @@ def test_in_logarithms_dark_tissue_is_kept_and_air_is_not():
     assert masks.otsu_mask(image)[3000:5000].mean() < 0.01  # what it is better than
 
 
+def test_the_level_of_air_and_its_end_are_found_below_dark_tissue():
+    rng = np.random.default_rng(0)
+    air, dark, bright = rng.normal(20, 1, 4000), rng.normal(45, 4, 3000), rng.normal(400, 60, 3000)
+    level, end = masks.air_level(np.concatenate([air, dark, bright, [-5, 0, np.nan]]))
+    assert abs(level - 20) < 0.5 and 24 < end < 32
+    assert (air < end).mean() > 0.999 and (dark > end).mean() > 0.999
+
+
+def test_dark_tissue_of_many_shades_is_no_air():
+    rng = np.random.default_rng(0)
+    dark, bright = rng.uniform(20, 150, 6000), rng.normal(600, 60, 3000)
+    assert masks.air_level(np.concatenate([dark, bright, np.zeros(5000)])) is None
+
+
+@pytest.mark.parametrize("signal", [0.0, 3.0, 6.0, 30.0])
+def test_a_floor_of_noise_is_taken_off_magnitudes(signal):
+    rng = np.random.default_rng(0)
+    mean = np.hypot(signal + rng.normal(0, 1, 100_000), rng.normal(0, 1, 100_000)).mean()
+    air = np.hypot(*rng.normal(0, 1, (2, 100_000))).mean()
+    found = float(masks.without_floor(np.float32([mean]), air)[0])
+    assert abs(found - signal) < 0.7 * abs(mean - signal) + 0.003
+    assert np.isclose(masks.without_floor(np.float32([-mean]), air)[0], -found)
+
+
+def test_what_is_darker_than_the_floor_stays_positive():
+    np.testing.assert_allclose(masks.without_floor(np.float32([2, 5, 13, 0]), 5.0), [0.2, 0.5, 12, 0], rtol=1e-6)
+
+
 @pytest.mark.parametrize("dtype", [np.int16, np.float32, np.uint8, bool])
 @pytest.mark.parametrize("order", ["C", "F"])
 def test_box_means_are_means_over_boxes(dtype, order):

@@ -202,6 +202,18 @@ def test_varied_copies_are_learnt_from_and_do_not_judge(make):
     assert model.record["validation_roc_auc"] == roc_auc(noise.label[held], plain)
 
 
+def test_varied_copies_do_not_decide_the_epoch(make):
+    from oatools.learning.training import to_tensors, validation_loss
+
+    cohort = make(knees=30)
+    module = fit(cohort, np.arange(30), dataclasses.replace(QUICK, epochs=1), 0).module
+    losses = [
+        validation_loss(module, to_tensors(knees, knees.clinical.astype(np.float32)), torch.ones(2))
+        for knees in (cohort, with_copies(cohort, [cohort.features * 3]))
+    ]
+    assert losses[0] == losses[1]
+
+
 def test_copies_stay_with_their_knees(make):
     cohort = make(knees=20)
     varied = with_copies(cohort, [cohort.features + 1])
