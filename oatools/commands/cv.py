@@ -1,5 +1,6 @@
 """oa-cv: how good a model is, by cross-validation grouped by patient."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -7,10 +8,23 @@ import click
 from oatools.commands.training_options import Study, open_cohort, rerun_line, study_options
 from oatools.core.console import Console
 from oatools.core.errors import UsageError
-from oatools.core.manifest import print_table
+from oatools.core.manifest import print_table, write_table
 from oatools.core.options import command, force_option, inputs_argument, jobs_option, out_dir_option, seed_option
 
 LEAKY = "knees and not patients are split, so that both knees of a person can be on both sides: results are too good"
+
+
+class _Held(click.ParamType):
+    """A column and one of its values: `site=E`."""
+
+    name = "COLUMN=VALUE"
+
+    def convert(self, value, param, ctx):  # noqa: ANN001, ANN201
+        """Turn the text into its two halves."""
+        column, _, of = value.partition("=")
+        if not column or not of:
+            self.fail(f"'{value}' is not COLUMN=VALUE, such as site=E", param, ctx)
+        return column, of
 
 
 @command("oa-cv")
@@ -18,54 +32,90 @@ LEAKY = "knees and not patients are split, so that both knees of a person can be
 @out_dir_option("folds, models, metrics and report")
 @click.option("-k", "--folds", type=click.IntRange(2), metavar="N", help="Number of folds (default: 5).")
 @click.option("--folds-file", metavar="TABLE.tsv", help="Take the folds from this table (knee, fold) instead.")
+@click.option("--hold-out", type=_Held(), metavar="COLUMN=VALUE",
+              help="No folds: test on the knees with this value in the labels, train on the others.")  # fmt: skip
+@click.option("--stratify", multiple=True, metavar="COLUMN",
+              help="Spread this column of the labels over the folds too, such as site. Repeatable.")  # fmt: skip
+@click.option("--repeats", type=click.IntRange(1), default=1, show_default=True, metavar="N",
+              help="Do it all N times, with other folds and seeds.")  # fmt: skip
 @click.option("--leaky", is_flag=True, help="Split knees, not patients. For comparison only: results are too good.")
+@click.option("--compare/--no-compare", default=True, show_default=True,
+              help="Score images alone, clinical variables alone and a linear model beside.")  # fmt: skip
+@click.option("--permute-labels", type=click.IntRange(0), default=0, show_default=True, metavar="N",
+              help="Do it N times more with permuted labels: what no signal looks like.")  # fmt: skip
 @study_options
 @click.option("--bootstrap", type=click.IntRange(10), default=1000, show_default=True, metavar="N",
               help="Draws of patients for the 95 % intervals.")  # fmt: skip
 @seed_option
 @force_option
-@jobs_option("folds")
+@jobs_option("models")
 def main(
-    console: Console, study: Study, out_dir: Path, folds: int | None, folds_file: str | None, leaky: bool,
-    bootstrap: int, seed: int, force: bool, jobs: int,
+    console: Console, study: Study, out_dir: Path, folds: int | None, folds_file: str | None,
+    hold_out: tuple[str, str] | None, stratify: tuple[str, ...], repeats: int, leaky: bool, compare: bool,
+    permute_labels: int, bootstrap: int, seed: int, force: bool, jobs: int,
 ) -> int:  # fmt: skip
     """Cross-validate a model: folds grouped by patient and stratified by label.
 
     Prints the out-of-fold predictions, and writes to -o: folds.tsv (before any training), a model a fold,
-    predictions.tsv, metrics.tsv, figures and report.html. The clinical variables alone, if any, are scored beside.
+    predictions.tsv, metrics.tsv, figures, report.html and model-card.md. Simpler models are scored beside.
     """
-    if folds and folds_file:
-        raise UsageError("--folds and --folds-file exclude each other: the table says how many folds there are")
-    cohort, endpoint, order, status = open_cohort(console, study)
+    given = [name for name, on in (("--folds", folds), ("--folds-file", folds_file), ("--hold-out", hold_out)) if on]
+    if len(given) > 1:
+        raise UsageError(f"{' and '.join(given)} exclude each other: each says how the knees are divided")
+    own_folds = not folds_file and not hold_out
+    if not own_folds and (repeats > 1 or stratify):
+        raise UsageError(f"{given[0]} leaves nothing for --repeats or --stratify to decide")
+    cohort, endpoint, flow, status = open_cohort(console, study, [*stratify, *([hold_out[0]] if hold_out else [])])
     from oatools.learning import crossval
     from oatools.learning import folds as splits
     from oatools.report.crossval import write_report
 
     if leaky:
         console.note(f"warning: {LEAKY}; for comparison only")
-    if folds_file:
-        fold = splits.read_folds(folds_file, cohort.knee, cohort.subject)
-    else:
-        fold = splits.assign_folds(cohort.subject, cohort.label, folds or 5, seed, leaky)
-    if not leaky:
-        splits.check_patients(cohort.subject, fold)
-    splits.check_classes(cohort.label, fold)
-    splits.write_folds(out_dir / "folds.tsv", cohort.knee, cohort.subject, fold, force)
-    for line in splits.describe(cohort.subject, cohort.label, fold):
-        console.note(line)
-    if force:
-        crossval.remove_models(out_dir)
-    result = crossval.cross_validate(cohort, fold, study.settings, seed, out_dir, jobs, force, leaky,
-                                     endpoint, console.detail)  # fmt: skip
-    rows = {row["knee"]: row for row in crossval.prediction_rows(cohort, result)}
-    metrics = crossval.all_metric_rows(cohort, result, bootstrap, seed)
+    plan = crossval.Plan(crossval.candidates(study.settings, study.tune), seed, endpoint, leaky, compare, jobs, force)
+    strata = ["\t".join(row[c] for c in stratify) for row in cohort.rows] if stratify else None
+
+    def divided(seed: int):  # noqa: ANN202
+        if folds_file:
+            return splits.read_folds(folds_file, cohort.knee, cohort.subject)
+        if hold_out:
+            return splits.hold_out([row[hold_out[0]] for row in cohort.rows], hold_out[1], hold_out[0])
+        return splits.assign_folds(cohort.subject, cohort.label, folds or 5, seed, leaky, strata)
+
+    def validated(plan: crossval.Plan, folder: Path) -> crossval.CrossValidation:
+        fold = divided(plan.seed)
+        if not leaky:
+            splits.check_patients(cohort.subject, fold)
+        splits.check_classes(cohort.label, fold)
+        splits.write_folds(folder / "folds.tsv", cohort.knee, cohort.subject, fold, force)
+        for line in splits.describe(cohort.subject, cohort.label, fold):
+            console.note(line)
+        if force:
+            crossval.remove_models(folder)
+        return crossval.cross_validate(cohort, fold, plan, folder, console.detail)
+
+    result = validated(plan, out_dir)
+    if permute_labels:
+        null = crossval.null_distribution(cohort, result.fold, plan, out_dir, permute_labels, own_folds, console.detail)
+        result = replace(result, null=null)
+        rows = [{"permutation": str(n), "roc_auc": f"{v:.6f}"} for n, v in enumerate(null, start=1)]
+        write_table(out_dir / "null.tsv", ["permutation", "roc_auc"], rows)
+    metrics = crossval.metric_rows(cohort, result, bootstrap, seed)
+    if repeats > 1:
+        pooled = [crossval.pooled_scores(cohort, result)]
+        for n in range(2, repeats + 1):
+            again = validated(replace(plan, seed=seed + n - 1, compare=False), folder := out_dir / f"repeat-{n}")
+            write_table(folder / "predictions.tsv", crossval.PREDICTION_COLUMNS,
+                        crossval.prediction_rows(cohort, again))  # fmt: skip
+            pooled.append(crossval.pooled_scores(cohort, again))
+        metrics += crossval.repeat_rows(result.name, pooled)
+    found = {row["knee"]: row for row in crossval.prediction_rows(cohort, result)}
+    predictions = [found[knee] for knee in flow.order if knee in found]
     cautions = [*cohort.cautions, *([LEAKY] if leaky else [])]
-    write_report(out_dir, cohort, result, [rows[knee] for knee in order], metrics, cautions,
-                 rerun_line(click.get_current_context()), {"seed": seed, "bootstrap draws": bootstrap})  # fmt: skip
-    print_table(crossval.PREDICTION_COLUMNS, [rows[knee] for knee in order])
+    write_report(out_dir, cohort, flow, result, predictions, metrics, cautions, rerun_line(click.get_current_context()),
+                 {"seed": seed, "bootstrap draws": bootstrap, "repeats": repeats})  # fmt: skip
+    print_table(crossval.PREDICTION_COLUMNS, predictions)
     for line in crossval.headlines(metrics):
         console.note(line)
-    console.note(
-        f"{len(result.records) - result.kept} folds trained, {result.kept} kept; see {out_dir / 'report.html'}"
-    )
+    console.note(f"{result.trained} models trained, {result.kept} kept; see {out_dir / 'report.html'}")
     return status

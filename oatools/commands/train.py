@@ -19,9 +19,10 @@ COLUMNS = ["path", "endpoint", "knees", "patients", "positives", "epochs", "best
               type=click.Path(dir_okay=False, path_type=Path),
               help="The model to write.")  # fmt: skip
 @study_options
+@click.option("--resume", is_flag=True, help="Go on where an interrupted run of the same inputs and settings stood.")
 @seed_option
 @force_option
-def main(console: Console, study: Study, out: Path, seed: int, force: bool) -> int:
+def main(console: Console, study: Study, out: Path, resume: bool, seed: int, force: bool) -> int:
     """Train a model on all knees that have features and a label.
 
     A fifth of the patients is set apart to choose the epoch and the threshold. Prints one row: the model's path and
@@ -30,15 +31,26 @@ def main(console: Console, study: Study, out: Path, seed: int, force: bool) -> i
     cohort, endpoint, _, status = open_cohort(console, study)
     import numpy as np
 
-    from oatools.learning.crossval import model_record
+    from oatools.core.files import digest_json
+    from oatools.learning.checkpoint import Checkpoint
+    from oatools.learning.crossval import candidates, model_record
     from oatools.learning.modelfile import load_model, may_keep, save_model
-    from oatools.learning.training import fit
+    from oatools.learning.workers import fit_best
 
-    record = model_record(cohort, study.settings, seed, endpoint)
+    everyone, tried = np.arange(len(cohort)), candidates(study.settings, study.tune)
+    record = model_record(cohort, everyone, tried, seed, endpoint)
     if kept := may_keep(out, record["made_from"], force):
         model = load_model(out)
     else:
-        model = save_model(out, fit(cohort, np.arange(len(cohort)), study.settings, seed), **record)
+        left = out.with_name(out.name + ".resume")
+        if left.exists() and not resume:
+            console.note(f"an interrupted run left {left}; --resume goes on from it, this run does not")
+
+        def train_one(*arguments):  # noqa: ANN002, ANN202
+            made_from = digest_json([record["made_from"], arguments[2].as_dict()])
+            return Checkpoint(left, made_from).fit(*arguments, resume=resume)
+
+        model = save_model(out, fit_best(cohort, everyone, tried, seed, train_one), **record)
     said = model.record
     values = (out, endpoint, len(cohort), len(set(cohort.subject)), cohort.label.sum(), said["epochs"],
               said["best_epoch"], len(said["validation_knees"]), f"{said['validation_roc_auc']:.4f}",

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,13 +16,13 @@ from oatools.core.errors import UsageError
 from oatools.core.manifest import MISSING, BadRow, Table, read_rows, read_table, write_table
 from oatools.core.options import require_inputs
 from oatools.core.runner import item_name
-from oatools.learning.settings import THRESHOLD_RULES, Settings
+from oatools.learning.settings import CHOICES, TUNABLE, Settings
 
 if TYPE_CHECKING:
-    from oatools.learning.cohort import Cohort
+    from oatools.learning.cohort import Cohort, Flow
 
 # What says how a run went about its work, not what came out of it.
-_NOT_RERUN = ("jobs", "force", "quiet", "verbose", "failed", "fail_fast")
+_NOT_RERUN = ("jobs", "force", "quiet", "verbose", "failed", "fail_fast", "resume")
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,8 @@ class Study:
     sequence: str | None
     failed: Path | None
     fail_fast: bool
+    allow_telltale: bool
+    tune: tuple[tuple[str, tuple], ...]
     settings: Settings
 
 
@@ -56,11 +58,11 @@ def study_options(function: Callable) -> Callable:
     return wrapper
 
 
-def open_cohort(console: Console, study: Study) -> "tuple[Cohort, str | None, tuple[str, ...], int]":
-    """Read the knees that have features and a label, and say what was left out.
+def open_cohort(console: Console, study: Study, also: Sequence[str] = ()) -> "tuple[Cohort, str | None, Flow, int]":
+    """Read the knees that have features and a label, and say what was left out; keep the columns `also` of the labels.
 
-    Returns the cohort, the endpoint that its labels are of, its knees in the order of the features table, and the
-    exit status so far: 1 if a feature file could not be used.
+    Returns the cohort, the endpoint that its labels are of, how the tables became the cohort, and the exit status so
+    far: 1 if a feature file could not be used.
     """
     require_inputs(study.inputs)
     if study.labels == "-" and (not study.inputs or "-" in study.inputs):
@@ -74,7 +76,7 @@ def open_cohort(console: Console, study: Study) -> "tuple[Cohort, str | None, tu
     names = clinical_set(study.clinical or "none", endpoint or "")
     wanted = study.settings
     cohort, flow = load_cohort(
-        features, labels, names, wanted.slices, study.sequence, study.fail_fast, wanted.augmented
+        features, labels, names, wanted.slices, study.sequence, study.fail_fast, wanted.augmented, also
     )
     for row, error in flow.failed:
         console.error(f"{item_name(row)}: {error}")
@@ -84,9 +86,12 @@ def open_cohort(console: Console, study: Study) -> "tuple[Cohort, str | None, tu
     if flow.failed and study.fail_fast:
         raise click.exceptions.Exit(1)
     _say_counts(console, cohort, flow.without_label, flow.without_features, len(flow.failed))
-    for name in telltales(cohort):
-        console.note(f"'{name}' alone tells the two classes apart without an error: was the label made from it?")
-    return cohort, endpoint, flow.order, 1 if flow.failed else 0
+    if found := telltales(cohort):
+        text = f"{found[0]} alone tells the two classes apart without an error: was it made from the label?"
+        if not study.allow_telltale:
+            raise UsageError(f"{text} leave it out, or go on with --allow-telltale")
+        console.note(f"warning: {text}")
+    return cohort, endpoint, flow, 1 if flow.failed else 0
 
 
 def _endpoint_of(labels: Table) -> str | None:
@@ -112,11 +117,15 @@ def rerun_line(context: click.Context) -> str:
         elif name not in _NOT_RERUN and context.get_parameter_source(name) is not ParameterSource.DEFAULT:
             flags = parameter.secondary_opts if value is False else parameter.opts
             flag = next(flag for flag in flags if flag.startswith("--"))
-            options += [flag] if isinstance(value, bool) else [flag, _shown(value)]
+            for given in value if parameter.multiple else [value]:
+                options += [flag] if isinstance(given, bool) else [flag, _shown(given)]
     return shlex.join([context.command.name or "", *inputs, *options])
 
 
 def _shown(value: Any) -> str:
+    if isinstance(value, tuple):  # a setting with values to try, or a list of units
+        name, values = value if value and isinstance(value[-1], tuple) else ("", value)
+        return f"{name.replace('_', '-')}=" * bool(name) + ",".join(map(str, values))
     path = Path(str(value))
     return path.name if path.is_absolute() else str(value)
 
@@ -142,6 +151,10 @@ def _table_options() -> list[Callable]:
         click.option("-c", "--clinical", metavar="bmi|paper10|NAME,...", help="Clinical variables to add (none)."),
         click.option("--endpoint", metavar="NAME", help="What the label is, if the labels do not say."),
         click.option("-s", "--sequence", metavar="NAME", help="The sequence, where a knee has rows of several."),
+        click.option("--allow-telltale", is_flag=True,
+                     help="Go on although one variable or channel separates the classes without an error."),
+        click.option("--tune", multiple=True, type=_Values(), metavar="SETTING=X,X...",
+                     help="Try these values of a setting below; the lowest validation loss decides. Repeatable."),
     ]  # fmt: skip
 
 
@@ -159,7 +172,40 @@ def _setting_option(setting: dataclasses.Field) -> Callable:
         return click.option("--balanced/--unbalanced", default=setting.default, show_default=True, help=text)
     if setting.name == "augmented":
         return click.option("--augmented", is_flag=True, help=text)
-    kind = {"slices": int, "threshold_rule": click.Choice(THRESHOLD_RULES)}.get(setting.name, type(setting.default))
+    kind = click.Choice(CHOICES[setting.name]) if setting.name in CHOICES else type(setting.default)
+    kind = {"slices": int, "instance": _Units()}.get(setting.name, kind)
     metavar = {int: "N", float: "X"}.get(kind)
-    return click.option(flag, type=kind, default=setting.default, show_default=setting.default is not None,
-                        metavar=metavar, help=text)  # fmt: skip
+    shown = setting.default not in (None, ())
+    return click.option(flag, type=kind, default=setting.default, show_default=shown, metavar=metavar, help=text)
+
+
+class _Values(click.ParamType):
+    """A setting and the values to try: `dropout=0.2,0.5`."""
+
+    name = "SETTING=X,X..."
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[str, tuple]:
+        """Turn the text into the setting's name and its values, of the setting's own type."""
+        if isinstance(value, tuple):
+            return value
+        flag, _, text = value.partition("=")
+        settings = {f.name.replace("_", "-"): f for f in dataclasses.fields(Settings) if f.name in TUNABLE}
+        if flag not in settings or not text:
+            self.fail(f"'{value}' is not SETTING=X,X... with one of {', '.join(settings)}", param, ctx)
+        setting = settings[flag]
+        kind = click.types.convert_type(click.Choice(CHOICES[setting.name]) if setting.name in CHOICES
+                                        else type(setting.default))  # fmt: skip
+        return setting.name, tuple(kind.convert(v, param, ctx) for v in text.split(","))
+
+
+class _Units(click.ParamType):
+    """Whole numbers separated by commas."""
+
+    name = "N,N,..."
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[int, ...]:
+        """Turn the text into numbers."""
+        try:
+            return value if isinstance(value, tuple) else tuple(int(v) for v in value.split(",") if v)
+        except ValueError:
+            self.fail(f"'{value}' is no list of whole numbers, such as 256,128,64", param, ctx)

@@ -35,6 +35,20 @@ def atomic(path: str | Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+@contextlib.contextmanager
+def scratch(path: str | Path) -> Iterator[Path]:
+    """Yield a path beside `path` that is gone after the block; what a killed process left of it is removed first."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    host = socket.gethostname()
+    _remove_abandoned(path, host)
+    temporary = path.with_name(f".{host}.{os.getpid()}.{path.name}")
+    try:
+        yield temporary
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
 def write_text(path: str | Path, text: str) -> None:
     """Write a UTF-8 text file, atomically."""
     with atomic(path) as temporary:

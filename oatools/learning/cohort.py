@@ -1,5 +1,6 @@
 """Knees with their features, labels and clinical variables, joined from two tables."""
 
+import functools
 import hashlib
 import json
 from collections.abc import Sequence
@@ -10,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from oatools.core.errors import ItemError, UsageError
+from oatools.core.files import digest_json
 from oatools.core.manifest import MISSING, BadRow, Row, Table, number
 from oatools.features.featurefile import feature_space, read_features, space_difference
-from oatools.learning.metrics import roc_auc
 from oatools.learning.model import window
 
 CODES = {"sex": {"female": 0.0, "male": 1.0}}
@@ -57,17 +58,21 @@ class Cohort:
         """The features (slices, channels) of one knee, without padding."""
         return self.features[i, : self.length[i]]
 
-    def digest(self) -> str:
-        """SHA-256 of all that training reads: knees, patients, labels, features and copies, clinical variables."""
-        total = hashlib.sha256(
-            json.dumps([self.knee, self.subject, self.clinical_names, self.space], sort_keys=True).encode()
-        )
-        for array in (self.label.astype(np.int64), self.length.astype(np.int64), self.clinical.astype(np.float64)):
-            total.update(np.ascontiguousarray(array).tobytes())
-        for i in range(len(self)):
-            total.update(np.ascontiguousarray(self.slices(i)).tobytes())
+    @functools.cached_property
+    def digests(self) -> tuple[str, ...]:
+        """SHA-256 of all that training reads of each knee: patient, label, features and copies, clinical variables."""
+        return tuple(map(self._digest, range(len(self))))
+
+    def digest(self, index: np.ndarray) -> str:
+        """SHA-256 of all that training on the knees at `index` reads."""
+        return digest_json([self.clinical_names, self.space, [self.digests[i] for i in index]])
+
+    def _digest(self, i: int) -> str:
+        total = hashlib.sha256(json.dumps([self.knee[i], self.subject[i], int(self.label[i])]).encode())
+        total.update(self.clinical[i].astype(np.float64).tobytes())
+        total.update(np.ascontiguousarray(self.slices(i)))
         if self.varied is not None:
-            total.update(np.ascontiguousarray(self.varied).tobytes())
+            total.update(np.ascontiguousarray(self.varied[:, i, : self.length[i]]))
         return total.hexdigest()
 
 
@@ -106,16 +111,17 @@ def make_cohort(
 
 def load_cohort(
     features: Table, labels: Table, clinical: Sequence[str] = (), slices: int | None = None,
-    sequence: str | None = None, fail_fast: bool = False, augmented: bool = False,
+    sequence: str | None = None, fail_fast: bool = False, augmented: bool = False, also: Sequence[str] = (),
 ) -> tuple[Cohort, Flow]:  # fmt: skip
     """Join a features table with a labels table by `knee`, and read the feature files of the knees in both.
 
-    Only `slices` around the middle are kept, and varied copies only where `augmented` asks for them. A file that
+    Only `slices` around the middle are kept, and varied copies only where `augmented` asks for them; the cohort's rows
+    have the columns `also` of the labels. A file that
     cannot be read leaves its knee out. Raises `UsageError` for tables that cannot be joined, feature files of
     different spaces or with different numbers of copies, or a cohort with one class.
     """
     rows, failed = choose_rows(features.require("knee", "path"), sequence)
-    labelled = read_labels(labels.require(*LABELS, *clinical))
+    labelled = read_labels(labels.require(*LABELS, *clinical, *also))
     both = [knee for knee in rows if knee in labelled]
     if not both:
         raise UsageError(_no_overlap(features, rows, labels, labelled))
@@ -147,8 +153,8 @@ def load_cohort(
     cohort = make_cohort(
         used, [labelled[k]["subject"] for k in used], [int(labelled[k]["label"]) for k in used],
         [arrays.pop(k) for k in used], np.array([values[k] for k in used]).reshape(len(used), len(clinical)), clinical,
-        rows=tuple(_identity(rows[k], labelled[k]) for k in used), space=spaces[0][1], cautions=tuple(sorted(cautions)),
-        varied=[copies.pop(k) for k in used] if augmented else None,
+        rows=tuple(_identity(rows[k], labelled[k], also) for k in used), space=spaces[0][1],
+        cautions=tuple(sorted(cautions)), varied=[copies.pop(k) for k in used] if augmented else None,
     )  # fmt: skip
     if len(set(cohort.label.tolist())) < 2:
         raise UsageError(f"{labels.name}: all {len(used)} knees used have label {cohort.label[0]}; both are needed")
@@ -235,9 +241,9 @@ def _read(path: str, slices: int | None, augmented: bool) -> tuple[np.ndarray, n
     return found.features[used].astype(np.float32), varied, found.provenance
 
 
-def _identity(row: Row, labelled: Row) -> Row:
+def _identity(row: Row, labelled: Row, also: Sequence[str]) -> Row:
     named = {c: row.get(c) if row.get(c, MISSING) != MISSING else labelled.get(c, MISSING) for c in ("visit", "side")}
-    return {**row, **named}
+    return {**row, **named, **{c: labelled[c] for c in also}}
 
 
 def _pick(values: Sequence[Any], index: np.ndarray) -> tuple[Any, ...]:
@@ -255,12 +261,18 @@ def _no_overlap(features: Table, rows: dict[str, Row], labels: Table, labelled: 
             f"{labels.name} has {next(iter(labelled))}, ...")  # fmt: skip
 
 
-def telltales(cohort: Cohort) -> list[str]:
-    """Clinical variables that alone separate the classes without an error, where there are ten knees of each."""
+def telltales(cohort: Cohort, least: int = 20) -> list[str]:
+    """What separates the classes alone without an error, where there are `least` knees of each: labels in disguise.
+
+    Looks at clinical variables, and at the mean over slices of every channel of the features.
+    """
+    columns = [(f"'{n}'", v) for n, v in zip(cohort.clinical_names, cohort.clinical.T, strict=True)]
+    means = np.stack([cohort.slices(i).mean(axis=0) for i in range(len(cohort))])
+    columns += [(f"channel {c} of the features", v) for c, v in enumerate(means.T)]
     found = []
-    for name, values in zip(cohort.clinical_names, cohort.clinical.T, strict=True):
+    for name, values in columns:
         known = ~np.isnan(values)
-        label = cohort.label[known]
-        if np.bincount(label, minlength=2).min() >= 10 and roc_auc(label, values[known]) in (0.0, 1.0):
+        one, other = (values[known & (cohort.label == y)] for y in (0, 1))
+        if min(len(one), len(other)) >= least and (one.max() < other.min() or other.max() < one.min()):
             found.append(name)
     return found

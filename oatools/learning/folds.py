@@ -13,19 +13,37 @@ from oatools.core.manifest import Row, read_table, write_table
 COLUMNS = ["knee", "subject", "fold"]
 
 
-def assign_folds(subjects: Sequence[str], label: np.ndarray, folds: int, seed: int, leaky: bool = False) -> np.ndarray:
+def assign_folds(
+    subjects: Sequence[str], label: np.ndarray, folds: int, seed: int, leaky: bool = False,
+    strata: Sequence[str] | None = None,
+) -> np.ndarray:  # fmt: skip
     """The fold, 1 to `folds`, of each knee: grouped by patient, stratified by label, shuffled by `seed`.
 
-    `leaky` splits knees and not patients, to show what that error is worth. Raises `UsageError` where a class has
-    fewer patients than there are folds.
+    With `strata` (knees,), such as sites, these are spread over the folds too. `leaky` splits knees and not patients,
+    to show what that error is worth. Raises `UsageError` where a class has fewer patients than there are folds.
     """
     check_counts(subjects, label, folds)
+    classes = (
+        label if strata is None else np.unique(label.astype(str) + "\t" + np.asarray(strata), return_inverse=True)[1]
+    )
     fold = np.zeros(len(label), dtype=np.int64)
     splitter = StratifiedKFold if leaky else StratifiedGroupKFold
     for number, (_, test) in enumerate(
-        _split(splitter(folds, shuffle=True, random_state=seed), subjects, label), start=1
+        _split(splitter(folds, shuffle=True, random_state=seed), subjects, classes), start=1
     ):
         fold[test] = number
+    return fold
+
+
+def hold_out(values: Sequence[str], value: str, name: str) -> np.ndarray:
+    """Fold 1 for the knees whose value is `value`, to be tested on; 0 for the others, to be trained on only.
+
+    `values` (knees,) is the column `name`. Raises `UsageError` for a value that no knee has, or all have.
+    """
+    fold = np.array([int(v == value) for v in values])
+    if len(set(fold.tolist())) < 2:
+        raise UsageError(f"{'all' if fold.all() else 'no'} knees have {name} '{value}'; there are "
+                         f"{', '.join(sorted(set(values)))}")  # fmt: skip
     return fold
 
 
@@ -117,7 +135,7 @@ def write_folds(path: Path, knees: Sequence[str], subjects: Sequence[str], fold:
 
 def check_classes(label: np.ndarray, fold: np.ndarray) -> None:
     """Raise a `UsageError` for a fold whose knees are all of one class: nothing can be measured on it."""
-    for number in sorted(set(fold.tolist())):
+    for number in range(1, int(fold.max()) + 1):
         if len(set(label[fold == number].tolist())) < 2:
             raise UsageError(f"fold {number} holds {int((fold == number).sum())} knees of one class only; "
                              "use fewer folds or another --seed")  # fmt: skip
@@ -130,7 +148,8 @@ def describe(subjects: Sequence[str], label: np.ndarray, fold: np.ndarray) -> li
         at = fold == number
         inside, outside = ({s for s, a in zip(subjects, at == side, strict=True) if a} for side in (True, False))
         positive = int(label[at].sum())
-        lines.append(f"fold {number}: {int(at.sum())} knees of {len(inside)} patients, {positive} positive; "
+        name = f"fold {number}" if number else "trained on only"
+        lines.append(f"{name}: {int(at.sum())} knees of {len(inside)} patients, {positive} positive; "
                      f"patients also in other folds: {len(inside & outside)}")  # fmt: skip
     return lines
 

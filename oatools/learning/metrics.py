@@ -1,70 +1,84 @@
-"""What predictions are worth. Formulas as in scikit-learn, in NumPy alone because the bootstrap calls them often."""
+"""What predictions are worth. Formulas as in scikit-learn, with weights a knee, so that a bootstrap is one product."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-UNITS = ("roc_auc", "pr_auc", "prevalence", "f1", "f1_weighted", "precision", "recall", "specificity", "brier")
+UNITS = ("roc_auc", "pr_auc", "prevalence", "f1", "f1_weighted", "precision", "recall", "specificity", "brier",
+         "calibration_slope", "calibration_intercept")  # fmt: skip
 COUNTS = ("tn", "fp", "fn", "tp")
 METRICS = UNITS + COUNTS
+#: What two models are compared by: none of these depends on a threshold.
+COMPARED = ("roc_auc", "pr_auc", "brier")
+_CHUNK = 64  # draws at a time
 
 
 def roc_auc(label: np.ndarray, probability: np.ndarray) -> float:
     """Area under the ROC curve (Mann-Whitney, ties count half); NaN where a class is missing."""
-    positives, negatives = int((label == 1).sum()), int((label == 0).sum())
-    if not positives or not negatives:
-        return np.nan
-    _, inverse, counts = np.unique(probability, return_inverse=True, return_counts=True)
-    ranks = (np.cumsum(counts) - (counts - 1) / 2)[inverse]
-    return float((ranks[label == 1].sum() - positives * (positives + 1) / 2) / (positives * negatives))
+    return float(_areas(label, probability, np.ones((1, len(label))))[0][0])
 
 
 def average_precision(label: np.ndarray, probability: np.ndarray) -> float:
     """Area under the precision-recall curve, as steps; NaN without positives. No skill gives the prevalence."""
-    positives = int((label == 1).sum())
-    if not positives:
-        return np.nan
-    order = np.argsort(-probability, kind="stable")
-    hits = np.cumsum(label[order])
-    last = np.append(np.diff(probability[order]) != 0, True)  # equal probabilities are one step
-    hits, called = hits[last], np.arange(1, len(label) + 1)[last]
-    return float(np.sum(np.diff(hits, prepend=0) * hits / called) / positives)
+    return float(_areas(label, probability, np.ones((1, len(label))))[1][0])
 
 
 def scores(label: np.ndarray, probability: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
     """Every metric of `METRICS` for labels (knees,) 0 or 1, probabilities and classes called; NaN if undefined."""
-    tp = int(((label == 1) & (predicted == 1)).sum())
-    fp = int(((label == 0) & (predicted == 1)).sum())
-    fn = int(((label == 1) & (predicted == 0)).sum())
-    tn = len(label) - tp - fp - fn
-    f1, f0 = _ratio(2 * tp, 2 * tp + fp + fn, 0.0), _ratio(2 * tn, 2 * tn + fp + fn, 0.0)
-    prevalence = _ratio(tp + fn, len(label))
-    values = (roc_auc(label, probability), average_precision(label, probability), prevalence, f1,
-              f1 * prevalence + f0 * (1 - prevalence), _ratio(tp, tp + fp), _ratio(tp, tp + fn), _ratio(tn, tn + fp),
-              float(np.mean(np.square(probability - label))) if len(label) else np.nan, tn, fp, fn, tp)  # fmt: skip
-    return dict(zip(METRICS, values, strict=True))
+    units = weighted_scores(label, probability, predicted, np.ones((1, len(label))))[0]
+    counts = [int(((label == y) & (predicted == p)).sum()) for y in (0, 1) for p in (0, 1)]
+    return dict(zip(METRICS, [*(float(v) for v in units), *counts], strict=True))
+
+
+def weighted_scores(
+    label: np.ndarray, probability: np.ndarray, predicted: np.ndarray, weights: np.ndarray
+) -> np.ndarray:
+    """`UNITS` (draws, units) where a knee counts `weights` (draws, knees) times; NaN where one is undefined."""
+    label, predicted = label.astype(np.float64), predicted.astype(np.float64)
+    total, positive, called = weights.sum(axis=1), weights @ label, weights @ predicted
+    tp = weights @ (label * predicted)
+    fp, fn = called - tp, positive - tp
+    tn = total - tp - fp - fn
+    f1, f0 = (np.nan_to_num(_ratio(2 * hit, 2 * hit + fp + fn)) for hit in (tp, tn))
+    prevalence = _ratio(positive, total)
+    columns = (
+        *_areas(label, probability, weights),
+        prevalence,
+        f1,
+        f1 * prevalence + f0 * (1 - prevalence),
+        _ratio(tp, called),
+        _ratio(tp, positive),
+        _ratio(tn, total - positive),
+        _ratio(weights @ np.square(probability - label), total),
+        *_recalibration(label, probability, weights),
+    )
+    return np.stack(columns, axis=1)
 
 
 def bootstrap(
-    label: np.ndarray, probability: np.ndarray, predicted: np.ndarray, subjects: Sequence[str], draws: int, seed: int
-) -> dict[str, tuple[float, float]]:
-    """95 % intervals (2.5th and 97.5th percentiles) of `UNITS`, drawing patients, not knees, with replacement.
+    label: np.ndarray, models: Mapping[str, tuple[np.ndarray, np.ndarray]], subjects: Sequence[str], draws: int,
+    seed: int,
+) -> dict[str, np.ndarray]:  # fmt: skip
+    """`UNITS` (draws, units) of every model, each (probability, predicted), on the same draws.
 
-    A draw in which a metric is undefined (one class only) does not count for that metric.
+    Patients, not knees, are drawn, with replacement: knees of one patient are not independent.
     """
     patients, member = np.unique(np.asarray(subjects), return_inverse=True)
-    knees = [np.flatnonzero(member == i) for i in range(len(patients))]
     random = np.random.default_rng(seed)
-    values = np.full((draws, len(UNITS)), np.nan)
-    for draw in range(draws):
-        chosen = np.concatenate([knees[i] for i in random.integers(0, len(patients), len(patients))])
-        drawn = scores(label[chosen], probability[chosen], predicted[chosen])
-        values[draw] = [drawn[name] for name in UNITS]
-    return {name: interval(column) for name, column in zip(UNITS, values.T, strict=True)}
+    out: dict[str, list[np.ndarray]] = {name: [] for name in models}
+    for start in range(0, draws, _CHUNK):
+        drawn = random.integers(0, len(patients), (min(_CHUNK, draws - start), len(patients)))
+        times = np.stack([np.bincount(row, minlength=len(patients)) for row in drawn])
+        for name, (probability, predicted) in models.items():
+            out[name].append(weighted_scores(label, probability, predicted, times[:, member].astype(np.float64)))
+    return {name: np.concatenate(parts) for name, parts in out.items()}
 
 
 def interval(values: np.ndarray) -> tuple[float, float]:
-    """The 2.5th and 97.5th percentiles of the defined values; NaN where there are none."""
+    """The 2.5th and 97.5th percentiles of the defined values; NaN where there are none.
+
+    A draw in which a metric is undefined (one class only) does not count for that metric.
+    """
     defined = values[~np.isnan(values)]
     if not len(defined):
         return np.nan, np.nan
@@ -96,5 +110,72 @@ def calibration(label: np.ndarray, probability: np.ndarray, bins: int = 10) -> l
     return [(float(probability[g].mean()), float(label[g].mean()), int(g.sum())) for g in groups]
 
 
-def _ratio(part: float, whole: float, otherwise: float = np.nan) -> float:
-    return part / whole if whole else otherwise
+def _areas(label: np.ndarray, probability: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Areas under the ROC and the precision-recall curve (draws,); equal probabilities are one step."""
+    if not len(label):
+        return np.full(len(weights), np.nan), np.full(len(weights), np.nan)
+    order = np.argsort(-probability, kind="stable")
+    starts = np.flatnonzero(np.append(True, np.diff(probability[order]) != 0))
+    ordered, truth = weights[:, order], label[order]
+    hits = np.add.reduceat(ordered * truth, starts, axis=1)
+    misses = np.add.reduceat(ordered * (1 - truth), starts, axis=1)
+    found, called = np.cumsum(hits, axis=1), np.cumsum(hits + misses, axis=1)
+    positives, negatives = found[:, -1], misses.sum(axis=1)
+    # A positive outranks the negatives that come after its step, and half of those in it.
+    after = negatives[:, None] - np.cumsum(misses, axis=1)
+    roc = _ratio((hits * (after + misses / 2)).sum(axis=1), positives * negatives)
+    precision = found / np.where(called > 0, called, 1)
+    return roc, _ratio((hits * precision).sum(axis=1), positives)
+
+
+def _recalibration(label: np.ndarray, probability: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Calibration slope and intercept (draws,), after Cox (1958) and Van Calster et al. (2019); 1 and 0 are perfect.
+
+    The slope is that of a logistic regression of the label on the probability's log odds; the intercept is fitted with
+    the slope held at 1 (calibration in the large). NaN where the fit has no end, as where the classes are apart.
+    """
+    p = np.clip(probability, 1e-7, 1 - 1e-7)
+    odds = np.log(p / (1 - p))
+    centre, scale = odds.mean() if len(odds) else 0.0, (odds.std() if len(odds) else 0.0) or 1.0
+    design = np.stack([np.ones_like(odds), (odds - centre) / scale], axis=1)
+    slope = _logistic(design, np.zeros_like(odds), label, weights)[:, 1] / scale
+    intercept = _logistic(design[:, :1], odds, label, weights)[:, 0]
+    return (np.full(len(weights), np.nan) if not odds.std() else slope), intercept
+
+
+def _logistic(design: np.ndarray, offset: np.ndarray, label: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Coefficients (draws, columns) of weighted logistic regressions by Newton's method; NaN where it does not end."""
+    columns = design.shape[1]
+    found = np.zeros((len(weights), columns))
+    ended = np.zeros(len(weights), dtype=bool)
+    with np.errstate(all="ignore"):
+        for _ in range(25):
+            at = ~ended
+            fitted = 1 / (1 + np.exp(-(found[at] @ design.T + offset)))
+            gradient = (weights[at] * (label - fitted)) @ design
+            spread = weights[at] * fitted * (1 - fitted)
+            curvature = (spread @ (design[:, :, None] * design[:, None, :]).reshape(-1, columns**2)).reshape(
+                -1, columns, columns
+            )
+            step = _solve(curvature, gradient)
+            found[at] += step
+            # A step that is not a number has no end either, and stays one.
+            ended[at] = ~(np.abs(step).max(axis=1) > 1e-10)
+            if ended.all():
+                break
+    found[~ended] = np.nan
+    return found
+
+
+def _solve(matrices: np.ndarray, vectors: np.ndarray) -> np.ndarray:
+    """Solutions of 1 x 1 or 2 x 2 systems; NaN where a matrix has no inverse."""
+    if vectors.shape[1] == 1:
+        return np.where(matrices[:, :, 0] > 0, vectors / matrices[:, :, 0], np.nan)
+    (a, b), (c, d) = np.moveaxis(matrices, 0, -1)
+    determinant = a * d - b * c
+    x = np.stack([d * vectors[:, 0] - b * vectors[:, 1], a * vectors[:, 1] - c * vectors[:, 0]], axis=1)
+    return np.where(determinant[:, None] > 1e-12 * (a * d)[:, None], x / determinant[:, None], np.nan)
+
+
+def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    return np.where(whole > 0, part / np.where(whole > 0, whole, 1), np.nan)

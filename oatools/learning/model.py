@@ -1,10 +1,11 @@
-"""Attention over the slices of a knee: the multiple-instance model of Schiratti et al. (2021).
+"""One probability a knee from the features of its slices: the multiple-instance model.
 
-Slice features -> convolution along the slices -> GRU -> one score a slice -> softmax over the knee's slices ->
-weighted mean of the features -> with the clinical variables -> perceptron -> two classes.
+Slice features -> (dense layers) -> pooling over the slices -> with the clinical variables -> perceptron -> two classes.
+With the pooling `gru` and no dense layers it is the model of Schiratti et al. (2021).
 """
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -13,23 +14,25 @@ from torch import nn
 from torch.nn import functional
 
 from oatools.features.slices import chosen
+from oatools.learning.pooling import POOLINGS, product
 from oatools.learning.scaling import ClinicalScaling
 from oatools.learning.settings import Settings
 
 
-class AttentionMIL(nn.Module):
+class KneeModel(nn.Module):
     """The network. Raw features come in: their scaling is part of the network (buffers), and so of its file."""
 
     def __init__(self, channels: int, clinical: int, settings: Settings) -> None:
         super().__init__()
-        self.conv = nn.Conv1d(channels, settings.conv, settings.kernel, padding=settings.kernel // 2)
-        self.gru = nn.GRU(settings.conv, settings.gru, batch_first=True)
-        self.score = nn.Linear(settings.gru, 1)
-        self.hidden = nn.Linear(channels + clinical, settings.hidden)
-        self.output = nn.Linear(settings.hidden, 2)
+        sizes = (channels, *settings.instance)
+        self.instance = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(sizes))
+        self.pooling = POOLINGS[settings.pooling](sizes[-1], settings)
+        joined = self.pooling.width + clinical
+        self.hidden = nn.Linear(joined, settings.hidden) if settings.hidden else None
+        self.output = nn.Linear(settings.hidden or joined, 2)
         self.dropout = settings.dropout
         # A handful of clinical variables would drown among 1280 channels; so both parts get the same expected norm.
-        self.clinical_gain = (channels / clinical) ** 0.5 if clinical else 1.0
+        self.clinical_gain = (self.pooling.width / clinical) ** 0.5 if clinical else 1.0
         self.register_buffer("feature_mean", torch.zeros(channels))
         self.register_buffer("feature_sd", torch.ones(channels))
         # Class weights move the probabilities away from the prevalence; this, set after training, moves them back.
@@ -43,22 +46,29 @@ class AttentionMIL(nn.Module):
         Raw `features` (knees, slices, channels), padded after the last slice; boolean `mask` (knees, slices), True
         on real slices; `clinical` (knees, variables), standardised.
         """
-        values = (features - self.feature_mean) / self.feature_sd
-        values = values.masked_fill(~mask[..., None], 0.0)  # zeros, as the convolution puts beyond the ends
-        # A channel is dropped from all slices of a knee at once; otherwise its neighbours would give it away.
-        values = functional.dropout1d(values.transpose(1, 2), self.dropout, self.training)
-        states, _ = self.gru(functional.relu(self.conv(values)).transpose(1, 2))  # forwards only: padding is never read
-        scores = self.score(states).squeeze(-1).masked_fill(~mask, -torch.inf)
-        attention = torch.softmax(scores, dim=1)
-        pooled = torch.einsum("ks,kcs->kc", attention, values)
-        hidden = functional.relu(self.hidden(torch.cat([pooled, self.clinical_gain * clinical], dim=1)))
-        hidden = functional.dropout(hidden, self.dropout, self.training)
-        return self.output(hidden) + self.offset, attention
+        return self.classify(self.standardise(features, mask), mask, clinical)
+
+    def standardise(self, features: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """Features of mean 0 and SD 1 in each channel; padding becomes 0, as a convolution puts beyond the ends."""
+        return ((features - self.feature_mean) / self.feature_sd).masked_fill(~mask[..., None], 0.0)
+
+    def classify(
+        self, values: torch.Tensor, mask: torch.Tensor, clinical: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """As `forward`, of features that are standardised."""
+        for layer in self.instance:
+            values = functional.relu(product(values, layer.weight) + layer.bias)
+            values = functional.dropout(values, self.dropout, self.training).masked_fill(~mask[..., None], 0.0)
+        pooled, attention = self.pooling(values, mask)
+        joined = torch.cat([pooled, self.clinical_gain * clinical], dim=1)
+        if self.hidden is not None:
+            joined = functional.dropout(functional.relu(self.hidden(joined)), self.dropout, self.training)
+        return self.output(joined) + self.offset, attention
 
 
-def build(settings: Settings, channels: int, clinical: int) -> AttentionMIL:
+def build(settings: Settings, channels: int, clinical: int) -> KneeModel:
     """An untrained network for `channels` features a slice and `clinical` variables, from torch's current seed."""
-    return AttentionMIL(channels, clinical, settings)
+    return KneeModel(channels, clinical, settings)
 
 
 def window(slices: int, wanted: int | None) -> slice:
@@ -75,7 +85,7 @@ def window(slices: int, wanted: int | None) -> slice:
 class FittedModel:
     """A trained network with all that is needed to apply it; `record` is what its file says of it."""
 
-    module: AttentionMIL
+    module: KneeModel
     settings: Settings
     scaling: ClinicalScaling
     threshold: float

@@ -20,13 +20,13 @@ from oatools.learning.settings import Settings
 
 # One key for all: safetensors writes several in no fixed order, and the same model must be the same bytes.
 KEY = "oatools"
-FORMAT = 1
+FORMAT = 2
 
 
 def save_model(path: str | Path, model: FittedModel, **more: Any) -> FittedModel:
     """Write a model atomically, with `more` added to its record, and return it with that record."""
     record = {
-        "format": FORMAT, "architecture": "attention over slices (conv, GRU, softmax), perceptron",
+        "format": FORMAT, "architecture": f"{model.settings.pooling} pooling over slices, perceptron",
         **model.record, **more, "settings": model.settings.as_dict(), "channels": len(model.module.feature_mean),
         "clinical": model.scaling.as_records(), "threshold": model.threshold, "versions": versions(),
     }  # fmt: skip
@@ -66,7 +66,8 @@ def read_record(path: str | Path) -> dict[str, Any]:
         raise UsageError(f"{path} is a safetensors file, but not a model that oa-train or oa-cv wrote")
     if record.get("format") != FORMAT:
         raise UsageError(
-            f"{path} has format {record.get('format')}, and this version reads {FORMAT}; use a newer oatools"
+            f"{path} has format {record.get('format')}, and this version reads {FORMAT}; "
+            "use the oatools that wrote it, or train it again"
         )
     return record
 

@@ -47,15 +47,14 @@ def fit_clinical(values: np.ndarray, names: tuple[str, ...]) -> ClinicalScaling:
     return ClinicalScaling(names, fill, filled.mean(axis=0), _positive(filled.std(axis=0)))
 
 
-def fit_features(features: np.ndarray, length: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and SD of each channel over the real slices of (knees, slices, channels), padding excluded; float32.
+def fit_features(features: np.ndarray, length: np.ndarray, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and SD of each channel over the real slices of the knees at `index`, padding excluded; float32.
 
-    Knee by knee in double precision: no second copy of the features is made.
+    `features` is (knees, slices, channels). Knee by knee in double precision: no second copy of them is made.
     """
-    count = float(length.sum())
-    total = sum(f[:n].sum(axis=0, dtype=np.float64) for f, n in zip(features, length, strict=True))
-    mean = total / count
-    squares = sum(np.square(f[:n] - mean).sum(axis=0) for f, n in zip(features, length, strict=True))
+    count = float(length[index].sum())
+    mean = sum(features[i, : length[i]].sum(axis=0, dtype=np.float64) for i in index) / count
+    squares = sum(np.square(features[i, : length[i]] - mean).sum(axis=0) for i in index)
     return mean.astype(np.float32), _positive(np.sqrt(squares / count)).astype(np.float32)
 
 

@@ -8,11 +8,15 @@ import numpy as np
 
 from oatools.core.files import write_text
 from oatools.core.manifest import MISSING, Row, write_table
-from oatools.learning.cohort import Cohort
+from oatools.learning.baseline import LOGISTIC
+from oatools.learning.cohort import Cohort, Flow
 from oatools.learning.crossval import METRIC_COLUMNS, PREDICTION_COLUMNS, CrossValidation
 from oatools.report import figures
+from oatools.report.card import model_card
 from oatools.report.html import Picture, Report, render
 
+POOLINGS = {"gru": "attention (convolution, GRU)", "attention": "attention", "gated": "gated attention",
+            "mean": "their mean", "max": "their maximum", "transformer": "a transformer"}  # fmt: skip
 CAUTIONS = {
     "random weights": "RANDOM WEIGHTS: the backbone was not trained. These numbers show that the pipeline runs, "
     "and nothing about patients.",
@@ -22,42 +26,56 @@ CAUTIONS = {
 
 
 def write_report(
-    out_dir: Path, data: Cohort, result: CrossValidation, predictions: Sequence[Row], metrics: Sequence[Row],
-    cautions: Sequence[str], command: str, run: Mapping[str, Any],
+    out_dir: Path, data: Cohort, flow: Flow, result: CrossValidation, predictions: Sequence[Row],
+    metrics: Sequence[Row], cautions: Sequence[str], command: str, run: Mapping[str, Any],
 ) -> None:  # fmt: skip
-    """Write predictions.tsv, metrics.tsv, the figures (PNG and SVG) and report.html to `out_dir`."""
+    """Write predictions.tsv, metrics.tsv, the figures (PNG and SVG), report.html and model-card.md to `out_dir`."""
     write_table(out_dir / "predictions.tsv", PREDICTION_COLUMNS, predictions)
     write_table(out_dir / "metrics.tsv", METRIC_COLUMNS, metrics)
     warnings = [CAUTIONS.get(c, f"LEAKY SPLIT: {c}.") for c in cautions]
-    pictures = make_pictures(data, result, [w.split(":")[0].capitalize() for w in warnings])
+    pictures = make_pictures(data, result, metrics, [w.split(":")[0].capitalize() for w in warnings])
     for picture in pictures:
         figures.save_figure(picture.figure, out_dir / picture.name)
     record = result.records[0]
     report = Report(
         title="Cross-validation" + (f": {record['endpoint']}" if record.get("endpoint") else ""),
-        lead=_lead(data, result), cautions=warnings, cohort=_cohort(data), folds=_folds(data, result), metrics=metrics,
+        lead=_lead(data, result), cautions=warnings, cohort=_cohort(data, flow), folds=_folds(data, result),
+        metrics=metrics,
         pictures=pictures, settings=_settings(record, run), versions=list(record["versions"].items()), command=command,
     )  # fmt: skip
     write_text(out_dir / "report.html", render(report))
+    write_text(out_dir / "model-card.md", model_card(data, flow, result, metrics, warnings, command, run))
 
 
-def make_pictures(data: Cohort, result: CrossValidation, marks: Sequence[str] = ()) -> list[Picture]:
+def make_pictures(
+    data: Cohort, result: CrossValidation, metrics: Sequence[Row], marks: Sequence[str] = ()
+) -> list[Picture]:
     """The figures of the report; `marks` are cautions written on each, so that they travel with it."""
-    alone = None if result.baseline is None else result.baseline.probability
-    label, probability, fold = data.label, result.probability, result.fold
-    beside = "" if alone is None else " Dashed: the clinical variables alone, same folds."
+    at = result.tested
+    label, fold, scored = data.label[at], result.fold[at], result.first
+    probability = scored.probability[at]
+    others = {name: s.probability[at] for name, s in list(result.models.items())[1:]}
+    known = {name: p for name, p in others.items() if name == LOGISTIC}
+    beside = " Broken lines: what it is held against, in the same folds." if others else ""
+    areas = [(r["model"], *(float(r[c]) for c in ("value", "ci_low", "ci_high"))) for r in metrics
+             if r["scope"] == "pooled" and r["metric"] == "roc_auc"]  # fmt: skip
     pictures = [
-        Picture("roc", figures.roc_figure(label, probability, fold, alone),
+        Picture("comparison", figures.comparison_figure(areas, result.null),
+                "ROC AUC over all held-out knees with the 95 % interval, all models in the same folds."
+                + (" Below: the model's (line) among those of permuted labels." if len(result.null) else ""),
+                wide=True),
+        Picture("roc", figures.roc_figure(label, probability, fold, others),
                 "ROC. Thin: each held-out fold; thick: their mean; ± is the SD over folds." + beside),
-        Picture("pr", figures.pr_figure(label, probability, fold, alone),
+        Picture("pr", figures.pr_figure(label, probability, fold, others),
                 "Precision and recall. Thin: each held-out fold; thick: their mean. No skill gives the "
                 "prevalence." + beside),
-        Picture("calibration", figures.calibration_figure(label, probability, alone),
+        Picture("calibration", figures.calibration_figure(label, result.name, probability, known),
                 "Calibration over all held-out knees, in bins of equal size; below, how the probabilities of the "
                 "model with images are spread."),
-        Picture("attention", figures.attention_figure(result.attention, label),
+        Picture("attention", figures.attention_figure([a for a, t in zip(result.attention, at, strict=True) if t],
+                                                      label),
                 "Attention by slice on held-out knees: mean and interquartile range."),
-        Picture("confusion", figures.confusion_figure(label, result.predicted, fold),
+        Picture("confusion", figures.confusion_figure(label, scored.predicted[at], fold),
                 "Confusion at each fold's own threshold, chosen on validation patients of its training folds. Shade: "
                 "share of the row.", wide=True),
     ]  # fmt: skip
@@ -72,15 +90,20 @@ def _lead(data: Cohort, result: CrossValidation) -> str:
     unit = "knee" if result.leaky else "patient"
     what = "images" if not data.clinical_names else f"images and {', '.join(data.clinical_names)}"
     sequences = ", ".join(s for s in result.records[0].get("sequences", []) if s != MISSING)
-    return (f"Attention over slices, {what}{f', {sequences}' if sequences else ''}. {folds} folds by {unit}, "
-            f"stratified by label; every knee is scored by the model that has not seen this {unit}.")  # fmt: skip
+    pooling = result.records[0]["settings"]["pooling"]
+    how = (f"{folds} folds by {unit}, stratified by label; every knee is scored by the model that has not seen this "
+           f"{unit}" if result.tested.all() else f"{int(result.tested.sum())} knees held out, "
+           f"{int((~result.tested).sum())} trained on")  # fmt: skip
+    return f"Slices pooled by {POOLINGS[pooling]}, {what}{f', {sequences}' if sequences else ''}. {how}."
 
 
-def _cohort(data: Cohort) -> list[tuple[str, str]]:
+def _cohort(data: Cohort, flow: Flow) -> list[tuple[str, str]]:
     positives = int(data.label.sum())
     pairs = [("knees", str(len(data))), ("patients", str(len(set(data.subject)))),
              ("positive knees", f"{positives} ({100 * positives / len(data):.1f} %)"),
              ("slices a knee", _range(data.length)), ("features a slice", str(data.features.shape[2]))]  # fmt: skip
+    pairs += [("left out", f"{flow.without_features} knees with a label but no features, {flow.without_label} with "
+               f"features but no label, {len(flow.failed)} with unusable features")]  # fmt: skip
     missing = np.isnan(data.clinical).sum(axis=0)
     pairs += [(f"{n} missing", f"{m} knees") for n, m in zip(data.clinical_names, missing, strict=True)]
     return pairs + [(f"features: {k.replace('_', ' ')}", _text(v)) for k, v in data.space.items()]

@@ -4,8 +4,9 @@ Every function takes plain arrays and returns a matplotlib figure; lines differ 
 """
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import matplotlib
 
@@ -21,34 +22,37 @@ from oatools.learning.metrics import average_precision, calibration, roc_auc
 
 # Okabe and Ito's palette, which people with any colour vision can tell apart.
 BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#6E6E6E"
+# What the model is held against: no two alike, even without colour.
+OTHERS = ((RED, "--"), (ORANGE, "-."), (GREEN, (0, (1, 1))), ("#CC79A7", (0, (6, 1, 1, 1, 1, 1))))
 STYLE = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False,
          "legend.fontsize": 8, "svg.hashsalt": "oatools", "figure.dpi": 100, "savefig.dpi": 150}  # fmt: skip
 GRID = np.linspace(0, 1, 201)
+NONE: Mapping[str, np.ndarray] = MappingProxyType({})
 
 
 def roc_figure(
-    label: np.ndarray, probability: np.ndarray, fold: np.ndarray, baseline: np.ndarray | None = None
+    label: np.ndarray, probability: np.ndarray, fold: np.ndarray, others: Mapping[str, np.ndarray] = NONE
 ) -> Figure:
-    """ROC curve of every fold, their vertical mean, that of the clinical variables alone, and the diagonal."""
+    """ROC curve of every fold, their vertical mean, that of the others, and the diagonal."""
     figure, axes = _square("1 − specificity", "Recall (sensitivity)")
     for at in _folds(label, fold):
         false, true, _ = roc_curve(label[at], probability[at])
         axes.plot(false, true, color=BLUE, alpha=0.35, linewidth=0.8)
-    _mean_curves(axes, _roc_on_grid, roc_auc, "AUC", label, fold, probability, baseline)
+    _mean_curves(axes, _roc_on_grid, roc_auc, "AUC", label, fold, probability, others)
     axes.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle=":", label="no skill, AUC 0.5")
     _legend(axes)
     return figure
 
 
 def pr_figure(
-    label: np.ndarray, probability: np.ndarray, fold: np.ndarray, baseline: np.ndarray | None = None
+    label: np.ndarray, probability: np.ndarray, fold: np.ndarray, others: Mapping[str, np.ndarray] = NONE
 ) -> Figure:
-    """Precision-recall curve of every fold, their mean, that of the clinical variables alone, and the prevalence."""
+    """Precision-recall curve of every fold, their mean, that of the others, and the prevalence."""
     figure, axes = _square("Recall (sensitivity)", "Precision")
     for at in _folds(label, fold):
         precision, recall, _ = precision_recall_curve(label[at], probability[at])
         axes.step(recall, precision, where="post", color=BLUE, alpha=0.35, linewidth=0.8)
-    _mean_curves(axes, _pr_on_grid, average_precision, "AP", label, fold, probability, baseline)
+    _mean_curves(axes, _pr_on_grid, average_precision, "AP", label, fold, probability, others)
     prevalence = float(label.mean())
     axes.axhline(prevalence, color=GREY, linewidth=1, linestyle=":", label=f"no skill, prevalence {prevalence:.3f}")
     _legend(axes)
@@ -71,23 +75,51 @@ def confusion_figure(label: np.ndarray, predicted: np.ndarray, fold: np.ndarray)
     return figure
 
 
-def calibration_figure(label: np.ndarray, probability: np.ndarray, baseline: np.ndarray | None = None) -> Figure:
+def calibration_figure(
+    label: np.ndarray, name: str, probability: np.ndarray, others: Mapping[str, np.ndarray] = NONE
+) -> Figure:
     """Observed share of positives against mean probability in bins of equal size, above where the probabilities lie."""
     bins = int(np.clip(len(label) // 20, 3, 10))
-    series = [("images", probability, BLUE, "o-")] if baseline is None else [
-        ("images and clinical", probability, BLUE, "o-"), ("clinical only", baseline, RED, "s--")]  # fmt: skip
-    points = [(name, calibration(label, p, bins), colour, style) for name, p, colour, style in series]
-    top = min(1.0, 1.1 * max(max(x, y) for _, bins_, _, _ in points for x, y, _ in bins_))
+    series = [(name, probability, BLUE, "o", "-")] + [
+        (n, p, colour, mark, style)
+        for (n, p), (colour, style), mark in zip(others.items(), OTHERS, "sDv^", strict=False)
+    ]
+    points = [(n, calibration(label, p, bins), look) for n, p, *look in series]
+    top = min(1.0, 1.1 * max(max(x, y) for _, found, _ in points for x, y, _ in found))
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(4.2, 5.2), layout="constrained")
         axes, below = figure.subplots(2, 1, sharex=True, height_ratios=[4, 1])
     axes.plot([0, top], [0, top], color=GREY, linewidth=1, linestyle=":", label="perfect")
-    for name, found, colour, style in points:
-        axes.plot([x for x, _, _ in found], [y for _, y, _ in found], style, color=colour, markersize=4, label=name)
+    for n, found, (colour, shape, style) in points:
+        axes.plot([x for x, _, _ in found], [y for _, y, _ in found], color=colour, marker=shape, linestyle=style,
+                  markersize=4, label=n)  # fmt: skip
     axes.set(ylabel="Observed share of positives", xlim=(0, top), ylim=(0, top))
     _legend(axes)
     below.hist(np.clip(probability, 0, top), bins=30, range=(0, top), color=BLUE)
     below.set(xlabel="Predicted probability", ylabel="Knees")
+    return figure
+
+
+def comparison_figure(areas: Sequence[tuple[str, float, float, float]], null: Sequence[float] = ()) -> Figure:
+    """The pooled ROC AUC of every model (name, value, low, high), above what permuted labels gave."""
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(6.0, 0.9 + 0.35 * len(areas) + (1.1 if len(null) else 0)), layout="constrained")
+        parts = figure.subplots(2 if len(null) else 1, 1, sharex=True, squeeze=False,
+                                height_ratios=[0.35 * len(areas), 1.1][: 2 if len(null) else 1])[:, 0]  # fmt: skip
+    axes = parts[0]
+    for place, (_, value, low, high) in enumerate(areas):
+        axes.plot([low, high], [place, place], color=BLUE if place == 0 else GREY, linewidth=2)
+        axes.plot([value], [place], "o" if place == 0 else "s", color=BLUE if place == 0 else GREY, markersize=5)
+        axes.annotate(f"{value:.3f} [{low:.3f}, {high:.3f}]", (1.02, place), xycoords=("axes fraction", "data"),
+                      va="center", fontsize=8)  # fmt: skip
+    axes.set(yticks=range(len(areas)), yticklabels=[name for name, *_ in areas], ylim=(len(areas) - 0.4, -0.6))
+    if len(null):
+        parts[1].hist(null, bins=20, color=GREY)
+        parts[1].axvline(areas[0][1], color=BLUE, linewidth=2)
+        parts[1].set(ylabel="Permutations")
+    for part in parts:
+        part.axvline(0.5, color=GREY, linewidth=1, linestyle=":")
+    parts[-1].set(xlabel="ROC AUC over all held-out knees (dotted: no skill)")
     return figure
 
 
@@ -172,13 +204,13 @@ def _mean_curves(
     label: np.ndarray,
     fold: np.ndarray,
     probability: np.ndarray,
-    baseline: np.ndarray | None,
+    others: Mapping[str, np.ndarray],
 ) -> None:
-    """Draw the mean curve over the folds, and that of the clinical variables alone, with their areas in the legend."""
+    """Draw the mean curve over the folds, and those of the others, with their areas in the legend."""
     folds = _folds(label, fold)
     lines = [(probability, f"mean of {len(folds)} folds", {"color": BLUE, "linewidth": 2})]
-    if baseline is not None:
-        lines.append((baseline, "clinical only", {"color": RED, "linewidth": 1.5, "linestyle": "--"}))
+    lines += [(values, name, {"color": colour, "linewidth": 1.2, "linestyle": style})
+              for (name, values), (colour, style) in zip(others.items(), OTHERS, strict=False)]  # fmt: skip
     for values, name, style in lines if folds else []:
         areas = [area(label[at], values[at]) for at in folds]
         mean = np.mean([on_grid(label[at], values[at]) for at in folds], axis=0)

@@ -38,7 +38,8 @@ pre { background: #f5f5f5; padding: .7rem 1rem; white-space: pre-wrap; overflow-
 }
 """
 NAMES = {"roc_auc": "ROC AUC", "pr_auc": "PR AUC (average precision)", "prevalence": "prevalence (no-skill PR AUC)",
-         "f1": "F1", "f1_weighted": "weighted F1", "brier": "Brier score",
+         "f1": "F1", "f1_weighted": "weighted F1", "brier": "Brier score", "p": "p (share of the null that reaches it)",
+         "calibration_slope": "calibration slope (1 is right)", "calibration_intercept": "calibration intercept (0)",
          "tn": "true negatives", "fp": "false positives", "fn": "false negatives", "tp": "true positives"}  # fmt: skip
 
 
@@ -89,25 +90,41 @@ def render(report: Report) -> str:
 
 
 def _metrics(rows: Sequence[Row]) -> list[str]:
-    """The summary of every model side by side, then one table of folds a model."""
-    models = list(dict.fromkeys(row["model"] for row in rows))
+    """The summary of every model side by side, the differences between them, then one table of folds a model."""
     cell = {(r["model"], r["scope"], r["metric"]): r for r in rows}
-    metrics = list(dict.fromkeys(row["metric"] for row in rows))
+    models = list(dict.fromkeys(row["model"] for row in rows if row["scope"] == "pooled"))
+    metrics = list(dict.fromkeys(row["metric"] for row in rows if row["scope"] == "pooled"))
     summary: list[Row] = []
     for metric in metrics:
         line = {"metric": _name(metric)}
         for model in models:
-            mean, sd, pooled = (cell.get((model, scope, metric), {}) for scope in ("mean", "sd", "pooled"))
+            mean, sd = (cell.get((model, scope, metric), {}) for scope in ("mean", "sd"))
             line[f"{model}: mean ± SD"] = f"{_round(mean)} ± {_round(sd)}" if mean else "–"
-            low, high = _round(pooled, "ci_low"), _round(pooled, "ci_high")
-            line[f"{model}: pooled [95 %]"] = _round(pooled) + (f" [{low}, {high}]" if low != MISSING else "")
+            line[f"{model}: pooled [95 %]"] = _bracketed(cell.get((model, "pooled", metric), {}))
         summary.append(line)
     parts = [_table(summary)]
+    apart: dict[str, Row] = {}
+    for row in rows:
+        if row["scope"] == "difference":
+            apart.setdefault(row["model"], {"difference": row["model"]})[_name(row["metric"])] = _bracketed(row)
+    if apart:
+        parts += ["<h3>Differences</h3>", "<p>Pooled, with 95 % intervals of the same draws of patients. An interval "
+                  "with 0 inside shows no difference; a Brier score is better the lower it is.</p>",
+                  _table(list(apart.values()))]  # fmt: skip
+    more = [{"model": r["model"], "what": r["scope"], "metric": _name(r["metric"]), "value": _bracketed(r)}
+            for r in rows if r["scope"] == "permuted labels" or r["scope"].startswith("repeats")]  # fmt: skip
+    if more:
+        parts += ["<h3>Repeats and permuted labels</h3>", _table(more)]
     for model in models:
         scopes = list(dict.fromkeys(r["scope"] for r in rows if r["model"] == model and r["scope"].startswith("fold")))
         lines = [{"metric": _name(m)} | {s: _round(cell[model, s, m]) for s in scopes} for m in metrics]
         parts += [f"<h3>By fold: {escape(model)}</h3>", _table(lines)]
     return parts
+
+
+def _bracketed(row: Row) -> str:
+    low, high = _round(row, "ci_low"), _round(row, "ci_high")
+    return _round(row) + (f" [{low}, {high}]" if low != MISSING else "")
 
 
 def _picture(picture: Picture) -> str:

@@ -31,7 +31,7 @@ def knee():
 @pytest.fixture(scope="module")
 def model(backbone):
     torch.manual_seed(0)
-    settings = Settings(slices=4, conv=8, gru=8, hidden=16)
+    settings = Settings(slices=4, conv=8, units=8, hidden=16)
     scaling = ClinicalScaling(("bmi",), np.array([27.0]), np.array([28.0]), np.array([4.0]))
     module = build(settings, 1280, 1).eval()
     module.feature_mean.fill_(0.4)

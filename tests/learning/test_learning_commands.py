@@ -8,7 +8,7 @@ from safetensors.numpy import save_file
 
 from oatools.commands import cv, predict, train
 
-FAST = ["--epochs", "2", "--conv", "8", "--gru", "8", "--hidden", "8"]
+FAST = ["--epochs", "2", "--conv", "8", "--units", "8", "--hidden", "8"]
 SPACE = {
     "backbone": "resnet18",
     "weights": "random, seed 0",
@@ -57,8 +57,13 @@ def test_cv_prints_every_knee_once_and_writes_its_folder(call, study, tmp_path, 
     assert all(folds[row["knee"]] == row["fold"] for row in rows(out))
     assert any("patients also in other folds: 0" in line for line in said)
     names = {p.name for p in (tmp_path / "cv").iterdir()}
-    figures = {f"{n}.{s}" for n in ("roc", "pr", "confusion", "calibration", "attention") for s in ("png", "svg")}
+    figures = {
+        f"{n}.{s}" for n in ("comparison", "roc", "pr", "confusion", "calibration", "attention") for s in ("png", "svg")
+    }
+    assert {p.name for p in (tmp_path / "cv/images").iterdir()} == {"fold-1.safetensors", "fold-2.safetensors"}
     assert names == figures | {
+        "images",
+        "model-card.md",
         "folds.tsv",
         "metrics.tsv",
         "predictions.tsv",
@@ -72,13 +77,14 @@ def test_cv_metrics_are_tidy_and_hold_the_clinical_baseline_of_the_same_folds(ca
     study(knees=40)
     cross_validate(call, "--clinical", "bmi", "--bootstrap", 20)
     table = rows((tmp_path / "cv/metrics.tsv").read_text())
-    assert {row["model"] for row in table} == {"images+clinical", "clinical only"}
-    assert {row["scope"] for row in table} == {"fold-1", "fold-2", "mean", "sd", "pooled"}
+    models = ["images+clinical", "images", "images linear", "clinical logistic", "clinical boosting"]
+    assert list(dict.fromkeys(row["model"] for row in table)) == models + [f"{models[0]} - {m}" for m in models[1:]]
+    assert {row["scope"] for row in table} == {"fold-1", "fold-2", "mean", "sd", "pooled", "difference"}
     cell = {(r["model"], r["scope"], r["metric"]): r for r in table}
     values = [float(cell["images+clinical", f"fold-{n}", "roc_auc"]["value"]) for n in (1, 2)]
     assert float(cell["images+clinical", "mean", "roc_auc"]["value"]) == pytest.approx(np.mean(values), abs=1e-6)
     assert float(cell["images+clinical", "sd", "roc_auc"]["value"]) == pytest.approx(np.std(values, ddof=1), abs=1e-6)
-    counted = sum(int(cell["clinical only", "pooled", m]["value"]) for m in ("tn", "fp", "fn", "tp"))
+    counted = sum(int(cell["clinical logistic", "pooled", m]["value"]) for m in ("tn", "fp", "fn", "tp"))
     assert counted == 40
     pooled = cell["images+clinical", "pooled", "roc_auc"]
     assert float(pooled["ci_low"]) <= float(pooled["value"]) <= float(pooled["ci_high"])
@@ -303,10 +309,104 @@ def test_labels_that_name_their_endpoint_bar_the_variables_they_are_made_from(ca
     assert status == 2 and expected in said[-1], said
 
 
-def test_a_clinical_variable_that_gives_the_label_away_is_pointed_out(call, study, tmp_path):
-    study(knees=60, clinical=1000.0)
-    _, _, said = call(train, "features.tsv", "-l", "labels.tsv", "-c", "bmi", "-o", "m.safetensors", *FAST)
-    assert any("'bmi' alone tells the two classes apart" in line for line in said)
+@pytest.mark.parametrize(
+    ("planted", "named"), [({"clinical": 1000.0}, "'bmi'"), ({"strength": 1000.0}, "channel 0 of the features")]
+)
+def test_what_gives_the_label_away_is_refused_unless_it_is_allowed(call, study, tmp_path, planted, named):
+    study(knees=60, **planted)
+    words = [train, "features.tsv", "-l", "labels.tsv", "-c", "bmi", "-o", "m.safetensors", *FAST]
+    status, out, said = call(*words)
+    assert (status, out) == (2, "") and f"{named} alone tells the two classes apart" in said[-1]
+    status, _, said = call(*words, "--allow-telltale")
+    assert status == 0 and any(f"warning: {named} alone" in line for line in said)
+
+
+def add_site(tmp_path):
+    """A column site in the labels: E for every fourth patient, A for the others."""
+    lines = (tmp_path / "labels.tsv").read_text().splitlines()
+    body = [f"{line}\t{'E' if int(line.split(chr(9))[1]) % 4 == 0 else 'A'}" for line in lines[1:]]
+    (tmp_path / "labels.tsv").write_text("\n".join([lines[0] + "\tsite", *body]) + "\n")
+
+
+def test_cv_holds_out_a_site(call, study, tmp_path, rows):
+    study(knees=80)
+    add_site(tmp_path)
+    words = [cv, "features.tsv", "-l", "labels.tsv", "--bootstrap", 20, *FAST]
+    status, out, said = call(*words, "--hold-out", "site=E", "-o", "cv")
+    assert status == 0 and any(line.startswith("oa-cv: trained on only: 60 knees") for line in said)
+    assert {int(row["subject"]) % 4 for row in rows(out)} == {0} and len(rows(out)) == 20
+    assert "20 knees held out, 60 trained on" in (tmp_path / "cv/report.html").read_text()
+    for more, word in (
+        (["--hold-out", "site=E", "-k", 3], "exclude each other"),
+        (["--hold-out", "site=E", "--repeats", 2], "leaves nothing for --repeats"),
+        (["--hold-out", "centre=E"], "no column 'centre'"),
+        (["--hold-out", "site=X"], "no knees have site 'X'; there are A, E"),
+        (["--hold-out", "site"], "is not COLUMN=VALUE"),
+        (["--stratify", "centre"], "no column 'centre'"),
+    ):
+        status, out, said = call(*words, *more, "-o", "bad")
+        assert (status, out) == (2, "") and word in said[-1], more
+
+
+def test_cv_repeats_with_other_folds_and_leaves_the_first_as_it_was(call, study, tmp_path, rows):
+    study(knees=60)
+    add_site(tmp_path)
+    _, first, _ = cross_validate(call, "--bootstrap", 20, "--stratify", "site")
+    status, out, said = cross_validate(call, "--bootstrap", 20, "--stratify", "site", "--repeats", 3, out="three")
+    assert status == 0 and out == first
+    table = rows((tmp_path / "three/metrics.tsv").read_text())
+    value = {row["scope"]: float(row["value"]) for row in table if row["metric"] == "roc_auc"
+             and row["model"] == "images" and row["value"] != "n/a"}  # fmt: skip
+    repeats = [value[f"repeat-{n}"] for n in (1, 2, 3)]
+    assert repeats[0] == value["pooled"] and len(set(repeats)) == 3
+    assert value["repeats mean"] == pytest.approx(np.mean(repeats), abs=1e-6)
+    assert value["repeats sd"] == pytest.approx(np.std(repeats, ddof=1), abs=1e-6)
+    assert (tmp_path / "three/repeat-2/folds.tsv").read_text() != (tmp_path / "three/folds.tsv").read_text()
+    assert any("mean of repeats" in line for line in said)
+
+
+def test_cv_permutes_labels_and_draws_the_null(call, study, tmp_path, rows):
+    study(knees=60)
+    status, _, said = cross_validate(call, "--bootstrap", 20, "--permute-labels", 3)
+    assert status == 0 and any("with permuted labels, p " in line for line in said)
+    null = [float(row["roc_auc"]) for row in rows((tmp_path / "cv/null.tsv").read_text())]
+    table = rows((tmp_path / "cv/metrics.tsv").read_text())
+    said = {row["metric"]: row for row in table if row["scope"] == "permuted labels"}
+    assert float(said["roc_auc"]["value"]) == pytest.approx(np.mean(null), abs=1e-6)
+    observed = next(float(r["value"]) for r in table if (r["scope"], r["metric"]) == ("pooled", "roc_auc"))
+    assert float(said["p"]["value"]) == pytest.approx((1 + sum(v >= observed for v in null)) / 4, abs=1e-6)
+
+
+def test_settings_are_tuned_and_the_report_s_command_says_so(call, study, tmp_path):
+    study(knees=40)
+    status, _, _ = cross_validate(call, "--bootstrap", 20, "--tune", "dropout=0.1,0.3", "--tune", "pooling=gru,mean")
+    assert status == 0
+    page = (tmp_path / "cv/report.html").read_text()
+    assert "--tune dropout=0.1,0.3 --tune pooling=gru,mean" in page
+    assert "chosen among 4 by the loss on 20% of the training patients" in (tmp_path / "cv/model-card.md").read_text()
+    for wrong, word in (("slices=1,2", "with one of pooling"), ("dropout=x", "'x'"), ("pooling=sum", "'sum'")):
+        status, _, said = cross_validate(call, "--tune", wrong, out="bad")
+        assert status == 2 and word in said[-1]
+
+
+def test_the_model_card_answers_tripod_and_starts_with_the_cautions(call, study, tmp_path):
+    study(knees=40)
+    cross_validate(call, "--bootstrap", 20, "--clinical", "bmi")
+    card = (tmp_path / "cv/model-card.md").read_text()
+    assert card.index("RANDOM WEIGHTS") < card.index("## Performance") < card.index("images+clinical: ROC AUC")
+    assert "| 10 sample size | 40 knees of 20 patients" in card and "left to the author" in card
+    assert "2 folds of patients, stratified by label; no patient on both sides, verified" in card
+
+
+def test_train_goes_on_where_it_was_interrupted_and_says_that_it_could(call, study, tmp_path):
+    study(knees=40)
+    words = [train, "features.tsv", "-l", "labels.tsv", *FAST]
+    call(*words, "-o", "whole.safetensors")
+    (tmp_path / "m.safetensors.resume").write_bytes(b"left by another training")
+    status, _, said = call(*words, "-o", "m.safetensors")
+    assert status == 0 and any("--resume goes on from it" in line for line in said)
+    assert (tmp_path / "whole.safetensors").read_bytes() == (tmp_path / "m.safetensors").read_bytes()
+    assert not (tmp_path / "m.safetensors.resume").exists()
 
 
 def test_outputs_name_no_folder_of_the_machine(call, study, tmp_path):

@@ -9,7 +9,7 @@ from oatools.learning.settings import Settings
 
 def fitted(channels=16, clinical=1, slices=None, seed=0):
     torch.manual_seed(seed)
-    settings = Settings(slices=slices, conv=8, gru=8, hidden=8)
+    settings = Settings(slices=slices, conv=8, units=8, hidden=8)
     names = tuple(f"c{i}" for i in range(clinical))
     scaling = ClinicalScaling(names, np.full(clinical, 2.0), np.ones(clinical), np.full(clinical, 3.0))
     return FittedModel(build(settings, channels, clinical).eval(), settings, scaling, 0.5)
@@ -115,7 +115,7 @@ def test_feature_scaling_leaves_padding_out():
     short, long = random.normal(5, 2, (3, 4)), random.normal(5, 2, (6, 4))
     padded = np.zeros((2, 6, 4), dtype=np.float32)
     padded[0, :3], padded[1] = short, long
-    mean, sd = fit_features(padded, np.array([3, 6]))
+    mean, sd = fit_features(padded, np.array([3, 6]), np.arange(2))
     both = np.concatenate([short, long])
     np.testing.assert_allclose(mean, both.mean(axis=0), rtol=1e-5)
     np.testing.assert_allclose(sd, both.std(axis=0), rtol=1e-5)

@@ -9,26 +9,27 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from oatools.core.errors import UsageError
-from oatools.learning.crossval import cross_validate, fold_path
+from oatools.learning.crossval import Plan, cross_validate, fold_path
 from oatools.learning.folds import assign_folds
 from oatools.learning.metrics import choose_threshold, roc_auc
-from oatools.learning.model import predict
+from oatools.learning.model import build, predict
 from oatools.learning.modelfile import KEY, load_model, save_model
+from oatools.learning.scaling import fit_clinical
 from oatools.learning.settings import Settings
-from oatools.learning.training import fit
+from oatools.learning.training import drop_channels_, fit, to_tensors, training_loss, validation_loss
 
-QUICK = Settings(conv=16, gru=16, hidden=16, epochs=40, patience=10, learning_rate=3e-3)
+QUICK = Settings(conv=16, units=16, hidden=16, epochs=40, patience=10, learning_rate=3e-3)
 
 
 def held_out(cohort, tmp_path, settings=QUICK, seed=0):
     fold = assign_folds(cohort.subject, cohort.label, 3, 0)
-    return cross_validate(cohort, fold, settings, seed, tmp_path)
+    return cross_validate(cohort, fold, Plan((settings,), seed, compare=False), tmp_path)
 
 
 def test_a_signal_planted_in_two_slices_is_found_and_attended_to(make, tmp_path):
     cohort = make(knees=200, strength=3.0)
     result = held_out(cohort, tmp_path)
-    assert roc_auc(cohort.label, result.probability) > 0.85
+    assert roc_auc(cohort.label, result.first.probability) > 0.85
     positives = [a for a, y in zip(result.attention, cohort.label, strict=True) if y]
     mass = np.mean([a[2] + a[5] for a in positives])
     assert mass > 1.3 * np.mean([2 / len(a) for a in positives])
@@ -37,14 +38,13 @@ def test_a_signal_planted_in_two_slices_is_found_and_attended_to(make, tmp_path)
 def test_permuted_labels_give_about_a_half(make, tmp_path):
     cohort = make(knees=200)
     cohort = replace(cohort, label=np.random.default_rng(3).permutation(cohort.label))
-    assert abs(roc_auc(cohort.label, held_out(cohort, tmp_path).probability) - 0.5) < 0.12
+    assert abs(roc_auc(cohort.label, held_out(cohort, tmp_path).first.probability) - 0.5) < 0.12
 
 
 def test_a_clinical_variable_is_not_drowned_by_many_channels_of_noise(make, tmp_path):
     cohort = make(knees=200, channels=640, strength=0.0, clinical=6.0)
     result = held_out(cohort, tmp_path, replace(QUICK, learning_rate=5e-4))
-    assert roc_auc(cohort.label, result.baseline.probability) > 0.85
-    assert roc_auc(cohort.label, result.probability) > 0.8
+    assert roc_auc(cohort.label, result.first.probability) > 0.8
 
 
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(make, tmp_path):
@@ -122,7 +122,7 @@ def test_files_that_are_no_models_of_ours_are_refused_by_name(tmp_path):
     (tmp_path / "text").write_text("hello")
     (tmp_path / "pickle").write_bytes(b"\x80\x04cos\nsystem\n(S'touch pwned'\ntR.")
     save_file({"w": np.zeros(3)}, tmp_path / "other")
-    save_file({"w": np.zeros(3)}, tmp_path / "broken", {KEY: '{"format": 1}'})
+    save_file({"w": np.zeros(3)}, tmp_path / "broken", {KEY: '{"format": 2}'})
     save_file({"w": np.zeros(3)}, tmp_path / "newer", {KEY: '{"format": 99}'})
     for name in ("text", "pickle", "other", "broken", "newer", "absent"):
         with pytest.raises(UsageError, match=name):
@@ -138,29 +138,31 @@ def test_cross_validation_scores_every_knee_once_by_a_model_that_has_not_seen_it
         assert not seen & tested and seen | tested == set(cohort.subject)
     model = load_model(fold_path(tmp_path, 2))
     i = int(np.flatnonzero(result.fold == 2)[0])
-    assert result.probability[i] == predict(model, [cohort.slices(i)], cohort.clinical[i : i + 1])[0][0]
+    assert result.first.probability[i] == predict(model, [cohort.slices(i)], cohort.clinical[i : i + 1])[0][0]
 
 
 def test_processes_give_the_bytes_that_one_process_gives_and_finished_folds_are_kept(make, tmp_path):
     cohort = make(knees=40)
     fold = assign_folds(cohort.subject, cohort.label, 2, 0)
     quick = replace(QUICK, epochs=3)
-    one = cross_validate(cohort, fold, quick, 0, tmp_path / "one", jobs=1)
-    two = cross_validate(cohort, fold, quick, 0, tmp_path / "two", jobs=2)
-    assert (one.probability == two.probability).all() and one.kept == 0
+    one, two = (cross_validate(cohort, fold, Plan((quick,), 0, jobs=j), tmp_path / name) for name, j in
+                (("one", 1), ("two", 2)))  # fmt: skip
+    assert one.kept == two.kept == 0 and one.trained == 4 and list(one.models) == list(two.models)
+    assert all((one.models[m].probability == two.models[m].probability).all() for m in one.models)
     assert all((tmp_path / "one" / f"fold-{n}.safetensors").read_bytes()
                == (tmp_path / "two" / f"fold-{n}.safetensors").read_bytes() for n in (1, 2))  # fmt: skip
     fold_path(tmp_path / "one", 2).unlink()
-    again = cross_validate(cohort, fold, quick, 0, tmp_path / "one")
-    assert again.kept == 1 and (again.probability == one.probability).all()
+    again = cross_validate(cohort, fold, Plan((quick,), 0), tmp_path / "one")
+    assert again.kept == 3 and (again.first.probability == one.first.probability).all()
     with pytest.raises(UsageError, match="made from other inputs or settings"):
-        cross_validate(cohort, fold, quick, 1, tmp_path / "one")
+        cross_validate(cohort, fold, Plan((quick,), 1), tmp_path / "one")
+    assert not [p for p in (tmp_path / "two").iterdir() if p.name.startswith(".")]  # the shared features are gone
 
 
 def test_a_patient_in_two_folds_is_refused_wherever_the_folds_came_from(make, tmp_path):
     cohort = make(knees=40)
     with pytest.raises(UsageError, match="is in folds 1 and 2"):
-        cross_validate(cohort, np.arange(40) % 2 + 1, QUICK, 0, tmp_path)
+        cross_validate(cohort, np.arange(40) % 2 + 1, Plan((QUICK,), 0), tmp_path)
 
 
 @pytest.mark.parametrize("wrong", [{"kernel": 4}, {"dropout": 1.0}, {"slices": 0}, {"validation": 0.9}, {"batch": 0}])
@@ -173,16 +175,19 @@ def with_copies(cohort, copies):
     return dataclasses.replace(cohort, varied=np.stack(copies))
 
 
-def test_a_batch_draws_every_version_of_its_knees(make):
-    from oatools.learning.training import to_tensors
+def tensors_of(cohort, settings=QUICK):
+    """All knees as tensors, under a network whose scaling changes nothing."""
+    scaling = fit_clinical(cohort.clinical, cohort.clinical_names)
+    module = build(settings, cohort.features.shape[2], 1)
+    return module, to_tensors(cohort, np.arange(len(cohort)), scaling, module, settings)
 
+
+def test_a_batch_draws_every_version_of_its_knees(make):
     cohort = make(knees=30)
-    tensors = to_tensors(with_copies(cohort, [cohort.features + 10, cohort.features + 20]), cohort.clinical)
-    torch.manual_seed(0)
-    batch = torch.arange(30)
-    seen = set()
+    _, tensors = tensors_of(with_copies(cohort, [cohort.features + 10, cohort.features + 20]))
+    random, batch, seen = np.random.default_rng(0), torch.arange(30), set()
     for _ in range(20):
-        shift = (tensors.draw(batch) - torch.from_numpy(cohort.features))[:, 0, 0].round().int()
+        shift = (tensors.draw(batch, random) - torch.from_numpy(cohort.features))[:, 0, 0].round().int()
         seen |= {(k, int(s)) for k, s in enumerate(shift)}
     assert {s for _, s in seen} == {0, 10, 20} and len(seen) > 80
 
@@ -203,15 +208,10 @@ def test_varied_copies_are_learnt_from_and_do_not_judge(make):
 
 
 def test_varied_copies_do_not_decide_the_epoch(make):
-    from oatools.learning.training import to_tensors, validation_loss
-
     cohort = make(knees=30)
-    module = fit(cohort, np.arange(30), dataclasses.replace(QUICK, epochs=1), 0).module
-    losses = [
-        validation_loss(module, to_tensors(knees, knees.clinical.astype(np.float32)), torch.ones(2))
-        for knees in (cohort, with_copies(cohort, [cohort.features * 3]))
-    ]
-    assert losses[0] == losses[1]
+    module, plain = tensors_of(cohort)
+    _, varied = tensors_of(with_copies(cohort, [cohort.features * 3]))
+    assert validation_loss(module, plain, torch.ones(2)) == validation_loss(module, varied, torch.ones(2))
 
 
 def test_copies_stay_with_their_knees(make):
@@ -219,4 +219,46 @@ def test_copies_stay_with_their_knees(make):
     varied = with_copies(cohort, [cohort.features + 1])
     some = varied.take(np.array([7, 2, 11]))
     assert np.array_equal(some.varied[0][some.features != 0], some.features[some.features != 0] + 1)
-    assert varied.digest() != cohort.digest()
+    assert varied.digest(np.arange(20)) != cohort.digest(np.arange(20))
+
+
+def test_the_loss_is_that_of_pytorch_and_the_focal_factor_that_of_lin():
+    torch.manual_seed(0)
+    logits, label, weights = torch.randn(50, 2).double(), torch.randint(0, 2, (50,)), torch.tensor([0.6, 3.0]).double()
+    for smoothing in (0.0, 0.1):
+        found = training_loss(logits, label, weights, Settings(smoothing=smoothing))
+        theirs = torch.nn.functional.cross_entropy(logits, label, weights, label_smoothing=smoothing)
+        torch.testing.assert_close(found, theirs)
+    p = torch.softmax(logits, dim=1)[torch.arange(50), label].numpy()
+    w = weights[label].numpy()
+    expected = (w * (1 - p) ** 2 * -np.log(p)).sum() / w.sum()
+    assert training_loss(logits, label, weights, Settings(focal=2.0)).item() == pytest.approx(expected)
+
+
+def test_a_dropped_channel_is_dropped_from_all_slices_and_the_mean_stays():
+    values = torch.ones(400, 5, 100)
+    drop_channels_(values, 0.4, np.random.default_rng(0))
+    assert (values == values[:, :1]).all()
+    np.testing.assert_allclose(values.unique(), [0, 1 / 0.6], rtol=1e-6)
+    assert values.mean().item() == pytest.approx(1, abs=0.02)
+    assert not torch.equal(values[0], values[1])
+
+
+def test_a_cosine_ends_where_it_should_and_other_settings_change_the_model(make, tmp_path):
+    cohort, seen = make(knees=40), []
+    cosine = replace(QUICK, epochs=8, patience=8, schedule="cosine")
+    fit(cohort, np.arange(40), cosine, 0, keep=lambda p: seen.append(p.optimiser["param_groups"][0]["lr"]))
+    expected = [3e-3 * (1 + np.cos(np.pi * e / 8)) / 2 for e in range(8)]
+    np.testing.assert_allclose(seen, expected)
+    changed = [{}, {"focal": 2.0}, {"smoothing": 0.2}, {"schedule": "cosine"}, {"precision": "bf16"}, {"dropout": 0.0}]
+    losses = [fit(cohort, np.arange(40), replace(QUICK, epochs=4, **c), 0).record["validation_loss"] for c in changed]
+    assert len(set(losses)) == len(changed)
+
+
+def test_bf16_learns_what_float32_learns(make, tmp_path):
+    cohort = make(knees=200, strength=3.0)
+    areas = [
+        roc_auc(cohort.label, held_out(cohort, tmp_path / p, replace(QUICK, precision=p)).first.probability)
+        for p in ("float32", "bf16")
+    ]
+    assert abs(areas[0] - areas[1]) < 0.02 and min(areas) > 0.85

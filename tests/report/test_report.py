@@ -37,12 +37,13 @@ def test_every_figure_gives_the_same_bytes_twice_without_a_date(results):
     label, probability, fold = results
     attention = [np.full(8, 1 / 8)] * len(label)
     makers = (
-        lambda: figures.roc_figure(label, probability, fold, 1 - probability),
+        lambda: figures.roc_figure(label, probability, fold, {"other": 1 - probability}),
         lambda: figures.pr_figure(label, probability, fold),
-        lambda: figures.calibration_figure(label, probability),
+        lambda: figures.calibration_figure(label, "images", probability, {"other": 1 - probability}),
         lambda: figures.confusion_figure(label, probability > 0.5, fold),
         lambda: figures.attention_figure(attention, label),
     )
+    makers = (*makers, lambda: figures.comparison_figure([("a", 0.7, 0.6, 0.8), ("b", 0.6, 0.5, 0.7)], [0.4, 0.5]))
     for make in makers:
         for suffix in ("svg", "png"):
             first = figures.encode(make(), suffix)

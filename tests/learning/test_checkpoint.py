@@ -1,0 +1,57 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from oatools.learning.checkpoint import Checkpoint
+from oatools.learning.modelfile import save_model
+from oatools.learning.settings import Settings
+from oatools.learning.training import fit
+
+SETTINGS = Settings(conv=8, units=8, hidden=8, epochs=9, patience=9, learning_rate=3e-3, schedule="cosine")
+
+
+class Interrupted(Exception):
+    pass
+
+
+def interrupt(path, cohort, settings, epochs, made_from="this"):
+    """Train until so many epochs are on file."""
+    checkpoint = Checkpoint(path, made_from, every=0)
+    written = []
+
+    def write(progress):
+        Checkpoint.write(checkpoint, progress)
+        written.append(1)
+        if len(written) == epochs:
+            raise Interrupted
+
+    checkpoint.write = write
+    with pytest.raises(Interrupted):
+        checkpoint.fit(cohort, np.arange(len(cohort)), settings, 3, resume=False)
+
+
+@pytest.mark.parametrize("pooling", ["gru", "mean"])  # with layers inside, and with none
+def test_going_on_gives_the_bytes_that_no_interruption_gives(make, tmp_path, pooling):
+    cohort, settings = make(knees=40), replace(SETTINGS, pooling=pooling)
+    save_model(tmp_path / "whole", fit(cohort, np.arange(40), settings, 3))
+    path = tmp_path / "m.resume"
+    interrupt(path, cohort, settings, 4)
+    seen = []
+    resumed = Checkpoint(path, "this", every=0)
+    resumed.write = lambda progress: seen.append(len(progress.history))
+    save_model(tmp_path / "resumed", resumed.fit(cohort, np.arange(40), settings, 3, resume=True))
+    assert seen[0] == 5  # it did go on, and did not begin again
+    assert (tmp_path / "whole").read_bytes() == (tmp_path / "resumed").read_bytes()
+    assert not path.exists()
+
+
+def test_the_file_of_another_training_or_a_broken_one_is_passed_over(make, tmp_path):
+    cohort = make(knees=40)
+    path = tmp_path / "m.resume"
+    interrupt(path, cohort, SETTINGS, 2, made_from="other")
+    assert Checkpoint(path, "other").read() is not None
+    assert Checkpoint(path, "this").read() is None
+    path.write_bytes(path.read_bytes()[:100])
+    assert Checkpoint(path, "other").read() is None
+    assert Checkpoint(tmp_path / "absent", "other").read() is None
