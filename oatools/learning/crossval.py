@@ -290,7 +290,7 @@ def headlines(rows: Sequence[Row]) -> list[str]:
     for (model, scope, metric), row in cell.items():
         if scope == "repeats mean" and metric == "roc_auc":
             spread = _short(cell[model, "repeats sd", metric]["value"])
-            lines.append(f"{model}: ROC AUC {_short(row['value'])} ± {spread} (pooled, mean of repeats)")
+            lines.append(f"{model}: ROC AUC {_short(row['value'])} ± {spread} (pooled, mean ± SD of repeats)")
         if scope == "permuted labels" and metric == "roc_auc":
             lines.append(f"{model}: ROC AUC {_with_interval(row)} with permuted labels, "
                          f"p {_short(cell[model, scope, 'p']['value'])}")  # fmt: skip

@@ -89,20 +89,21 @@ def render(report: Report) -> str:
             f"<style>{CSS}</style>\n</head>\n<body>\n" + "\n".join(parts) + "\n</body>\n</html>\n")  # fmt: skip
 
 
+#: What models are put side by side by: as much as fits a page.
+SUMMARY = ("roc_auc", "pr_auc", "brier", "calibration_slope")
+
+
 def _metrics(rows: Sequence[Row]) -> list[str]:
-    """The summary of every model side by side, the differences between them, then one table of folds a model."""
+    """All models side by side, the differences between them, and everything about the first one."""
     cell = {(r["model"], r["scope"], r["metric"]): r for r in rows}
     models = list(dict.fromkeys(row["model"] for row in rows if row["scope"] == "pooled"))
     metrics = list(dict.fromkeys(row["metric"] for row in rows if row["scope"] == "pooled"))
-    summary: list[Row] = []
-    for metric in metrics:
-        line = {"metric": _name(metric)}
-        for model in models:
-            mean, sd = (cell.get((model, scope, metric), {}) for scope in ("mean", "sd"))
-            line[f"{model}: mean ± SD"] = f"{_round(mean)} ± {_round(sd)}" if mean else "–"
-            line[f"{model}: pooled [95 %]"] = _bracketed(cell.get((model, "pooled", metric), {}))
-        summary.append(line)
-    parts = [_table(summary)]
+    lines: list[Row] = []
+    for model in models:
+        line = {"model": model, f"{_name('roc_auc')}, mean ± SD of folds": _spread(cell, model, "roc_auc")}
+        line |= {f"{_name(m)}, pooled": _bracketed(cell.get((model, "pooled", m), {})) for m in SUMMARY if m in metrics}
+        lines.append(line)
+    parts = [_table(lines)]
     apart: dict[str, Row] = {}
     for row in rows:
         if row["scope"] == "difference":
@@ -111,15 +112,28 @@ def _metrics(rows: Sequence[Row]) -> list[str]:
         parts += ["<h3>Differences</h3>", "<p>Pooled, with 95 % intervals of the same draws of patients. An interval "
                   "with 0 inside shows no difference; a Brier score is better the lower it is.</p>",
                   _table(list(apart.values()))]  # fmt: skip
-    more = [{"model": r["model"], "what": r["scope"], "metric": _name(r["metric"]), "value": _bracketed(r)}
-            for r in rows if r["scope"] == "permuted labels" or r["scope"].startswith("repeats")]  # fmt: skip
-    if more:
-        parts += ["<h3>Repeats and permuted labels</h3>", _table(more)]
-    for model in models:
-        scopes = list(dict.fromkeys(r["scope"] for r in rows if r["model"] == model and r["scope"].startswith("fold")))
-        lines = [{"metric": _name(m)} | {s: _round(cell[model, s, m]) for s in scopes} for m in metrics]
-        parts += [f"<h3>By fold: {escape(model)}</h3>", _table(lines)]
-    return parts
+    null = {m: row for (_, scope, m), row in cell.items() if scope == "permuted labels"}
+    if null:
+        parts += ["<h3>Permuted labels</h3>",
+                  f"<p>The whole procedure on permuted labels gave a pooled ROC AUC of {_bracketed(null['roc_auc'])} "
+                  "(mean, and the middle 95 %); the share that reaches the model's is "
+                  f"p = {_round(null['p'])}.</p>"]  # fmt: skip
+    first = models[0]
+    scopes = [s for m, s, _ in cell if m == first and s.startswith("fold")]
+    repeated = any(scope == "repeats mean" for _, scope, _ in cell)
+    lines = []
+    for metric in metrics:
+        line = {"metric": _name(metric), "mean ± SD": _spread(cell, first, metric),
+                "pooled": _bracketed(cell[first, "pooled", metric])}  # fmt: skip
+        if repeated:
+            line["mean ± SD of repeats"] = _spread(cell, first, metric, "repeats ")
+        lines.append(line | {s: _round(cell[first, s, metric]) for s in dict.fromkeys(scopes)})
+    return [*parts, f"<h3>All of {escape(first)}</h3>", _table(lines), "<p>metrics.tsv has the same of all models.</p>"]
+
+
+def _spread(cell: dict[tuple[str, str, str], Row], model: str, metric: str, of: str = "") -> str:
+    mean, sd = (cell.get((model, of + scope, metric), {}) for scope in ("mean", "sd"))
+    return f"{_round(mean)} ± {_round(sd)}" if mean else "–"
 
 
 def _bracketed(row: Row) -> str:

@@ -362,7 +362,7 @@ def test_cv_repeats_with_other_folds_and_leaves_the_first_as_it_was(call, study,
     assert value["repeats mean"] == pytest.approx(np.mean(repeats), abs=1e-6)
     assert value["repeats sd"] == pytest.approx(np.std(repeats, ddof=1), abs=1e-6)
     assert (tmp_path / "three/repeat-2/folds.tsv").read_text() != (tmp_path / "three/folds.tsv").read_text()
-    assert any("mean of repeats" in line for line in said)
+    assert any("mean ± SD of repeats" in line for line in said)
 
 
 def test_cv_permutes_labels_and_draws_the_null(call, study, tmp_path, rows):
