@@ -1,6 +1,6 @@
 # make demo      the whole job on a synthetic cohort: no data, no download of weights
 # make test      the tests
-# make bench     speed and accuracy beside other programs, in one run (half an hour)
+# make bench     speed and accuracy beside other programs (some hours; each script of tests/bench also runs alone)
 # make man       the man pages, from the commands' options and man/src
 # make install   the commands and man pages, into the current Python environment
 #

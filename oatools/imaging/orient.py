@@ -16,9 +16,9 @@ exactly, so that every voxel keeps its place in the scanner's coordinates and an
 from dataclasses import dataclass
 
 import numpy as np
-from nibabel.orientations import io_orientation
 
 from oatools.core.errors import ItemError
+from oatools.imaging.light import io_orientation
 from oatools.imaging.volume import Geometry, Volume
 
 #: Whatever has `shape`, `affine` and `spacing`: a volume's header is enough to decide on its orientation.

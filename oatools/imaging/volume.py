@@ -9,14 +9,12 @@ import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
-import nibabel
 import numpy as np
 from isal import igzip, isal_zlib
-from nibabel.filebasedimages import ImageFileError
-from nibabel.wrapstruct import WrapStructError
 
 from oatools.core.errors import ItemError
 from oatools.core.files import COMPRESSION, atomic
+from oatools.imaging.light import ImageFileError, WrapStructError, nibabel
 
 _GZIP = 16 + zlib.MAX_WBITS
 _BLOCK = 1 << 22

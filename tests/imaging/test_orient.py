@@ -203,3 +203,12 @@ def test_a_trailing_axis_of_one_is_dropped_and_scaling_applied(write_volume, tmp
     raw = np.asarray(nibabel.load(tmp_path / "s.nii.gz").get_fdata())
     assert volume.data.shape == (2, 2, 2)
     np.testing.assert_allclose(volume.data, raw[..., 0])
+
+
+def test_volumes_are_read_without_pydicom_which_stays_at_hand():
+    import subprocess
+    import sys
+
+    code = ("import sys, oatools.imaging.stages; assert 'pydicom' not in sys.modules; "
+            "import oatools.imaging.headers; assert sys.modules['pydicom'].dcmread")  # fmt: skip
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -104,6 +104,21 @@ def test_cv_run_again_keeps_its_models_and_gives_the_same_bytes(call, study, tmp
     assert status == 0
 
 
+def test_the_order_of_rows_changes_no_fold_and_no_model(call, study, tmp_path, rows):
+    study(knees=40)
+    _, first, _ = cross_validate(call, "--bootstrap", 20)
+    lines = (tmp_path / "features.tsv").read_text().splitlines()
+    shuffled = [lines[0], *np.random.default_rng(0).permutation(lines[1:])]
+    (tmp_path / "features.tsv").write_text("\n".join(shuffled) + "\n")
+    labels = (tmp_path / "labels.tsv").read_text().splitlines()
+    (tmp_path / "labels.tsv").write_text("\n".join([labels[0], *reversed(labels[1:])]) + "\n")
+    _, second, _ = cross_validate(call, "--bootstrap", 20, out="shuffled")
+    assert [row["knee"] for row in rows(second)] == [line.split("\t")[0] for line in shuffled[1:]]
+    assert sorted(first.splitlines()) == sorted(second.splitlines())
+    for name in ("fold-1.safetensors", "fold-2.safetensors", "folds.tsv", "metrics.tsv"):
+        assert (tmp_path / "cv" / name).read_bytes() == (tmp_path / "shuffled" / name).read_bytes()
+
+
 def test_cv_takes_folds_from_a_table_and_refuses_one_that_splits_a_patient(call, study, tmp_path):
     knees = list(study(knees=40))
     lines = [f"{k}\t{1 + (i // 2) % 2}" for i, k in enumerate(knees)]
