@@ -62,53 +62,27 @@ def main(
     given = [name for name, on in (("--folds", folds), ("--folds-file", folds_file), ("--hold-out", hold_out)) if on]
     if len(given) > 1:
         raise UsageError(f"{' and '.join(given)} exclude each other: each says how the knees are divided")
-    own_folds = not folds_file and not hold_out
-    if not own_folds and (repeats > 1 or stratify):
+    if (folds_file or hold_out) and (repeats > 1 or stratify):
         raise UsageError(f"{given[0]} leaves nothing for --repeats or --stratify to decide")
     cohort, endpoint, flow, status = open_cohort(console, study, [*stratify, *([hold_out[0]] if hold_out else [])])
     from oatools.learning import crossval
-    from oatools.learning import folds as splits
+    from oatools.learning.folds import Division
     from oatools.report.crossval import write_report
 
     if leaky:
         console.note(f"warning: {LEAKY}; for comparison only")
+    division = Division(folds or 5, folds_file, hold_out, stratify, leaky)
     plan = crossval.Plan(crossval.candidates(study.settings, study.tune), seed, endpoint, leaky, compare, jobs, force)
-    strata = ["\t".join(row[c] for c in stratify) for row in cohort.rows] if stratify else None
-
-    def divided(seed: int):  # noqa: ANN202
-        if folds_file:
-            return splits.read_folds(folds_file, cohort.knee, cohort.subject)
-        if hold_out:
-            return splits.hold_out([row[hold_out[0]] for row in cohort.rows], hold_out[1], hold_out[0])
-        return splits.assign_folds(cohort.subject, cohort.label, folds or 5, seed, leaky, strata)
-
-    def validated(plan: crossval.Plan, folder: Path) -> crossval.CrossValidation:
-        fold = divided(plan.seed)
-        if not leaky:
-            splits.check_patients(cohort.subject, fold)
-        splits.check_classes(cohort.label, fold)
-        splits.write_folds(folder / "folds.tsv", cohort.knee, cohort.subject, fold, force)
-        for line in splits.describe(cohort.subject, cohort.label, fold):
-            console.note(line)
-        if force:
-            crossval.remove_models(folder)
-        return crossval.cross_validate(cohort, fold, plan, folder, console.detail)
-
-    result = validated(plan, out_dir)
+    result = crossval.validate(cohort, division, plan, out_dir, console.note, console.detail)
     if permute_labels:
-        null = crossval.null_distribution(cohort, result.fold, plan, out_dir, permute_labels, own_folds, console.detail)
+        null = crossval.null_distribution(cohort, result.fold, plan, out_dir, permute_labels, division.drawn,
+                                          console.detail)  # fmt: skip
         result = replace(result, null=null)
         rows = [{"permutation": str(n), "roc_auc": f"{v:.6f}"} for n, v in enumerate(null, start=1)]
         write_table(out_dir / "null.tsv", ["permutation", "roc_auc"], rows)
     metrics = crossval.metric_rows(cohort, result, bootstrap, seed)
     if repeats > 1:
-        pooled = [crossval.pooled_scores(cohort, result)]
-        for n in range(2, repeats + 1):
-            again = validated(replace(plan, seed=seed + n - 1, compare=False), folder := out_dir / f"repeat-{n}")
-            write_table(folder / "predictions.tsv", crossval.PREDICTION_COLUMNS,
-                        crossval.prediction_rows(cohort, again))  # fmt: skip
-            pooled.append(crossval.pooled_scores(cohort, again))
-        metrics += crossval.repeat_rows(result.name, pooled)
+        metrics += crossval.repeat(cohort, division, plan, out_dir, result, repeats, console.note, console.detail)
     found = {row["knee"]: row for row in crossval.prediction_rows(cohort, result)}
     predictions = [found[knee] for knee in flow.order if knee in found]
     cautions = [*cohort.cautions, *([LEAKY] if leaky else [])]

@@ -10,11 +10,11 @@ import numpy as np
 
 from oatools.core.errors import UsageError
 from oatools.core.files import digest_json
-from oatools.core.manifest import MISSING, Row
+from oatools.core.manifest import MISSING, Row, write_table
 from oatools.learning import metrics, workers
 from oatools.learning.baseline import baselines
 from oatools.learning.cohort import Cohort
-from oatools.learning.folds import assign_folds, check_patients, inner_split
+from oatools.learning.folds import Division, assign_folds, check_patients, describe, inner_split, write_folds
 from oatools.learning.model import predict
 from oatools.learning.modelfile import load_model, may_keep
 from oatools.learning.settings import Settings
@@ -96,6 +96,36 @@ def candidates(settings: Settings, tune: Sequence[tuple[str, tuple]]) -> tuple[S
         raise UsageError("a setting is to be tuned twice; give its values in one --tune, separated by commas")
     choices = itertools.product(*(values for _, values in tune))
     return tuple(replace(settings, **dict(zip(names, values, strict=True))) for values in choices)
+
+
+def validate(
+    data: Cohort, division: Division, plan: Plan, out_dir: Path, note: Callable[[str], None],
+    detail: Callable[[str], None],
+) -> CrossValidation:  # fmt: skip
+    """Divide the knees, write `out_dir/folds.tsv` before any training, say what is in each fold, and cross-validate."""
+    fold = division.of(data.knee, data.subject, data.label, data.rows, plan.seed)
+    write_folds(out_dir / "folds.tsv", data.knee, data.subject, fold, plan.force)
+    for line in describe(data.subject, data.label, fold):
+        note(line)
+    if plan.force:
+        remove_models(out_dir)
+    return cross_validate(data, fold, plan, out_dir, detail)
+
+
+def repeat(
+    data: Cohort, division: Division, plan: Plan, out_dir: Path, first: CrossValidation, repeats: int,
+    note: Callable[[str], None], detail: Callable[[str], None],
+) -> list[Row]:  # fmt: skip
+    """Cross-validate `repeats` - 1 times more, with the following seeds, in `out_dir/repeat-N`; rows of metrics."""
+    pooled = [pooled_scores(data, first)]
+    for number in range(2, repeats + 1):
+        folder = out_dir / f"repeat-{number}"
+        again = validate(
+            data, division, replace(plan, seed=plan.seed + number - 1, compare=False), folder, note, detail
+        )
+        write_table(folder / "predictions.tsv", PREDICTION_COLUMNS, prediction_rows(data, again))
+        pooled.append(pooled_scores(data, again))
+    return repeat_rows(first.name, pooled)
 
 
 def cross_validate(

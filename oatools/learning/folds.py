@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,40 @@ from oatools.core.errors import UsageError
 from oatools.core.manifest import Row, read_table, write_table
 
 COLUMNS = ["knee", "subject", "fold"]
+
+
+@dataclass(frozen=True)
+class Division:
+    """How knees are divided: into `folds` made here, spread over the columns `stratify`; by a table, `file`; or by
+    `held`, a column and the value of the knees to be tested on. `leaky` splits knees and not patients.
+    """  # fmt: skip
+
+    folds: int = 5
+    file: str | None = None
+    held: tuple[str, str] | None = None
+    stratify: tuple[str, ...] = ()
+    leaky: bool = False
+
+    @property
+    def drawn(self) -> bool:
+        """Whether the folds are made here, so that another seed gives others."""
+        return not (self.file or self.held)
+
+    def of(
+        self, knees: Sequence[str], subjects: Sequence[str], label: np.ndarray, rows: Sequence[Row], seed: int
+    ) -> np.ndarray:
+        """The fold of each knee, checked: no patient in two (unless `leaky`), both classes in each."""
+        if self.file:
+            fold = read_folds(self.file, knees, subjects)
+        elif self.held:
+            fold = hold_out([row[self.held[0]] for row in rows], self.held[1], self.held[0])
+        else:
+            strata = ["\t".join(row[c] for c in self.stratify) for row in rows] if self.stratify else None
+            fold = assign_folds(subjects, label, self.folds, seed, self.leaky, strata)
+        if not self.leaky:
+            check_patients(subjects, fold)
+        check_classes(label, fold)
+        return fold
 
 
 def assign_folds(

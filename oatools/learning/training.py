@@ -33,12 +33,19 @@ class Tensors:
     clinical: torch.Tensor
     label: torch.Tensor
 
-    def draw(self, batch: torch.Tensor, random: np.random.Generator) -> torch.Tensor:
-        """The values of a mini-batch, a copy; a version is drawn for each knee."""
-        knees = len(self.label)
-        if (versions := len(self.values) // knees) > 1:
+    def take(
+        self, batch: torch.Tensor, random: np.random.Generator | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Values (a copy), mask and clinical variables of a mini-batch, padded to its own longest knee.
+
+        With `random` a version is drawn for each knee; without, it is the plain one.
+        """
+        mask, knees = self.mask[batch], len(self.label)
+        longest = int(mask.sum(dim=1).max())
+        clinical, versions = self.clinical[batch], len(self.values) // knees
+        if random is not None and versions > 1:
             batch = batch + knees * torch.from_numpy(random.integers(versions, size=len(batch)))
-        return self.values.index_select(0, batch)
+        return self.values[:, :longest].index_select(0, batch), mask[:, :longest], clinical
 
 
 @dataclass
@@ -122,9 +129,9 @@ def optimise(
                 group["lr"] = settings.learning_rate * (1 + math.cos(math.pi * epoch / settings.epochs)) / 2
         module.train()
         for batch in torch.from_numpy(random.permutation(len(fitting.label))).split(settings.batch):
-            values = fitting.draw(batch, random)
+            values, mask, clinical = fitting.take(batch, random)
             drop_channels_(values, settings.dropout, random)
-            logits, _ = module.classify(values, fitting.mask[batch], fitting.clinical[batch])
+            logits, _ = module.classify(values, mask, clinical)
             optimiser.zero_grad()
             training_loss(logits, fitting.label[batch], weights, settings).backward()
             # A long series of slices can make a recurrent layer's gradient leap.
@@ -165,7 +172,7 @@ def validation_loss(module: KneeModel, held: Tensors, weights: torch.Tensor) -> 
     module.eval()
     with torch.inference_mode():
         batches = torch.arange(len(held.label)).split(CHUNK)
-        logits = torch.cat([module.classify(held.values[b], held.mask[b], held.clinical[b])[0] for b in batches])
+        logits = torch.cat([module.classify(*held.take(b))[0] for b in batches])
         return functional.cross_entropy(logits, held.label, weights).item()
 
 

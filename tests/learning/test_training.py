@@ -171,6 +171,17 @@ def test_settings_that_make_no_sense_are_refused(wrong):
         Settings(**wrong)
 
 
+def test_a_batch_is_padded_to_its_own_longest_knee(make):
+    cohort = make(knees=30)
+    module, tensors = tensors_of(cohort)
+    short = torch.from_numpy(np.flatnonzero(cohort.length < cohort.length.max())[:3])
+    values, mask, clinical = tensors.take(short)
+    assert values.shape[1] == mask.shape[1] == cohort.length[short].max() < cohort.length.max()
+    module.eval()
+    whole = module.classify(tensors.values[short], tensors.mask[short], clinical)[0]
+    torch.testing.assert_close(module.classify(values, mask, clinical)[0], whole)
+
+
 def with_copies(cohort, copies):
     return dataclasses.replace(cohort, varied=np.stack(copies))
 
@@ -187,7 +198,7 @@ def test_a_batch_draws_every_version_of_its_knees(make):
     _, tensors = tensors_of(with_copies(cohort, [cohort.features + 10, cohort.features + 20]))
     random, batch, seen = np.random.default_rng(0), torch.arange(30), set()
     for _ in range(20):
-        shift = (tensors.draw(batch, random) - torch.from_numpy(cohort.features))[:, 0, 0].round().int()
+        shift = (tensors.take(batch, random)[0] - torch.from_numpy(cohort.features))[:, 0, 0].round().int()
         seen |= {(k, int(s)) for k, s in enumerate(shift)}
     assert {s for _, s in seen} == {0, 10, 20} and len(seen) > 80
 
