@@ -14,12 +14,12 @@ COMPRESSION = 2
 
 
 @contextlib.contextmanager
-def atomic(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary path in the folder of `path`, which takes its name once the block has ended well.
+def scratch(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary path in the folder of `path`, which is gone after the block.
 
-    The temporary file is removed if the block raises. Its name holds host and process, so that two processes never
-    share one; those that a killed process of this host left for the same target are removed first. The name keeps
-    the target's extension, which nibabel and matplotlib go by.
+    Its name holds host and process, so that two processes never share one; those that a killed process of this host
+    left for the same target are removed first. The name keeps the target's extension, which nibabel and matplotlib go
+    by.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -28,25 +28,18 @@ def atomic(path: str | Path) -> Iterator[Path]:
     temporary = path.with_name(f".{host}.{os.getpid()}.{path.name}")
     try:
         yield temporary
-        with temporary.open("rb+") as written:
-            os.fsync(written.fileno())
-        temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
-def scratch(path: str | Path) -> Iterator[Path]:
-    """Yield a path beside `path` that is gone after the block; what a killed process left of it is removed first."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    host = socket.gethostname()
-    _remove_abandoned(path, host)
-    temporary = path.with_name(f".{host}.{os.getpid()}.{path.name}")
-    try:
+def atomic(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary path as `scratch` does, which takes the name of `path` once the block has ended well."""
+    with scratch(path) as temporary:
         yield temporary
-    finally:
-        temporary.unlink(missing_ok=True)
+        with temporary.open("rb+") as written:
+            os.fsync(written.fileno())
+        temporary.replace(path)
 
 
 def write_text(path: str | Path, text: str) -> None:

@@ -32,7 +32,7 @@ class Settings:
 
     slices: int | None = _option(None, "Consecutive slices around the middle one; all if not given.")
     pooling: str = _option("gru", "From slices to a knee: the paper's, Ilse's two, plain ones, or a transformer.")
-    instance: tuple[int, ...] = _option((), "Units of dense layers that each slice goes through before, N,N...; none.")
+    instance: tuple[int, ...] = _option((), "Units of dense layers that each slice goes through first (none).")
     conv: int = _option(64, "Channels of the convolution along the slices (gru).")
     kernel: int = _option(3, "Slices that the convolution spans, odd (gru).")
     units: int = _option(64, "Units of the recurrent layer or of the attention, or width of the transformer.")
