@@ -145,7 +145,8 @@ def _serve(tasks: Connection, rest: Cohort, paths: dict[str, Path]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     os.dup2(2, 1)
-    data = replace(rest, **{name: np.load(path, mmap_mode="r") for name, path in paths.items()})
+    # Mapped so that what is written stays here: nothing is, but PyTorch warns of arrays that cannot be written.
+    data = replace(rest, **{name: np.load(path, mmap_mode="c") for name, path in paths.items()})
     with contextlib.suppress(EOFError):
         while True:
             task = tasks.recv()

@@ -154,6 +154,22 @@ def test_sites_are_spread_over_the_folds_if_asked(make):
     assert off[0] < 0.03 < off[1]
 
 
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_task_is_trained_on_its_own_labels_and_without_clinical_variables_if_told(make, tmp_path, jobs, capfd):
+    cohort = make(knees=120, strength=4.0, clinical=6.0)
+    train, test = np.arange(80), np.arange(80, 120)
+    settings = (replace(QUICK, epochs=20),)
+    plain = workers.Task("a", train, settings, 0, test=test)
+    tasks = [plain, replace(plain, label=1 - cohort.label), replace(plain, clinical=False)]
+    usual, turned, alone = (
+        found for _, found in sorted(workers.run(cohort, tasks, jobs, tmp_path), key=lambda r: r[0])
+    )
+    assert roc_auc(cohort.label[test], usual) > 0.9 and roc_auc(cohort.label[test], turned) < 0.1
+    again = workers.work(workers.without_clinical(cohort), plain)
+    assert (alone == again).all() and (alone != usual).any()
+    assert capfd.readouterr().err == ""
+
+
 def test_a_worker_s_refusal_is_told_and_a_dead_one_too(make, tmp_path, monkeypatch):
     cohort = make(knees=40)
     task = workers.Task("fold 1", np.arange(2), (QUICK,), 0, tmp_path / "m", {})
