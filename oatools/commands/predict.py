@@ -28,9 +28,12 @@ def main(console: Console, model: str, inputs: tuple[str, ...], null_separated: 
     require_inputs(inputs)
     table = read_rows(inputs, null_separated).require("path")
     from oatools.learning.modelfile import load_model
-    from oatools.learning.scoring import score_row
+    from oatools.learning.scoring import join_rows, score_row
 
     fitted = load_model(model)
+    if fitted.joined:
+        rows = join_rows(table.require("knee", "sequence").rows, fitted.joined)
+        table = Table(table.columns, rows, table.name, None, table.headed)
     names = fitted.scaling.names
     known = _read_clinical(clinical_table, names) if clinical_table else None
     absent = [n for n in names if clinical_table is None and n not in table.columns]

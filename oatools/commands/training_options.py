@@ -34,7 +34,7 @@ class Study:
     labels: str
     clinical: str | None
     endpoint: str | None
-    sequence: str | None
+    sequence: tuple[str, ...]
     failed: Path | None
     fail_fast: bool
     allow_telltale: bool
@@ -65,6 +65,8 @@ def open_cohort(console: Console, study: Study, also: Sequence[str] = ()) -> "tu
     far: 1 if a feature file could not be used.
     """
     require_inputs(study.inputs)
+    if len(set(study.sequence)) < len(study.sequence):
+        raise UsageError("a sequence is named twice; each is joined once")
     if study.labels == "-" and (not study.inputs or "-" in study.inputs):
         raise UsageError("standard input cannot be both the features and the labels; name a file for one of them")
     from oatools.learning.cohort import load_cohort, telltales
@@ -85,7 +87,7 @@ def open_cohort(console: Console, study: Study, also: Sequence[str] = ()) -> "tu
         write_table(study.failed, [*[c for c in features.columns if c != "error"], "error"], rows)
     if flow.failed and study.fail_fast:
         raise click.exceptions.Exit(1)
-    _say_counts(console, cohort, flow.without_label, flow.without_features, len(flow.failed))
+    _say_counts(console, cohort, flow)
     if found := telltales(cohort):
         text = f"{found[0]} alone tells the two classes apart without an error: was it made from the label?"
         if not study.allow_telltale:
@@ -130,18 +132,22 @@ def _shown(value: Any) -> str:
     return path.name if path.is_absolute() else str(value)
 
 
-def _say_counts(console: Console, cohort: "Cohort", unlabelled: int, featureless: int, failed: int) -> None:
+def _say_counts(console: Console, cohort: "Cohort", flow: "Flow") -> None:
     import numpy as np
 
     positives, knees = int(cohort.label.sum()), len(cohort)
     console.note(f"{knees} knees of {len(set(cohort.subject))} patients used, {positives} positive "
-                 f"({100 * positives / knees:.1f} %); {unlabelled} without label, {featureless} without features, "
-                 f"{failed} with unusable features")  # fmt: skip
+                 f"({100 * positives / knees:.1f} %); {flow.without_label} without label, {flow.without_features} "
+                 f"without features{_incomplete(flow)}, {len(flow.failed)} with unusable features")  # fmt: skip
     for name, missing in zip(cohort.clinical_names, np.isnan(cohort.clinical).sum(axis=0), strict=True):
         if missing:
             console.note(f"'{name}' is missing in {missing} of {knees} knees: the training knees' median is put in")
     for caution in cohort.cautions:
         console.note(f"the features come from {caution}: they show that the pipe works, and nothing about patients")
+
+
+def _incomplete(flow: "Flow") -> str:
+    return f" (of which {flow.incomplete} lack a sequence)" if flow.incomplete else ""
 
 
 def _table_options() -> list[Callable]:
@@ -150,7 +156,9 @@ def _table_options() -> list[Callable]:
                      help="Labels: knee, subject, label, and the clinical variables."),
         click.option("-c", "--clinical", metavar="bmi|paper10|NAME,...", help="Clinical variables to add (none)."),
         click.option("--endpoint", metavar="NAME", help="What the label is, if the labels do not say."),
-        click.option("-s", "--sequence", metavar="NAME", help="The sequence, where a knee has rows of several."),
+        click.option("-s", "--sequence", multiple=True, metavar="NAME",
+                     help="The sequence, where a knee has rows of several. Repeated, they are joined, each with its "
+                          "own pooling."),
         click.option("--allow-telltale", is_flag=True,
                      help="Go on although one variable or channel separates the classes without an error."),
         click.option("--tune", multiple=True, type=_Values(), metavar="SETTING=X,X...",

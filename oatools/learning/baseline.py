@@ -40,7 +40,7 @@ def baselines(data: Cohort, fold: np.ndarray, settings: Settings, seed: int) -> 
     if data.clinical_names:
         chosen |= {LOGISTIC: _logistic, BOOSTING: _boosting}
     out = {name: Baseline(np.full(len(data), np.nan), np.full(len(data), np.nan)) for name in chosen}
-    means = np.stack([data.slices(i).mean(axis=0) for i in range(len(data))])
+    means = data.means()
     for number in range(1, int(fold.max()) + 1):
         train, test = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
         subjects = [data.subject[i] for i in train]

@@ -174,7 +174,7 @@ def _score(data: Cohort, fold: np.ndarray, folder: Path) -> tuple[Scored, list[n
     records = []
     for number in range(1, int(fold.max()) + 1):
         model, test = load_model(fold_path(folder, number)), np.flatnonzero(fold == number)
-        probability[test], weights = predict(model, [data.slices(i) for i in test], data.clinical[test])
+        probability[test], weights = predict(model, *data.scored(test))
         threshold[test] = model.threshold
         for i, row in zip(test, weights, strict=True):
             attention[i] = row
@@ -234,7 +234,8 @@ def model_record(
     """What a model's record says beyond its training: endpoint, and the digests by which it is known again."""
     inputs = data.digest(train)
     made_from = digest_json([inputs, [s.as_dict() for s in candidates], seed, endpoint])
-    sequences = sorted({data.rows[i].get("sequence", MISSING) for i in train} if data.rows else set())
+    found = {data.rows[i].get("sequence", MISSING) for i in train} if data.rows else set()
+    sequences = list(data.joined) or sorted(found)
     return {"endpoint": endpoint, "sequences": sequences, "inputs_sha256": inputs, "made_from": made_from}
 
 

@@ -20,14 +20,15 @@ from oatools.learning.settings import Settings
 
 # One key for all: safetensors writes several in no fixed order, and the same model must be the same bytes.
 KEY = "oatools"
-FORMAT = 2
+FORMAT = 3
 
 
 def save_model(path: str | Path, model: FittedModel, **more: Any) -> FittedModel:
     """Write a model atomically, with `more` added to its record, and return it with that record."""
     record = {
         "format": FORMAT, "architecture": f"{model.settings.pooling} pooling over slices, perceptron",
-        **model.record, **more, "settings": model.settings.as_dict(), "channels": len(model.module.feature_mean),
+        **model.record, **more, "settings": model.settings.as_dict(),
+        "channels": len(model.module.branches[0].feature_mean),
         "clinical": model.scaling.as_records(), "threshold": model.threshold, "versions": versions(),
     }  # fmt: skip
     tensors = {name: value.detach().cpu().contiguous() for name, value in model.module.state_dict().items()}
@@ -43,7 +44,7 @@ def load_model(path: str | Path) -> FittedModel:
     try:
         settings = Settings(**record["settings"])
         scaling = ClinicalScaling.from_records(record["clinical"])
-        module = build(settings, record["channels"], len(scaling.names))
+        module = build(settings, record["channels"], len(scaling.names), len(record["joined"]) or 1)
         with safe_open(path, framework="pt") as file:
             module.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
         return FittedModel(module.eval(), settings, scaling, float(record["threshold"]), record)

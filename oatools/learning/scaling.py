@@ -1,5 +1,6 @@
 """Standardisation and imputation, fitted on training knees alone."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,14 +48,14 @@ def fit_clinical(values: np.ndarray, names: tuple[str, ...]) -> ClinicalScaling:
     return ClinicalScaling(names, fill, filled.mean(axis=0), _positive(filled.std(axis=0)))
 
 
-def fit_features(features: np.ndarray, length: np.ndarray, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and SD of each channel over the real slices of the knees at `index`, padding excluded; float32.
+def fit_features(features: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and SD of each channel over all slices of all knees; float32.
 
-    `features` is (knees, slices, channels). Knee by knee in double precision: no second copy of them is made.
+    `features` are (slices, channels), one a knee. Knee by knee in double precision: no second copy of them is made.
     """
-    count = float(length[index].sum())
-    mean = sum(features[i, : length[i]].sum(axis=0, dtype=np.float64) for i in index) / count
-    squares = sum(np.square(features[i, : length[i]] - mean).sum(axis=0) for i in index)
+    count = float(sum(map(len, features)))
+    mean = sum(slices.sum(axis=0, dtype=np.float64) for slices in features) / count
+    squares = sum(np.square(slices - mean).sum(axis=0) for slices in features)
     return mean.astype(np.float32), _positive(np.sqrt(squares / count)).astype(np.float32)
 
 

@@ -41,7 +41,7 @@ class Tensors:
         With `random` a version is drawn for each knee; without, it is the plain one.
         """
         mask, knees = self.mask[batch], len(self.label)
-        longest = int(mask.sum(dim=1).max())
+        longest = int((mask > 0).sum(dim=1).max())
         clinical, versions = self.clinical[batch], len(self.values) // knees
         if random is not None and versions > 1:
             batch = batch + knees * torch.from_numpy(random.integers(versions, size=len(batch)))
@@ -79,10 +79,11 @@ def fit(
     try:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            module = build(settings, data.features.shape[2], len(data.clinical_names))
-            mean, sd = fit_features(data.features, data.length, fitting)
-            module.feature_mean.copy_(torch.from_numpy(mean))
-            module.feature_sd.copy_(torch.from_numpy(sd))
+            module = build(settings, data.features.shape[2], len(data.clinical_names), data.extents.shape[1])
+            for number, branch in enumerate(module.branches):
+                mean, sd = fit_features([data.slices(i, number) for i in fitting])
+                branch.feature_mean.copy_(torch.from_numpy(mean))
+                branch.feature_sd.copy_(torch.from_numpy(sd))
             weights = class_weights(data.label[fitting]) if settings.balanced else torch.ones(2)
             tensors = [to_tensors(data, i, scaling, module, settings) for i in (fitting, held)]
             history = optimise(module, *tensors, weights, settings, np.random.default_rng(seed), start, keep)
@@ -90,7 +91,7 @@ def fit(
             module.offset.copy_(-torch.log(weights))
             module.eval()
             model = FittedModel(module, settings, scaling, threshold=0.5)
-            probability, _ = predict(model, [data.slices(i) for i in held], data.clinical[held])
+            probability, _ = predict(model, *data.scored(held))
     finally:
         torch.set_num_threads(threads)
     threshold = choose_threshold(data.label[held], probability, settings.threshold_rule)
@@ -98,7 +99,7 @@ def fit(
     record = {
         "settings": settings.as_dict(), "seed": seed, "channels": data.features.shape[2],
         "clinical": scaling.as_records(), "class_weights": weights.tolist(), "feature_space": data.space,
-        "cautions": list(data.cautions), "epochs": len(history), "best_epoch": best + 1,
+        "joined": list(data.joined), "cautions": list(data.cautions), "epochs": len(history), "best_epoch": best + 1,
         "validation_loss": history[best], "validation_roc_auc": roc_auc(data.label[held], probability),
         "threshold": threshold, "threshold_rule": f"{settings.threshold_rule} on the validation knees",
         "training_knees": [data.knee[i] for i in fitting], "validation_knees": [data.knee[i] for i in held],
@@ -187,7 +188,10 @@ def to_tensors(
 ) -> Tensors:
     """The knees at `index` as tensors, all scaled: once, before training, and not at every step of it."""
     slices = int(data.length[index].max())
-    mask = torch.from_numpy(np.arange(slices)[None, :] < data.length[index, None])
+    ends = data.extents[index].cumsum(axis=1)
+    place = np.arange(slices)
+    number = 1 + (place[None, :, None] >= ends[:, None, :]).sum(axis=2)  # of the sequence; one more than all, past them
+    mask = torch.from_numpy(np.where(number <= ends.shape[1], number, 0).astype(np.uint8))
     versions = [data.features, *(data.varied if data.varied is not None else ())]
     values = torch.empty((len(versions), len(index), slices, data.features.shape[2]), dtype=DTYPES[settings.precision])
     for version, features in zip(values, versions, strict=True):

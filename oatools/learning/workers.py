@@ -68,7 +68,7 @@ def work(data: Cohort, task: Task) -> np.ndarray | None:
         save_model(task.path, model, **(task.record or {}))
         return None
     test = np.arange(0) if task.test is None else task.test
-    return predict(model, [data.slices(i) for i in test], data.clinical[test])[0]
+    return predict(model, *data.scored(test))[0]
 
 
 def fit_best(

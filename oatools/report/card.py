@@ -48,7 +48,7 @@ def tripod(
     divided = f"{tested} knees held out, {len(data) - tested} to train on"
     if tested == len(data):
         divided = f"{len(result.records)} folds of {unit}, stratified by label"
-    sequences = ", ".join(record.get("sequences") or [MISSING])
+    sequences = (" joined with " if data.joined else ", ").join(record.get("sequences") or [MISSING])
     how = f"chosen among {len(record['tried'])} by" if tuned else "fixed beforehand, epoch by"
     pooled = {r["metric"]: r for r in metrics if r["model"] == result.name and r["scope"] == "pooled"}
     area = pooled["roc_auc"]

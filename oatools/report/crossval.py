@@ -72,9 +72,7 @@ def make_pictures(
         Picture("calibration", figures.calibration_figure(label, result.name, probability, known),
                 "Calibration over all held-out knees, in bins of equal size; below, how the probabilities of the "
                 "model with images are spread."),
-        Picture("attention", figures.attention_figure([a for a, t in zip(result.attention, at, strict=True) if t],
-                                                      label),
-                "Attention by slice on held-out knees: mean and interquartile range."),
+        *_attention(data, result),
         Picture("confusion", figures.confusion_figure(label, scored.predicted[at], fold),
                 "Confusion at each fold's own threshold, chosen on validation patients of its training folds. Shade: "
                 "share of the row.", wide=True),
@@ -83,6 +81,20 @@ def make_pictures(
         if marks:
             figures.mark(picture.figure, ", ".join(marks))
     return pictures
+
+
+def _attention(data: Cohort, result: CrossValidation) -> list[Picture]:
+    """One picture, or one a sequence where several are joined."""
+    at, out = np.flatnonzero(result.tested), []
+    for number, name in enumerate(data.joined or ("",)):
+        ends = data.extents[at].cumsum(axis=1)[:, number]
+        parts = [result.attention[i][end - n : end]
+                 for i, end, n in zip(at, ends, data.extents[at, number], strict=True)]  # fmt: skip
+        out.append(Picture(f"attention-{name}" if name else "attention",
+                           figures.attention_figure(parts, data.label[at]),
+                           f"Attention by slice{f' of {name}' if name else ''} on held-out knees: mean and "
+                           "interquartile range."))  # fmt: skip
+    return out
 
 
 def _lead(data: Cohort, result: CrossValidation) -> str:
@@ -101,9 +113,12 @@ def _cohort(data: Cohort, flow: Flow) -> list[tuple[str, str]]:
     positives = int(data.label.sum())
     pairs = [("knees", str(len(data))), ("patients", str(len(set(data.subject)))),
              ("positive knees", f"{positives} ({100 * positives / len(data):.1f} %)"),
-             ("slices a knee", _range(data.length)), ("features a slice", str(data.features.shape[2]))]  # fmt: skip
-    pairs += [("left out", f"{flow.without_features} knees with a label but no features, {flow.without_label} with "
-               f"features but no label, {len(flow.failed)} with unusable features")]  # fmt: skip
+             *[(f"slices a knee{f', {name}' if name else ''}", _range(data.extents[:, number]))
+               for number, name in enumerate(data.joined or ("",))],
+             ("features a slice", str(data.features.shape[2]))]  # fmt: skip
+    lacking = f" (of which {flow.incomplete} lack a sequence)" if flow.incomplete else ""
+    pairs += [("left out", f"{flow.without_features} knees with a label but no features{lacking}, {flow.without_label} "
+               f"with features but no label, {len(flow.failed)} with unusable features")]  # fmt: skip
     missing = np.isnan(data.clinical).sum(axis=0)
     pairs += [(f"{n} missing", f"{m} knees") for n, m in zip(data.clinical_names, missing, strict=True)]
     return pairs + [(f"features: {k.replace('_', ' ')}", _text(v)) for k, v in data.space.items()]

@@ -13,6 +13,7 @@ from concurrent.futures import ProcessPoolExecutor
 
 os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1"))
 import numpy as np
+import torch
 
 from oatools.learning.cohort import Cohort, make_cohort
 from oatools.learning.folds import assign_folds
@@ -62,10 +63,12 @@ def one(seed: int, strength: float) -> tuple[float, float, float, float]:
     for number in range(1, 6):
         test = np.flatnonzero(fold == number)
         model = fit(data, np.flatnonzero(fold != number), SETTINGS, seed)
-        probability[test], _ = predict(model, [data.slices(i) for i in test], data.clinical[test])
+        probability[test], _ = predict(model, *data.scored(test))
         if new is not None:
-            outside, _ = predict(model, [new.slices(i) for i in range(len(new))], new.clinical)
-            truths.append(roc_auc(new.label, outside))
+            with torch.inference_mode():
+                logits, _ = model.module(torch.from_numpy(new.features), torch.ones(new.features.shape[:2]),
+                                         torch.zeros(len(new), 0))  # fmt: skip
+            truths.append(roc_auc(new.label, (logits[:, 1] - logits[:, 0]).double().numpy()))
     called = (probability >= 0.5).astype(int)
     low, high = interval(bootstrap(data.label, {"": (probability, called)}, data.subject, 1000, seed)[""][:, 0])
     return roc_auc(data.label, probability), low, high, float(np.mean(truths)) if truths else 0.5

@@ -69,7 +69,7 @@ def repeat(folder: Path, name: str, pooling: str, seed: int) -> list[float]:
     for number in range(1, 11):
         test = np.flatnonzero(fold == number)
         model = fit(data, np.flatnonzero(fold != number), Settings(pooling=pooling, **SETTINGS), seed)
-        probability, _ = predict(model, [data.slices(i) for i in test], data.clinical[test])
+        probability, _ = predict(model, *data.scored(test))
         out.append(float(((probability >= 0.5) == data.label[test]).mean()))
     return out
 

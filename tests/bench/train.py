@@ -166,7 +166,7 @@ def ours(data: Cohort, fold: np.ndarray, k: int, epochs: int, precision: str) ->
     begin = time.process_time
     settings = Settings(batch=BATCH, epochs=epochs + 1, patience=epochs + 1, precision=precision)
     model = fit(data, train, settings, 0, keep=lambda _: marks.append(begin()))
-    probability, _ = predict(model, [data.slices(i) for i in test], data.clinical[test])
+    probability, _ = predict(model, *data.scored(test))
     return marks[-1] - marks[0], roc_auc(data.label[test], probability)
 
 

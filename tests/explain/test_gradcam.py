@@ -34,8 +34,8 @@ def model(backbone):
     settings = Settings(slices=4, conv=8, units=8, hidden=16)
     scaling = ClinicalScaling(("bmi",), np.array([27.0]), np.array([28.0]), np.array([4.0]))
     module = build(settings, 1280, 1).eval()
-    module.feature_mean.fill_(0.4)
-    module.feature_sd.fill_(0.7)
+    module.branches[0].feature_mean.fill_(0.4)
+    module.branches[0].feature_sd.fill_(0.7)
     recorded = prepared_for(backbone).record()
     return FittedModel(module, settings, scaling, 0.5, {"feature_space": {"preprocessing": recorded}})
 

@@ -86,7 +86,7 @@ def test_the_gradient_is_that_of_finite_differences():
     model.module.double()
     features = torch.randn(4, 5, dtype=torch.float64, requires_grad=True)
     with torch.no_grad():
-        model.module.feature_mean += 0.3
+        model.module.branches[0].feature_mean += 0.3
     mask, clinical = torch.ones(1, 4, dtype=torch.bool), torch.zeros(1, 1, dtype=torch.float64)
     assert torch.autograd.gradcheck(lambda x: model.module(x[None], mask, clinical), (features,))
 
@@ -115,7 +115,7 @@ def test_feature_scaling_leaves_padding_out():
     short, long = random.normal(5, 2, (3, 4)), random.normal(5, 2, (6, 4))
     padded = np.zeros((2, 6, 4), dtype=np.float32)
     padded[0, :3], padded[1] = short, long
-    mean, sd = fit_features(padded, np.array([3, 6]), np.arange(2))
+    mean, sd = fit_features([padded[0, :3], padded[1, :6]])
     both = np.concatenate([short, long])
     np.testing.assert_allclose(mean, both.mean(axis=0), rtol=1e-5)
     np.testing.assert_allclose(sd, both.std(axis=0), rtol=1e-5)

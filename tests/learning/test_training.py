@@ -73,9 +73,9 @@ def test_nothing_of_the_test_fold_reaches_the_model(make, tmp_path):
     wild_label[test] = 1 - wild_label[test]
     # Longer knees in the test fold widen the padding of all: that must not matter either.
     wild_features = np.concatenate([wild_features, np.zeros_like(wild_features)], axis=1)
-    length = cohort.length.copy()
-    length[test] = wild_features.shape[1]
-    wild = replace(cohort, features=wild_features, clinical=wild_clinical, label=wild_label, length=length)
+    extents = cohort.extents.copy()
+    extents[test] = wild_features.shape[1]
+    wild = replace(cohort, features=wild_features, clinical=wild_clinical, label=wild_label, extents=extents)
     save_model(tmp_path / "a", fit(cohort, train, QUICK, 0))
     save_model(tmp_path / "b", fit(wild, train, QUICK, 0))
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
@@ -90,7 +90,7 @@ def test_threshold_epoch_and_scaling_come_from_the_inner_split_by_patient(make):
     assert sorted(fitting + held) == train.tolist()
     assert not {cohort.subject[i] for i in fitting} & {cohort.subject[i] for i in held}
     rows = np.concatenate([cohort.slices(i) for i in fitting])
-    np.testing.assert_allclose(model.module.feature_mean.numpy(), rows.mean(axis=0), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(model.module.branches[0].feature_mean.numpy(), rows.mean(axis=0), rtol=1e-4, atol=1e-5)
     assert model.scaling.fill[0] == np.median(cohort.clinical[fitting, 0])
     probability, _ = predict(model, [cohort.slices(i) for i in held], cohort.clinical[held])
     assert model.threshold == choose_threshold(cohort.label[held], probability, "youden")
