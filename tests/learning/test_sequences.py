@@ -202,7 +202,7 @@ def test_predict_joins_rows_in_any_order_and_fails_knees_that_lack_a_sequence(ca
             assert found[knee_name(i)]["probability"] == f"{value:.6f}"
             assert found[knee_name(i)]["sequence"] == "cor-iw-tse+sag-3d-dess"
             assert found[knee_name(i)]["path"] == f"{knee_name(i)}_cor-iw-tse.h5"
-    assert f"{lacking}_cor-iw-tse: no row of sequence sag-3d-dess; the model joins cor-iw-tse and sag-3d-dess" in done.stderr
+    assert f"{lacking} cor-iw-tse: no row of sequence sag-3d-dess; the model joins cor-iw-tse and sag-3d-dess" in done.stderr
     (failed,) = rows_of((tmp_path / "failed.tsv").read_text())
     assert failed["knee"] == lacking
 
