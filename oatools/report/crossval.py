@@ -72,7 +72,7 @@ def make_pictures(
         Picture("calibration", figures.calibration_figure(label, result.name, probability, known),
                 "Calibration over all held-out knees, in bins of equal size; below, how the probabilities of the "
                 "model with images are spread."),
-        *_attention(data, result),
+        *attention_pictures(data, result),
         Picture("confusion", figures.confusion_figure(label, scored.predicted[at], fold),
                 "Confusion at each fold's own threshold, chosen on validation patients of its training folds. Shade: "
                 "share of the row.", wide=True),
@@ -83,7 +83,7 @@ def make_pictures(
     return pictures
 
 
-def _attention(data: Cohort, result: CrossValidation) -> list[Picture]:
+def attention_pictures(data: Cohort, result: CrossValidation) -> list[Picture]:
     """One picture, or one a sequence where several are joined."""
     at, out = np.flatnonzero(result.tested), []
     for number, name in enumerate(data.joined or ("",)):

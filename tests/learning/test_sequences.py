@@ -13,6 +13,7 @@ from oatools.commands import cv, predict, train
 from oatools.core.manifest import BadRow
 from oatools.features.featurefile import Features, write_features
 from oatools.learning.cohort import make_cohort, telltales
+from oatools.learning.crossval import CrossValidation
 from oatools.learning.folds import inner_split
 from oatools.learning.model import FittedModel, build
 from oatools.learning.model import predict as score
@@ -21,6 +22,7 @@ from oatools.learning.scaling import fit_clinical
 from oatools.learning.scoring import join_rows
 from oatools.learning.settings import Settings
 from oatools.learning.training import fit, to_tensors
+from oatools.report.crossval import attention_pictures
 
 from .conftest import SPACE, knee_name
 
@@ -126,6 +128,18 @@ def test_each_sequence_is_scaled_by_its_own_training_slices():
         np.testing.assert_allclose(branch.feature_sd.numpy(), rows.std(axis=0), rtol=1e-4)
 
 
+def test_the_report_shows_the_attention_of_each_sequence_by_itself():
+    data = joined_cohort(knees=4)
+    weights = [np.concatenate([np.full(a, 1 / a), np.arange(b) / 100]) for a, b in data.extents]
+    result = CrossValidation(np.array([1, 1, 2, 2]), {}, weights, [], 2, 0)
+    pictures = attention_pictures(data, result)
+    assert [p.name for p in pictures] == ["attention-cor-iw-tse", "attention-sag-3d-dess"]
+    coronal, sagittal = (p.figure.axes[0].lines[0].get_ydata() for p in pictures)
+    assert 1 / 6 <= min(coronal) <= max(coronal) <= 1 / 5
+    assert (min(sagittal), max(sagittal)) == pytest.approx((0.0, 0.09), abs=0.01)
+    assert (np.diff(sagittal) > 0).all()
+
+
 @pytest.fixture
 def call(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -202,7 +216,10 @@ def test_predict_joins_rows_in_any_order_and_fails_knees_that_lack_a_sequence(ca
             assert found[knee_name(i)]["probability"] == f"{value:.6f}"
             assert found[knee_name(i)]["sequence"] == "cor-iw-tse+sag-3d-dess"
             assert found[knee_name(i)]["path"] == f"{knee_name(i)}_cor-iw-tse.h5"
-    assert f"{lacking} cor-iw-tse: no row of sequence sag-3d-dess; the model joins cor-iw-tse and sag-3d-dess" in done.stderr
+    assert (
+        f"{lacking} cor-iw-tse: no row of sequence sag-3d-dess; the model joins cor-iw-tse and sag-3d-dess"
+        in done.stderr
+    )
     (failed,) = rows_of((tmp_path / "failed.tsv").read_text())
     assert failed["knee"] == lacking
 
