@@ -6,8 +6,7 @@ from collections.abc import Iterator
 import click
 
 from oatools.core.console import Console
-from oatools.core.errors import UsageError
-from oatools.core.manifest import MISSING, BadRow, Row, Table, read_rows, read_table
+from oatools.core.manifest import MISSING, BadRow, Row, Table, read_rows
 from oatools.core.options import command, inputs_argument, require_inputs, run_options
 from oatools.core.runner import RunOptions, run_rows
 
@@ -28,14 +27,14 @@ def main(console: Console, model: str, inputs: tuple[str, ...], null_separated: 
     require_inputs(inputs)
     table = read_rows(inputs, null_separated).require("path")
     from oatools.learning.modelfile import load_model
-    from oatools.learning.scoring import join_rows, score_row
+    from oatools.learning.scoring import join_rows, read_clinical, score_row
 
     fitted = load_model(model)
     if fitted.joined:
         rows = join_rows(table.require("knee", "sequence").rows, fitted.joined)
         table = Table(table.columns, rows, table.name, None, table.headed)
     names = fitted.scaling.names
-    known = _read_clinical(clinical_table, names) if clinical_table else None
+    known = read_clinical(clinical_table, names) if clinical_table else None
     absent = [n for n in names if clinical_table is None and n not in table.columns]
     if absent:
         console.note(f"{table.name} has no column {', '.join(map(repr, absent))}: every knee gets the model's median; "
@@ -50,15 +49,6 @@ def main(console: Console, model: str, inputs: tuple[str, ...], null_separated: 
         if count and name not in absent:
             console.note(f"'{name}' is missing in {count} rows: the model's median was put in")
     return status
-
-
-def _read_clinical(path: str, names: tuple[str, ...]) -> dict[str, Row]:
-    rows: dict[str, Row] = {}
-    for row in read_table(path, ["knee", *names]).rows:
-        if row["knee"] in rows:  # type: ignore[index]
-            raise UsageError(f"{path}: {row['knee']} is there twice; keep one row")  # type: ignore[index]
-        rows[row["knee"]] = {name: row[name] for name in names}  # type: ignore[index]
-    return rows
 
 
 def _count_missing(

@@ -60,6 +60,7 @@ def run_rows(
     added: Sequence[str] = (),
     target: Callable[[Row], str] | None = None,
     threads: bool = False,
+    ended: Callable[[Row, Row], None] | None = None,
 ) -> int:
     """Do `work` on every row, print the resulting rows to standard output, and return the exit status (0 or 1).
 
@@ -68,11 +69,11 @@ def run_rows(
     the file that a row will write, and a second row with the same one fails. With `options.jobs` above one, `work`
     runs in that many processes (it must be picklable), and a process that dies fails only the row it was at; with
     `threads` it runs in threads, which start at once and are as fast where the work waits for other programs or is
-    done by libraries that let go of the interpreter.
+    done by libraries that let go of the interpreter. `ended` is called with each row that came out, and its new cells.
     """
     columns = [c for c in table.columns if c != "error"]
     columns += [c for c in added if c not in columns]
-    collector = _Collector(console, columns, options.fail_fast)
+    collector = _Collector(console, columns, options.fail_fast, ended)
     claims = _Claims(target)
     manifest.emit(manifest.format_header(columns))
     with console.progress(table.total):
@@ -148,6 +149,7 @@ class _Collector:
     console: Console
     columns: list[str]
     fail_fast: bool
+    ended: Callable[[Row, Row], None] | None = None
     done: int = 0
     kept: int = 0
     failed: int = 0
@@ -184,6 +186,8 @@ class _Collector:
             for detail in (*outcome.details, "kept" if outcome.kept else "done"):
                 self.console.detail(f"{item_name(row)}: {detail}")
             manifest.emit(line)
+            if self.ended is not None:
+                self.ended(row, outcome.cells)  # type: ignore[arg-type]
         self.console.advance(self.state())
 
     def _fail(self, row: Row | BadRow, failure: Failure) -> None:

@@ -1,36 +1,43 @@
-"""One knee as a picture: slices with the heat map over them, the attention, the probability."""
+"""Heat as pictures: the slices of one knee with the map over them, and the mean maps of many."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import matplotlib
 import numpy as np
 
 from oatools.core.files import atomic
-from oatools.explain.gradcam import Explanation
 from oatools.imaging.volume import Volume
+
+if TYPE_CHECKING:
+    from oatools.explain.stage import Explanation
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt  # noqa: E402
 
 _HEAT = "inferno"  # one hue from dark to bright, told apart by every kind of colour vision, and in grey
 _MEDIAL = {"left": ("lateral", "medial"), "right": ("medial", "lateral")}
+_ALONG = {"coronal": ("posterior", "anterior"), "axial": ("inferior", "superior")}
 _COLUMNS = 6
 
 
 def draw_montage(
     path: Path,
     volume: Volume,
-    found: Explanation,
+    found: "Explanation",
     title: str,
     notes: Sequence[str],
     plane: str,
     reference: str = "left",
     count: int = 12,
+    label: str = "heat",
+    top: float | None = None,
 ) -> None:
     """Write a PNG: the slices that got most attention, in order, with their heat on one common scale.
 
-    Every slice is drawn twice, plain and overlaid. `notes` stand below the title. `reference` is oa-orient's.
+    Every slice is drawn twice, plain and overlaid. `notes` stand below the title. `reference` is oa-orient's;
+    `label` stands beside the scale, which ends at `top` or else at the volume's own maximum.
     """
     chosen = _choose(found.attention, count)
     lines = -(-len(chosen) // _COLUMNS)
@@ -43,7 +50,7 @@ def draw_montage(
         columns + 1,
         width_ratios=[*[1] * columns, 0.06],
         height_ratios=[*[1] * (2 * lines), 0.55],
-        left=0.05,
+        left=0.06,
         right=0.93,
         bottom=0.07,
         top=1 - header / figure.get_figheight(),
@@ -51,7 +58,7 @@ def draw_montage(
         hspace=0.12,
     )
     low, high = np.percentile(volume.data, (1, 99.5))
-    top = float(found.heat.max()) or 1.0
+    top = top or float(found.heat.max()) or 1.0
     shown = None
     for place, index in enumerate(chosen):
         line, column = divmod(place, columns)
@@ -63,8 +70,46 @@ def draw_montage(
         plain.set_title(f"slice {index + 1}   attention {found.attention[index]:.2f}", fontsize=7, pad=2)
         if column == 0:
             _mark_ends(overlay, ends)
-    _bar(figure, figure.add_subplot(grid[: 2 * lines, columns]), shown)
-    _attention(figure.add_subplot(grid[2 * lines, :columns]), found.attention, chosen)
+    _bar(figure, figure.add_subplot(grid[: 2 * lines, columns]), shown, label)
+    along = _MEDIAL[reference] if plane == "sagittal" else _ALONG[plane]
+    _attention(figure.add_subplot(grid[2 * lines, :columns]), found.attention, chosen, along)
+    figure.suptitle(title, x=0.05, y=1 - 0.12 / figure.get_figheight(), ha="left", va="top", fontsize=12, weight="bold")
+    figure.text(0.05, 1 - 0.38 / figure.get_figheight(), "\n".join(notes), ha="left", va="top", fontsize=8)
+    with atomic(path) as temporary:
+        figure.savefig(temporary, format="png", metadata={"Software": None})
+    plt.close(figure)
+
+
+def draw_means(
+    path: Path, anatomy: Volume, means: Mapping[str, np.ndarray], title: str, notes: Sequence[str], plane: str,
+    label: str, count: int = 8,
+) -> None:  # fmt: skip
+    """Write a PNG: mean maps (i, j, slices) by name, one above the other on one scale, over the mean anatomy.
+
+    Shown are the `count` slices with most heat in all of them together.
+    """
+    total = sum(means.values()).sum(axis=(0, 1))
+    chosen = sorted(int(k) for k in np.argsort(-total, kind="stable")[:count] if total[k] > 0) or [0]
+    header = 0.75 + 0.14 * len(notes)
+    figure = plt.figure(figsize=(1.9 * len(chosen) + 1.2, 2.1 * len(means) + header), dpi=110, facecolor="white")
+    grid = figure.add_gridspec(
+        len(means), len(chosen) + 1, width_ratios=[*[1] * len(chosen), 0.06], left=0.05, right=0.93, bottom=0.03,
+        top=1 - header / figure.get_figheight(), wspace=0.04, hspace=0.14,
+    )  # fmt: skip
+    low, high = np.percentile(anatomy.data, (1, 99.5))
+    top = max(float(mean.max()) for mean in means.values()) or 1.0
+    shown = None
+    for line, (name, mean) in enumerate(means.items()):
+        for column, index in enumerate(chosen):
+            axes = figure.add_subplot(grid[line, column])
+            _show(axes, anatomy.data[:, :, index], anatomy, "gray", low, high)
+            heat = mean[:, :, index]
+            shown = _show(axes, heat, anatomy, _HEAT, 0, top, alpha=np.clip(heat.T[::-1] / top * 1.4, 0, 0.6))
+            axes.set_title(f"slice {index + 1}", fontsize=7, pad=2)
+            if column == 0:
+                axes.text(-0.06, 0.5, name, transform=axes.transAxes, rotation=90, va="center", ha="right", fontsize=8)
+                _mark_ends(axes, ("posterior", "anterior") if plane == "sagittal" else _MEDIAL["left"])
+    _bar(figure, figure.add_subplot(grid[:, len(chosen)]), shown, label)
     figure.suptitle(title, x=0.05, y=1 - 0.12 / figure.get_figheight(), ha="left", va="top", fontsize=12, weight="bold")
     figure.text(0.05, 1 - 0.38 / figure.get_figheight(), "\n".join(notes), ha="left", va="top", fontsize=8)
     with atomic(path) as temporary:
@@ -94,17 +139,17 @@ def _mark_ends(axes, ends: tuple[str, str]) -> None:  # noqa: ANN001
     axes.text(0.98, 0.02, ends[1], ha="right", **style)
 
 
-def _bar(figure, axes, shown) -> None:  # noqa: ANN001
+def _bar(figure, axes, shown, label: str) -> None:  # noqa: ANN001
     bar = figure.colorbar(shown, cax=axes)
-    bar.set_label("heat (log odds, one scale for all slices)", fontsize=7)
+    bar.set_label(f"{label}, one scale for all slices", fontsize=7)
     bar.ax.tick_params(labelsize=6)
 
 
-def _attention(axes, attention: np.ndarray, chosen: list[int]) -> None:  # noqa: ANN001
+def _attention(axes, attention: np.ndarray, chosen: list[int], along: tuple[str, str]) -> None:  # noqa: ANN001
     colours = ["#0072B2" if k in chosen else "#9ecae1" for k in range(len(attention))]
     axes.bar(np.arange(1, len(attention) + 1), attention, color=colours, width=0.85)
     axes.set_xlim(0.25, len(attention) + 0.75)
-    axes.set_xlabel("slice (dark: shown above)", fontsize=7)
+    axes.set_xlabel(f"slice, {along[0]} to {along[1]} (dark: shown above)", fontsize=7)
     axes.set_ylabel("attention", fontsize=7)
     axes.tick_params(labelsize=6)
     for edge in ("top", "right"):

@@ -27,7 +27,7 @@ Grid = Geometry | Volume
 PLANES = {"cor": "coronal", "sag": "sagittal", "ax": "axial"}
 
 # World axes (0 right, 1 anterior, 2 superior) in the order of the output's axes.
-_ORDER = {"coronal": (0, 2, 1), "sagittal": (1, 2, 0), "axial": (0, 1, 2)}
+ORDER = {"coronal": (0, 2, 1), "sagittal": (1, 2, 0), "axial": (0, 1, 2)}
 
 # A knee's centre lies some 80 to 110 mm from the midline; nearer than this the geometry does not tell the side.
 _UNCLEAR_MM = 20.0
@@ -83,7 +83,7 @@ def canonical(volume: Grid, plane: str, side: str, reference: str = "left") -> O
     """
     input_axes = io_orientation(volume.affine)
     axes, flips = [], []
-    for world in _ORDER[plane]:
+    for world in ORDER[plane]:
         axis = int(np.flatnonzero(input_axes[:, 0] == world)[0])
         mirrored = world == 0 and side != reference
         axes.append(axis)

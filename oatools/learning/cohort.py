@@ -13,6 +13,7 @@ import numpy as np
 from oatools.core.errors import ItemError, UsageError
 from oatools.core.files import digest_json
 from oatools.core.manifest import MISSING, BadRow, Row, Table, number
+from oatools.core.provenance import STEPS
 from oatools.features.featurefile import feature_space, read_features, space_difference
 from oatools.learning.model import window
 
@@ -41,6 +42,7 @@ class Cohort:
     cautions: tuple[str, ...] = ()
     varied: np.ndarray | None = None
     joined: tuple[str, ...] = ()
+    steps: tuple[str, ...] | None = None  # see `steps_of`; None where they differ between files
 
     def __len__(self) -> int:
         return len(self.knee)
@@ -159,6 +161,7 @@ def load_cohort(
     spaces: list[tuple[str, dict[str, Any]]] = []
     counts: list[int | None] = []
     cautions: set[str] = set()
+    steps: set[tuple[str, ...]] = set()
     for knee in both:
         if failed and fail_fast:
             break
@@ -179,6 +182,7 @@ def load_cohort(
                 paths = f"{spaces[-1][0]} and {spaces[0][0]}"
                 raise UsageError(f"{paths} hold different numbers of varied copies; embed them alike")
             cautions.update(cautions_of(provenance))
+            steps.add(steps_of(provenance))
         arrays[knee] = np.concatenate([each for each, _, _ in found])
         extents[knee] = tuple(len(each) for each, _, _ in found)
         if augmented:
@@ -195,6 +199,7 @@ def load_cohort(
         rows=tuple(_identity(rows[k][0], labelled[k], also) for k in used), space=spaces[0][1],
         cautions=tuple(sorted(cautions)), varied=[copies.pop(k) for k in used] if augmented else None,
         extents=[extents[k] for k in used], joined=tuple(sequences) if len(sequences) > 1 else (),
+        steps=steps.pop() if len(steps) == 1 else None,
     )  # fmt: skip
     if len(set(cohort.label.tolist())) < 2:
         raise UsageError(f"{labels.name}: all {len(used)} knees used have label {cohort.label[0]}; both are needed")
@@ -280,6 +285,20 @@ def cautions_of(provenance: dict[str, Any]) -> set[str]:
     """Why features show nothing of real knees, if so: `random weights`, `phantoms`."""
     found = {"random weights"} if str(provenance.get("weights", "")).startswith("random") else set()
     return found | ({"phantoms"} if provenance.get("phantom") else set())
+
+
+def steps_of(recorded: dict[str, Any]) -> tuple[str, ...]:
+    """What a volume went through before its features were made, as far as it changes the picture.
+
+    `recorded` is a volume's sidecar or a feature file's provenance: of `oa-orient` with its reference and `oa-n4`.
+    """
+    found = []
+    for step in recorded.get(STEPS) or []:
+        if step.get("tool") == "oa-orient":
+            found.append(f"oa-orient --reference {step['parameters'].get('reference')}")
+        elif step.get("tool") == "oa-n4":
+            found.append("oa-n4")
+    return tuple(found)
 
 
 def _read(path: str, slices: int | None, augmented: bool) -> tuple[np.ndarray, np.ndarray | None, dict[str, Any]]:

@@ -149,18 +149,25 @@ class FittedModel:
         `extents` says how many each has. `clinical` (variables,) is raw, NaN where missing; None if all are.
         On CUDA, a backward pass in evaluation mode needs `torch.backends.cudnn.flags(enabled=False)` around both.
         """
-        extents = [len(features)] if extents is None else [int(n) for n in extents]
+        logits, attention = self.versions(features[None], clinical, extents)
+        return logits[0], attention[0]
+
+    def versions(
+        self, features: torch.Tensor, clinical: np.ndarray | None = None, extents: Sequence[int] | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """As `logits`, of several versions of one knee's features at once: (versions, slices, channels)."""
+        extents = [features.shape[1]] if extents is None else [int(n) for n in extents]
         windows = [window(n, self.settings.slices) for n in extents]
         raw = np.full(len(self.scaling.names), np.nan) if clinical is None else np.asarray(clinical, dtype=np.float64)
-        scaled = torch.from_numpy(self.scaling.apply(raw)).to(features.device)[None]
-        inside = torch.cat([part[w] for part, w in zip(features.split(extents), windows, strict=True)])[None]
+        scaled = torch.from_numpy(self.scaling.apply(raw)).to(features.device).expand(len(features), -1)
+        inside = torch.cat([part[:, w] for part, w in zip(features.split(extents, 1), windows, strict=True)], dim=1)
         used = [w.stop - w.start for w in windows]
         number = torch.arange(1, len(extents) + 1, device=features.device)
-        mask = number.repeat_interleave(torch.tensor(used, device=features.device))[None]
+        mask = number.repeat_interleave(torch.tensor(used, device=features.device)).expand(len(features), -1)
         logits, attention = self.module(inside, mask, scaled)
         whole = [functional.pad(part, (w.start, n - w.stop))
-                 for part, w, n in zip(attention[0].split(used), windows, extents, strict=True)]  # fmt: skip
-        return logits[0], torch.cat(whole)
+                 for part, w, n in zip(attention.split(used, 1), windows, extents, strict=True)]  # fmt: skip
+        return logits, torch.cat(whole, dim=1)
 
 
 def predict(

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from oatools.core.errors import ItemError
-from oatools.core.manifest import MISSING, BadRow, Row
+from oatools.core.errors import ItemError, UsageError
+from oatools.core.manifest import MISSING, BadRow, Row, read_table
 from oatools.core.runner import Done
 from oatools.features.featurefile import feature_space, read_features, space_difference
 from oatools.learning.cohort import clinical_value
@@ -34,7 +34,19 @@ def score_row(row: Row, model_path: str, clinical: dict[str, Row] | None) -> Don
     probability = predict(model, [np.concatenate(found)], values, [[len(each) for each in found]])[0][0]
     # Compared as it is, printed rounded: the class is that of oa-cv, which has all digits too.
     cells = {"probability": f"{probability:.6f}", "predicted": str(int(probability >= model.threshold))}
-    return Done(cells, warnings=_unlike(row, model))
+    return Done(cells, warnings=unlike(row, model))
+
+
+def read_clinical(path: str, names: Sequence[str], also: Sequence[str] = ()) -> dict[str, Row]:
+    """The cells `names` by knee, and those of `also` that the table has; a `UsageError` for a knee that comes twice."""
+    table = read_table(path, ["knee", *names])
+    kept = [*names, *(name for name in also if name in table.columns)]
+    rows: dict[str, Row] = {}
+    for row in table.rows:
+        if row["knee"] in rows:  # type: ignore[index]
+            raise UsageError(f"{path}: {row['knee']} is there twice; keep one row")  # type: ignore[index]
+        rows[row["knee"]] = {name: row[name] for name in kept}  # type: ignore[index]
+    return rows
 
 
 def join_rows(rows: Iterable[Row | BadRow], joined: Sequence[str]) -> Iterator[Row | BadRow]:
@@ -85,7 +97,7 @@ def shared_model(path: str) -> FittedModel:
     return load_model(path)
 
 
-def _unlike(row: Row, model: FittedModel) -> tuple[str, ...]:
+def unlike(row: Row, model: FittedModel) -> tuple[str, ...]:
     """A word of warning for a sequence that the model has never seen."""
     known = [s for s in model.record.get("sequences", []) if s != MISSING]
     sequence = row.get("sequence", MISSING)

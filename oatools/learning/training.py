@@ -99,7 +99,8 @@ def fit(
     record = {
         "settings": settings.as_dict(), "seed": seed, "channels": data.features.shape[2],
         "clinical": scaling.as_records(), "class_weights": weights.tolist(), "feature_space": data.space,
-        "joined": list(data.joined), "cautions": list(data.cautions), "epochs": len(history), "best_epoch": best + 1,
+        "joined": list(data.joined), "volume_steps": None if data.steps is None else list(data.steps),
+        "cautions": list(data.cautions), "epochs": len(history), "best_epoch": best + 1,
         "validation_loss": history[best], "validation_roc_auc": roc_auc(data.label[held], probability),
         "threshold": threshold, "threshold_rule": f"{settings.threshold_rule} on the validation knees",
         "training_knees": [data.knee[i] for i in fitting], "validation_knees": [data.knee[i] for i in held],

@@ -1,9 +1,12 @@
 import numpy as np
 import pytest
 import torch
+from captum.attr import LayerGradCam
 
 from oatools.core.errors import UsageError
-from oatools.explain.gradcam import _to_grid, explain
+from oatools.explain.gradcam import weighted
+from oatools.explain.knee import Chain, look, to_grid
+from oatools.explain.stage import explain as explain_chain
 from oatools.features.backbone import load_backbone
 from oatools.features.slices import Preprocessing, images
 from oatools.imaging import orient
@@ -40,6 +43,11 @@ def model(backbone):
     return FittedModel(module, settings, scaling, 0.5, {"feature_space": {"preprocessing": recorded}})
 
 
+def explain(volume, model, backbone, clinical, method="gradcam", sign=1):
+    (found,), _ = explain_chain(Chain(model, backbone, clinical, sign), look([volume], model), method)
+    return found
+
+
 def prepared_for(backbone):
     record = backbone.record
     return Preprocessing((1.0, 99.0), record.size, record.interpolation, record.mean, record.std, slices=6)
@@ -66,33 +74,66 @@ def test_slices_that_the_model_does_not_see_have_neither_attention_nor_heat(knee
     assert found.heat.shape == knee.data.shape and found.heat.max() > 0 and found.heat.min() == 0
 
 
-def test_the_map_is_what_hooks_on_the_whole_network_give(knee, model, backbone):
-    """Grad-CAM as its authors write it: activations and gradients of the last layer, caught by hooks."""
-    caught = {}
-    network = backbone.network
+@pytest.mark.parametrize("sign", [1, -1])
+def test_the_map_is_captums_layer_grad_cam_of_the_whole_network(knee, model, backbone, sign):
+    def log_odds(pixels):
+        logits, _ = model.logits(backbone.network(pixels), np.array([31.0]))
+        return sign * (logits[1] - logits[0])[None]
 
-    def keep(_, __, output):
-        output.retain_grad()
-        caught["maps"] = output
+    oracle = LayerGradCam(log_odds, backbone.network.bn2)
+    expected = oracle.attribute(prepared(knee, backbone), relu_attributions=True)[:, 0].detach()
+    found = explain(knee, model, backbone, np.array([31.0]), sign=sign)
+    assert expected.max() > 0
+    np.testing.assert_allclose(found.heat[:, :, 14:20], to_grid(expected, knee), atol=1e-5)
+    assert found.probability == explain(knee, model, backbone, np.array([31.0])).probability
 
-    pixels = prepared(knee, backbone).requires_grad_(True)
-    hook = network.bn2.register_forward_hook(keep)
-    try:
-        logits, _ = model.logits(network(pixels), np.array([31.0]))
-        (logits[1] - logits[0]).backward()
-    finally:
-        hook.remove()
-    maps = caught["maps"]
-    expected = torch.relu((maps.grad.mean(dim=(2, 3), keepdim=True) * maps).sum(dim=1)).detach()
-    found = explain(knee, model, backbone, np.array([31.0]))
-    np.testing.assert_allclose(found.heat[:, :, 14:20], _to_grid(expected, knee, backbone.record.size), atol=1e-4)
+
+def test_hirescam_adds_up_to_the_log_odds_where_the_model_is_linear(knee, backbone):
+    """Draelos and Carin (2020): with mean pooling and a linear classifier, the map is the score, place by place."""
+    settings = Settings(pooling="mean", hidden=0)
+    torch.manual_seed(1)
+    scaling = ClinicalScaling((), np.zeros(0), np.zeros(0), np.zeros(0))
+    recorded = {"feature_space": {"preprocessing": prepared_for(backbone).record()}}
+    chain = Chain(FittedModel(build(settings, 1280, 0).eval(), settings, scaling, 0.5, recorded), backbone, np.zeros(0))
+    seen = look([knee], chain.model)
+    maps = chain.maps(seen.pixels).requires_grad_(True)
+    log_odds, _ = chain.log_odds(chain.pooled(maps)[None], seen.extents)
+    (gradient,) = torch.autograd.grad(log_odds[0], maps)
+    nothing, _ = chain.log_odds(chain.pooled(torch.zeros_like(maps))[None], seen.extents)
+    total = weighted(maps.detach(), gradient, "hirescam").sum()
+    torch.testing.assert_close(total, (log_odds - nothing)[0].detach(), rtol=1e-4, atol=1e-5)
+    # Grad-CAM spreads the gradient over space, so where a head pools by the mean, both are the same here.
+    torch.testing.assert_close(
+        weighted(maps.detach(), gradient, "gradcam"), weighted(maps.detach(), gradient, "hirescam")
+    )
+
+
+def test_the_methods_weigh_gradients_as_their_papers_say():
+    random = np.random.default_rng(0)
+    maps, gradient = random.random((2, 3, 4, 4)), random.normal(size=(2, 3, 4, 4))
+    gradient[0, 1, 2] = 0
+    plus, cam, high = (np.zeros((2, 4, 4)) for _ in range(3))
+    for n in range(2):
+        for c in range(3):
+            weight = 0.0
+            for i in range(4):
+                for j in range(4):
+                    g = gradient[n, c, i, j]
+                    if g > 0:
+                        weight += g**2 / (2 * g**2 + maps[n, c].sum() * g**3) * g
+            plus[n] += weight * maps[n, c]
+            cam[n] += gradient[n, c].mean() * maps[n, c]
+            high[n] += gradient[n, c] * maps[n, c]
+    for method, expected in (("gradcam++", plus), ("gradcam", cam), ("hirescam", high)):
+        found = weighted(torch.from_numpy(maps), torch.from_numpy(gradient), method)
+        np.testing.assert_allclose(found.numpy(), expected, rtol=1e-12)
 
 
 def test_a_hot_corner_lands_in_the_same_corner_of_the_volume():
     volume = Volume(np.zeros((40, 60, 1), np.float32), np.diag([1.0, 1.0, 3.0, 1.0]))
     heat = torch.zeros(1, 6, 6)
     heat[0, 0, 4] = 1  # the top row of the image: superior; its fifth sixth from the left
-    grid = _to_grid(heat, volume, 60)
+    grid = to_grid(heat, volume)
     i, j = np.unravel_index(grid[:, :, 0].argmax(), (40, 60))
     # 60 pixels across, 10 of padding on either side of the 40 columns: the fifth sixth is 40 to 50, so 30 to 40 here.
     assert 30 <= i < 40 and 50 <= j < 60

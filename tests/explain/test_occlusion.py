@@ -1,0 +1,105 @@
+import numpy as np
+import pytest
+import torch
+from captum.attr import Occlusion
+from scipy.ndimage import gaussian_filter
+
+from oatools.explain.faithfulness import areas, faithfulness, randomised
+from oatools.explain.knee import Chain, look
+from oatools.explain.occlusion import corner_places, occlusion_map, out_of_focus
+from oatools.features.backbone import load_backbone
+from oatools.features.slices import Preprocessing
+from oatools.imaging.volume import Volume
+from oatools.learning.model import FittedModel, build
+from oatools.learning.scaling import ClinicalScaling
+from oatools.learning.settings import Settings
+
+SIZE = 56
+
+
+@pytest.fixture(scope="module")
+def chain():
+    """A model that takes two of three slices, on a real backbone whose weights are random."""
+    backbone = load_backbone("mobilenetv2_100", "random", seed=3)
+    torch.manual_seed(0)
+    settings = Settings(slices=2, conv=8, units=8, hidden=0)
+    record = backbone.record
+    prepared = Preprocessing((1.0, 99.0), SIZE, record.interpolation, record.mean, record.std).record()
+    module = build(settings, 1280, 0).eval()
+    module.branches[0].feature_mean.fill_(0.4)
+    scaling = ClinicalScaling((), np.zeros(0), np.zeros(0), np.zeros(0))
+    return Chain(FittedModel(module, settings, scaling, 0.5, {"feature_space": {"preprocessing": prepared}}), backbone,
+                 np.zeros(0))  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def knee(chain):
+    smooth = gaussian_filter(np.random.default_rng(1).random((64, 64, 3)), (3, 3, 0)).astype(np.float32)
+    return look([Volume(smooth, np.diag([2.0, 2.0, 3.0, 1.0]))], chain.model)
+
+
+def test_the_map_is_captums_occlusion_of_the_whole_network(chain, knee):
+    blurred = out_of_focus(knee.pixels)
+
+    def log_odds(pixels):
+        return chain.log_odds(chain.features(pixels[0])[None], knee.extents)[0]
+
+    side, step = 8, 4
+    expected = Occlusion(log_odds).attribute(knee.pixels[None], sliding_window_shapes=(1, 1, side, side),
+                                             strides=(1, 1, step, step), baselines=blurred[None])  # fmt: skip
+    heat, value, attention = occlusion_map(chain, knee)
+    assert knee.seen.tolist() == [0, 1]
+    assert value == pytest.approx(float(log_odds(knee.pixels[None])[0]), abs=1e-5)
+    assert attention[2] == 0 and not heat[2].any()
+    wanted = expected[0, :, 0].clamp_min(0).numpy()
+    assert wanted[:2].max() > 0.005
+    np.testing.assert_allclose(heat.numpy()[:2], wanted[:2], atol=2e-4 * wanted.max() + 1e-5)
+
+
+@pytest.mark.parametrize(("size", "side", "step"), [(56, 8, 4), (224, 32, 16), (10, 4, 3), (5, 5, 2)])
+def test_squares_cover_every_pixel(size, side, step):
+    places = corner_places(size, side, step)
+    assert {p for start in places for p in range(start, start + side)} == set(range(size))
+    assert len(set(places)) == len(places)
+
+
+def test_out_of_focus_is_scipys_gaussian_filter():
+    pixels = torch.from_numpy(np.random.default_rng(0).random((2, 3, 40, 40)).astype(np.float32))
+    expected = gaussian_filter(pixels.numpy(), (0, 0, 4, 4), mode="nearest", radius=(0, 0, 12, 12))
+    np.testing.assert_allclose(out_of_focus(pixels).numpy(), expected, atol=1e-5)
+
+
+def test_deletion_and_insertion_of_a_map_that_is_known(chain, knee):
+    """A map that is hot on one half: covered at half the steps is that half, and the curves meet at their ends."""
+    half = torch.zeros(3, SIZE, SIZE)
+    half[:, :, : SIZE // 2] = 1
+
+    def probability(pixels):
+        log_odds, _ = chain.log_odds(chain.features(pixels)[None], knee.extents)
+        return float(torch.sigmoid(log_odds[0].double()))
+
+    blurred = out_of_focus(knee.pixels)
+    left = torch.zeros(SIZE, SIZE, dtype=torch.bool)
+    left[:, : SIZE // 2] = True
+    whole, none = probability(knee.pixels), probability(blurred)
+    deleted, inserted = (probability(torch.where(left, a, b)) for a, b in
+                         ((blurred, knee.pixels), (knee.pixels, blurred)))  # fmt: skip
+    deletion, insertion = areas(chain, knee, half, steps=2)
+    assert deletion == pytest.approx((whole / 2 + deleted + none / 2) / 2, abs=1e-6)
+    assert insertion == pytest.approx((none / 2 + inserted + whole / 2) / 2, abs=1e-6)
+
+
+def test_the_slow_truth_is_more_faithful_than_noise_and_than_its_own_reverse(chain, knee):
+    heat, _, _ = occlusion_map(chain, knee)
+    found = faithfulness(chain, knee, heat, "occlusion")
+    assert found.deletion < found.deletion_chance
+    assert found.insertion > found.insertion_chance
+    deletion, insertion = areas(chain, knee, -heat)
+    assert deletion > found.deletion and insertion < found.insertion
+
+
+def test_random_models_give_other_maps_and_the_models_own_weights_the_same(chain, knee, monkeypatch):
+    assert abs(randomised(chain, knee, "gradcam")) < 0.6
+    assert randomised(chain, knee, "gradcam") == randomised(chain, knee, "gradcam")
+    monkeypatch.setattr("oatools.explain.faithfulness.build", lambda *_: chain.model.module)
+    assert randomised(chain, knee, "gradcam") == pytest.approx(1)
