@@ -56,6 +56,18 @@ def test_the_map_is_captums_occlusion_of_the_whole_network(chain, knee):
     np.testing.assert_allclose(heat.numpy()[:2], wanted[:2], atol=2e-4 * wanted.max() + 1e-5)
 
 
+def test_slices_of_two_sequences_are_told_apart(chain):
+    noise = np.random.default_rng(0).random((20, 20, 4)).astype(np.float32)
+    volumes = [Volume(noise[:, :, :3], np.eye(4)), Volume(noise, np.eye(4))]
+    both = look(volumes, chain.model)
+    assert both.extents == (3, 4)
+    assert both.seen.tolist() == [0, 1, 4, 5]  # two around the middle of each
+    np.testing.assert_array_equal(both.pixels[3:], look(volumes[1:], chain.model).pixels)
+    assert [v.tolist() for v in both.by_slice(np.arange(7.0))] == [[0, 1, 2], [3, 4, 5, 6]]
+    maps = torch.arange(7.0)[:, None, None].expand(7, 2, 2)
+    assert [v.max(axis=(0, 1)).tolist() for v in both.to_volumes(maps)] == [[0, 1, 2], [3, 4, 5, 6]]
+
+
 @pytest.mark.parametrize(("size", "side", "step"), [(56, 8, 4), (224, 32, 16), (10, 4, 3), (5, 5, 2)])
 def test_squares_cover_every_pixel(size, side, step):
     places = corner_places(size, side, step)
