@@ -14,8 +14,11 @@ def test_the_commands_of_the_readme_run_as_written(shell, tmp_path):
     for produced in ("features.tsv", "labels.tsv", "flow.tsv", "cv/report.html", "cv/metrics.tsv", "predictions.tsv",
                      "jsn12.safetensors", "predicted.tsv", "pairs.tsv", "key.tsv"):  # fmt: skip
         assert (tmp_path / produced).stat().st_size > 0
-    (picture,) = (tmp_path / "cam").glob("*.png")
-    assert picture.read_bytes()[:4] == b"\x89PNG"
+    pictures = [*(tmp_path / "cam").glob("*.png"), *(tmp_path / "cam" / "mean").glob("*.png")]
+    assert len(pictures) == 8 + 1
+    pictures += (tmp_path / "one" / "cam").glob("*.png")
+    assert len(pictures) == 8 + 1 + 1
+    assert {picture.read_bytes()[:4] for picture in pictures} == {b"\x89PNG"}
     assert "cor-iw-tse" in done.stdout and "pooled" in done.stdout and "rank_auc" in done.stdout
     assert "failed" in done.stderr and " 1 failed" not in done.stderr
 

@@ -65,7 +65,8 @@ def test_slices_of_two_sequences_are_told_apart(chain):
     np.testing.assert_array_equal(both.pixels[3:], look(volumes[1:], chain.model).pixels)
     assert [v.tolist() for v in both.by_slice(np.arange(7.0))] == [[0, 1, 2], [3, 4, 5, 6]]
     maps = torch.arange(7.0)[:, None, None].expand(7, 2, 2)
-    assert [v.max(axis=(0, 1)).tolist() for v in both.to_volumes(maps)] == [[0, 1, 2], [3, 4, 5, 6]]
+    largest = [v.max(axis=(0, 1)).round(4).tolist() for v in both.to_volumes(maps)]
+    assert largest == [[0, 1, 2], [3, 4, 5, 6]]
 
 
 @pytest.mark.parametrize(("size", "side", "step"), [(56, 8, 4), (224, 32, 16), (10, 4, 3), (5, 5, 2)])
