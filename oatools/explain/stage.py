@@ -105,6 +105,8 @@ def explain_row(row: Row, out_dir: Path, settings: CamSettings, clinical: dict[s
     for source, target in zip(sources, targets, strict=True):
         if target.resolve() == source.resolve():
             raise ItemError(f"{target} is the input itself; choose another folder with -o")
+        if source.suffix == ".h5":
+            raise ItemError(f"{source} holds features; give the volume that they were made from")
     cells = row if clinical is None else clinical.get(row.get("knee", MISSING), {})
     values = np.array([clinical_value(cells, name) for name in model.scaling.names], dtype=np.float64)
     parameters = {

@@ -158,6 +158,12 @@ def test_volumes_that_were_prepared_otherwise_are_refused_and_unknown_ones_named
     assert f"nothing is known of how {bare.name} was prepared" in done.stderr
 
 
+def test_features_in_place_of_a_volume_are_named(folder):
+    done = call(cam, folder / "one.safetensors", folder / "features" / "9000000_00m_left_cor-iw-tse.h5", "-o", folder)
+    assert done.exit_code == 1
+    assert "holds features; give the volume that they were made from" in done.stderr
+
+
 def test_a_sequence_that_the_model_has_never_seen_is_named_and_the_picture_says_so(folder):
     other = coronal(folder).replace("cor-iw-tse\t", "cor-t1\t")
     done = call(cam, folder / "one.safetensors", "-o", folder / "unlike", given=other)
