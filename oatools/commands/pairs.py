@@ -81,7 +81,15 @@ def draw(
 @click.option("--pairs", "pairs_file", metavar="FILE", help="The pairs that were read; needed with --model.")
 @click.option("--model", "models", multiple=True, metavar="FILE",
               help="A table with knee and probability, scored like a reader; repeatable.")  # fmt: skip
-def score(console: Console, answers: tuple[str, ...], key: str, pairs_file: str | None, models: tuple[str, ...]) -> int:
+@click.option("--compare", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
+              help="Write how each two of them differ and agree to this table.")  # fmt: skip
+@click.option("--bootstrap", type=click.IntRange(100), default=2000, show_default=True, metavar="N",
+              help="Draws of pairs for the intervals of --compare.")  # fmt: skip
+@seed_option
+def score(
+    console: Console, answers: tuple[str, ...], key: str, pairs_file: str | None, models: tuple[str, ...],
+    compare: Path | None, bootstrap: int, seed: int,
+) -> int:  # fmt: skip
     """Score ANSWERS.tsv tables with the columns pair and choice (A, B or n/a), and optionally reader and knee.
 
     Prints one row a reader and stratum: the share of answered pairs that are right (a tie counts one half), which
@@ -102,6 +110,7 @@ def score(console: Console, answers: tuple[str, ...], key: str, pairs_file: str 
     _refuse_doubled([reader for reader, table in tables if "reader" not in table.columns])
     for reader, table in tables:
         scoring.grade_answers(table.rows, solution, reader, graded, pairs)
+    readers = list(graded.scores)
     for path in models:
         predictions = manifest.read_table(path, ["knee", "probability"])
         _refuse_doubled([*graded.scores, _reader(path)])
@@ -112,6 +121,11 @@ def score(console: Console, answers: tuple[str, ...], key: str, pairs_file: str 
     for row in rows:
         if row["stratum"] == "all" and row["n_unanswered"] != "0":
             console.note(f"{row['reader']}: {row['n_unanswered']} of {row['pairs']} pairs without an answer")
+    if compare is not None:
+        from oatools.reading import compare as comparing
+
+        found = comparing.compare(graded.scores, readers, solution, bootstrap, seed)
+        manifest.write_table(compare, comparing.COLUMNS, found)
     manifest.print_table(scoring.RESULT_COLUMNS, rows)
     console.note(f"{len(graded.scores)} readers scored on {len(solution)} pairs, {len(graded.errors)} answers failed")
     return 1 if graded.errors else 0
