@@ -51,14 +51,18 @@ def test_mcnemars_test_is_statsmodels():
     assert mcnemar(np.array([0.5, 1.0]), np.array([0.0, 1.0])) == 1.0  # a tie is on nobody's side
 
 
-def test_the_interval_is_near_that_of_the_normal_distribution_and_seeded():
-    key, scores = study(count=400)
-    left, right = (np.array(list(scores[name].values())) for name in ("r0", "r1"))
+def test_the_interval_is_that_of_the_normal_distribution_where_there_is_enough_of_all_and_seeded():
+    random = np.random.default_rng(0)
+    left, right = random.random(300), random.random(300)
     difference = left - right
-    half = 1.96 * difference.std(ddof=1) / np.sqrt(len(left))
-    low, high = difference_interval(left, right, 4000, 0)
-    assert (low, high) == pytest.approx((difference.mean() - half, difference.mean() + half), abs=0.1 * half)
-    assert difference_interval(left, right, 4000, 0) == (low, high) != difference_interval(left, right, 4000, 1)
+    error = difference.std(ddof=1) / np.sqrt(len(left))
+    low, high = difference_interval(left, right, 40_000, 0)
+    assert (low - difference.mean()) / error == pytest.approx(
+        -1.96, abs=0.04
+    )  # the percentiles 2 and 97 give 2.05, 1.88
+    assert (high - difference.mean()) / error == pytest.approx(1.96, abs=0.04)
+    assert difference_interval(left, right, 200, 0) == difference_interval(left, right, 200, 0)
+    assert difference_interval(left, right, 200, 0) != difference_interval(left, right, 200, 1)
 
 
 def test_only_pairs_that_both_answered_are_compared_and_fleiss_is_of_readers_alone():
