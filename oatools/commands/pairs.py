@@ -1,5 +1,7 @@
 """oa-pairs: draw pairs of knees for a reading study, score readers and models on them, and say how many it takes."""
 
+from functools import partial
+from itertools import chain
 from pathlib import Path
 
 import click
@@ -7,7 +9,9 @@ import click
 from oatools.core import manifest
 from oatools.core.console import Console
 from oatools.core.errors import UsageError
-from oatools.core.options import force_option, group, seed_option, subcommand
+from oatools.core.manifest import Row
+from oatools.core.options import force_option, group, out_dir_option, run_options, seed_option, subcommand
+from oatools.core.runner import RunOptions, run_rows
 
 DEFAULT_PAIRS = 150
 
@@ -73,6 +77,60 @@ def draw(
     columns = drawing.pair_columns(table.columns)
     manifest.print_table(columns, drawing.pair_rows(pairs, columns))
     console.note(f"{len(pairs)} pairs drawn{' without strata' if unstratified else ''}; the answers are in {key}")
+
+
+@subcommand(main, "page")
+@click.argument("pairs_file", metavar="PAIRS.tsv")
+@click.argument("volumes", nargs=-1, metavar="[VOLUMES.tsv]...")
+@out_dir_option("the page, with index.html")
+@click.option("--sequence", "sequences", multiple=True, metavar="NAME",
+              help="Sequence to show; repeatable, in this order.  [default: all in the volumes]")  # fmt: skip
+@click.option("--title", default="Reading study", show_default=True, metavar="TEXT", help="What stands at the top.")
+@click.option("--question", default="Which of the two knees will progress?", show_default=True, metavar="TEXT",
+              help="What readers are asked.")  # fmt: skip
+@click.option("--answer", default="progresses", show_default=True, metavar="TEXT",
+              help="What follows A and B on the buttons.")  # fmt: skip
+@force_option
+@run_options
+def page(
+    console: Console, pairs_file: str, volumes: tuple[str, ...], out_dir: Path, sequences: tuple[str, ...], title: str,
+    question: str, answer: str, force: bool, run: RunOptions,
+) -> int:  # fmt: skip
+    """Make a folder in which readers see the pairs of PAIRS.tsv (of oa-pairs draw), with index.html to open.
+
+    VOLUMES.tsv are tables with knee, sequence and path, such as oa-orient's; without any, the pairs have these columns.
+    Prints the rows of the volumes with their file in the page: who holds it can tell which knee is which.
+    """
+    from oatools.reading import page as paging
+
+    if out_dir.exists() and not force:
+        raise UsageError(f"{out_dir} exists; use --force to replace it, or another -o")
+    if force and out_dir.exists() and not (out_dir / "study.js").is_file():
+        raise UsageError(f"{out_dir} is no reading page, and is not replaced; choose another -o")
+    needed = ["knee", "side", "pair", "place"]
+    table = manifest.read_table(pairs_file, needed if volumes else [*needed, "sequence", "path"])
+    rows = list(table.rows)
+    pairs = paging.read_pairs(table.columns, rows)
+    shown = [manifest.read_table(v, ["knee", "sequence", "path"]) for v in volumes]
+    plan, items = paging.plan(table.columns, pairs, chain.from_iterable(t.rows for t in shown) if shown else rows,
+                              sequences)  # fmt: skip
+    columns = [*(c for c in table.columns if c not in ("sequence", "path")), "sequence", "path"]
+    with paging.new_folder(out_dir) as folder:
+        done: list[Row] = []
+        status = run_rows(
+            console, manifest.Table(columns, iter(items), table.name, len(items)),
+            partial(paging.show_volume, folder=folder, plan=plan), run, added=["page"],
+            ended=lambda row, cells: done.append({**row, **cells}),
+        )  # fmt: skip
+        complete = paging.finish(folder, plan, done, paging.Wording(title, question, answer))
+    for sequence, frame in plan.frames.items():
+        if frame.smaller:
+            console.note(f"{frame.smaller} of {2 * len(pairs)} volumes of {sequence} are smaller than the largest, and "
+                         "get black margins: look whether their size goes with the answer")  # fmt: skip
+    if complete < len(pairs):
+        console.note(f"{len(pairs) - complete} of {len(pairs)} pairs are left out, for want of a volume")
+    console.note(f"{complete} pairs in {out_dir / 'index.html'}")
+    return status
 
 
 @subcommand(main, "score")

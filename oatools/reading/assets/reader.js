@@ -1,0 +1,709 @@
+"use strict";
+// The reading page. It shows pairs of knees and keeps what the reader says of them in this browser; it holds no
+// answers, loads nothing but the files beside it, and sends nothing. All text from tables is set as text.
+
+const $ = (id) => document.getElementById(id);
+const PLACES = ["A", "B"];
+const CONFIDENCE = [1, 2, 3, 4, 5];
+const COLUMNS = ["reader", "pair", "choice", "confidence", "seconds", "notes", "study"];
+const MISSING = "n/a";
+const LEVELS = 255;
+const KEYS = [
+  ["A, B", "A, or B, progresses"], ["1 to 5", "confidence, from a guess to certain"],
+  ["Enter, Backspace", "next pair, the pair before"], ["Up, Down, wheel, one finger", "slice by slice"],
+  ["Page up, Page down, Home, End", "five slices, first, last"], ["S", "next sequence"],
+  ["L", "scroll both knees together, or one"], ["X", "the other knee, when they are not linked"],
+  [", .", "darker, brighter (level)"], ["[ ]", "more, less contrast (window)"], ["drag", "window across, level up and down"],
+  ["+, −, Ctrl and wheel, two fingers", "zoom"], ["Shift and arrows, Shift and drag", "move the image"],
+  ["0, double click", "reset the images"], ["N, then Esc", "write a note, and leave it"], ["P", "pause"],
+  ["E", "answers, to save them"], ["?", "this list"],
+];
+
+const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
+
+function make(tag, text, attributes = {}) {
+  const element = document.createElement(tag);
+  if (text !== undefined) element.textContent = text;
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  return element;
+}
+
+// ---- What is shown: the study, and its volumes, each a script that is loaded when its pair is near ----
+
+let study = null;
+const volumes = new Map(); // file -> promise of {grey, low, high}
+const arriving = new Map(); // file -> what to do when its script has run
+
+const reading = {
+  study(content) { study = content; },
+  volume(file, text) { const take = arriving.get(file); if (take) take(text); },
+};
+window.reading = reading;
+
+function load(file, shape) {
+  if (!volumes.has(file)) volumes.set(file, fetchVolume(file, shape));
+  return volumes.get(file);
+}
+
+async function fetchVolume(file, shape) {
+  const script = make("script", undefined, { src: `volumes/${file}.js` });
+  try {
+    const text = await new Promise((resolve, reject) => {
+      arriving.set(file, resolve);
+      script.onerror = () => reject(new Error(`volumes/${file}.js is missing; copy the folder whole`));
+      script.onload = () => reject(new Error(`volumes/${file}.js is damaged; copy the folder again`)); // if unresolved
+      document.head.append(script);
+    });
+    return withWindow(predicted(await inflated(text), shape));
+  } catch (error) {
+    volumes.delete(file); // so that it is tried again
+    throw error;
+  } finally {
+    arriving.delete(file);
+    script.remove();
+  }
+}
+
+async function inflated(text) {
+  const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
+  return new Uint8Array(await new Response(stream).arrayBuffer());
+}
+
+// Grey values were stored less the mean of their left and upper neighbours, which packs better.
+function predicted(grey, [columns, rows, slices]) {
+  if (grey.length !== columns * rows * slices) throw new Error("an image has the wrong size; copy the folder again");
+  for (let slice = 0, at = 0; slice < slices; slice++) {
+    for (let row = 0; row < rows; row++) {
+      for (let column = 0; column < columns; column++, at++) {
+        const left = column ? grey[at - 1] : 0;
+        const above = row ? grey[at - columns] : 0;
+        grey[at] = (grey[at] + ((left + above) >> 1)) & LEVELS;
+      }
+    }
+  }
+  return grey;
+}
+
+// Where black and white lie at first: the 1st and 99.5th percentile of what is not background, as intensities.
+function withWindow(grey) {
+  const counts = new Float64Array(LEVELS + 1);
+  for (const value of grey) counts[value]++;
+  counts[0] = 0;
+  const total = counts.reduce((sum, count) => sum + count, 0);
+  const quantile = (share) => {
+    let value = 0;
+    for (let sum = counts[0]; sum < share * total && value < LEVELS; sum += counts[value]) value++;
+    return intensity(value);
+  };
+  const low = quantile(0.01);
+  return { grey, low, high: Math.max(quantile(0.995), low + 0.01) };
+}
+
+// Grey values are the square root of the intensity, for finer steps in the dark.
+const intensity = (value) => (value / LEVELS) ** 2;
+
+// ---- How it is shown: two panels, with slices, zoom and window ----
+
+const show = { sequence: 0, linked: true, active: "A", level: 50, window: 100 };
+const panels = {};
+
+class Panel {
+  constructor(place) {
+    this.place = place;
+    this.element = make("section", undefined, { class: "panel", "data-place": place, "aria-label": `Knee ${place}` });
+    const view = make("div", undefined, { class: "view" });
+    this.canvas = make("canvas", undefined, { role: "img" });
+    this.marks = {};
+    for (const name of ["name", "slice", "left", "right", "bar", "message"]) {
+      this.marks[name] = make("span", "", { class: name });
+    }
+    this.marks.name.textContent = place;
+    view.append(this.canvas, ...Object.values(this.marks));
+    this.slider = make("input", undefined, { type: "range", min: 1, step: 1, "aria-label": `Slice of knee ${place}` });
+    this.slider.addEventListener("input", () => scroll(this.slider.value - 1 - this.slice, place));
+    this.element.append(view, this.slider);
+    this.image = document.createElement("canvas");
+    this.slices = [];
+    this.volume = null;
+    this.resetView();
+    listen(this);
+    new ResizeObserver(() => this.draw()).observe(view);
+  }
+
+  get sequence() { return study.sequences[show.sequence]; }
+  get slice() { return this.slices[show.sequence]; }
+  set slice(value) { this.slices[show.sequence] = clamp(value, 0, this.sequence.slices - 1); }
+
+  resetView() { this.zoom = 1; this.x = 0; this.y = 0; }
+
+  begin() {
+    this.slices = study.sequences.map((sequence) => Math.floor(sequence.slices / 2));
+    this.resetView();
+  }
+
+  // Shift by canvas pixels, keeping some of the image in view.
+  move(x, y) {
+    this.x = clamp(this.x + x, -0.5 * this.zoom, 0.5 * this.zoom);
+    this.y = clamp(this.y + y, -0.5 * this.zoom, 0.5 * this.zoom);
+  }
+
+  // Zoom about a point of the view, given as a fraction of the fitted image from its centre.
+  magnify(factor, x = 0, y = 0) {
+    const before = this.zoom;
+    this.zoom = clamp(this.zoom * factor, 1, 12);
+    const ratio = this.zoom / before;
+    this.x = x - (x - this.x) * ratio;
+    this.y = y - (y - this.y) * ratio;
+    this.move(0, 0);
+  }
+
+  // Canvas pixels for one image pixel, when the whole image fits.
+  get fit() { return Math.min(this.canvas.width / this.sequence.columns, this.canvas.height / this.sequence.rows); }
+
+  draw() {
+    const ratio = window.devicePixelRatio || 1;
+    this.canvas.width = Math.max(1, Math.round(this.canvas.clientWidth * ratio));
+    this.canvas.height = Math.max(1, Math.round(this.canvas.clientHeight * ratio));
+    if (!study) return;
+    const { columns, rows, slices, pixel, ends, along } = this.sequence;
+    this.element.classList.toggle("active", !show.linked && show.active === this.place);
+    this.slider.max = slices;
+    this.slider.value = this.slice + 1;
+    this.marks.slice.textContent = `${this.slice + 1} of ${slices}, ${along[0]} to ${along[1]}`;
+    [this.marks.left.textContent, this.marks.right.textContent] = ends;
+    this.canvas.setAttribute("aria-label", `Knee ${this.place}, ${this.sequence.name}, slice ${this.slice + 1}`);
+    const context = this.canvas.getContext("2d");
+    if (!this.volume) return;
+    this.image.width = columns;
+    this.image.height = rows;
+    this.image.getContext("2d").putImageData(this.pixels(columns, rows), 0, 0);
+    const scale = this.fit * this.zoom;
+    const left = this.canvas.width / 2 + (this.x * this.fit - (this.zoom * this.fit) / 2) * columns;
+    const top = this.canvas.height / 2 + (this.y * this.fit - (this.zoom * this.fit) / 2) * rows;
+    context.imageSmoothingQuality = "high";
+    context.drawImage(this.image, left, top, columns * scale, rows * scale);
+    const bar = scale / ratio / pixel; // screen pixels a millimetre
+    this.marks.bar.style.width = `${10 * bar}px`;
+    this.marks.bar.textContent = "10 mm";
+  }
+
+  pixels(columns, rows) {
+    const { grey, low, high } = this.volume;
+    const shades = new Uint32Array(LEVELS + 1);
+    const width = show.window / 100;
+    const least = show.level / 100 - width / 2;
+    for (let value = 0; value <= LEVELS; value++) {
+      const relative = (intensity(value) - low) / (high - low);
+      const shade = Math.round(255 * clamp((relative - least) / width, 0, 1));
+      shades[value] = 0xff000000 | (shade << 16) | (shade << 8) | shade;
+    }
+    const start = this.slice * columns * rows;
+    const out = new Uint32Array(columns * rows);
+    for (let at = 0; at < out.length; at++) out[at] = shades[grey[start + at]];
+    return new ImageData(new Uint8ClampedArray(out.buffer), columns, rows);
+  }
+}
+
+const both = () => PLACES.map((place) => panels[place]);
+const draw = () => both().forEach((panel) => panel.draw());
+
+// What an action applies to: both knees if they are linked, else one.
+function subjects(place) {
+  if (place) show.active = place;
+  return show.linked ? both() : [panels[show.active]];
+}
+
+function scroll(steps, place) {
+  for (const panel of subjects(place)) panel.slice += steps;
+  draw();
+}
+
+function setWindow(level, width) {
+  show.level = clamp(Number(level), 0, 100);
+  show.window = clamp(Number(width), 5, 200);
+  $("level").value = show.level;
+  $("window").value = show.window;
+  draw();
+}
+
+function magnify(factor, place, x, y) {
+  for (const panel of subjects(place)) panel.magnify(factor, x, y);
+  draw();
+}
+
+function move(x, y, place) {
+  for (const panel of subjects(place)) panel.move(x, y);
+  draw();
+}
+
+function resetImages() {
+  for (const panel of both()) panel.resetView();
+  setWindow(50, 100);
+}
+
+function setLinked(linked) {
+  show.linked = linked;
+  $("link").setAttribute("aria-pressed", linked);
+  draw();
+}
+
+function setSequence(index) {
+  show.sequence = (index + study.sequences.length) % study.sequences.length;
+  [...$("sequences").children].forEach((button, at) => button.setAttribute("aria-pressed", at === show.sequence));
+  return showVolumes();
+}
+
+// Mouse, pen and touch on one panel's image.
+function listen(panel) {
+  const canvas = panel.canvas;
+  const held = new Map(); // pointer -> where it was last
+  let rest = 0; // of a way that was too short for a slice
+  const size = () => { // of the fitted image on screen
+    const scale = panel.fit / (window.devicePixelRatio || 1);
+    return [scale * panel.sequence.columns, scale * panel.sequence.rows];
+  };
+  const fraction = ({ clientX, clientY }) => {
+    const box = canvas.getBoundingClientRect();
+    const [width, height] = size();
+    return [(clientX - box.left - box.width / 2) / width, (clientY - box.top - box.height / 2) / height];
+  };
+  const gap = () => {
+    const [one, other] = [...held.values()];
+    return { length: Math.hypot(one.x - other.x, one.y - other.y), x: (one.x + other.x) / 2, y: (one.y + other.y) / 2 };
+  };
+  canvas.addEventListener("wheel", (event) => {
+    event.preventDefault(); // the page itself neither scrolls nor zooms
+    if (event.ctrlKey) return magnify(Math.exp(-event.deltaY / 200), panel.place, ...fraction(event));
+    const way = event.deltaMode === 0 ? event.deltaY / 50 : event.deltaY / 3;
+    rest += Math.abs(way) >= 1 ? Math.sign(way) : way; // a notch of a wheel is a slice, however far it would go
+    const steps = Math.trunc(rest);
+    rest -= steps;
+    if (steps) scroll(steps, panel.place);
+  }, { passive: false });
+  canvas.addEventListener("pointerdown", (event) => {
+    canvas.setPointerCapture(event.pointerId);
+    held.set(event.pointerId, { x: event.clientX, y: event.clientY });
+    rest = 0;
+    subjects(panel.place);
+    draw();
+  });
+  canvas.addEventListener("pointermove", (event) => {
+    const from = held.get(event.pointerId);
+    if (!from) return;
+    const [x, y] = [event.clientX - from.x, event.clientY - from.y];
+    if (held.size === 2) {
+      const before = gap();
+      held.set(event.pointerId, { x: event.clientX, y: event.clientY });
+      const after = gap();
+      magnify(after.length / Math.max(1, before.length), panel.place,
+        ...fraction({ clientX: after.x, clientY: after.y }));
+      return move((after.x - before.x) / size()[0], (after.y - before.y) / size()[1], panel.place);
+    }
+    held.set(event.pointerId, { x: event.clientX, y: event.clientY });
+    if (event.pointerType === "touch") {
+      rest += y / 12;
+      const steps = Math.trunc(rest);
+      rest -= steps;
+      if (steps) scroll(steps, panel.place);
+    } else if (event.shiftKey || event.buttons !== 1) {
+      move(x / size()[0], y / size()[1], panel.place);
+    } else {
+      setWindow(show.level - y / 4, show.window + x / 2);
+    }
+  });
+  for (const end of ["pointerup", "pointercancel"]) {
+    canvas.addEventListener(end, (event) => held.delete(event.pointerId));
+  }
+  canvas.addEventListener("dblclick", resetImages);
+  canvas.addEventListener("contextmenu", (event) => event.preventDefault());
+}
+
+// ---- What the reader says: kept in this browser, an entry a pair, so that two windows do not overwrite each other ----
+
+const store = {
+  works: true,
+  prefix() { return `oatools-reading/${study.id}/`; },
+  get(key) {
+    try { return JSON.parse(localStorage.getItem(this.prefix() + key)); } catch { this.works = false; return null; }
+  },
+  set(key, value) {
+    try { localStorage.setItem(this.prefix() + key, JSON.stringify(value)); } catch { this.works = false; }
+    warn();
+  },
+  readers() {
+    try {
+      const keys = Array.from({ length: localStorage.length }, (_, at) => localStorage.key(at));
+      const own = keys.filter((key) => key.startsWith(this.prefix())).map((key) => key.slice(this.prefix().length));
+      return own.filter((key) => /^[^/]+\/at$/.test(key)).map((key) => decodeURIComponent(key.slice(0, -3))).sort();
+    } catch {
+      this.works = false;
+      return [];
+    }
+  },
+};
+
+function warn() {
+  $("warning").hidden = store.works;
+  $("warning").textContent = "This browser keeps nothing after it is closed: save your answers as a file before that.";
+}
+
+let reader = null;
+let at = 0; // the pair on screen
+let answers = []; // by pair: {choice, confidence, seconds, notes}
+const blank = () => ({ choice: null, confidence: null, seconds: 0, notes: "" });
+const key = (name) => `${encodeURIComponent(reader)}/${name}`;
+const answerKey = (index) => key(`answer/${encodeURIComponent(study.pairs[index].pair)}`);
+
+function usable(value) {
+  const found = value && typeof value === "object" ? value : {};
+  return {
+    choice: PLACES.includes(found.choice) ? found.choice : null,
+    confidence: CONFIDENCE.includes(found.confidence) ? found.confidence : null,
+    seconds: Number.isFinite(found.seconds) && found.seconds >= 0 ? found.seconds : 0,
+    notes: typeof found.notes === "string" ? found.notes : "",
+  };
+}
+
+// The clock of a pair runs while its images are on screen: not while paused, loading, or in another window.
+const clock = { since: null };
+const running = () => reader !== null && ready && !document.hidden && !document.querySelector("dialog[open]");
+
+function tick() {
+  const now = performance.now();
+  if (clock.since !== null) answers[at].seconds += (now - clock.since) / 1000;
+  clock.since = running() ? now : null;
+}
+
+function keep() {
+  tick();
+  store.set(answerKey(at), answers[at]);
+}
+
+function choose(place) {
+  if (!ready) return;
+  answers[at].choice = place;
+  keep();
+  showAnswer();
+}
+
+function setConfidence(value) {
+  answers[at].confidence = answers[at].confidence === value ? null : value;
+  keep();
+  showAnswer();
+}
+
+// ---- One pair after another ----
+
+let ready = false;
+
+async function go(index) {
+  if (reader === null) return;
+  keep();
+  at = clamp(index, 0, study.pairs.length - 1);
+  clock.since = null;
+  ready = false;
+  store.set(key("at"), at);
+  for (const panel of both()) {
+    panel.begin();
+    panel.volume = null;
+  }
+  showAnswer();
+  showClinical();
+  await setSequence(0);
+}
+
+async function showVolumes() {
+  const [pair, sequence] = [at, show.sequence];
+  const shape = (index) => {
+    const { columns, rows, slices } = study.sequences[index];
+    return [columns, rows, slices];
+  };
+  for (const panel of both()) {
+    panel.volume = null;
+    panel.marks.message.textContent = "Loading";
+  }
+  draw();
+  await Promise.all(both().map(async (panel) => {
+    try {
+      const volume = await load(study.pairs[pair].files[panel.place][sequence], shape(sequence));
+      if (pair === at && sequence === show.sequence) {
+        panel.volume = volume;
+        panel.marks.message.textContent = "";
+      }
+    } catch (error) {
+      if (pair === at && sequence === show.sequence) panel.marks.message.textContent = error.message;
+    }
+  }));
+  if (pair !== at || sequence !== show.sequence) return;
+  draw();
+  ready = both().every((panel) => panel.volume);
+  tick();
+  showAnswer();
+  // What comes next is loaded meanwhile; what is far is let go.
+  const near = [pair, pair + 1].filter((index) => index < study.pairs.length);
+  const wanted = new Set(near.flatMap((index) => PLACES.flatMap((place) => study.pairs[index].files[place])));
+  for (const file of volumes.keys()) if (!wanted.has(file)) volumes.delete(file);
+  for (const index of near) {
+    study.sequences.forEach((_, of) => {
+      for (const place of PLACES) load(study.pairs[index].files[place][of], shape(of)).catch(() => {});
+    });
+  }
+}
+
+function showAnswer() {
+  const answer = answers[at];
+  const done = answers.filter((each) => each.choice).length;
+  $("where").textContent = `Pair ${at + 1} of ${study.pairs.length}, ${done} answered`;
+  $("progress").max = study.pairs.length;
+  $("progress").value = done;
+  for (const place of PLACES) {
+    $(`choose-${place}`).setAttribute("aria-pressed", answer.choice === place);
+    $(`choose-${place}`).disabled = !ready;
+  }
+  [...$("confidence").children].forEach((button, index) => {
+    button.setAttribute("aria-pressed", answer.confidence === CONFIDENCE[index]);
+  });
+  if (document.activeElement !== $("notes")) $("notes").value = answer.notes;
+  $("previous").disabled = at === 0;
+  $("next").textContent = at === study.pairs.length - 1 ? "Finish" : "Next pair";
+}
+
+function showClinical() {
+  const table = $("clinical");
+  table.replaceChildren();
+  if (!study.variables.length) return;
+  const head = make("tr");
+  head.append(make("td"), ...study.variables.map((name) => make("th", name, { scope: "col" })));
+  table.append(make("thead"), make("tbody"));
+  table.tHead.append(head);
+  for (const place of PLACES) {
+    const line = make("tr");
+    line.append(make("th", place, { scope: "row" }));
+    for (const value of study.pairs[at].values[place]) line.append(make("td", value === MISSING ? "–" : value));
+    table.tBodies[0].append(line);
+  }
+}
+
+function next() {
+  if (at < study.pairs.length - 1) return go(at + 1);
+  return openAnswers();
+}
+
+// ---- Answers as the toolkit's table ----
+
+// One line, no tabs; and no cell that a spreadsheet would take for a formula.
+function cell(text) {
+  const line = String(text).replace(/[\u0000-\u001f\u007f\u0085\u2028\u2029]+/g, " ").trim();
+  if (line === "") return MISSING;
+  return /^[=+\-@']/.test(line) ? `'${line}` : line;
+}
+
+function table() {
+  const lines = study.pairs.map(({ pair }, index) => {
+    const { choice, confidence, seconds, notes } = answers[index];
+    const spent = seconds > 0 ? seconds.toFixed(1) : MISSING;
+    return [cell(reader), pair, choice ?? MISSING, confidence ?? MISSING, spent, cell(notes), study.id].join("\t");
+  });
+  return [COLUMNS.join("\t"), ...lines, ""].join("\n");
+}
+
+function openAnswers() {
+  keep();
+  const open = answers.flatMap((answer, index) => (answer.choice ? [] : [study.pairs[index].pair]));
+  const listed = open.slice(0, 12).join(", ") + (open.length > 12 ? ", …" : "");
+  $("saved-text").textContent = open.length
+    ? `${study.pairs.length - open.length} of ${study.pairs.length} pairs are answered. Still open: ${listed}.`
+    : `All ${study.pairs.length} pairs are answered. Save the file and hand it in.`;
+  $("table").value = table();
+  openDialog("saved");
+}
+
+function download() {
+  const address = URL.createObjectURL(new Blob([table()], { type: "text/tab-separated-values" }));
+  const name = reader.replace(/[^\p{L}\p{N}]+/gu, "-").replace(/^-|-$/g, "") || "reader";
+  const anchor = make("a", undefined, { href: address, download: `answers-${name}.tsv` });
+  anchor.click();
+  setTimeout(() => URL.revokeObjectURL(address), 60_000);
+}
+
+// Take answers from a file that this page wrote, perhaps elsewhere; those already given here stay.
+function takeAnswers(text) {
+  const [header, ...lines] = text.replace(/^\ufeff/, "").split(/\r?\n/).filter((line) => line !== "")
+    .map((line) => line.split("\t"));
+  if (!header || COLUMNS.some((name) => !header.includes(name))) {
+    throw new Error(`This is no file of answers: its columns should be ${COLUMNS.join(", ")}.`);
+  }
+  const rows = lines.map((cells) => Object.fromEntries(header.map((name, index) => [name, cells[index] ?? MISSING])));
+  if (!rows.length || rows.some((row) => row.study !== study.id)) {
+    throw new Error("These are answers to other pairs, or to other images of them.");
+  }
+  const plain = (value) => (value === MISSING ? "" : value.replace(/^'(?=[=+\-@'])/, ""));
+  reader = plain(rows[0].reader);
+  const number = (value) => (value === MISSING ? 0 : Number(value));
+  let taken = 0;
+  study.pairs.forEach(({ pair }, index) => {
+    const row = rows.find((each) => each.pair === pair);
+    if (!row || store.get(answerKey(index))?.choice) return;
+    const found = usable({ ...row, confidence: number(row.confidence), seconds: number(row.seconds), notes: plain(row.notes) });
+    store.set(answerKey(index), found);
+    taken += found.choice !== null;
+  });
+  const known = study.pairs.map((_, index) => Boolean(store.get(answerKey(index))?.choice));
+  store.set(key("at"), Math.max(0, known.indexOf(false)));
+  const name = reader;
+  reader = null;
+  return { name, taken };
+}
+
+// ---- Dialogs and keys ----
+
+function openDialog(id) {
+  tick();
+  document.body.classList.toggle("covered", id === "paused" || id === "start");
+  if (!$(id).open) $(id).showModal();
+  tick();
+}
+
+function closed() {
+  document.body.classList.toggle("covered", $("start").open);
+  tick();
+}
+
+function begin(name) {
+  reader = name;
+  answers = study.pairs.map((_, index) => usable(store.get(answerKey(index)) ?? blank()));
+  at = clamp(Math.trunc(store.get(key("at"))) || 0, 0, study.pairs.length - 1);
+  store.set(key("at"), at);
+  $("start").close();
+  return go(at);
+}
+
+function openStart() {
+  const known = store.readers();
+  $("readers").replaceChildren(...known.map((name) => {
+    const button = make("button", `Go on as ${name}`, { type: "button", class: "primary" });
+    button.addEventListener("click", () => begin(name));
+    return button;
+  }));
+  $("start-text").textContent = `${study.pairs.length} pairs of knees. Answers are kept in this browser alone, `
+    + "after every step; you may pause, close the page and go on later.";
+  openDialog("start");
+  warn();
+}
+
+const ACTIONS = {
+  a: () => choose("A"), b: () => choose("B"), Enter: next, Backspace: () => go(at - 1),
+  ArrowUp: () => scroll(-1), ArrowDown: () => scroll(1), PageUp: () => scroll(-5), PageDown: () => scroll(5),
+  Home: () => scroll(-1e6), End: () => scroll(1e6), s: () => setSequence(show.sequence + 1),
+  l: () => setLinked(!show.linked), x: () => { show.active = show.active === "A" ? "B" : "A"; draw(); },
+  ",": () => setWindow(show.level + 4, show.window), ".": () => setWindow(show.level - 4, show.window),
+  "[": () => setWindow(show.level, show.window - 5), "]": () => setWindow(show.level, show.window + 5),
+  "+": () => magnify(1.25), "=": () => magnify(1.25), "-": () => magnify(0.8), 0: resetImages,
+  n: () => $("notes").focus(), p: () => openDialog("paused"), e: openAnswers, "?": () => openDialog("keys"),
+};
+for (const value of CONFIDENCE) ACTIONS[value] = () => setConfidence(value);
+const MOVES = { ArrowUp: [0, -0.05], ArrowDown: [0, 0.05], ArrowLeft: [-0.05, 0], ArrowRight: [0.05, 0] };
+
+function onKey(event) {
+  if (reader === null || event.ctrlKey || event.metaKey || event.altKey) return;
+  if (document.querySelector("dialog[open]")) return;
+  const target = event.target;
+  if (target === $("notes")) {
+    if (event.key === "Escape") target.blur();
+    return;
+  }
+  // Buttons and sliders keep the keys that are theirs.
+  if (target.tagName === "BUTTON" && ["Enter", " "].includes(event.key)) return;
+  if (target.type === "range" && /^(Arrow|Page|Home|End)/.test(event.key)) return;
+  if (event.shiftKey && MOVES[event.key]) {
+    event.preventDefault();
+    return move(...MOVES[event.key]);
+  }
+  const action = ACTIONS[event.key.length === 1 ? event.key.toLowerCase() : event.key];
+  if (!action || (event.repeat && !/^(Arrow|Page|[,.[\]+=-])/.test(event.key))) return;
+  event.preventDefault();
+  action();
+}
+
+function begins() {
+  if (!study) {
+    document.body.replaceChildren(make("p", "study.js is missing or damaged; copy the folder whole."));
+    return;
+  }
+  if (typeof DecompressionStream === "undefined" || typeof HTMLDialogElement === "undefined") {
+    document.body.replaceChildren(make("p", "This browser is too old: Chrome and Edge 80, Firefox 113 or Safari 16.4, "
+      + "or any later one, will do."));
+    return;
+  }
+  document.title = study.title;
+  $("title").textContent = study.title;
+  $("question").textContent = study.question;
+  $("phantoms").hidden = !study.phantoms;
+  for (const place of PLACES) {
+    panels[place] = new Panel(place);
+    panels[place].begin();
+    $("panels").append(panels[place].element);
+    $(`choose-${place}`).textContent = `${place} ${study.answer}`;
+    $(`choose-${place}`).addEventListener("click", () => choose(place));
+  }
+  study.sequences.forEach(({ name }, index) => {
+    const button = make("button", name, { type: "button", "aria-pressed": index === 0 });
+    button.addEventListener("click", () => setSequence(index));
+    $("sequences").append(button);
+  });
+  for (const value of CONFIDENCE) {
+    const button = make("button", value, { type: "button", "aria-pressed": false, "aria-label": `Confidence ${value} of 5` });
+    button.addEventListener("click", () => setConfidence(value));
+    $("confidence").append(button);
+  }
+  for (const [keys, meaning] of KEYS) {
+    const line = make("tr");
+    const first = make("td");
+    first.append(make("kbd", keys));
+    line.append(first, make("td", meaning));
+    $("keys-table").append(line);
+  }
+  const clicks = {
+    link: () => setLinked(!show.linked), out: () => magnify(0.8), in: () => magnify(1.25), reset: resetImages,
+    previous: () => go(at - 1), next, pause: () => openDialog("paused"), answers: openAnswers,
+    help: () => openDialog("keys"), download,
+  };
+  for (const [id, action] of Object.entries(clicks)) $(id).addEventListener("click", action);
+  for (const id of ["level", "window"]) {
+    $(id).addEventListener("input", () => setWindow($("level").value, $("window").value));
+  }
+  $("notes").addEventListener("input", () => { answers[at].notes = $("notes").value; keep(); });
+  $("begin").addEventListener("submit", (event) => {
+    event.preventDefault();
+    const name = $("reader").value.trim();
+    if (name) begin(name);
+  });
+  $("import").addEventListener("change", async () => {
+    const [file] = $("import").files;
+    if (!file) return;
+    try {
+      const { name, taken } = takeAnswers(await file.text());
+      openStart();
+      $("imported").textContent = `Answers taken of ${name}: ${taken}. Go on above.`;
+    } catch (error) {
+      $("imported").textContent = error.message;
+    }
+    $("import").value = "";
+  });
+  $("start").addEventListener("cancel", (event) => event.preventDefault()); // nobody reads without a name
+  for (const dialog of document.querySelectorAll("dialog")) dialog.addEventListener("close", closed);
+  document.addEventListener("keydown", onKey);
+  // After a click or a tap, keys are the page's again; with the keyboard, the focus stays where it is.
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest("button");
+    if (button && event.detail > 0) button.blur();
+  });
+  document.addEventListener("visibilitychange", () => { if (reader !== null) keep(); });
+  window.addEventListener("pagehide", () => { if (reader !== null) keep(); });
+  window.addEventListener("beforeunload", (event) => { if (reader !== null && !store.works) event.preventDefault(); });
+  setInterval(() => { if (running()) keep(); }, 5000); // so that a crash loses little
+  openStart();
+}
+
+window.addEventListener("load", begins);

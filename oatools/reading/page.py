@@ -1,0 +1,219 @@
+"""The reading page: a folder that shows pairs of knees in any browser, from disk, and knows nothing of the answers."""
+
+import hashlib
+import json
+import shutil
+import tempfile
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+
+from oatools.core.errors import ItemError, UsageError
+from oatools.core.manifest import IDENTITY, MISSING, Row
+from oatools.core.provenance import read_sidecar
+from oatools.core.runner import Done
+from oatools.reading.draw import PLACES
+from oatools.reading.images import Frame, common_frame, equalise, grey_values, write_script
+
+#: What tells the answer, or may: no page is made of a table that holds it.
+TELLING = ("label", "jsn", "stratum", "probability", "predicted", "fold", "threshold", "attention", "heat", "choice")
+#: The columns of a table of pairs that are no clinical variables.
+_NOT_SHOWN = (*IDENTITY, "pair", "place")
+_NAMES = {"age": "Age, years", "sex": "Sex", "bmi": "BMI, kg/m²", "height": "Height, m", "weight": "Weight, kg",
+          "jsw": "Minimum medial joint space width, mm", "kl": "Kellgren-Lawrence grade",
+          "injury": "Past injury", "surgery": "Past surgery", "womac_pain": "WOMAC pain",
+          "womac_stiffness": "WOMAC stiffness", "womac_function": "WOMAC function",
+          "womac_total": "WOMAC total"}  # fmt: skip
+_ENDS = {"coronal": ("lateral", "medial"), "axial": ("lateral", "medial"), "sagittal": ("posterior", "anterior")}
+_FIRST_LAST = {"coronal": ("posterior", "anterior"), "axial": ("inferior", "superior"),
+               "sagittal": ("lateral", "medial")}  # fmt: skip
+_ASSETS = ("index.html", "reader.css", "reader.js")
+
+
+@dataclass(frozen=True)
+class Wording:
+    """What the page says: its title, the question, and what follows "A" and "B" on the buttons."""
+
+    title: str
+    question: str
+    answer: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a page will show: pair -> place -> row, the variables, the sequences with their grids.
+
+    `names` has the file of each pair, place and sequence: numbers alone, whatever the table calls them.
+    """
+
+    pairs: Mapping[str, Mapping[str, Row]]
+    variables: Sequence[str]
+    frames: Mapping[str, Frame]
+    names: Mapping[tuple[str, str, str], str]
+
+
+def read_pairs(columns: Sequence[str], rows: Iterable[Row]) -> dict[str, dict[str, Row]]:
+    """Pair -> place (A, B) -> row, in the table's order.
+
+    Raises a `UsageError` for a column that tells the answer, for a pair that has not one knee A and one knee B, and
+    for a knee of no known side.
+    """
+    for column in columns:
+        if column in TELLING:
+            raise UsageError(f"the pairs have a column '{column}', which may tell readers the answer; leave it out")
+    pairs: dict[str, dict[str, Row]] = defaultdict(dict)
+    for row in rows:
+        known = pairs[row["pair"]].get(row["place"])
+        # A table that was joined with its volumes has a row a sequence.
+        if row["place"] not in PLACES or (known is not None and known["knee"] != row["knee"]):
+            raise UsageError(f"pair {row['pair']} does not have one knee A and one knee B")
+        if row["side"] not in ("left", "right"):
+            raise UsageError(f"{row['knee']}: side '{row['side']}' is neither left nor right; correct the pairs")
+        pairs[row["pair"]].setdefault(row["place"], row)
+    for pair, knees in pairs.items():
+        if len(knees) != 2:
+            raise UsageError(f"pair {pair} does not have one knee A and one knee B")
+    if not pairs:
+        raise UsageError("the pairs hold no pair")
+    return dict(pairs)
+
+
+def plan(
+    columns: Sequence[str], pairs: Mapping[str, Mapping[str, Row]], volumes: Iterable[Row], wanted: Sequence[str]
+) -> tuple[Plan, list[Row]]:
+    """What the page will show, and a row for each volume of it: pair by pair, A before B, by sequence.
+
+    `volumes` are rows with knee, sequence and path; `wanted` are the sequences to show, in that order, or none for
+    all that occur, sorted. A knee without a volume of one of them gets a row whose path is `n/a`. Raises a
+    `UsageError` where a knee has two volumes of a sequence, or a sequence is in none of the volumes; an `ItemError`
+    for a header that cannot be read is left to the volume's own turn.
+    """
+    knees = {row["knee"] for pair in pairs.values() for row in pair.values()}
+    paths: dict[tuple[str, str], str] = {}
+    for row in volumes:
+        if row["knee"] not in knees:
+            continue
+        if paths.setdefault((row["knee"], row["sequence"]), row["path"]) != row["path"]:
+            raise UsageError(f"{row['knee']} has two volumes of {row['sequence']}; keep one of them")
+    found = sorted({sequence for _, sequence in paths})
+    if not found:
+        raise UsageError("no knee of the pairs is in the volumes; check their column 'knee'")
+    if absent := [sequence for sequence in wanted if sequence not in found]:
+        raise UsageError(f"no volume of sequence '{absent[0]}'; there are {', '.join(found)}")
+    sequences = list(wanted or found)
+    rows = [
+        {**row, "sequence": sequence, "path": paths.get((row["knee"], sequence), MISSING)}
+        for pair in pairs.values() for place in PLACES for row in [pair[place]] for sequence in sequences
+    ]  # fmt: skip
+    frames = {sequence: _frame([row for row in rows if row["sequence"] == sequence]) for sequence in sequences}
+    shown = [column for column in columns if column not in _NOT_SHOWN]
+    width = max(3, len(str(len(pairs))))
+    names = {(pair, place, sequence): f"{n:0{width}d}-{place}-{k}"
+             for n, pair in enumerate(pairs, start=1) for place in PLACES
+             for k, sequence in enumerate(sequences, start=1)}  # fmt: skip
+    return Plan(pairs, shown, frames, names), rows
+
+
+def show_volume(row: Row, folder: Path, plan: Plan) -> Done:
+    """Write the volume of one row for the page; an `ItemError` where there is none, or it cannot be read."""
+    if row["path"] == MISSING:
+        raise ItemError(f"no volume of {row['sequence']}; add it, or leave the sequence out with --sequence")
+    name = plan.names[row["pair"], row["place"], row["sequence"]]
+    write_script(folder / "volumes" / f"{name}.js", name, grey_values(row["path"], row["side"],
+                                                                      plan.frames[row["sequence"]]))  # fmt: skip
+    return Done({"page": f"volumes/{name}.js", "phantom": "1" if read_sidecar(row["path"]).get("Phantom") else "0"})
+
+
+def finish(folder: Path, plan: Plan, done: Sequence[Row], wording: Wording) -> int:
+    """Write the page beside its volumes and return how many pairs it shows: those of which no volume failed.
+
+    `done` are the rows whose volumes were written, with what `show_volume` said. The page names no knee, side, file
+    or digest of a scan.
+    """
+    written = {(row["pair"], row["place"], row["sequence"]) for row in done}
+    failed = {pair for pair, *rest in plan.names.keys() - written}
+    complete = [pair for pair in plan.pairs if pair not in failed]
+    if not complete:
+        return 0
+    for key in written:
+        if key[0] in failed:
+            (folder / "volumes" / f"{plan.names[key]}.js").unlink()
+    for sequence in plan.frames:
+        equalise([folder / "volumes" / f"{plan.names[pair, place, sequence]}.js"
+                  for pair in complete for place in PLACES])  # fmt: skip
+    study = {
+        "title": wording.title, "question": wording.question, "answer": wording.answer,
+        "phantoms": any(row["phantom"] == "1" for row in done),
+        "variables": [_NAMES.get(name, name) for name in plan.variables],
+        "sequences": [_sequence(name, frame) for name, frame in plan.frames.items()],
+        "pairs": [_pair(pair, plan) for pair in complete],
+    }  # fmt: skip
+    study["id"] = _identity(study, sorted((folder / "volumes").iterdir()))
+    # ASCII, so that no encoding can go wrong, and no markup even if somebody pastes it into a page.
+    text = json.dumps(study, ensure_ascii=True, indent=1).replace("<", "\\u003c")
+    (folder / "study.js").write_text(f"reading.study({text});\n", encoding="ascii")
+    assets = files("oatools.reading") / "assets"
+    for name in _ASSETS:
+        (folder / name).write_bytes((assets / name).read_bytes())
+    return len(complete)
+
+
+@contextmanager
+def new_folder(out_dir: Path) -> Iterator[Path]:
+    """A folder beside `out_dir` that takes its place when the block ends, if it holds a page by then, and goes if not.
+
+    An older page there is replaced.
+    """
+    out_dir.parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix=f".{out_dir.name}.", dir=out_dir.parent))
+    try:
+        folder.chmod(0o755)
+        (folder / "volumes").mkdir()
+        yield folder
+        if (folder / "index.html").exists():
+            if out_dir.exists():
+                shutil.rmtree(out_dir)
+            folder.replace(out_dir)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _frame(rows: Sequence[Row]) -> Frame:
+    known = []
+    for row in rows:
+        try:
+            common_frame([(row["path"], row["side"], row["sequence"])])
+        except ItemError:
+            continue  # it will fail under its own name when its turn comes
+        known.append((row["path"], row["side"], row["sequence"]))
+    if not known:
+        raise UsageError(f"no volume of {rows[0]['sequence']} can be read; the first is {rows[0]['path']}")
+    try:
+        return common_frame(known)
+    except ItemError as error:
+        raise UsageError(f"{rows[0]['sequence']}: {error}") from None
+
+
+def _sequence(name: str, frame: Frame) -> dict[str, object]:
+    columns, rows, slices = frame.shape
+    return {"name": name, "columns": columns, "rows": rows, "slices": slices, "pixel": frame.pixel,
+            "ends": _ENDS[frame.plane], "along": _FIRST_LAST[frame.plane]}  # fmt: skip
+
+
+def _pair(pair: str, plan: Plan) -> dict[str, object]:
+    knees = plan.pairs[pair]
+    return {"pair": pair,
+            "files": {place: [plan.names[pair, place, sequence] for sequence in plan.frames] for place in PLACES},
+            "values": {place: [knees[place].get(name, MISSING) for name in plan.variables]
+                       for place in PLACES}}  # fmt: skip
+
+
+def _identity(study: dict, volumes: Sequence[Path]) -> str:
+    """What tells one study's answers from another's: a digest of all that readers are shown."""
+    known = hashlib.sha256(json.dumps(study, sort_keys=True).encode())
+    for path in volumes:
+        known.update(path.read_bytes())
+    return known.hexdigest()[:16]

@@ -1,0 +1,227 @@
+import json
+import re
+from collections import Counter
+
+import nibabel
+import numpy as np
+import pytest
+from scipy.stats import binomtest, spearmanr
+
+from oatools.reading import images
+
+PAIRS = "knee\tsubject\tvisit\tside\tpair\tplace\tage\n"
+
+
+def knee(subject, side="left"):
+    return f"{subject}_00m_{side}"
+
+
+@pytest.fixture
+def study(tmp_path, make_volume):
+    """Three pairs, coronal and sagittal volumes of all six knees."""
+    rows, volumes = [], ["knee\tsequence\tpath"]
+    for n in range(6):
+        subject, side = 9000000 + n, "left" if n % 2 else "right"
+        cells = [knee(subject, side), str(subject), "00m", side, f"{n // 2 + 1:03d}", "AB"[n % 2], str(50 + n)]
+        rows.append("\t".join(cells))
+        for sequence, slices in (("cor-iw-tse", "coronal"), ("sag-3d-dess", "sagittal")):
+            path = tmp_path / f"{cells[0]}_{sequence}.nii"
+            nibabel.save(make_volume(n, side=side, slices=slices), path)
+            volumes.append(f"{cells[0]}\t{sequence}\t{path.name}")
+    (tmp_path / "pairs.tsv").write_text(PAIRS + "\n".join(rows) + "\n")
+    (tmp_path / "volumes.tsv").write_text("\n".join(volumes) + "\n")
+    return tmp_path
+
+
+def shown(folder):
+    text = (folder / "study.js").read_text(encoding="ascii")
+    return json.loads(re.fullmatch(r"reading\.study\((.*)\);\n", text, re.DOTALL)[1])
+
+
+def unpacked(folder, name, shape):
+    import base64
+
+    text = (folder / "volumes" / f"{name}.js").read_text(encoding="ascii")
+    name_said, data = re.fullmatch(r'reading\.volume\("([^"]*)","([^"]*)"\);\n*', text).groups()
+    assert name_said == name
+    return images.unpack(base64.b64decode(data), shape)
+
+
+def test_a_page_is_a_folder_of_plain_files(study, shell, rows):
+    done = shell("oa-pairs page pairs.tsv volumes.tsv -o reading --title 'A study'")
+    names = sorted(
+        str(path.relative_to(study / "reading")) for path in (study / "reading").rglob("*") if path.is_file()
+    )
+    volumes = [f"volumes/00{n}-{place}-{s}.js" for n in (1, 2, 3) for place in "AB" for s in (1, 2)]
+    assert names == sorted(["index.html", "reader.css", "reader.js", "study.js", *volumes])
+    printed = rows(done.stdout)
+    assert [row["page"] for row in printed] == volumes
+    assert printed[0]["path"] == "9000000_00m_right_cor-iw-tse.nii"
+    assert "3 pairs in reading/index.html" in done.stderr
+    found = shown(study / "reading")
+    assert found["title"] == "A study"
+    assert found["variables"] == ["Age, years"]
+    assert [pair["values"] for pair in found["pairs"]] == [{"A": [str(50 + n)], "B": [str(51 + n)]} for n in (0, 2, 4)]
+    assert [(s["name"], s["columns"], s["rows"], s["slices"]) for s in found["sequences"]] == [
+        ("cor-iw-tse", 24, 20, 7), ("sag-3d-dess", 24, 20, 7)]  # fmt: skip
+    frame = images.common_frame([(str(study / "9000003_00m_left_sag-3d-dess.nii"), "left", "sag-3d-dess")])
+    expected = images.grey_values(study / "9000003_00m_left_sag-3d-dess.nii", "left", frame)
+    assert np.array_equal(unpacked(study / "reading", "002-B-2", (7, 20, 24)), expected)
+
+
+def test_the_same_page_is_the_same_bytes_whatever_the_jobs(study, shell):
+    shell(
+        "oa-pairs page pairs.tsv volumes.tsv -o one && oa-pairs page pairs.tsv volumes.tsv -j 3 -o two && diff -r one two"
+    )
+
+
+def test_sequences_are_shown_in_the_order_asked_for(study, shell):
+    shell("oa-pairs page pairs.tsv volumes.tsv --sequence sag-3d-dess --sequence cor-iw-tse -o reading")
+    assert [s["name"] for s in shown(study / "reading")["sequences"]] == ["sag-3d-dess", "cor-iw-tse"]
+    shell("oa-pairs page pairs.tsv volumes.tsv --sequence sag-3d-dess -o single")
+    assert len(list((study / "single" / "volumes").iterdir())) == 6
+
+
+def test_pairs_joined_with_their_volumes_need_no_other_table(study, shell):
+    head, *lines = (study / "pairs.tsv").read_text().splitlines()
+    paths = dict.fromkeys(line.split("\t")[0] for line in lines)
+    joined = [f"{head}\tsequence\tpath"] + [
+        f"{line}\tcor-iw-tse\t{line.split(chr(9))[0]}_cor-iw-tse.nii" for line in lines
+    ]
+    assert len(paths) == 6
+    (study / "joined.tsv").write_text("\n".join(joined) + "\n")
+    shell("oa-pairs page joined.tsv -o reading")
+    shell("oa-pairs page pairs.tsv volumes.tsv --sequence cor-iw-tse -o same")
+    shell("diff -r reading same")
+
+
+def test_a_broken_volume_leaves_its_pair_out_and_the_others_in(study, shell, rows):
+    (study / "9000002_00m_right_cor-iw-tse.nii").write_bytes(b"no volume")
+    done = shell("oa-pairs page pairs.tsv volumes.tsv -o reading --failed failed.tsv", status=1)
+    assert "oa-pairs: 9000002_00m_right cor-iw-tse: " in done.stderr
+    assert "1 of 3 pairs are left out" in done.stderr
+    assert [pair["pair"] for pair in shown(study / "reading")["pairs"]] == ["001", "003"]
+    left = sorted(path.name for path in (study / "reading" / "volumes").iterdir())
+    assert left == sorted(f"00{n}-{place}-{s}.js" for n in (1, 3) for place in "AB" for s in (1, 2))
+    assert [row["knee"] for row in rows((study / "failed.tsv").read_text())] == ["9000002_00m_right"]
+
+
+def test_a_knee_without_a_sequence_is_named_and_its_pair_left_out(study, shell):
+    lines = (study / "volumes.tsv").read_text().splitlines()
+    (study / "volumes.tsv").write_text("\n".join(line for line in lines if "9000005_00m_left\tsag" not in line) + "\n")
+    done = shell("oa-pairs page pairs.tsv volumes.tsv -o reading", status=1)
+    assert "9000005_00m_left sag-3d-dess: no volume of sag-3d-dess" in done.stderr
+    assert len(shown(study / "reading")["pairs"]) == 2
+
+
+def test_no_page_is_left_where_no_pair_is_whole(study, shell):
+    for path in study.glob("*_cor-iw-tse.nii"):
+        path.write_bytes(path.read_bytes()[:600])  # the header is whole
+    done = shell("oa-pairs page pairs.tsv volumes.tsv -o reading", status=1)
+    assert "3 of 3 pairs are left out" in done.stderr
+    assert not (study / "reading").exists()
+    assert not [path for path in study.iterdir() if path.name.startswith(".reading")]
+
+
+def test_a_page_is_replaced_only_when_asked_and_nothing_else_ever(study, shell):
+    shell("oa-pairs page pairs.tsv volumes.tsv -o reading")
+    assert "reading exists; use --force" in shell("oa-pairs page pairs.tsv volumes.tsv -o reading", status=2).stderr
+    shell("oa-pairs page pairs.tsv volumes.tsv --sequence cor-iw-tse -o reading --force")
+    assert len(list((study / "reading" / "volumes").iterdir())) == 6
+    (study / "precious").mkdir()
+    (study / "precious" / "file").write_text("x")
+    refused = shell("oa-pairs page pairs.tsv volumes.tsv -o precious --force", status=2)
+    assert "precious is no reading page" in refused.stderr
+    assert (study / "precious" / "file").exists()
+
+
+@pytest.mark.parametrize("change,message", [
+    (("\tage\n", "\tlabel\n"), "column 'label', which may tell readers the answer"),
+    (("\tage\n", "\tjsn\n"), "column 'jsn', which may tell readers the answer"),
+    (("\t003\tB", "\t003\tA"), "pair 003 does not have one knee A and one knee B"),
+    (("\t003\tB", "\t004\tB"), "pair 003 does not have one knee A and one knee B"),
+    (("00m\tleft\t003", "00m\tn/a\t003"), "side 'n/a' is neither left nor right"),
+])  # fmt: skip
+def test_pairs_that_cannot_be_shown_are_refused(study, shell, change, message):
+    text = (study / "pairs.tsv").read_text()
+    assert change[0] in text
+    (study / "pairs.tsv").write_text(text.replace(*change))
+    done = shell("oa-pairs page pairs.tsv volumes.tsv -o reading", status=2)
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not (study / "reading").exists()
+
+
+@pytest.mark.parametrize("call,message", [
+    ("page pairs.tsv volumes.tsv --sequence ax-t2 -o reading", "no volume of sequence 'ax-t2'; there are cor-iw-tse, sag"),
+    ("page pairs.tsv -o reading", "no column 'sequence'"),
+    ("page pairs.tsv volumes.tsv", "Missing option '-o'"),
+    ("page pairs.tsv twice.tsv -o reading", "9000001_00m_left has two volumes of cor-iw-tse"),
+    ("page pairs.tsv others.tsv -o reading", "no knee of the pairs is in the volumes"),
+    ("page pairs.tsv nowhere.tsv -o reading", "no volume of cor-iw-tse can be read; the first is nowhere.nii"),
+])  # fmt: skip
+def test_calls_that_give_no_page_are_refused(study, shell, call, message):
+    text = (study / "volumes.tsv").read_text()
+    (study / "twice.tsv").write_text(text + "9000001_00m_left\tcor-iw-tse\tother.nii\n")
+    (study / "others.tsv").write_text(text.replace("900000", "800000"))
+    (study / "nowhere.tsv").write_text(re.sub(r"\S+\.nii", "nowhere.nii", text))
+    done = shell(f"oa-pairs {call}", status=2)
+    assert message in done.stderr
+    assert done.stdout == ""
+    assert not (study / "reading").exists()
+
+
+def test_volumes_smaller_than_the_grid_are_counted(study, shell, make_volume):
+    nibabel.save(make_volume(9, shape=(24, 18, 5)), study / "9000001_00m_left_cor-iw-tse.nii")
+    done = shell("oa-pairs page pairs.tsv volumes.tsv -o reading")
+    assert "1 of 6 volumes of cor-iw-tse are smaller than the largest, and get black margins" in done.stderr
+
+
+def test_over_a_thousand_pairs_nothing_but_the_image_tells_the_progressor(tmp_path, shell, rows, make_volume):
+    """Progressors differ from their partners in all that a file can differ in, save what the image shows."""
+    labels, volumes = ["knee\tsubject\tvisit\tside\tlabel\tjsn\tage"], ["knee\tsequence\tpath"]
+    (tmp_path / "in").mkdir()
+    for n in range(2000):
+        progresses = n < 1000
+        name = f"{9000000 + n}_00m_left"
+        labels.append(f"{name}\t{9000000 + n}\t00m\tleft\t{int(progresses)}\t{'-0.8' if progresses else '0.1'}\t60")
+        image = make_volume(n, shape=(10, 9, 4), spacing=(0.5, 0.5, 3.0))
+        data = np.maximum(image.dataobj, 150 if progresses else 0)  # a flatter image packs better
+        path = tmp_path / "in" / f"{'progressor' if progresses else 'partner'}-{n}.nii{'.gz' if progresses else ''}"
+        # In range, type, header and compression the two kinds have nothing in common.
+        made = nibabel.Nifti1Image(data.astype(np.float32) * 12.25 if progresses else data, image.affine)
+        made.header["descrip"] = b"progressor" if progresses else b"partner"
+        nibabel.save(made, path)
+        path.with_name(path.name.split(".")[0] + ".json").write_text(json.dumps({"SeriesDescription": path.name}))
+        volumes.append(f"{name}\tcor-iw-tse\t{path.relative_to(tmp_path)}")
+    (tmp_path / "labels.tsv").write_text("\n".join(labels) + "\n")
+    (tmp_path / "volumes.tsv").write_text("\n".join(volumes) + "\n")
+    shell("oa-pairs draw labels.tsv --stratum :-0.5:1000 --key key.tsv > pairs.tsv")
+    shell("oa-pairs page pairs.tsv volumes.tsv -o reading > page.tsv")
+    key = {row["pair"]: row for row in rows((tmp_path / "key.tsv").read_text())}
+    assert len(key) == 1000
+
+    files = sorted((tmp_path / "reading" / "volumes").iterdir())
+    assert [path.name for path in files] == [f"{n:04d}-{place}-1.js" for n in range(1, 1001) for place in "AB"]
+    assert len({path.stat().st_size for path in files}) == 1
+    assert len({path.stat().st_mode for path in files}) == 1
+    everything = b"".join(path.read_bytes() for path in (tmp_path / "reading").iterdir() if path.is_file())
+    for word in (b"progressor", b"partner", b"9000", b"_00m", b"left_", b".nii", b"descrip", b"-0.8"):
+        assert word not in everything
+    found = shown(tmp_path / "reading")
+    assert list(found) == ["title", "question", "answer", "phantoms", "variables", "sequences", "pairs", "id"]
+    assert [pair["pair"] for pair in found["pairs"]] == sorted(key)
+
+    ranges = Counter()
+    for path in files:
+        grey = unpacked(tmp_path / "reading", path.stem, (4, 9, 10))
+        ranges[int(grey.min()), int(grey.max())] += 1
+    assert ranges == {(0, 255): 2000}
+
+    places = [key[pair]["place"] for pair in sorted(key)]
+    assert binomtest(places.count("A"), 1000).pvalue > 1e-3
+    assert binomtest(sum(a == b for a, b in zip(places, places[1:], strict=False)), 999).pvalue > 1e-3
+    assert spearmanr(np.arange(1000), [p == "A" for p in places]).pvalue > 1e-3
+    assert spearmanr(np.arange(1000), [int(key[p]["subject"]) for p in sorted(key)]).pvalue > 1e-3
+    # The order in which the files were written is that of their names, too.
+    assert [row["page"] for row in rows((tmp_path / "page.tsv").read_text())] == [f"volumes/{p.name}" for p in files]

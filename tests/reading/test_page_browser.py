@@ -1,0 +1,423 @@
+"""The reading page in a real browser: Chromium, headless, driven by keys, mouse and touch."""
+
+import json
+from urllib.parse import unquote
+
+import nibabel
+import numpy as np
+import pytest
+
+from oatools.reading import images
+
+webdriver = pytest.importorskip("selenium.webdriver")
+from selenium.webdriver.common.action_chains import ActionChains  # noqa: E402
+from selenium.webdriver.common.actions.wheel_input import ScrollOrigin  # noqa: E402
+from selenium.webdriver.common.by import By  # noqa: E402
+from selenium.webdriver.common.keys import Keys  # noqa: E402
+from selenium.webdriver.support.ui import WebDriverWait  # noqa: E402
+
+SEQUENCES = {"cor-iw-tse": ("coronal", (24, 20, 7), (0.5, 0.5, 3.0)),
+             "sag-3d-dess": ("sagittal", (30, 28, 16), (0.4, 0.4, 1.0))}  # fmt: skip
+COUNT = 10
+
+
+@pytest.fixture(scope="session")
+def study(tmp_path_factory, make_volume):
+    """Ten pairs of small volumes, their key, and the page in the folder `reading`."""
+    folder = tmp_path_factory.mktemp("study")
+    pairs, volumes = ["knee\tsubject\tvisit\tside\tpair\tplace\tage\tsex"], ["knee\tsequence\tpath"]
+    key = ["knee\tsubject\tvisit\tside\tpair\tplace\tstratum\tjsn"]
+    for n in range(2 * COUNT):
+        subject, side, pair, place = str(9000000 + n), "left" if n % 3 else "right", f"{n // 2 + 1:03d}", "AB"[n % 2]
+        knee = f"{subject}_00m_{side}"
+        pairs.append(f"{knee}\t{subject}\t00m\t{side}\t{pair}\t{place}\t{50 + n}\tfemale")
+        if place == answer(n // 2):
+            key.append(f"{knee}\t{subject}\t00m\t{side}\t{pair}\t{place}\t-1.1:-0.6\t-0.8")
+        for sequence, (slices, shape, spacing) in SEQUENCES.items():
+            path = folder / f"{knee}_{sequence}.nii"
+            nibabel.save(make_volume(n, shape, spacing, side, slices), path)
+            volumes.append(f"{knee}\t{sequence}\t{path.name}")
+    for name, lines in (("pairs", pairs), ("volumes", volumes), ("key", key)):
+        (folder / f"{name}.tsv").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+def answer(index):
+    """Where the progressor of a pair stands."""
+    return "AABBABABBA"[index]
+
+
+@pytest.fixture
+def page(study, tmp_path, shell):
+    shell(f"oa-pairs page pairs.tsv volumes.tsv -o {tmp_path}/reading > {tmp_path}/page.tsv", cwd=study)
+    return tmp_path / "reading"
+
+
+class Reader:
+    """What a person does with the page, and sees of it."""
+
+    def __init__(self, driver, page):
+        self.driver = driver
+        driver.get((page / "index.html").as_uri())
+        self.until(lambda: self.of("start").get_attribute("open"))
+
+    def of(self, name):
+        return self.driver.find_element(By.ID, name)
+
+    def until(self, condition):
+        return WebDriverWait(self.driver, 20).until(lambda _: condition())
+
+    def begin(self, name):
+        self.of("reader").send_keys(name + Keys.ENTER)
+        return self.ready()
+
+    def ready(self):
+        """Wait until the images of the pair are on screen."""
+        self.until(lambda: self.run("return ready"))
+        return self
+
+    def run(self, script):
+        return self.driver.execute_script(script)
+
+    def press(self, *keys):
+        ActionChains(self.driver).send_keys(*keys).perform()
+        return self
+
+    def click(self, name):
+        self.of(name).click()
+        return self
+
+    def canvas(self, place="A"):
+        return self.driver.find_element(By.CSS_SELECTOR, f"[data-place={place}] canvas")
+
+    def slices(self):
+        """The slices on screen, of A and B, counted from 1."""
+        labels = self.driver.find_elements(By.CSS_SELECTOR, ".view .slice")
+        return [int(label.text.split()[0]) for label in labels]
+
+    def pixels(self, place="A"):
+        """What is on screen: grey values (rows, columns) of the canvas."""
+        data = self.run(f"const c = panels.{place}.canvas; const d = c.getContext('2d').getImageData(0, 0, c.width,"
+                        " c.height); return [d.width, d.height, Array.from(d.data.filter((_, i) => i % 4 === 0))]")  # fmt: skip
+        return np.array(data[2]).reshape(data[1], data[0])
+
+    def where(self):
+        return self.of("where").text
+
+    def chosen(self):
+        return [place for place in "AB" if self.of(f"choose-{place}").get_attribute("aria-pressed") == "true"]
+
+    def export(self, downloads, name):
+        self.press("e").until(lambda: self.of("saved").get_attribute("open"))
+        self.click("download")
+        self.until(lambda: (downloads / name).is_file())
+        return downloads / name
+
+
+def test_ten_pairs_are_read_by_keyboard_and_mouse_over_two_sessions(study, page, browser, tmp_path, shell, rows):
+    first = Reader(browser(), page).begin("jd")
+    assert first.where() == "Pair 1 of 10, 0 answered"
+    for index in range(4):  # by keyboard alone; the third is wrong
+        choice = {2: "a"}.get(index, answer(index).lower())
+        first.press(choice, str(index + 1), Keys.ENTER).until(lambda n=index: f"Pair {n + 2} " in first.where())
+        first.ready()
+    first.press("n", "bright", Keys.ENTER, "marrow", Keys.ESCAPE).press(answer(4).lower())
+    first.run("const n = document.getElementById('notes'); n.value += '\\tabc'; n.dispatchEvent(new Event('input'))")
+    assert first.where() == "Pair 5 of 10, 5 answered"
+    first.driver.quit()  # in the middle of a pair
+
+    second = Reader(browser(), page)
+    (again,) = second.driver.find_elements(By.CSS_SELECTOR, "#readers button")
+    assert again.text == "Go on as jd"
+    again.click()
+    second.ready()
+    assert second.where() == "Pair 5 of 10, 5 answered"
+    assert second.chosen() == [answer(4)]
+    for index in range(5, 10):  # by mouse alone; the last is left out
+        second.click("next").until(lambda n=index: f"Pair {n + 1} " in second.where())
+        second.ready()
+        if index < 9:
+            second.click(f"choose-{answer(index)}")
+    second.driver.find_elements(By.CSS_SELECTOR, "#confidence button")[4].click()
+    assert second.of("next").text == "Finish"
+    second.click("next").until(lambda: second.of("saved").get_attribute("open"))
+    assert second.of("saved-text").text == "9 of 10 pairs are answered. Still open: 010."
+    second.click("download").until(lambda: (tmp_path / "downloads" / "answers-jd.tsv").is_file())
+    text = (tmp_path / "downloads" / "answers-jd.tsv").read_text()
+    assert text == second.of("table").get_attribute("value")
+    table = rows(text)
+    assert list(table[0]) == ["reader", "pair", "choice", "confidence", "seconds", "notes", "study"]
+    assert [row["choice"] for row in table] == [*"AAABABABB", "n/a"]
+    assert [row["confidence"] for row in table] == ["1", "2", "3", "4", "n/a", "n/a", "n/a", "n/a", "n/a", "5"]
+    assert [row["notes"] for row in table] == ["n/a"] * 4 + ["bright marrow abc"] + ["n/a"] * 5
+    assert all(float(row["seconds"]) >= 0 for row in table if row["seconds"] != "n/a")
+    assert len({row["study"] for row in table}) == 1
+
+    scored = rows(shell(f"oa-pairs score {tmp_path}/downloads/answers-jd.tsv --key key.tsv", cwd=study).stdout)
+    assert (scored[0]["reader"], scored[0]["right"], scored[0]["rank_auc"]) == ("jd", "8", f"{8 / 9:.4f}")
+    assert scored[0]["n_unanswered"] == "1"
+
+
+def test_what_is_on_screen_is_the_scan(study, page, browser):
+    reader = Reader(browser(), page).begin("jd")
+    row = (study / "pairs.tsv").read_text().splitlines()[1].split("\t")  # A of the first pair
+    for number, (sequence, (_, shape, _)) in enumerate(SEQUENCES.items(), start=1):
+        path = study / f"{row[0]}_{sequence}.nii"
+        frame = images.common_frame([(str(path), row[3], sequence)])
+        grey = images.grey_values(path, row[3], frame)
+        loaded = reader.run(f"return load('001-A-{number}', {list(shape)}).then((v) => Array.from(v.grey))")
+        assert np.array_equal(np.array(loaded).reshape(shape[::-1]), grey)
+        # Drawn: the middle slice, as many times as large as fits, its own percentiles for black and white.
+        values, counts = np.unique(grey[grey > 0], return_counts=True)
+        share = np.cumsum(counts) / counts.sum()
+        low, high = ((values[np.searchsorted(share, q)] / 255) ** 2 for q in (0.01, 0.995))
+        middle = np.clip(((grey[shape[2] // 2] / 255.0) ** 2 - low) / (high - low), 0, 1) * 255
+        screen = reader.pixels()
+        scale = min(screen.shape[1] / shape[0], screen.shape[0] / shape[1])
+        top, left = (screen.shape[0] - shape[1] * scale) / 2, (screen.shape[1] - shape[0] * scale) / 2
+        at = [[screen[int(top + (r + 0.5) * scale), int(left + (c + 0.5) * scale)] for c in range(shape[0])]
+              for r in range(shape[1])]  # fmt: skip
+        assert np.corrcoef(np.ravel(at), middle.ravel())[0, 1] > 0.99
+        assert np.abs(np.array(at) - middle).mean() < 12  # the browser interpolates between pixels
+        reader.press("s").until(lambda: reader.run("return panels.A.volume !== null"))
+
+
+def test_slices_scroll_by_wheel_keys_and_slider_together_or_alone(page, browser):
+    reader = Reader(browser(), page).begin("jd")
+    assert reader.slices() == [4, 4]
+    before = reader.pixels("B")
+    ActionChains(reader.driver).scroll_from_origin(ScrollOrigin.from_element(reader.canvas("A")), 0, 120).perform()
+    reader.until(lambda: reader.slices() == [5, 5])
+    assert not np.array_equal(before, reader.pixels("B"))
+    reader.press(Keys.ARROW_UP, Keys.ARROW_UP)
+    assert reader.slices() == [3, 3]
+    reader.press(Keys.END)
+    assert reader.slices() == [7, 7]
+    reader.press(Keys.PAGE_UP)
+    assert reader.slices() == [2, 2]
+    reader.press(Keys.HOME, Keys.ARROW_UP)
+    assert reader.slices() == [1, 1]
+    reader.press("l")
+    assert reader.of("link").get_attribute("aria-pressed") == "false"
+    ActionChains(reader.driver).scroll_from_origin(ScrollOrigin.from_element(reader.canvas("B")), 0, 120).perform()
+    reader.until(lambda: reader.slices() == [1, 2])
+    reader.press(Keys.ARROW_DOWN)
+    assert reader.slices() == [1, 3]
+    reader.press("x", Keys.ARROW_DOWN)
+    assert reader.slices() == [2, 3]
+    reader.driver.find_element(By.CSS_SELECTOR, "[data-place=A] input").send_keys(Keys.ARROW_RIGHT)
+    assert reader.slices() == [3, 3]
+    reader.press("s")
+    reader.until(lambda: reader.slices() == [9, 9])  # the other sequence, at its own slice
+    assert "lateral to medial" in reader.driver.find_element(By.CSS_SELECTOR, ".view .slice").text
+
+
+def test_window_level_zoom_and_position_by_mouse_and_keys(page, browser):
+    reader = Reader(browser(), page).begin("jd")
+    plain = reader.pixels()
+    ActionChains(reader.driver).click_and_hold(reader.canvas()).move_by_offset(0, -60).release().perform()
+    assert float(reader.of("level").get_attribute("value")) > 50
+    assert reader.pixels().mean() < plain.mean()  # a higher level is darker
+    reader.press("0")
+    assert np.array_equal(reader.pixels(), plain)
+    reader.press("[", "[", "[", "[", "[", "[", "[", "[")
+    assert reader.of("window").get_attribute("value") == "60"
+    assert reader.pixels().std() > plain.std()
+    reader.press("]", "0", ".", ".")
+    assert reader.pixels().mean() > plain.mean()
+    reader.press("0", "+", "+")
+    zoomed = reader.pixels()
+    assert zoomed.any(axis=1).sum() > plain.any(axis=1).sum()  # the fitted image had margins above and below
+    ActionChains(reader.driver).key_down(Keys.SHIFT).click_and_hold(reader.canvas()).move_by_offset(40, 0).release().key_up(
+        Keys.SHIFT).perform()  # fmt: skip
+    assert np.abs(reader.pixels()[:, 60:-60].astype(int) - zoomed[:, 20:-100]).mean() < 1  # 40 pixels to the right
+    assert reader.of("level").get_attribute("value") == "50"
+    ActionChains(reader.driver).double_click(reader.canvas()).perform()
+    assert np.array_equal(reader.pixels(), plain)
+
+
+def test_a_tablet_scrolls_zooms_and_answers_by_touch(page, browser):
+    driver = browser(size=(768, 1024))
+    driver.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": True, "maxTouchPoints": 2})
+    reader = Reader(driver, page).begin("jd")
+
+    def touch(kind, *points):
+        driver.execute_cdp_cmd("Input.dispatchTouchEvent", {
+            "type": kind, "touchPoints": [{"x": x, "y": y, "id": n} for n, (x, y) in enumerate(points)]})  # fmt: skip
+
+    def middle(element):
+        box = element.rect
+        return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+
+    x, y = middle(reader.canvas("A"))
+    touch("touchStart", (x, y))
+    for step in range(1, 7):
+        touch("touchMove", (x, y + 6 * step))
+    touch("touchEnd")
+    reader.until(lambda: reader.slices() == [7, 7])
+    plain = reader.pixels()
+    touch("touchStart", (x - 30, y), (x + 30, y))
+    for step in range(1, 7):
+        touch("touchMove", (x - 30 - 10 * step, y), (x + 30 + 10 * step, y))
+    touch("touchEnd")
+    assert reader.run("return panels.A.zoom") == pytest.approx(3, rel=0.05)
+    assert reader.run("return panels.B.zoom") == pytest.approx(3, rel=0.05)
+    assert not np.array_equal(reader.pixels(), plain)
+    assert reader.slices() == [7, 7]
+    x, y = middle(reader.of("choose-B"))
+    touch("touchStart", (x, y))
+    touch("touchEnd")
+    reader.until(lambda: reader.chosen() == ["B"])
+    # Fingers find what they aim at, and nothing lies beyond the edge of the screen.
+    for button in driver.find_elements(By.CSS_SELECTOR, "header button, nav button, footer button"):
+        assert min(button.size.values()) >= 44
+    assert reader.run(
+        "return document.documentElement.scrollWidth <= innerWidth && document.body.scrollHeight <= innerHeight"
+    )
+
+
+def test_the_clock_counts_what_is_on_screen_and_no_pause(page, browser, tmp_path, rows):
+    reader = Reader(browser(), page)
+    reader.run("window.now = 1000; performance.now = () => window.now")
+    reader.begin("jd")
+
+    def wait(seconds):
+        reader.run(f"window.now += {1000 * seconds}")
+
+    wait(10)
+    reader.press("p").until(lambda: reader.of("paused").get_attribute("open"))
+    wait(500)
+    assert not reader.canvas().is_displayed()  # a passer-by sees no patient
+    reader.press("a")  # no key but the dialog's own is heard
+    reader.press(Keys.ENTER).until(lambda: not reader.of("paused").get_attribute("open"))
+    assert reader.chosen() == []
+    wait(5)
+    reader.press("?").until(lambda: reader.of("keys").get_attribute("open"))
+    wait(100)
+    reader.press(Keys.ESCAPE).until(lambda: not reader.of("keys").get_attribute("open"))
+    reader.press("b", Keys.ENTER)
+    reader.until(lambda: "Pair 2 " in reader.where())
+    reader.ready()
+    wait(3)
+    reader.press("a", Keys.BACKSPACE).until(lambda: "Pair 1 " in reader.where())
+    reader.ready()
+    wait(2)  # a second look at the first pair
+    table = rows(reader.export(tmp_path / "downloads", "answers-jd.tsv").read_text())
+    assert [row["seconds"] for row in table] == ["17.0", "3.0"] + ["n/a"] * 8
+
+
+def test_two_readers_share_a_browser_and_an_export_goes_on_elsewhere(page, browser, tmp_path):
+    driver = browser()
+    Reader(driver, page).begin("jd").press("a", "5", Keys.ENTER)
+    reader = Reader(driver, page).begin("mk")
+    assert (reader.where(), reader.chosen()) == ("Pair 1 of 10, 0 answered", [])
+    reader.press("b", "2", "n", "note", Keys.ESCAPE, Keys.ENTER).until(lambda: "Pair 2 " in reader.where())
+    reader.ready()
+    exported = reader.export(tmp_path / "downloads", "answers-mk.tsv")
+
+    other = Reader(browser("another"), page)
+    other.of("import").send_keys(str(exported))
+    other.until(lambda: other.of("imported").text)
+    assert other.of("imported").text == "Answers taken of mk: 1. Go on above."
+    other.driver.find_element(By.CSS_SELECTOR, "#readers button").click()
+    other.ready()
+    assert other.where() == "Pair 2 of 10, 1 answered"
+    other.press(Keys.BACKSPACE).until(lambda: other.chosen() == ["B"])
+    assert other.of("notes").get_attribute("value") == "note"
+    other.ready().press("e")
+    first = [line.split("\t") for line in exported.read_text().splitlines()][1]
+    again = [line.split("\t") for line in other.of("table").get_attribute("value").splitlines()][1]
+    assert first[:4] + first[5:] == again[:4] + again[5:]
+
+
+@pytest.mark.parametrize("change,message", [
+    (("\tpair\t", "\tpaar\t"), "This is no file of answers: its columns should be reader, pair,"),
+    (("study\n", "study\nx\t001\tA\t1\t1\tn/a\t0123456789abcdef\n"), "These are answers to other pairs"),
+])  # fmt: skip
+def test_a_file_of_other_answers_is_not_taken(page, browser, tmp_path, change, message):
+    reader = Reader(browser(), page).begin("jd").press("a")
+    text = reader.export(tmp_path / "downloads", "answers-jd.tsv").read_text()
+    (tmp_path / "other.tsv").write_text(text.replace(*change))
+    other = Reader(browser("another"), page)
+    other.of("import").send_keys(str(tmp_path / "other.tsv"))
+    other.until(lambda: other.of("imported").text)
+    assert message in other.of("imported").text
+    assert not other.driver.find_elements(By.CSS_SELECTOR, "#readers button")
+
+
+def test_nothing_but_the_folder_is_loaded_and_nothing_is_logged(page, browser):
+    driver = browser()
+    reader = Reader(driver, page).begin("jd")
+    reader.press("s", "a", Keys.ENTER).until(lambda: "Pair 2 " in reader.where())
+    reader.ready()
+    messages = [json.loads(entry["message"])["message"] for entry in driver.get_log("performance")]
+    asked = {unquote(m["params"]["request"]["url"]) for m in messages if m["method"] == "Network.requestWillBeSent"}
+    asked = {address for address in asked if not address.startswith(("chrome", "data:", "about:"))}
+    assert len(asked) >= 4 + 8  # the page's own files, and the volumes of two pairs
+    assert all(address.startswith(page.as_uri()) for address in asked), asked
+    assert [entry for entry in driver.get_log("browser") if entry["level"] in ("SEVERE", "WARNING")] == []
+    # Only what is near is kept: the volumes of this pair and of the next.
+    reader.press(Keys.ENTER).until(lambda: "Pair 3 " in reader.where())
+    reader.ready()
+    reader.until(lambda: reader.run("return volumes.size") == 8)
+
+
+def test_a_folder_that_was_not_copied_whole_says_so(page, browser):
+    (page / "volumes" / "001-B-1.js").unlink()
+    (page / "volumes" / "002-A-1.js").write_text("")
+    reader = Reader(browser(), page)
+    reader.of("reader").send_keys("jd" + Keys.ENTER)
+    reader.until(lambda: "001-B-1.js is missing; copy the folder whole" in reader.of("panels").text)
+    assert not reader.of("choose-A").is_enabled()
+    reader.press("a", Keys.ENTER).until(lambda: "002-A-1.js is damaged" in reader.of("panels").text)
+    assert reader.where() == "Pair 2 of 10, 0 answered"
+    reader.press(Keys.ENTER)
+    reader.ready()
+    (page / "study.js").unlink()
+    reader.driver.get((page / "index.html").as_uri())
+    reader.until(lambda: "study.js is missing" in reader.driver.find_element(By.TAG_NAME, "body").text)
+
+
+HOSTILE = ["<script>window.hacked = 1</script>", "<img src=x onerror='window.hacked = 1'>", "=HYPERLINK(\"http://x\")",
+           "</script><b>bold</b>", "${window.hacked = 1}", "\"); window.hacked = 1; (\"", "&lt;i&gt;", "../../etc/passwd"]  # fmt: skip
+
+
+def test_hostile_text_is_shown_as_text_and_exported_as_text(study, browser, tmp_path, shell, rows):
+    head, *lines = (study / "pairs.tsv").read_text().splitlines()
+    lines = [f"{line}\t{HOSTILE[n % len(HOSTILE)]}" for n, line in enumerate(lines)]
+    lines = [line.replace("\t001\t", f"\t{HOSTILE[0]}\t").replace("\t002\t", f"\t{HOSTILE[7]}\t") for line in lines]
+    (tmp_path / "pairs.tsv").write_text(f"{head}\t{HOSTILE[1]}\n" + "\n".join(lines) + "\n")
+    volumes = (
+        (study / "volumes.tsv").read_text().replace("\t900", f"\t{study}/900").replace("cor-iw-tse\t", "<u>cor</u>\t")
+    )
+    (tmp_path / "volumes.tsv").write_text(volumes)
+    shell(f"""oa-pairs page pairs.tsv volumes.tsv -o reading --title '{HOSTILE[3]}' --question '{HOSTILE[0]}' \
+        --answer '<b>{HOSTILE[4]}</b>' --sequence '<u>cor</u>' > page.tsv""")
+    assert sorted(path.name for path in (tmp_path / "reading" / "volumes").iterdir())[:2] == [
+        "001-A-1.js",
+        "001-B-1.js",
+    ]
+    reader = Reader(browser(), tmp_path / "reading").begin("=cmd|' /C calc'!A0 <b>")
+    for n in range(4):
+        cells = reader.driver.find_elements(By.CSS_SELECTOR, "#clinical td:last-child")
+        assert [cell.text for cell in cells] == [HOSTILE[2 * n], HOSTILE[2 * n + 1]]
+        reader.press("n", "=1+1", Keys.TAB).run("document.activeElement.blur()")
+        reader.press("a", Keys.ENTER).until(lambda n=n: f"Pair {n + 2} " in reader.where())
+        reader.ready()
+    assert reader.driver.find_elements(By.CSS_SELECTOR, "#clinical th")[-3].text == HOSTILE[1]
+    assert reader.of("title").text == reader.driver.title == HOSTILE[3]
+    assert reader.of("question").text == HOSTILE[0]
+    assert reader.of("choose-A").text == f"A <b>{HOSTILE[4]}</b>"
+    assert reader.of("sequences").text == "<u>cor</u>"
+    assert reader.driver.find_elements(By.CSS_SELECTOR, "img, b, u, i, iframe, body > script:not([src])") == []
+    assert reader.run("return window.hacked") is None
+    (name,) = [reader.export(tmp_path / "downloads", "answers-cmd-C-calc-A0-b.tsv")]
+    table = rows(name.read_text())
+    assert {row["reader"] for row in table} == {"'=cmd|' /C calc'!A0 <b>"}
+    assert [row["notes"] for row in table[:5]] == ["'=1+1"] * 4 + ["n/a"]
+    assert [row["pair"] for row in table[:2]] == [HOSTILE[0], HOSTILE[7]]
+    # Read again by another reader's page, the reader sees what was written.
+    other = Reader(browser("another"), tmp_path / "reading")
+    other.of("import").send_keys(str(name))
+    other.until(lambda: other.of("imported").text)
+    assert other.driver.find_element(By.CSS_SELECTOR, "#readers button").text == "Go on as =cmd|' /C calc'!A0 <b>"
