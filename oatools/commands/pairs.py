@@ -39,6 +39,11 @@ def main() -> None:
     "HIGH is included.  [default: :-1.1:10 -1.1:-0.6:130 -0.6:-0.5:10]",
 )
 @click.option("--no-strata", is_flag=True, help="Draw from all progressors; so it is for labels without jsn.")
+@click.option("--match", "matched", multiple=True, metavar="COLUMN[:WIDTH]",
+              help="Knees of a pair have one value, or numbers within WIDTH of each other; repeatable.")  # fmt: skip
+@click.option("--one-knee", is_flag=True, help="Use no patient twice, so that pairs are independent.")
+@click.option("--show", "shown", multiple=True, metavar="COLUMN",
+              help="Clinical variable that readers see; repeatable.  [default: the reading study's]")  # fmt: skip
 @click.option(
     "--key",
     "key",
@@ -50,8 +55,8 @@ def main() -> None:
 @force_option
 @seed_option
 def draw(
-    console: Console, labels: str, count: int | None, strata: tuple[str, ...], no_strata: bool, key: Path,
-    force: bool, seed: int,
+    console: Console, labels: str, count: int | None, strata: tuple[str, ...], no_strata: bool,
+    matched: tuple[str, ...], one_knee: bool, shown: tuple[str, ...], key: Path, force: bool, seed: int,
 ) -> None:  # fmt: skip
     """Draw pairs from LABELS.tsv (of oa-label) and print them without the answers: two rows a pair, A and B.
 
@@ -65,17 +70,25 @@ def draw(
         raise UsageError(f"--key {key}: the answers go to a file of their own, never where readers may see them")
     if key.exists() and not force:
         raise UsageError(f"{key} exists; use --force to replace it, or another --key")
-    table = manifest.read_table(labels, ["knee", "subject", "visit", "side", "label"])
+    calipers = drawing.parse_calipers(matched)
+    columns = ["knee", "subject", "visit", "side", "label", *(caliper.column for caliper in calipers)]
+    table = manifest.read_table(labels, columns)
     has_jsn = "jsn" in table.columns
     if strata and not has_jsn:
         table.require("jsn")
     total = count or DEFAULT_PAIRS
     wanted = drawing.parse_strata(strata) if strata else drawing.scale_strata(drawing.PAPER_STRATA, total)
     unstratified = no_strata or not has_jsn
-    pairs = drawing.draw_pairs(table.rows, () if unstratified else wanted, total, seed)
+    rows = list(table.rows)
+    endpoints = {row.get("endpoint", manifest.MISSING) for row in rows}
+    columns = drawing.pair_columns(drawing.shown_columns(table.columns, shown, endpoints))
+    pairs = drawing.draw_pairs(rows, () if unstratified else wanted, total, seed, calipers, one_knee)
     manifest.write_table(key, drawing.KEY_COLUMNS, drawing.key_rows(pairs))
-    columns = drawing.pair_columns(table.columns)
     manifest.print_table(columns, drawing.pair_rows(pairs, columns))
+    for caliper in calipers:
+        if caliper.width is not None:
+            mean, most = drawing.differences(pairs, caliper)
+            console.note(f"{caliper.name}: progressors less partners {mean:+.3g} on average, at most {most:.3g} apart")
     console.note(f"{len(pairs)} pairs drawn{' without strata' if unstratified else ''}; the answers are in {key}")
 
 

@@ -1,17 +1,26 @@
 """Draw pairs of knees for a reading study: one of the two progresses, and the reader says which."""
 
 import random
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 
-from oatools.core.errors import UsageError
-from oatools.core.manifest import MISSING, Row
+import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import maximum_flow
+
+from oatools.core.errors import ItemError, UsageError
+from oatools.core.manifest import MISSING, Row, number
 
 PLACES = ("A", "B")
-#: What a reader may see besides the images: no outcome, and nothing measured after the visit.
-SHOWN = ["age", "sex", "bmi", "height", "weight", "jsw"]
+#: What a reader sees besides the images if nothing else is asked for: no outcome, nothing measured after the visit.
+SHOWN = ("age", "sex", "bmi", "height", "weight", "jsw")
+#: What tells the answer, or may: readers never see it.
+TELLING = ("label", "jsn", "stratum", "probability", "predicted", "fold", "threshold", "attention", "heat", "choice")
+#: The scores of which the label is made, where the endpoint is pain.
+_OF_PAIN = ("womac_pain", "womac_total", "koos_pain")
+_EXACT = 1e-9  # 0.1 + 0.2 is within 0.3
 
 
 @dataclass(frozen=True)
@@ -32,6 +41,19 @@ class Stratum:
         """Whether a change of joint space width lies in the stratum."""
         above = self.low is None or jsn >= self.low
         return above and (self.high is None or jsn < self.high or (self.closed and jsn == self.high))
+
+
+@dataclass(frozen=True)
+class Caliper:
+    """What the two knees of a pair share: `column` within `width` of each other, or the same value if it is None."""
+
+    column: str
+    width: float | None
+
+    @property
+    def name(self) -> str:
+        """As in a sentence: `age within 5`, `sex`."""
+        return self.column if self.width is None else f"{self.column} within {self.width:g}"
 
 
 @dataclass(frozen=True)
@@ -79,29 +101,83 @@ def scale_strata(strata: Sequence[Stratum], total: int) -> tuple[Stratum, ...]:
     return tuple(Stratum(s.low, s.high, n, s.closed) for s, n in zip(strata, counts, strict=True))
 
 
-def draw_pairs(labels: Iterable[Row], strata: Sequence[Stratum], count: int, seed: int) -> list[Pair]:
+def parse_calipers(texts: Sequence[str]) -> tuple[Caliper, ...]:
+    """Calipers from `COLUMN:WIDTH` or `COLUMN` texts; a `UsageError` for another form and a column named twice."""
+    calipers = []
+    for text in texts:
+        column, colon, width = text.partition(":")
+        try:
+            calipers.append(Caliper(column, float(width) if colon else None))
+            usable = bool(column) and (not colon or 0 <= float(width) < float("inf"))
+        except ValueError:
+            usable = False
+        if not usable:
+            raise UsageError(f"'{text}' is neither COLUMN:WIDTH nor COLUMN, for example age:5 or sex")
+    columns = [caliper.column for caliper in calipers]
+    for column in columns:
+        if columns.count(column) > 1:
+            raise UsageError(f"{column} is matched on twice")
+    return tuple(calipers)
+
+
+def draw_pairs(
+    labels: Iterable[Row],
+    strata: Sequence[Stratum],
+    count: int,
+    seed: int,
+    calipers: Sequence[Caliper] = (),
+    one_knee: bool = False,
+) -> list[Pair]:
     """Draw pairs of a progressor (label 1) and a partner (label 0) of another patient; no knee is used twice.
 
-    `strata` give the progressors by their `jsn`; without any, `count` progressors are drawn from all. The draw
-    depends on the seed and on the knees, not on the order of the rows. Raises a `UsageError` where there are not
-    enough knees, naming the stratum.
+    `strata` give the progressors by their `jsn`; without any, `count` progressors are drawn from all. The two knees
+    of a pair are alike by `calipers`; a knee without such a value is not drawn. With `one_knee` no patient is used
+    twice either, so that pairs are independent: of a patient's two knees one is kept, the progressor if just one is.
+
+    The draw depends on the seed and on the knees, not on the order of the rows. It finds so many pairs whenever that
+    is possible (it is a maximum flow through strata, progressors and partners), and otherwise raises a `UsageError`
+    that says how many there are.
     """
     chance = random.Random(seed)
     progressors, others = _split(labels)
-    drawn = _draw_progressors(progressors, strata, count, chance)
+    if one_knee:
+        progressors, others = _one_a_patient(progressors, others, chance)
+    chance.shuffle(progressors)
     chance.shuffle(others)
-    if len(others) < len(drawn):
-        raise UsageError(f"{len(drawn)} non-progressors were asked for as partners, and there are {len(others)}")
-    partners = _partners([row for _, row in drawn], others)
-    matched = [(stratum, row, partner) for (stratum, row), partner in zip(drawn, partners, strict=True)]
-    chance.shuffle(matched)
-    width = max(3, len(str(len(matched))))
-    return [Pair(f"{n:0{width}d}", *found, chance.choice(PLACES)) for n, found in enumerate(matched, start=1)]
+    groups = _groups(progressors, strata, count)
+    wanted = sum(n for _, _, n in groups)
+    if len(others) < wanted:
+        raise UsageError(f"{wanted} non-progressors were asked for as partners, and there are {len(others)}")
+    drawn = [(groups[g][0], progressors[p], others[o]) for g, p, o in _matched(groups, progressors, others, calipers)]
+    if len(drawn) < wanted:
+        raise UsageError(_too_few(groups, Counter(name for name, *_ in drawn), calipers))
+    chance.shuffle(drawn)
+    width = max(3, len(str(len(drawn))))
+    return [Pair(f"{n:0{width}d}", *found, chance.choice(PLACES)) for n, found in enumerate(drawn, start=1)]
 
 
-def pair_columns(columns: Sequence[str]) -> list[str]:
-    """The columns that readers are given, of those that the labels have: none of them tells the answer."""
-    return ["knee", "subject", "visit", "side", "pair", "place", *(c for c in SHOWN if c in columns)]
+def differences(pairs: Sequence[Pair], caliper: Caliper) -> tuple[float, float]:
+    """How far a variable differs over pairs: the mean of progressor less partner, and the largest distance."""
+    found = np.array([_value(p.progressor, caliper.column) - _value(p.partner, caliper.column) for p in pairs])
+    return float(found.mean()), float(np.abs(found).max())
+
+
+def shown_columns(columns: Sequence[str], shown: Sequence[str], endpoints: Iterable[str]) -> list[str]:
+    """The clinical variables that readers get: those asked for, or the reading study's of those there are.
+
+    Raises a `UsageError` for one that is not in the table, or tells the answer.
+    """
+    for column in shown:
+        if column not in columns:
+            raise UsageError(f"the labels have no column '{column}'; columns present: {', '.join(columns)}")
+        if column in TELLING or (column in _OF_PAIN and "pain" in endpoints):
+            raise UsageError(f"'{column}' may tell readers the answer; leave it out of --show")
+    return list(shown or [column for column in SHOWN if column in columns])
+
+
+def pair_columns(shown: Sequence[str]) -> list[str]:
+    """The columns of the table of pairs, with the clinical variables that readers are shown: none tells the answer."""
+    return ["knee", "subject", "visit", "side", "pair", "place", *shown]
 
 
 def pair_rows(pairs: Iterable[Pair], columns: Sequence[str]) -> Iterable[Row]:
@@ -152,22 +228,91 @@ def _split(labels: Iterable[Row]) -> tuple[list[Row], list[Row]]:
     return tuple(sorted(groups[label], key=lambda row: row["knee"]) for label in "10")  # type: ignore[return-value]
 
 
-def _draw_progressors(
-    progressors: list[Row], strata: Sequence[Stratum], count: int, chance: random.Random
-) -> list[tuple[str, Row]]:
+def _one_a_patient(progressors: list[Row], others: list[Row], chance: random.Random) -> tuple[list[Row], list[Row]]:
+    """One knee of each patient: a progressor where there is one, since they are rare; of two alike, either."""
+    kept: dict[str, Row] = {}
+    for rows in (progressors, others):
+        own: dict[str, list[Row]] = defaultdict(list)
+        for row in rows:
+            own[row["subject"]].append(row)
+        for subject, knees in own.items():
+            kept.setdefault(subject, chance.choice(knees))
+    chosen = {row["knee"] for row in kept.values()}
+    return tuple([row for row in rows if row["knee"] in chosen] for rows in (progressors, others))  # type: ignore
+
+
+def _groups(progressors: list[Row], strata: Sequence[Stratum], count: int) -> list[tuple[str, list[int], int]]:
+    """Name of each stratum, its members (indices of progressors), and how many of them are wanted."""
     if not strata:
         if len(progressors) < count:
             raise UsageError(f"{count} progressors were asked for, and there are {len(progressors)}")
-        return [(MISSING, row) for row in chance.sample(progressors, count)]
-    changes = [(row, _jsn(row)) for row in progressors]
-    drawn: list[tuple[str, Row]] = []
+        return [(MISSING, list(range(len(progressors))), count)]
+    changes = [_jsn(row) for row in progressors]
+    groups = []
     for stratum in strata:
-        members = [row for row, jsn in changes if jsn is not None and stratum.holds(jsn)]
+        members = [p for p, jsn in enumerate(changes) if jsn is not None and stratum.holds(jsn)]
         if len(members) < stratum.count:
             raise UsageError(f"stratum {stratum.name} has {len(members)} progressors, and {stratum.count} were asked "
                              f"for; ask for fewer (--pairs, --stratum) or use --no-strata")  # fmt: skip
-        drawn += [(stratum.name, row) for row in chance.sample(members, stratum.count)]
-    return drawn
+        groups.append((stratum.name, members, stratum.count))
+    return groups
+
+
+def _matched(
+    groups: Sequence[tuple[str, list[int], int]], progressors: list[Row], others: list[Row], calipers: Sequence[Caliper]
+) -> list[tuple[int, int, int]]:
+    """Group, progressor and partner of as many pairs as there can be.
+
+    The flow goes from a source through the groups, each as wide as it is wanted, and through progressors and
+    partners that may stand together to a sink. All but the groups are one wide. That rows come shuffled makes the
+    choice among equals random.
+    """
+    allowed = _allowed(progressors, others, calipers)
+    first_p, first_o = 1 + len(groups), 1 + len(groups) + len(progressors)
+    sink = first_o + len(others)
+    p, o = np.nonzero(allowed)
+    sources = [(0, 1 + g, wanted) for g, (_, _, wanted) in enumerate(groups)]
+    sources += [(1 + g, first_p + member, 1) for g, (_, members, _) in enumerate(groups) for member in members]
+    sources += [(first_o + n, sink, 1) for n in range(len(others))]
+    start, end, width = (np.array(column) for column in zip(*sources, strict=True))
+    edges = (np.concatenate([start, first_p + p]), np.concatenate([end, first_o + o]))
+    capacity = np.concatenate([width, np.ones(len(p), int)]).astype(np.int32)
+    flow = maximum_flow(coo_array((capacity, edges), shape=(sink + 1, sink + 1)).tocsr(), 0, sink).flow
+    used = flow[first_p:first_o, first_o:sink].tocoo()
+    group_of = {member: g for g, (_, members, _) in enumerate(groups) for member in members}
+    return sorted((group_of[int(a)], int(a), int(b)) for a, b, v in zip(*used.coords, used.data, strict=True) if v > 0)
+
+
+def _allowed(progressors: list[Row], others: list[Row], calipers: Sequence[Caliper]) -> np.ndarray:
+    """Whether a progressor and another knee may make a pair, (progressors, others), booleans."""
+    sides = (progressors, others)
+    one, other = (np.array([row["subject"] for row in rows]) for rows in sides)
+    allowed = one[:, None] != other[None]
+    for caliper in calipers:
+        if caliper.width is None:
+            one, other = (np.array([row[caliper.column] for row in rows]) for rows in sides)
+            allowed &= (one[:, None] == other[None]) & (one != MISSING)[:, None]
+        else:
+            one, other = (np.array([_value(row, caliper.column) for row in rows]) for rows in sides)
+            allowed &= np.abs(one[:, None] - other[None]) <= caliper.width + _EXACT
+    return allowed
+
+
+def _too_few(groups: Sequence[tuple[str, list[int], int]], found: Counter, calipers: Sequence[Caliper]) -> str:
+    """Why there are not enough pairs, for the message."""
+    alike = f" alike in {', '.join(caliper.name for caliper in calipers)}" if calipers else ""
+    short = [f"stratum {name}: {found[name]} of {wanted}" if name != MISSING else f"{found[name]} of {wanted}"
+             for name, _, wanted in groups if found[name] < wanted]  # fmt: skip
+    remedy = "ask for fewer pairs" + (", or match less closely" if calipers else "")
+    return f"not every progressor finds a partner of another patient{alike} ({'; '.join(short)}); {remedy}"
+
+
+def _value(row: Row, column: str) -> float:
+    try:
+        value = number(row, column)
+    except ItemError as error:
+        raise UsageError(f"{row['knee']}: {error}") from None
+    return np.nan if value is None else value
 
 
 def _jsn(row: Row) -> Decimal | None:
@@ -176,30 +321,3 @@ def _jsn(row: Row) -> Decimal | None:
         return None if text == MISSING else Decimal(text)
     except InvalidOperation:
         raise UsageError(f"{row['knee']}: jsn '{text}' is no number") from None
-
-
-def _partners(progressors: list[Row], others: list[Row]) -> list[Row]:
-    """For each progressor one of `others`, of another patient: the first that is free, or one that another gives up."""
-    taken: dict[int, int] = {}
-    for p in range(len(progressors)):
-        if not _match(p, progressors, others, taken, set()):
-            raise UsageError(f"{progressors[p]['knee']} finds no partner of another patient; ask for fewer pairs")
-    partner = {p: o for o, p in taken.items()}
-    return [others[partner[p]] for p in range(len(progressors))]
-
-
-def _match(p: int, progressors: list[Row], others: list[Row], taken: dict[int, int], tried: set[int]) -> bool:
-    # Augmenting paths: they find a complete matching whenever there is one.
-    allowed = [o for o, row in enumerate(others) if row["subject"] != progressors[p]["subject"] and o not in tried]
-    for o in allowed:
-        if o not in taken:
-            taken[o] = p
-            return True
-    for o in allowed:
-        if o in tried:
-            continue
-        tried.add(o)
-        if _match(taken[o], progressors, others, taken, tried):
-            taken[o] = p
-            return True
-    return False

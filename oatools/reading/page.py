@@ -15,11 +15,9 @@ from oatools.core.errors import ItemError, UsageError
 from oatools.core.manifest import IDENTITY, MISSING, Row
 from oatools.core.provenance import read_sidecar
 from oatools.core.runner import Done
-from oatools.reading.draw import PLACES
+from oatools.reading.draw import PLACES, TELLING
 from oatools.reading.images import Frame, common_frame, equalise, grey_values, write_script
 
-#: What tells the answer, or may: no page is made of a table that holds it.
-TELLING = ("label", "jsn", "stratum", "probability", "predicted", "fold", "threshold", "attention", "heat", "choice")
 #: The columns of a table of pairs that are no clinical variables.
 _NOT_SHOWN = (*IDENTITY, "pair", "place")
 _NAMES = {"age": "Age, years", "sex": "Sex", "bmi": "BMI, kg/m²", "height": "Height, m", "weight": "Weight, kg",

@@ -1,8 +1,12 @@
 import random
 from collections import Counter
 from decimal import Decimal
+from itertools import combinations, permutations
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import chisquare
 
 from oatools.core.errors import UsageError
 from oatools.reading import draw
@@ -123,7 +127,7 @@ def test_labels_of_one_class_are_refused(label, what):
 
 
 def test_two_knees_of_one_patient_make_no_pair():
-    with pytest.raises(UsageError, match="finds no partner of another patient"):
+    with pytest.raises(UsageError, match=r"not every progressor finds a partner of another patient \(0 of 1\)"):
         draw.draw_pairs([knee(1, "left", 1), knee(1, "right", 0)], (), 1, 0)
 
 
@@ -145,7 +149,7 @@ def test_knees_without_a_label_are_passed_over():
 
 def test_readers_are_shown_two_knees_and_no_answer():
     labels = [row | {"jsw": "4", "kl": "2", "womac_pain": "3", "readprj": "16", "bmi": "27"} for row in cohort()]
-    columns = draw.pair_columns(list(labels[0]))
+    columns = draw.pair_columns(draw.shown_columns(list(labels[0]), (), {"jsn12"}))
     assert columns == ["knee", "subject", "visit", "side", "pair", "place", "age", "bmi", "jsw"]
     pairs = draw.draw_pairs(labels, STRATA, 25, 0)
     rows = list(draw.pair_rows(pairs, columns))
@@ -154,3 +158,130 @@ def test_readers_are_shown_two_knees_and_no_answer():
     key = {row["pair"]: row for row in draw.key_rows(pairs)}
     for row in rows:
         assert (row["knee"] == key[row["pair"]]["knee"]) == (row["place"] == key[row["pair"]]["place"])
+
+
+def test_readers_may_be_shown_other_variables_but_none_that_tells():
+    columns = ["knee", "label", "jsn", "age", "kl", "womac_pain"]
+    assert draw.shown_columns(columns, ("kl", "age"), {"jsn12"}) == ["kl", "age"]
+    assert draw.shown_columns(columns, ("womac_pain",), {"jsn12"}) == ["womac_pain"]
+    for column, endpoint in (("jsn", "jsn12"), ("label", "n/a"), ("womac_pain", "pain")):
+        with pytest.raises(UsageError, match=f"'{column}' may tell readers the answer"):
+            draw.shown_columns(columns, (column,), {endpoint})
+    with pytest.raises(UsageError, match="no column 'iq'"):
+        draw.shown_columns(columns, ("iq",), set())
+
+
+def varied(patients=80, seed=0):
+    """Patients of many ages and grades; each has one progressor and one knee that keeps its joint space."""
+    chance = random.Random(seed)
+    for n in range(patients):
+        own = {"age": str(chance.randint(45, 79)), "bmi": f"{chance.uniform(20, 38):.1f}", "sex": chance.choice("fm")}
+        yield knee(9000000 + n, "left", 1, chance.choice(["-1.4", "-0.9", "-0.5"]), kl=str(chance.randint(1, 3)), **own)
+        yield knee(9000000 + n, "right", 0, "-0.1", kl=str(chance.randint(0, 3)), **own)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_matched_knees_are_alike(seed):
+    calipers = draw.parse_calipers(["age:3", "sex", "bmi:2.5", "kl:1"])
+    strata = draw.parse_strata([":-1.1:5", "-1.1:-0.6:5", "-0.6:-0.5:5"])
+    pairs = draw.draw_pairs(varied(), strata, 15, seed, calipers)
+    assert Counter(p.stratum for p in pairs) == {":-1.1": 5, "-1.1:-0.6": 5, "-0.6:-0.5": 5}
+    assert len({row["knee"] for p in pairs for row in (p.progressor, p.partner)}) == 30
+    for one, other in ((p.progressor, p.partner) for p in pairs):
+        assert one["subject"] != other["subject"]
+        assert one["sex"] == other["sex"]
+        assert abs(int(one["age"]) - int(other["age"])) <= 3
+        assert abs(Decimal(one["bmi"]) - Decimal(other["bmi"])) <= Decimal("2.5")
+        assert abs(int(one["kl"]) - int(other["kl"])) <= 1
+    mean, most = draw.differences(pairs, calipers[0])
+    apart = [int(p.progressor["age"]) - int(p.partner["age"]) for p in pairs]
+    assert (mean, most) == (pytest.approx(sum(apart) / 15), max(map(abs, apart)))
+
+
+def test_decimal_fractions_are_compared_as_they_are_written():
+    rows = [knee(1, "left", 1, bmi="0.1"), knee(2, "left", 0, bmi="0.4")]
+    assert len(draw.draw_pairs(rows, (), 1, 0, draw.parse_calipers(["bmi:0.3"]))) == 1
+    with pytest.raises(UsageError, match=r"alike in bmi within 0\.29 \(0 of 1\); ask for fewer pairs, or match less"):
+        draw.draw_pairs(rows, (), 1, 0, draw.parse_calipers(["bmi:0.29"]))
+
+
+@pytest.mark.parametrize("caliper", ["age", "age:5"])
+def test_a_knee_without_the_value_is_not_matched(caliper):
+    rows = [knee(1, "left", 1, age="n/a"), knee(2, "left", 0, age="n/a"), knee(3, "left", 0, age="60")]
+    with pytest.raises(UsageError, match="0 of 1"):
+        draw.draw_pairs(rows, (), 1, 0, draw.parse_calipers([caliper]))
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data())
+def test_a_draw_fails_only_where_no_choice_of_knees_and_partners_would_do(data):
+    """Against all choices of progressors, and all ways to match them."""
+    ages = st.integers(0, 6)
+    progressors = data.draw(st.lists(st.tuples(ages, st.sampled_from(["-1.4", "-0.7"])), min_size=1, max_size=5))
+    others = data.draw(st.lists(ages, min_size=1, max_size=5))
+    counts = [data.draw(st.integers(0, sum(jsn == j for _, j in progressors))) for jsn in ("-1.4", "-0.7")]
+    rows = [knee(n, "left", 1, jsn, age=str(age)) for n, (age, jsn) in enumerate(progressors)]
+    rows += [knee(n + data.draw(st.sampled_from([0, 100])), "right", 0, age=str(age)) for n, age in enumerate(others)]
+    deep, flat = ([r for r in rows if r["label"] == "1" and r["jsn"] == jsn] for jsn in ("-1.4", "-0.7"))
+
+    def fit(one, other):
+        return one["subject"] != other["subject"] and abs(int(one["age"]) - int(other["age"])) <= 1
+
+    partners = [r for r in rows if r["label"] == "0"]
+    possible = sum(counts) <= len(partners) and any(
+        all(fit(one, other) for one, other in zip(a + b, order, strict=True))
+        for a in combinations(deep, counts[0]) for b in combinations(flat, counts[1])
+        for order in permutations(partners, sum(counts))
+    )  # fmt: skip
+    strata = draw.parse_strata([f":-1:{counts[0]}", f"-1:-0.5:{counts[1]}"])
+    calipers = draw.parse_calipers(["age:1"])
+    if possible:
+        pairs = draw.draw_pairs(rows, strata, sum(counts), 0, calipers)
+        assert Counter(p.stratum for p in pairs) == Counter({":-1": counts[0], "-1:-0.5": counts[1]})
+        assert all(fit(p.progressor, p.partner) for p in pairs)
+        assert len({p.partner["knee"] for p in pairs}) == len({p.progressor["knee"] for p in pairs}) == len(pairs)
+    else:
+        with pytest.raises(UsageError, match="partner"):
+            draw.draw_pairs(rows, strata, sum(counts), 0, calipers)
+
+
+def test_every_knee_has_the_same_chance_to_be_drawn():
+    rows = [knee(n, "left", int(n < 20)) for n in range(60)]
+    drawn = Counter(row["knee"] for seed in range(1000) for pair in draw.draw_pairs(rows, (), 5, seed)
+                    for row in (pair.progressor, pair.partner))  # fmt: skip
+    assert chisquare([drawn[row["knee"]] for row in rows[:20]]).pvalue > 1e-3
+    assert chisquare([drawn[row["knee"]] for row in rows[20:]]).pvalue > 1e-3
+    together = Counter(
+        (p.progressor["knee"], p.partner["knee"]) for seed in range(1000) for p in draw.draw_pairs(rows, (), 5, seed)
+    )
+    assert max(together.values()) < 25  # 6.25 expected of each of 800
+
+
+def test_with_one_knee_no_patient_is_used_twice():
+    rows = list(cohort(30)) + [knee(9000100 + n, side, 0) for n in range(20) for side in ("left", "right")]
+    for seed in range(20):
+        pairs = draw.draw_pairs(rows, (), 15, seed, one_knee=True)
+        subjects = [row["subject"] for p in pairs for row in (p.progressor, p.partner)]
+        assert len(set(subjects)) == len(subjects) == 30
+    assert any(len({r["subject"] for p in draw.draw_pairs(rows, (), 15, seed) for r in (p.progressor, p.partner)}) < 30
+               for seed in range(20))  # fmt: skip
+    # A progressor is kept before its own patient's other knee: there are only so many.
+    assert len(draw.draw_pairs(rows, (), 20, 0, one_knee=True)) == 20
+    with pytest.raises(UsageError, match="21 non-progressors were asked for as partners, and there are 20"):
+        draw.draw_pairs(rows, (), 21, 0, one_knee=True)
+
+
+@pytest.mark.parametrize("texts,message", [
+    (["age:"], "'age:' is neither"), (["age:-1"], "neither"), ([":5"], "neither"), (["age:x"], "neither"), (["age:inf"], "neither"),
+    (["age:5", "age"], "age is matched on twice"), (["age:nan"], "neither"),
+])  # fmt: skip
+def test_calipers_of_another_form_are_refused(texts, message):
+    with pytest.raises(UsageError, match=message):
+        draw.parse_calipers(texts)
+
+
+def test_a_value_that_is_no_number_is_named():
+    rows = list(cohort(4))
+    rows[2]["age"] = "old"
+    with pytest.raises(UsageError, match="9000001_00m_left: column 'age' holds 'old'"):
+        draw.draw_pairs(rows, (), 2, 0, draw.parse_calipers(["age:5"]))

@@ -148,3 +148,20 @@ def test_a_call_that_cannot_be_scored_is_refused(study, arguments, message):
     assert (done.returncode, done.stdout) == (2, "")
     assert message in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_matching_says_how_far_the_pairs_differ(study):
+    done = oa_pairs(
+        "draw", "labels.tsv", "--pairs", 11, "--match", "age:5", "--match", "treadprj", "--key", "m.tsv", cwd=study
+    )
+    assert done.returncode == 2
+    assert "no column 'treadprj'" in done.stderr
+    calipers = ("--match", "age:5", "--match", "readprj", "--one-knee", "--show", "age")
+    done = oa_pairs("draw", "labels.tsv", "--pairs", 11, *calipers, "--key", "m.tsv", cwd=study)
+    assert done.returncode == 0, done.stderr
+    assert "age within 5: progressors less partners +0 on average, at most 0 apart" in done.stderr
+    assert list(table(done.stdout)[0])[6:] == ["age"]
+    refused = oa_pairs("draw", "labels.tsv", "--pairs", 11, "--show", "jsn", "--key", "n.tsv", cwd=study)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "'jsn' may tell readers the answer" in refused.stderr
+    assert not (study / "n.tsv").exists()
