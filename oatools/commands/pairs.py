@@ -1,5 +1,6 @@
 """oa-pairs: draw pairs of knees for a reading study, score readers and models on them, and say how many it takes."""
 
+from collections import Counter
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -9,6 +10,7 @@ import click
 from oatools.core import manifest
 from oatools.core.console import Console
 from oatools.core.errors import UsageError
+from oatools.core.files import atomic, write_text
 from oatools.core.manifest import Row
 from oatools.core.options import force_option, group, out_dir_option, run_options, seed_option, subcommand
 from oatools.core.runner import RunOptions, run_rows
@@ -152,26 +154,36 @@ def page(
 @click.option("--pairs", "pairs_file", metavar="FILE", help="The pairs that were read; needed with --model.")
 @click.option("--model", "models", multiple=True, metavar="FILE",
               help="A table with knee and probability, scored like a reader; repeatable.")  # fmt: skip
+@click.option("--interval", type=click.Choice(["exact", "bootstrap"]), default="exact", show_default=True,
+              help="Of the shares right; the bootstrap allows for patients who are in two pairs.")  # fmt: skip
 @click.option("--compare", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
               help="Write how each two of them differ and agree to this table.")  # fmt: skip
+@click.option("--figure", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
+              help="Draw the shares and their intervals: .png or .svg.")  # fmt: skip
+@click.option("--paragraph", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
+              help="Write the result in sentences, for a paper.")  # fmt: skip
 @click.option("--bootstrap", type=click.IntRange(100), default=2000, show_default=True, metavar="N",
-              help="Draws of pairs for the intervals of --compare.")  # fmt: skip
+              help="Draws for the intervals that are bootstrapped.")  # fmt: skip
 @seed_option
 def score(
     console: Console, answers: tuple[str, ...], key: str, pairs_file: str | None, models: tuple[str, ...],
-    compare: Path | None, bootstrap: int, seed: int,
+    interval: str, compare: Path | None, figure: Path | None, paragraph: Path | None, bootstrap: int, seed: int,
 ) -> int:  # fmt: skip
-    """Score ANSWERS.tsv tables with the columns pair and choice (A, B or n/a), and optionally reader and knee.
+    """Score ANSWERS.tsv tables with the columns pair and choice (A, B or n/a), such as a page's readers save.
 
     Prints one row a reader and stratum: the share of answered pairs that are right (a tie counts one half), which
-    is the area under the ROC curve, with its exact 95 % interval. The first column is the reader, not a knee.
+    is the area under the ROC curve, with its 95 % interval. The first column is the reader, not a knee.
     """
+    from oatools.reading import compare as comparing
+    from oatools.reading import resample
     from oatools.reading import score as scoring
 
     if not answers and not models:
         raise UsageError("nothing to score: give tables of answers, or --model (see --help)")
     if models and pairs_file is None:
         raise UsageError("--model needs --pairs, which says which two knees are in a pair")
+    if figure is not None and figure.suffix not in (".png", ".svg"):
+        raise UsageError(f"--figure {figure}: a name that ends in .png or .svg is needed")
     solution = scoring.read_key(manifest.read_table(key, ["knee", "pair", "place"]).rows)
     pairs = None
     if pairs_file is not None:
@@ -186,17 +198,38 @@ def score(
         predictions = manifest.read_table(path, ["knee", "probability"])
         _refuse_doubled([*graded.scores, _reader(path)])
         graded.scores[_reader(path)] = scoring.grade_model(predictions.rows, solution, pairs or {})
+    named = [reader for reader in graded.scores if reader not in readers]
     for name, message in graded.errors:
         console.error(f"{name}: {message}")
-    rows = [row for reader, scores in graded.scores.items() for row in scoring.summarise(reader, scores, solution)]
+    if len(studies := set().union(*graded.studies.values())) > 1:
+        console.note(f"the answers are to {len(studies)} different pages (column 'study'): readers saw other images")
+
+    groups = resample.groups_of(solution, pairs)
+    shared = len(groups) - sum(n == 1 for n in Counter(groups.values()).values())
+    bounds = None if interval == "exact" else scoring.bootstrap_bounds(groups, bootstrap, seed)
+    rows = [row for reader in graded.scores for row in scoring.summarise(reader, graded, solution, bounds)]
     for row in rows:
         if row["stratum"] == "all" and row["n_unanswered"] != "0":
             console.note(f"{row['reader']}: {row['n_unanswered']} of {row['pairs']} pairs without an answer")
-    if compare is not None:
-        from oatools.reading import compare as comparing
+    if shared and interval == "exact":
+        console.note(f"{shared} pairs share a patient with another, and exact intervals take them for independent: "
+                     "use --interval bootstrap")  # fmt: skip
+    if len(readers) > 1:
+        rows += scoring.summarise_mean(readers, graded, solution, groups, bootstrap, seed)
+    if compare is not None or paragraph is not None:
+        found = comparing.compare(graded.scores, readers, solution, groups, bootstrap, seed)
+        if compare is not None:
+            manifest.write_table(compare, comparing.COLUMNS, found)
+        if paragraph is not None:
+            from oatools.reading.paragraph import paragraph as in_words
 
-        found = comparing.compare(graded.scores, readers, solution, bootstrap, seed)
-        manifest.write_table(compare, comparing.COLUMNS, found)
+            write_text(paragraph, in_words(rows, found, readers, named, interval, shared))
+    if figure is not None:
+        from oatools.reading.figure import forest_figure
+        from oatools.report.figures import encode
+
+        with atomic(figure) as temporary:
+            temporary.write_bytes(encode(forest_figure(rows, named), figure.suffix[1:]))
     manifest.print_table(scoring.RESULT_COLUMNS, rows)
     console.note(f"{len(graded.scores)} readers scored on {len(solution)} pairs, {len(graded.errors)} answers failed")
     return 1 if graded.errors else 0

@@ -8,38 +8,42 @@ import numpy as np
 from scipy.stats import binomtest
 
 from oatools.core.manifest import MISSING, Row
-from oatools.reading.score import Key, Scores
+from oatools.reading.resample import by_group, mean_interval, mean_p, middle, resampled
+from oatools.reading.score import MEAN, Key, Scores
 
-COLUMNS = ["one", "other", "pairs", "one_auc", "other_auc", "difference", "ci_low", "ci_high", "p_mcnemar",
-           "agreement", "kappa"]  # fmt: skip
+COLUMNS = ["one", "other", "pairs", "one_auc", "other_auc", "difference", "ci_low", "ci_high", "p_difference",
+           "p_mcnemar", "agreement", "kappa", "kappa_low", "kappa_high"]  # fmt: skip
 #: What `other` is where one statistic is of all readers together.
 ALL = "all readers"
 
 
-def compare(scores: Mapping[str, Scores], readers: Sequence[str], key: Key, draws: int, seed: int) -> list[Row]:
-    """One row for each two of those scored, and one with Fleiss' kappa where there are three readers or more.
+def compare(
+    scores: Mapping[str, Scores], readers: Sequence[str], key: Key, groups: Mapping[str, int], draws: int, seed: int
+) -> list[Row]:
+    """A row for each two of those scored, each model and the readers' mean, and Fleiss' kappa of three or more readers.
 
-    `difference` is that of the shares right (the rank AUCs) with a 95 % interval from a bootstrap over pairs;
-    `p_mcnemar` the exact test on the pairs where only one is right; `agreement` the share of pairs in which both
-    choose the same knee, and `kappa` Cohen's, ties left out. `readers` are those of `scores` who are no model.
+    `difference` is that of the shares right (the rank AUCs, correlated since the pairs are the same), with a 95 %
+    interval from a bootstrap and the t test, both over `groups` of pairs that share patients. `p_mcnemar` is the exact
+    test on the pairs where only one is right; `agreement` the share of pairs in which both choose the same knee, and
+    `kappa` Cohen's, ties left out, with its interval. `readers` are those of `scores` who are no model.
     """
     rows = []
     for one, other in combinations(scores, 2):
         both = [pair for pair in key if pair in scores[one] and pair in scores[other]]
-        if not both:
-            rows.append(_row(one, other, 0, [math.nan] * 8))
-            continue
         left, right = (np.array([scores[name][pair] for pair in both]) for name in (one, other))
-        low, high = difference_interval(left, right, draws, seed)
-        said = (choices(scores[name], key, both) for name in (one, other))
-        same, kappa = cohen([(a, b) for a, b in zip(*said, strict=True) if a and b])
-        values = (left.mean(), right.mean(), (left - right).mean(), low, high, mcnemar(left, right), same, kappa)
-        rows.append(_row(one, other, len(both), values))
+        row = _difference(one, other, left, right, [groups[pair] for pair in both], draws, seed)
+        if both:
+            row |= {"p_mcnemar": _text(mcnemar(left, right)), **_agreement(scores, (one, other), key, both, groups,
+                                                                            draws, seed)}  # fmt: skip
+        rows.append(row)
+    if len(readers) > 1:
+        for model in (name for name in scores if name not in readers):
+            both = [pair for pair in key if all(pair in scores[name] for name in (model, *readers))]
+            left = np.array([scores[model][pair] for pair in both])
+            right = np.array([np.mean([scores[name][pair] for name in readers]) for pair in both])
+            rows.append(_difference(model, MEAN, left, right, [groups[pair] for pair in both], draws, seed))
     if len(readers) > 2:
-        whole = [pair for pair in key if all(scores[name].get(pair) in (0.0, 1.0) for name in readers)]
-        by_reader = np.array([choices(scores[name], key, whole) for name in readers])
-        kappa = fleiss((by_reader == "A").sum(axis=0), len(readers))
-        rows.append(_row("fleiss", ALL, len(whole), [math.nan] * 7 + [kappa]))
+        rows.append(_fleiss(scores, readers, key, groups, draws, seed))
     return rows
 
 
@@ -50,13 +54,6 @@ def choices(scores: Scores, key: Key, pairs: Sequence[str]) -> list[str]:
     return [{1.0: place, 0.0: other[place]}.get(scores[pair], "") for pair, place in zip(pairs, places, strict=True)]
 
 
-def difference_interval(left: np.ndarray, right: np.ndarray, draws: int, seed: int) -> tuple[float, float]:
-    """The middle 95 % of the mean difference over `draws` samples of the pairs, with replacement."""
-    index = np.random.default_rng(seed).integers(len(left), size=(draws, len(left)))
-    low, high = np.percentile((left - right)[index].mean(axis=1), [2.5, 97.5])
-    return float(low), float(high)
-
-
 def mcnemar(left: np.ndarray, right: np.ndarray) -> float:
     """Exact two-sided p of the pairs that only one ranks rightly; 1 where there are none. Ties are left out."""
     clear = (left != 0.5) & (right != 0.5)
@@ -64,27 +61,75 @@ def mcnemar(left: np.ndarray, right: np.ndarray) -> float:
     return float(binomtest(one, one + other).pvalue) if one + other else 1.0
 
 
-def cohen(chosen: Sequence[tuple[str, str]]) -> tuple[float, float]:
-    """The share of equal choices and Cohen's kappa (1960), NaN without pairs or where chance leaves nothing to gain."""
-    if not chosen:
-        return math.nan, math.nan
-    said = np.array(chosen) == "A"
-    same = float((said[:, 0] == said[:, 1]).mean())
-    first, second = said.mean(axis=0)
-    chance = float(first * second + (1 - first) * (1 - second))
-    return same, (same - chance) / (1 - chance) if chance < 1 else math.nan
+def cohen(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The share of equal choices and Cohen's kappa (1960), from counts (..., 4) of A and A, A and B, B and A, B and B.
+
+    NaN without pairs, and kappa where chance leaves nothing to gain.
+    """
+    with np.errstate(invalid="ignore", divide="ignore"):
+        shares = counts / counts.sum(axis=-1, keepdims=True)
+        same = shares[..., 0] + shares[..., 3]
+        first, second = shares[..., 0] + shares[..., 1], shares[..., 0] + shares[..., 2]
+        return same, _beyond(same, first * second + (1 - first) * (1 - second))
 
 
-def fleiss(said_a: np.ndarray, readers: int) -> float:
-    """Fleiss' kappa (1971) of two categories, from how many of the readers chose A in each pair."""
-    if not len(said_a):
-        return math.nan
-    same = (said_a * (said_a - 1) + (readers - said_a) * (readers - said_a - 1)) / (readers * (readers - 1))
-    share = said_a.mean() / readers
-    chance = share**2 + (1 - share) ** 2
-    return float((same.mean() - chance) / (1 - chance)) if chance < 1 else math.nan
+def fleiss(sums: np.ndarray, readers: int) -> np.ndarray:
+    """Fleiss' kappa (1971) of two categories, from sums (..., 3) over pairs: see `fleiss_terms`."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        share = sums[..., 1] / (readers * sums[..., 2])
+        return _beyond(sums[..., 0] / sums[..., 2], share**2 + (1 - share) ** 2)
 
 
-def _row(one: str, other: str, pairs: int, values: Sequence[float]) -> Row:
-    cells = (one, other, str(pairs), *(MISSING if math.isnan(v) else f"{v:.4f}" for v in values))
-    return dict(zip(COLUMNS, cells, strict=True))
+def fleiss_terms(said_a: np.ndarray, readers: int) -> np.ndarray:
+    """For each pair, from how many readers chose A: the share of readers' pairs that agree, that number, and 1."""
+    agree = said_a * (said_a - 1) + (readers - said_a) * (readers - said_a - 1)
+    return np.column_stack([agree / (readers * (readers - 1)), said_a, np.ones(len(said_a))])
+
+
+def _beyond(same: np.ndarray, chance: np.ndarray) -> np.ndarray:
+    return np.where(chance < 1, (same - chance) / np.where(chance < 1, 1 - chance, 1), np.nan)
+
+
+def _difference(
+    one: str, other: str, left: np.ndarray, right: np.ndarray, groups: Sequence[int], draws: int, seed: int
+) -> Row:
+    row = dict.fromkeys(COLUMNS, MISSING) | {"one": one, "other": other, "pairs": str(len(left))}
+    if len(left):
+        low, high = mean_interval(left - right, groups, draws, seed)
+        values = (left.mean(), right.mean(), (left - right).mean(), low, high, mean_p(left - right, groups))
+        row |= {column: _text(value) for column, value in zip(COLUMNS[3:9], values, strict=True)}
+    return row
+
+
+def _agreement(
+    scores: Mapping[str, Scores], two: tuple[str, str], key: Key, pairs: Sequence[str], groups: Mapping[str, int],
+    draws: int, seed: int,
+) -> Row:  # fmt: skip
+    one, other = (np.array(choices(scores[name], key, pairs)) for name in two)
+    clear = (one != "") & (other != "")
+    if not clear.any():
+        return {}
+    kinds = [(one == a) & (other == b) for a in "AB" for b in "AB"]
+    counts = by_group(np.column_stack(kinds)[clear].astype(float), np.array([groups[p] for p in pairs])[clear])
+    same, kappa = cohen(counts.sum(axis=0))
+    low, high = middle(cohen(resampled(counts, draws, seed))[1])
+    values = {"agreement": same, "kappa": kappa, "kappa_low": low, "kappa_high": high}
+    return {column: _text(float(value)) for column, value in values.items()}
+
+
+def _fleiss(
+    scores: Mapping[str, Scores], readers: Sequence[str], key: Key, groups: Mapping[str, int], draws: int, seed: int
+) -> Row:
+    whole = [pair for pair in key if all(scores[name].get(pair) in (0.0, 1.0) for name in readers)]
+    row = dict.fromkeys(COLUMNS, MISSING) | {"one": "fleiss", "other": ALL, "pairs": str(len(whole))}
+    if whole:
+        said_a = (np.array([choices(scores[name], key, whole) for name in readers]) == "A").sum(axis=0)
+        sums = by_group(fleiss_terms(said_a, len(readers)), [groups[pair] for pair in whole])
+        low, high = middle(fleiss(resampled(sums, draws, seed), len(readers)))
+        kappa = float(fleiss(sums.sum(axis=0), len(readers)))
+        row |= {"kappa": _text(kappa), "kappa_low": _text(low), "kappa_high": _text(high)}
+    return row
+
+
+def _text(value: float) -> str:
+    return MISSING if math.isnan(value) else f"{value:.4f}"

@@ -43,6 +43,14 @@ class Stratum:
         return above and (self.high is None or jsn < self.high or (self.closed and jsn == self.high))
 
 
+def stratum_in_words(name: str) -> str:
+    """A stratum's name as in a sentence: `-1.1 to -0.6 mm`, `less than -1.1 mm`, with minus signs."""
+    low, _, high = (part.replace("-", "\N{MINUS SIGN}") for part in name.partition(":"))
+    if low and high:
+        return f"{low} to {high} mm"
+    return f"at least {low} mm" if low else f"less than {high} mm" if high else "any size"
+
+
 @dataclass(frozen=True)
 class Caliper:
     """What the two knees of a pair share: `column` within `width` of each other, or the same value if it is None."""

@@ -8,26 +8,40 @@ The result is a table of readers, not of knees: its first column is `reader`.
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+
+import numpy as np
 
 from oatools.core.errors import ItemError, UsageError
 from oatools.core.manifest import MISSING, Row, number
 from oatools.reading.draw import PLACES
+from oatools.reading.resample import by_group, mean_interval, middle, resampled
 
-RESULT_COLUMNS = ["reader", "stratum", "pairs", "right", "ties", "rank_auc", "ci_low", "ci_high", "n_unanswered"]
+RESULT_COLUMNS = ["reader", "stratum", "pairs", "right", "ties", "rank_auc", "ci_low", "ci_high", "n_unanswered",
+                  "seconds", "confidence", "confidence_auc"]  # fmt: skip
+#: What stands for several readers together.
+MEAN = "mean of readers"
 
 #: Pair -> its progressor's row in the key.
 Key = dict[str, Row]
 #: Pair -> 1 right, 0 wrong, 0.5 a tie; unanswered pairs are absent.
 Scores = dict[str, float]
+#: The 95 % interval of a share, from the scores of some pairs and the pairs' names.
+Bounds = Callable[[Sequence[float], Sequence[str]], tuple[float, float]]
 
 
 @dataclass
 class Graded:
-    """Reader -> scores, what could not be graded (reader and pair, what is wrong), and what was answered at all."""
+    """Reader -> scores, what could not be graded (reader and pair, what is wrong), and what was answered at all.
+
+    `seconds` and `confidence` are those of answers that were graded, by reader and pair; `studies` the pages read.
+    """
 
     scores: dict[str, Scores] = field(default_factory=lambda: defaultdict(dict))
+    seconds: dict[str, dict[str, float]] = field(default_factory=lambda: defaultdict(dict))
+    confidence: dict[str, dict[str, float]] = field(default_factory=lambda: defaultdict(dict))
+    studies: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     errors: list[tuple[str, str]] = field(default_factory=list)
     answered: set[tuple[str, str]] = field(default_factory=set)
 
@@ -46,26 +60,26 @@ def read_key(rows: Iterable[Row]) -> Key:
     return key
 
 
-def read_pairs(rows: Iterable[Row], key: Key) -> dict[str, dict[str, str]]:
-    """Pair -> place -> knee; a `UsageError` where the pairs are not those of the key."""
-    pairs: dict[str, dict[str, str]] = defaultdict(dict)
+def read_pairs(rows: Iterable[Row], key: Key) -> dict[str, dict[str, Row]]:
+    """Pair -> place -> the knee's row; a `UsageError` where the pairs are not those of the key."""
+    pairs: dict[str, dict[str, Row]] = defaultdict(dict)
     for row in rows:
         if row["place"] not in PLACES or row["place"] in pairs[row["pair"]]:
             raise UsageError(f"pair {row['pair']} does not have one knee A and one knee B")
-        pairs[row["pair"]][row["place"]] = row["knee"]
+        pairs[row["pair"]][row["place"]] = row
     for name in sorted(key.keys() ^ pairs.keys()):
         raise UsageError(f"pair {name} is in only one of the pairs and the key; give those of one draw")
     for name, knees in pairs.items():
-        if len(knees) != 2 or knees[key[name]["place"]] != key[name]["knee"]:
+        if len(knees) != 2 or knees[key[name]["place"]]["knee"] != key[name]["knee"]:
             raise UsageError(f"pair {name}: the pairs do not fit the key; give those of one draw")
     return dict(pairs)
 
 
 def grade_answers(rows: Iterable[Row], key: Key, reader: str, graded: Graded, pairs: Mapping | None = None) -> None:
-    """Grade answers (pair, choice, optional reader and knee) into `graded`; `reader` names those without a reader.
+    """Grade answers (pair, choice, and optional columns) into `graded`; `reader` names those without a reader.
 
     A choice is A or B, in either case, or `n/a`: unanswered. A knee that is named must be the one chosen. A second
-    answer to a pair, an unknown pair and an unusable choice are errors, and leave the pair as it was.
+    answer to a pair, an unknown pair, an unusable choice, time or confidence are errors, and leave the pair as it was.
     """
     for row in rows:
         name = reader if row.get("reader", MISSING) == MISSING else row["reader"]
@@ -74,15 +88,20 @@ def grade_answers(rows: Iterable[Row], key: Key, reader: str, graded: Graded, pa
             if (name, row["pair"]) in graded.answered:
                 raise ItemError("a second answer to the pair; the first one counts")
             score = _grade(row, key, pairs)
+            asides = [(graded.seconds, number(row, "seconds")), (graded.confidence, number(row, "confidence"))]
         except ItemError as error:
             graded.errors.append((f"{name}, pair {row['pair']}", str(error)))
             continue
         graded.answered.add((name, row["pair"]))
+        graded.studies[name].update({row.get("study", MISSING)} - {MISSING})
         if score is not None:
             scores[row["pair"]] = score
+            for kept, value in asides:
+                if value is not None:
+                    kept[name][row["pair"]] = value
 
 
-def grade_model(predictions: Iterable[Row], key: Key, pairs: Mapping[str, Mapping[str, str]]) -> Scores:
+def grade_model(predictions: Iterable[Row], key: Key, pairs: Mapping[str, Mapping[str, Row]]) -> Scores:
     """Grade a model's choices: the knee with the higher `probability`; a pair without both of them is unanswered."""
     probability: dict[str, float | None] = {}
     for row in predictions:
@@ -94,21 +113,61 @@ def grade_model(predictions: Iterable[Row], key: Key, pairs: Mapping[str, Mappin
             raise UsageError(f"{row['knee']}: {error}") from None
     scores: Scores = {}
     for name, knees in pairs.items():
-        right = probability.get(knees[key[name]["place"]])
-        wrong = probability.get(knees["B" if key[name]["place"] == "A" else "A"])
+        right = probability.get(knees[key[name]["place"]]["knee"])
+        wrong = probability.get(knees["B" if key[name]["place"] == "A" else "A"]["knee"])
         if right is not None and wrong is not None:
             scores[name] = 0.5 if right == wrong else float(right > wrong)
     return scores
 
 
-def summarise(reader: str, scores: Scores, key: Key) -> list[Row]:
-    """Result rows of one reader: all pairs (`all`), then each stratum of the key in ascending order of JSN."""
-    rows = [_summary(reader, "all", list(key), scores)]
-    strata: dict[str, list[str]] = defaultdict(list)
-    for name, row in key.items():
-        strata[row.get("stratum", MISSING)].append(name)
-    strata.pop(MISSING, None)
-    return rows + [_summary(reader, stratum, strata[stratum], scores) for stratum in sorted(strata, key=_lower_bound)]
+def summarise(reader: str, graded: Graded, key: Key, bounds: Bounds | None = None) -> list[Row]:
+    """Result rows of one reader: all pairs (`all`), then each stratum of the key in ascending order of JSN.
+
+    `bounds` gives the interval, by default the exact one. `seconds` is the median time of the answered pairs,
+    `confidence` its mean, and `confidence_auc` the chance that a right answer was given with more confidence than a
+    wrong one (equal confidence counts one half): 0.5 where confidence says nothing.
+    """
+    return [_summary(reader, stratum, names, graded, bounds or exact_bounds) for stratum, names in _strata(key).items()]
+
+
+def summarise_mean(
+    readers: Sequence[str], graded: Graded, key: Key, groups: Mapping[str, int], draws: int, seed: int
+) -> list[Row]:
+    """Result rows of the readers' mean, as in `summarise`: the mean of their shares, each over the pairs it answered.
+
+    The interval is from a bootstrap over groups of pairs; the readers are fixed, so it speaks of these readers alone.
+    """
+    rows = []
+    for stratum, names in _strata(key).items():
+        given = np.array([[graded.scores[reader].get(name, np.nan) for reader in readers] for name in names])
+        answered = np.isfinite(given)
+        row = dict.fromkeys(RESULT_COLUMNS, MISSING) | {"reader": MEAN, "stratum": stratum, "pairs": str(len(names))}
+        row["n_unanswered"] = str(int((~answered).sum()))
+        if answered.any(axis=0).all():
+            sums = np.stack([np.where(answered, given, 0), answered], axis=1)
+            drawn = resampled(by_group(sums, [groups[name] for name in names]), draws, seed)
+            with np.errstate(invalid="ignore"):
+                low, high = middle((drawn[:, 0] / drawn[:, 1]).mean(axis=1))
+            share = float(np.nanmean(given, axis=0).mean())
+            row |= {"rank_auc": _text(share), "ci_low": _text(low), "ci_high": _text(high)}
+        rows.append(row)
+    return rows
+
+
+def exact_bounds(given: Sequence[float], names: Sequence[str]) -> tuple[float, float]:
+    """The exact interval of the share right; it takes pairs for independent."""
+    return interval(sum(given), len(given))
+
+
+def bootstrap_bounds(groups: Mapping[str, int], draws: int, seed: int) -> Bounds:
+    """Intervals from draws of groups of pairs with replacement."""
+
+    def bounds(given: Sequence[float], names: Sequence[str]) -> tuple[float, float]:
+        if not given:
+            return math.nan, math.nan
+        return mean_interval(np.array(given), [groups[name] for name in names], draws, seed)
+
+    return bounds
 
 
 def interval(right: float, answered: int) -> tuple[float, float]:
@@ -136,21 +195,50 @@ def _grade(row: Row, key: Key, pairs: Mapping | None) -> float | None:
         raise ItemError(f"choice '{row['choice']}' is not A, B or n/a; correct it")
     knee = row.get("knee", MISSING)
     if knee != MISSING:
-        fits = knee == pairs[row["pair"]][choice] if pairs else (knee == answer["knee"]) == (choice == answer["place"])
+        fits = (
+            knee == pairs[row["pair"]][choice]["knee"]
+            if pairs
+            else (knee == answer["knee"]) == (choice == answer["place"])
+        )
         if not fits:
             raise ItemError(f"knee {knee} does not stand at {choice}; correct the knee or the choice")
     return float(choice == answer["place"])
 
 
-def _summary(reader: str, stratum: str, names: Sequence[str], scores: Scores) -> Row:
-    given = [scores[name] for name in names if name in scores]
-    low, high = interval(sum(given), len(given))
-    share = sum(given) / len(given) if given else math.nan
+def _strata(key: Key) -> dict[str, list[str]]:
+    """All pairs, and those of each stratum, in ascending order of JSN."""
+    strata: dict[str, list[str]] = defaultdict(list)
+    for name, row in key.items():
+        strata[row.get("stratum", MISSING)].append(name)
+    strata.pop(MISSING, None)
+    return {"all": list(key)} | {stratum: strata[stratum] for stratum in sorted(strata, key=_lower_bound)}
+
+
+def _summary(reader: str, stratum: str, names: Sequence[str], graded: Graded, bounds: Bounds) -> Row:
+    scores = graded.scores[reader]
+    answered = [name for name in names if name in scores]
+    given = [scores[name] for name in answered]
+    low, high = bounds(given, answered)
+    seconds, confidence = ([kept[reader][n] for n in answered if n in kept.get(reader, {})]
+                           for kept in (graded.seconds, graded.confidence))  # fmt: skip
     return {
         "reader": reader, "stratum": stratum, "pairs": str(len(names)), "right": str(given.count(1.0)),
-        "ties": str(given.count(0.5)), "rank_auc": _text(share), "ci_low": _text(low), "ci_high": _text(high),
-        "n_unanswered": str(len(names) - len(given)),
+        "ties": str(given.count(0.5)), "rank_auc": _text(sum(given) / len(given) if given else math.nan),
+        "ci_low": _text(low), "ci_high": _text(high), "n_unanswered": str(len(names) - len(given)),
+        "seconds": f"{np.median(seconds):.1f}" if seconds else MISSING,
+        "confidence": f"{np.mean(confidence):.2f}" if confidence else MISSING,
+        "confidence_auc": _text(_confidence_auc(scores, graded.confidence.get(reader, {}), answered)),
     }  # fmt: skip
+
+
+def _confidence_auc(scores: Scores, confidence: Mapping[str, float], names: Sequence[str]) -> float:
+    sure = {
+        right: np.array([confidence[n] for n in names if n in confidence and scores[n] == right]) for right in (0, 1)
+    }
+    if not (len(sure[0]) and len(sure[1])):
+        return math.nan
+    more = np.sign(sure[1][:, None] - sure[0][None])
+    return float((more.mean() + 1) / 2)
 
 
 def _lower_bound(stratum: str) -> tuple[float, str]:

@@ -1,14 +1,19 @@
 import csv
+from pathlib import Path
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from sklearn.metrics import cohen_kappa_score
+from scipy.stats import binomtest, ttest_rel
+from sklearn.metrics import cohen_kappa_score, roc_auc_score
 from statsmodels.stats.contingency_tables import mcnemar as statsmodels_mcnemar
-from statsmodels.stats.inter_rater import aggregate_raters, fleiss_kappa
+from statsmodels.stats.inter_rater import aggregate_raters, cohens_kappa, fleiss_kappa
 
 from oatools.commands import pairs
-from oatools.reading.compare import ALL, choices, cohen, compare, difference_interval, fleiss, mcnemar
+from oatools.reading.compare import ALL, choices, cohen, compare, fleiss, fleiss_terms, mcnemar
+from oatools.reading.score import MEAN, Graded, summarise_mean
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def study(seed=0, count=150, shares=(0.65, 0.58, 0.6)):
@@ -21,13 +26,35 @@ def study(seed=0, count=150, shares=(0.65, 0.58, 0.6)):
     return key, scores
 
 
+def counts(one, other):
+    """How often two said A and A, A and B, B and A, B and B."""
+    said = [a + b for a, b in zip(one, other, strict=True)]
+    return np.array([said.count(kind) for kind in ("AA", "AB", "BA", "BB")])
+
+
+def alone(key):
+    """Pairs that share no patient."""
+    return {pair: n for n, pair in enumerate(key)}
+
+
 def test_cohens_kappa_is_scikit_learns():
     key, scores = study()
     one, other = (choices(scores[name], key, list(key)) for name in ("r0", "r1"))
-    same, kappa = cohen(list(zip(one, other, strict=True)))
+    same, kappa = cohen(counts(one, other))
     assert kappa == pytest.approx(cohen_kappa_score(one, other))
-    assert same == np.mean(np.array(one) == np.array(other))
-    assert np.isnan(cohen([("A", "A"), ("A", "A")])[1])
+    assert same == pytest.approx(np.mean(np.array(one) == np.array(other)))
+    assert np.isnan(cohen(np.array([5, 0, 0, 0]))[1])
+    assert np.isnan(cohen(np.zeros(4))[0])
+
+
+def test_the_interval_of_kappa_is_near_the_asymptotic_one_of_statsmodels():
+    key, scores = study(count=2000)
+    said = [choices(scores[name], key, list(key)) for name in ("r0", "r1")]
+    expected = cohens_kappa(counts(*said).reshape(2, 2))
+    (row,) = compare({n: scores[n] for n in ("r0", "r1")}, [], key, alone(key), 4000, 0)
+    assert float(row["kappa"]) == pytest.approx(expected.kappa, abs=1e-4)
+    assert float(row["kappa_low"]) == pytest.approx(expected.kappa_low, abs=0.004)
+    assert float(row["kappa_high"]) == pytest.approx(expected.kappa_upp, abs=0.004)
 
 
 def test_choices_follow_from_place_and_rightness():
@@ -39,7 +66,11 @@ def test_fleiss_kappa_is_statsmodels():
     key, scores = study()
     said = np.array([choices(s, key, list(key)) for s in scores.values()]).T
     table, _ = aggregate_raters(said)
-    assert fleiss((said == "A").sum(axis=1), 3) == pytest.approx(fleiss_kappa(table))
+    sums = fleiss_terms((said == "A").sum(axis=1), 3).sum(axis=0)
+    assert fleiss(sums, 3) == pytest.approx(fleiss_kappa(table))
+    (row,) = [r for r in compare(scores, list(scores), key, alone(key), 2000, 0) if r["other"] == ALL]
+    assert row["kappa"] == f"{fleiss_kappa(table):.4f}"
+    assert float(row["kappa_low"]) < fleiss_kappa(table) < float(row["kappa_high"])
 
 
 def test_mcnemars_test_is_statsmodels():
@@ -51,58 +82,106 @@ def test_mcnemars_test_is_statsmodels():
     assert mcnemar(np.array([0.5, 1.0]), np.array([0.0, 1.0])) == 1.0  # a tie is on nobody's side
 
 
-def test_the_interval_is_that_of_the_normal_distribution_where_there_is_enough_of_all_and_seeded():
-    random = np.random.default_rng(0)
-    left, right = random.random(300), random.random(300)
-    difference = left - right
-    error = difference.std(ddof=1) / np.sqrt(len(left))
-    low, high = difference_interval(left, right, 40_000, 0)
-    assert (low - difference.mean()) / error == pytest.approx(
-        -1.96, abs=0.04
-    )  # the percentiles 2 and 97 give 2.05, 1.88
-    assert (high - difference.mean()) / error == pytest.approx(1.96, abs=0.04)
-    assert difference_interval(left, right, 200, 0) == difference_interval(left, right, 200, 0)
-    assert difference_interval(left, right, 200, 0) != difference_interval(left, right, 200, 1)
+def test_the_difference_of_two_has_the_t_tests_p_and_that_of_models_and_readers_mean_too():
+    key, scores = study()
+    scores["model"] = {pair: 0.5 if n % 7 == 0 else float(n % 3 > 0) for n, pair in enumerate(key)}
+    readers = ["r0", "r1", "r2"]
+    rows = {(r["one"], r["other"]): r for r in compare(scores, readers, key, alone(key), 300, 0)}
+    values = {name: np.array(list(own.values())) for name, own in scores.items()}
+    for one, other in (("r0", "r1"), ("r2", "model")):
+        assert float(rows[one, other]["p_difference"]) == pytest.approx(
+            ttest_rel(values[one], values[other]).pvalue, abs=1e-4
+        )
+    mean = np.mean([values[name] for name in readers], axis=0)
+    row = rows["model", MEAN]
+    assert float(row["p_difference"]) == pytest.approx(ttest_rel(values["model"], mean).pvalue, abs=1e-4)
+    assert float(row["other_auc"]) == pytest.approx(mean.mean(), abs=1e-4)
+    assert float(row["difference"]) == pytest.approx(values["model"].mean() - mean.mean(), abs=1e-4)
+    assert row["p_mcnemar"] == row["kappa"] == "n/a"
+    assert [pair for pair in rows if MEAN in pair] == [("model", MEAN)]
 
 
 def test_only_pairs_that_both_answered_are_compared_and_fleiss_is_of_readers_alone():
     key, scores = study()
     del scores["r1"]["3"]
     scores["model"] = {pair: 0.5 for pair in key}
-    rows = {(r["one"], r["other"]): r for r in compare(scores, ["r0", "r1", "r2"], key, 200, 0)}
-    assert len(rows) == 6 + 1
+    rows = {(r["one"], r["other"]): r for r in compare(scores, ["r0", "r1", "r2"], key, alone(key), 200, 0)}
+    assert len(rows) == 6 + 1 + 1
     assert rows["r0", "r1"]["pairs"] == "149"
     assert rows["r0", "r2"]["pairs"] == "150"
-    assert rows["fleiss", ALL]["pairs"] == "149"
-    (nothing,) = compare({"a": {"1": 1.0}, "b": {"2": 1.0}}, [], key, 200, 0)
+    assert rows["fleiss", ALL]["pairs"] == rows["model", MEAN]["pairs"] == "149"
+    (nothing,) = compare({"a": {"1": 1.0}, "b": {"2": 1.0}}, [], key, alone(key), 200, 0)
     assert set(nothing.values()) == {"a", "b", "0", "n/a"}
     tied = rows["r0", "model"]
     assert (tied["other_auc"], tied["kappa"], tied["p_mcnemar"]) == ("0.5000", "n/a", "1.0000")
 
 
-def test_the_papers_two_radiologists_and_model_on_the_command_line(tmp_path, monkeypatch):
-    """57.82 % and 59.72 % of 150 are no whole pairs; 87 and 90 are the nearest. The model has 98, the paper's 65 %."""
-    monkeypatch.chdir(tmp_path)
-    key = ["knee\tpair\tplace\tstratum"]
-    drawn = ["knee\tpair\tplace"]
+def write_study(folder, answers, model, shared=()):
+    """150 pairs; readers' choices right where `answers` says so (None: unanswered), a model likewise."""
+    key = ["knee\tsubject\tpair\tplace\tstratum"]
+    drawn = ["knee\tsubject\tpair\tplace"]
     predictions = ["knee\tprobability"]
-    answers = {"junior": ["pair\tchoice"], "senior": ["pair\tchoice"]}
+    tables = {name: ["reader\tpair\tchoice\tconfidence\tseconds"] for name in answers}
     for i in range(150):
         place, other = ("A", "B") if i % 2 else ("B", "A")
-        key.append(f"p{i}\t{i}\t{place}\tn/a")
-        drawn += [f"p{i}\t{i}\t{place}", f"q{i}\t{i}\t{other}"]
-        answers["junior"].append(f"{i}\t{place if i < 87 else other}")
-        answers["senior"].append(f"{i}\t{place if i >= 60 else other}")
-        predictions += [f"p{i}\t{0.6 if i < 98 else 0.4}", f"q{i}\t0.5"]
-    for name, lines in {"key": key, "pairs": drawn, "model": predictions, **answers}.items():
-        (tmp_path / f"{name}.tsv").write_text("\n".join(lines) + "\n")
+        stratum = ":-1.1" if i < 10 else "-0.6:-0.5" if i >= 140 else "-1.1:-0.6"
+        subject = f"q{i - 1}" if i in shared else f"p{i}"
+        key.append(f"p{i}\t{subject}\t{i}\t{place}\t{stratum}")
+        drawn += [f"p{i}\t{subject}\t{i}\t{place}", f"q{i}\tq{i}\t{i}\t{other}"]
+        for name, right in answers.items():
+            choice = "n/a" if right(i) is None else place if right(i) else other
+            tables[name].append(f"{name}\t{i}\t{choice}\t{1 + i % 5}\t{20 + i % 11}")
+        predictions += [f"p{i}\t{0.6 if model(i) else 0.4}", f"q{i}\t0.5"]
+    for name, lines in {"key": key, "pairs": drawn, "model": predictions, **tables}.items():
+        (folder / f"{name}.tsv").write_text("\n".join(lines) + "\n")
+
+
+def run(*words):
+    done = CliRunner().invoke(pairs.main, ["score", *words, "--key", "key.tsv"])
+    assert done.exit_code == 0, done.stderr
+    return {
+        (r["reader"], r["stratum"]): r for r in csv.DictReader(done.stdout.splitlines(), delimiter="\t")
+    }, done.stderr
+
+
+PAPER = {"junior": lambda i: None if i >= 147 else i < 85, "senior": lambda i: None if i < 6 else i >= 64}
+
+
+def test_the_papers_two_radiologists_as_a_worked_example(tmp_path, monkeypatch):
+    """57.82 % and 59.72 % are no whole pairs of 150; 85 of 147 and 86 of 144 they are. The man page shows the same."""
+    monkeypatch.chdir(tmp_path)
+    write_study(tmp_path, PAPER, lambda i: i < 98)
+    rows, _ = run("junior.tsv", "senior.tsv")
+    for name, right, answered, share, interval in (("junior", 85, 147, "0.5782", "49.4 to 65.9"),
+                                                   ("senior", 86, 144, "0.5972", "51.2 to 67.8")):  # fmt: skip
+        exact = binomtest(right, answered).proportion_ci(method="exact")
+        row = rows[name, "all"]
+        assert (row["right"], row["rank_auc"], row["n_unanswered"]) == (str(right), share, str(150 - answered))
+        assert (row["ci_low"], row["ci_high"]) == (f"{exact.low:.4f}", f"{exact.high:.4f}")
+        assert f"{100 * exact.low:.1f} to {100 * exact.high:.1f}" == interval
+        manual = (ROOT / "man" / "src" / "oa-pairs.md").read_text()
+        assert f"{right} of {answered}" in manual
+        assert interval in manual
+    mean = rows[MEAN, "all"]
+    assert mean["rank_auc"] == f"{(85 / 147 + 86 / 144) / 2:.4f}" == "0.5877"
+    assert float(mean["ci_low"]) < 0.5877 < float(mean["ci_high"])
+    possible = {f"{100 * k / n:.2f}": (k, n) for n in range(150, 0, -1) for k in range(n + 1)}  # the smallest n of each
+    assert (possible["57.82"], possible["59.72"]) == ((85, 147), (43, 72))
+    assert {stratum for _, stratum in rows} == {"all", ":-1.1", "-1.1:-0.6", "-0.6:-0.5"}
+
+
+def test_two_radiologists_and_a_model_like_the_papers_on_the_command_line(tmp_path, monkeypatch):
+    """All 150 pairs read, 87 and 90 of them rightly, the nearest to the paper's shares; the model has 98, its 65 %."""
+    monkeypatch.chdir(tmp_path)
+    write_study(tmp_path, {"junior": lambda i: i < 87, "senior": lambda i: i >= 60}, lambda i: i < 98)
     words = ["score", "junior.tsv", "senior.tsv", "--key", "key.tsv", "--pairs", "pairs.tsv", "--model", "model.tsv",
              "--compare", "compare.tsv"]  # fmt: skip
     done = CliRunner().invoke(pairs.main, words)
     assert done.exit_code == 0, done.stderr
     with (tmp_path / "compare.tsv").open() as file:
         rows = {(r["one"], r["other"]): r for r in csv.DictReader(file, delimiter="\t")}
-    assert len(rows) == 3
+    assert len(rows) == 3 + 1
+    assert rows["model", MEAN]["difference"] == f"{98 / 150 - (87 + 90) / 300:.4f}"
     readers = rows["junior", "senior"]
     assert (readers["one_auc"], readers["other_auc"]) == ("0.5800", "0.6000")
     assert readers["difference"] == "-0.0200"
@@ -110,3 +189,58 @@ def test_the_papers_two_radiologists_and_model_on_the_command_line(tmp_path, mon
     assert float(readers["kappa"]) < 0
     assert rows["junior", "model"]["p_mcnemar"] == f"{2 * 0.5**11:.4f}"  # the model is right in 11 more, never in fewer
     assert rows["junior", "model"]["difference"] == f"{-11 / 150:.4f}"
+
+
+def test_figure_paragraph_time_and_confidence_on_the_command_line(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_study(tmp_path, PAPER, lambda i: i < 98, shared={11, 40})
+    rows, said = run("junior.tsv", "senior.tsv", "--pairs", "pairs.tsv", "--model", "model.tsv", "--figure", "f.svg",
+                     "--paragraph", "p.txt")  # fmt: skip
+    assert "4 pairs share a patient with another" in said
+    assert (tmp_path / "f.svg").read_bytes().startswith(b"<?xml")
+    text = (tmp_path / "p.txt").read_text()
+    assert "Reader junior ranked 85 of 147 pairs rightly (57.8 %; exact 95 % CI 49.4 to 65.9 %)." in text
+    assert "Model model ranked 98 of 150 pairs rightly (65.3 %; exact 95 % CI 57.1 to 72.9 %)." in text
+    answered = [i for i in range(150) if PAPER["junior"](i) is not None]
+    row = rows["junior", "all"]
+    assert row["seconds"] == f"{np.median([20 + i % 11 for i in answered]):.1f}"
+    assert row["confidence"] == f"{np.mean([1 + i % 5 for i in answered]):.2f}"
+    right, sure = [PAPER["junior"](i) for i in answered], [1 + i % 5 for i in answered]
+    assert float(row["confidence_auc"]) == pytest.approx(roc_auc_score(right, sure), abs=1e-4)
+    assert [rows["model", "all"][c] for c in ("seconds", "confidence", "confidence_auc")] == ["n/a"] * 3
+    booted, said = run("junior.tsv", "--pairs", "pairs.tsv", "--interval", "bootstrap", "--seed", "3")
+    assert "share a patient" not in said
+    assert booted["junior", "all"]["ci_low"] != row["ci_low"]
+    assert float(booted["junior", "all"]["ci_low"]) == pytest.approx(float(row["ci_low"]), abs=0.02)
+    refused = CliRunner().invoke(pairs.main, ["score", "junior.tsv", "--key", "key.tsv", "--figure", "f.jpg"])
+    assert refused.exit_code == 2
+    assert "ends in .png or .svg" in refused.stderr
+
+
+def test_the_mean_of_readers_is_drawn_over_groups_with_every_readers_own_pairs():
+    key, scores = study(count=60)
+    del scores["r1"]["3"]
+    graded = Graded(scores)
+    groups = {pair: int(pair) // 2 for pair in key}
+    (row,) = summarise_mean(["r0", "r1"], graded, key, groups, 500, 7)
+    assert row["rank_auc"] == f"{np.mean([np.mean(list(scores[n].values())) for n in ('r0', 'r1')]):.4f}"
+    assert row["n_unanswered"] == "1"
+    random = np.random.default_rng(7)
+    means = []
+    for times in random.multinomial(30, np.full(30, 1 / 30), size=500):
+        drawn = [str(2 * g + k) for g, n in enumerate(times) for k in (0, 1) for _ in range(n)]
+        means.append(np.mean([np.mean([scores[n][p] for p in drawn if p in scores[n]]) for n in ("r0", "r1")]))
+    low, high = np.percentile(means, [2.5, 97.5])
+    assert (row["ci_low"], row["ci_high"]) == (f"{low:.4f}", f"{high:.4f}")
+
+
+def test_answers_to_different_pages_are_noticed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_study(tmp_path, PAPER, lambda i: i < 98)
+    for name, study_id in (("junior", "0" * 16), ("senior", "1" * 16)):
+        lines = (tmp_path / f"{name}.tsv").read_text().splitlines()
+        (tmp_path / f"{name}.tsv").write_text(
+            "\n".join([lines[0] + "\tstudy", *(f"{x}\t{study_id}" for x in lines[1:])]) + "\n"
+        )
+    assert "the answers are to 2 different pages" in run("junior.tsv", "senior.tsv")[1]
+    assert "different pages" not in run("junior.tsv")[1]

@@ -114,7 +114,7 @@ def test_readers_and_a_model_are_scored_together(study):
     done = oa_pairs("score", *tables, "--key", "key.tsv", cwd=study)
     assert done.returncode == 0, done.stderr
     rows = {(row["reader"], row["stratum"]): row for row in table(done.stdout)}
-    assert {reader for reader, _ in rows} == {"junior", "x", "y", "model"}
+    assert {reader for reader, _ in rows} == {"junior", "x", "y", "model", "mean of readers"}
     assert (rows["junior", "all"]["rank_auc"], rows["junior", "all"]["n_unanswered"]) == ("1.0000", "1")
     assert rows["model", "all"]["rank_auc"] == "0.0000"
     assert rows["x", "all"]["right"] == str(sum(row["place"] == "A" for row in key))

@@ -36,7 +36,7 @@ def graded(choices, with_pairs=False, **cells):
 
 
 def summary(scores):
-    return {row["stratum"]: row for row in score.summarise("junior", scores, key())}
+    return {row["stratum"]: row for row in score.summarise("junior", score.Graded({"junior": scores}), key())}
 
 
 def test_answers_are_right_where_they_name_the_progressors_place():
@@ -52,6 +52,7 @@ def test_a_reader_is_summed_up_over_all_pairs_and_by_stratum():
     assert rows["all"] == {
         "reader": "junior", "stratum": "all", "pairs": "4", "right": "2", "ties": "0", "rank_auc": "0.6667",
         "ci_low": f"{exact.low:.4f}", "ci_high": f"{exact.high:.4f}", "n_unanswered": "1",
+        "seconds": "n/a", "confidence": "n/a", "confidence_auc": "n/a",
     }  # fmt: skip
     assert (rows[":-1.1"]["right"], rows[":-1.1"]["rank_auc"], rows[":-1.1"]["n_unanswered"]) == ("0", "0.0000", "0")
     assert (rows["-1.1:-0.6"]["right"], rows["-1.1:-0.6"]["pairs"]) == ("2", "3")
