@@ -39,18 +39,18 @@ class Frame:
     smaller: int = 0
 
 
-def common_frame(paths: Iterable[tuple[str, str, str]]) -> Frame:
-    """The smallest grid on which all volumes (path, side, sequence) of one sequence fit, from their headers alone.
+def common_frame(paths: Iterable[str | Path], sequence: str) -> Frame:
+    """The smallest grid on which all volumes of one sequence fit, from their headers alone.
 
     Pixels are as small as the finest volume's. Raises an `ItemError` where the volumes' planes differ, or the grid is
     larger than 2048 pixels.
     """
     sizes, pixel, planes = [], np.inf, {}
-    for path, side, sequence in paths:
+    for path in paths:
         grid = read_geometry(path)
         plane = plane_of(grid, sequence)
-        planes.setdefault(plane, path)
-        shape, spacing = _turned(grid, canonical(grid, plane, side))
+        planes.setdefault(plane, str(path))
+        shape, spacing = _turned(grid, canonical(grid, plane, "left"))  # the mirror image is as large
         sizes.append((shape[0] * spacing[0], shape[1] * spacing[1], shape[2]))
         pixel = min(pixel, spacing[0], spacing[1])
     if len(planes) != 1:

@@ -106,7 +106,7 @@ def plan(
         {**row, "sequence": sequence, "path": paths.get((row["knee"], sequence), MISSING)}
         for pair in pairs.values() for place in PLACES for row in [pair[place]] for sequence in sequences
     ]  # fmt: skip
-    frames = {sequence: _frame([row for row in rows if row["sequence"] == sequence]) for sequence in sequences}
+    frames = {name: _frame(name, [row for row in rows if row["sequence"] == name]) for name in sequences}
     shown = [column for column in columns if column not in _NOT_SHOWN]
     width = max(3, len(str(len(pairs))))
     names = {(pair, place, sequence): f"{n:0{width}d}-{place}-{k}"
@@ -179,20 +179,20 @@ def new_folder(out_dir: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _frame(rows: Sequence[Row]) -> Frame:
+def _frame(sequence: str, rows: Sequence[Row]) -> Frame:
     known = []
     for row in rows:
         try:
-            common_frame([(row["path"], row["side"], row["sequence"])])
+            common_frame([row["path"]], sequence)
         except ItemError:
             continue  # it will fail under its own name when its turn comes
-        known.append((row["path"], row["side"], row["sequence"]))
+        known.append(row["path"])
     if not known:
-        raise UsageError(f"no volume of {rows[0]['sequence']} can be read; the first is {rows[0]['path']}")
+        raise UsageError(f"no volume of {sequence} can be read; the first is {rows[0]['path']}")
     try:
-        return common_frame(known)
+        return common_frame(known, sequence)
     except ItemError as error:
-        raise UsageError(f"{rows[0]['sequence']}: {error}") from None
+        raise UsageError(f"{sequence}: {error}") from None
 
 
 def _sequence(name: str, frame: Frame) -> dict[str, object]:

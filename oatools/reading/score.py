@@ -35,7 +35,7 @@ Bounds = Callable[[Sequence[float], Sequence[str]], tuple[float, float]]
 class Graded:
     """Reader -> scores, what could not be graded (reader and pair, what is wrong), and what was answered at all.
 
-    `seconds` and `confidence` are those of answers that were graded, by reader and pair; `studies` the pages read.
+    `seconds` and `confidence` are those that were given, by reader and pair; `studies` the pages read.
     """
 
     scores: dict[str, Scores] = field(default_factory=lambda: defaultdict(dict))
@@ -96,9 +96,9 @@ def grade_answers(rows: Iterable[Row], key: Key, reader: str, graded: Graded, pa
         graded.studies[name].update({row.get("study", MISSING)} - {MISSING})
         if score is not None:
             scores[row["pair"]] = score
-            for kept, value in asides:
-                if value is not None:
-                    kept[name][row["pair"]] = value
+        for kept, value in asides:
+            if value is not None:
+                kept[name][row["pair"]] = value
 
 
 def grade_model(predictions: Iterable[Row], key: Key, pairs: Mapping[str, Mapping[str, Row]]) -> Scores:

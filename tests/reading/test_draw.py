@@ -265,6 +265,10 @@ def test_with_one_knee_no_patient_is_used_twice():
         assert len(set(subjects)) == len(subjects) == 30
     assert any(len({r["subject"] for p in draw.draw_pairs(rows, (), 15, seed) for r in (p.progressor, p.partner)}) < 30
                for seed in range(20))  # fmt: skip
+    twins = [knee(n, side, label) for n, label in ((1, 1), (2, 0)) for side in ("left", "right")]
+    kept = Counter(row["side"] for seed in range(200) for p in draw.draw_pairs(twins, (), 1, seed, one_knee=True)
+                   for row in (p.progressor, p.partner))  # fmt: skip
+    assert min(kept.values()) > 150  # of two alike, either
     # A progressor is kept before its own patient's other knee: there are only so many.
     assert len(draw.draw_pairs(rows, (), 20, 0, one_knee=True)) == 20
     with pytest.raises(UsageError, match="21 non-progressors were asked for as partners, and there are 20"):

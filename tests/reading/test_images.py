@@ -23,8 +23,8 @@ def saved(tmp_path, make_volume):
     return save
 
 
-def frame(*paths, side="left", sequence="cor-iw-tse"):
-    return images.common_frame([(str(p), side, sequence) for p in paths])
+def frame(*paths, sequence="cor-iw-tse"):
+    return images.common_frame(paths, sequence)
 
 
 def expected_grey(data):
@@ -36,7 +36,7 @@ def expected_grey(data):
 @pytest.mark.parametrize("side", ["left", "right"])
 def test_coronal_slices_run_from_lateral_to_medial_with_superior_up(saved, make_volume, side):
     path = saved(side=side)
-    grey = images.grey_values(path, side, frame(path, side=side))
+    grey = images.grey_values(path, side, frame(path))
     data = make_volume(0, side=side).get_fdata()  # columns run to the patient's left, rows up, slices to the front
     turned = data if side == "right" else data[::-1]
     assert np.abs(grey - expected_grey(turned).transpose(2, 1, 0)[:, ::-1]).max() <= 1
@@ -45,7 +45,7 @@ def test_coronal_slices_run_from_lateral_to_medial_with_superior_up(saved, make_
 def test_sagittal_slices_run_from_lateral_to_medial_on_both_sides(saved, make_volume):
     for side in ("left", "right"):
         path = saved(side=side, slices="sagittal")
-        grey = images.grey_values(path, side, frame(path, side=side, sequence="sag-3d-dess"))
+        grey = images.grey_values(path, side, frame(path, sequence="sag-3d-dess"))
         data = make_volume(0, side=side, slices="sagittal").get_fdata()
         turned = data if side == "left" else data[:, :, ::-1]
         assert np.abs(grey - expected_grey(turned).transpose(2, 1, 0)[:, ::-1]).max() <= 1
@@ -83,10 +83,16 @@ def test_coarser_pixels_are_resized_as_pillow_does(saved, make_volume):
 
 def test_grids_that_cannot_be_shared_are_refused(saved):
     with pytest.raises(ItemError, match="coronal .*a.nii.*sagittal .*b.nii"):
-        images.common_frame([(str(saved("a", spacing=(0.5, 0.5, 3.0))), "left", "odd"),
-                             (str(saved("b", spacing=(0.5, 0.5, 3.0), slices="sagittal")), "left", "odd")])  # fmt: skip
+        frame(saved("a"), saved("b", slices="sagittal"), sequence="odd")
     with pytest.raises(ItemError, match="images of 2400 pixels"):
         frame(saved("a", spacing=(0.01, 0.01, 3.0)), saved("b", spacing=(1.0, 1.0, 3.0)))
+
+
+@pytest.mark.parametrize("spacing,shape", [((0.8, 0.4, 3.0), (48, 20, 7)), ((0.4, 0.8, 3.0), (24, 40, 7))])
+def test_the_finest_side_of_a_pixel_counts(saved, spacing, shape):
+    found = frame(saved(spacing=spacing))
+    assert found.shape == shape
+    assert found.pixel == pytest.approx(0.4)
 
 
 @settings(max_examples=60, deadline=None)

@@ -64,7 +64,7 @@ def test_a_page_is_a_folder_of_plain_files(study, shell, rows):
     assert [pair["values"] for pair in found["pairs"]] == [{"A": [str(50 + n)], "B": [str(51 + n)]} for n in (0, 2, 4)]
     assert [(s["name"], s["columns"], s["rows"], s["slices"]) for s in found["sequences"]] == [
         ("cor-iw-tse", 24, 20, 7), ("sag-3d-dess", 24, 20, 7)]  # fmt: skip
-    frame = images.common_frame([(str(study / "9000003_00m_left_sag-3d-dess.nii"), "left", "sag-3d-dess")])
+    frame = images.common_frame([study / "9000003_00m_left_sag-3d-dess.nii"], "sag-3d-dess")
     expected = images.grey_values(study / "9000003_00m_left_sag-3d-dess.nii", "left", frame)
     assert np.array_equal(unpacked(study / "reading", "002-B-2", (7, 20, 24)), expected)
 
@@ -171,6 +171,14 @@ def test_calls_that_give_no_page_are_refused(study, shell, call, message):
     assert not (study / "reading").exists()
 
 
+def test_phantoms_are_called_so(study, shell):
+    shell("oa-pairs page pairs.tsv volumes.tsv -o reading")
+    assert shown(study / "reading")["phantoms"] is False
+    (study / "9000001_00m_left_cor-iw-tse.json").write_text('{"Phantom": true}')
+    shell("oa-pairs page pairs.tsv volumes.tsv -o reading --force")
+    assert shown(study / "reading")["phantoms"] is True
+
+
 def test_volumes_smaller_than_the_grid_are_counted(study, shell, make_volume):
     nibabel.save(make_volume(9, shape=(24, 18, 5)), study / "9000001_00m_left_cor-iw-tse.nii")
     done = shell("oa-pairs page pairs.tsv volumes.tsv -o reading")
@@ -186,7 +194,7 @@ def test_over_a_thousand_pairs_nothing_but_the_image_tells_the_progressor(tmp_pa
         name = f"{9000000 + n}_00m_left"
         labels.append(f"{name}\t{9000000 + n}\t00m\tleft\t{int(progresses)}\t{'-0.8' if progresses else '0.1'}\t60")
         image = make_volume(n, shape=(10, 9, 4), spacing=(0.5, 0.5, 3.0))
-        data = np.maximum(image.dataobj, 150 if progresses else 0)  # a flatter image packs better
+        data = np.maximum(image.dataobj, 380 if progresses else 0)  # a flatter image packs better
         path = tmp_path / "in" / f"{'progressor' if progresses else 'partner'}-{n}.nii{'.gz' if progresses else ''}"
         # In range, type, header and compression the two kinds have nothing in common.
         made = nibabel.Nifti1Image(data.astype(np.float32) * 12.25 if progresses else data, image.affine)

@@ -163,7 +163,7 @@ def test_what_is_on_screen_is_the_scan(study, page, browser):
     row = (study / "pairs.tsv").read_text().splitlines()[1].split("\t")  # A of the first pair
     for number, (sequence, (_, shape, _)) in enumerate(SEQUENCES.items(), start=1):
         path = study / f"{row[0]}_{sequence}.nii"
-        frame = images.common_frame([(str(path), row[3], sequence)])
+        frame = images.common_frame([path], sequence)
         grey = images.grey_values(path, row[3], frame)
         loaded = reader.run(f"return load('001-A-{number}', {list(shape)}).then((v) => Array.from(v.grey))")
         assert np.array_equal(np.array(loaded).reshape(shape[::-1]), grey)

@@ -63,6 +63,14 @@ def test_every_number_of_the_paragraph_is_in_the_tables(sentence):
     assert sentence in paragraph(rows(), differences(), ["jd", "mk"], ["net"], "exact", 4)
 
 
+@pytest.mark.parametrize(
+    "p,said", [("0.0009", "< 0.001"), ("0.0010", "= 0.001"), ("0.0096", "= 0.010"), ("1.0000", "= 1.000")]
+)
+def test_a_p_is_said_to_three_digits_or_to_be_less(p, said):
+    row = differences()[1] | {"p_difference": p}
+    assert f"p {said}, McNemar's" in paragraph(rows(), [row], ["jd", "mk"], ["net"], "exact", 0)
+
+
 def test_a_lone_model_and_a_lone_reader_are_described_too():
     text = paragraph([{"reader": "net", **MODEL}], [], [], ["net"], "bootstrap", 0)
     assert text.startswith("No reader ranked 150 pairs") or "Model net ranked 97 of 150" in text
@@ -80,6 +88,9 @@ def test_the_figure_shows_every_reader_of_every_stratum_and_names_as_they_are():
     points = [line for line in figure.axes[0].lines if len(line.get_xdata()) == 1]
     assert [float(line.get_xdata()[0]) for line in points] == [0.5782, 0.5782, 0.65, 0.5877]
     assert len({line.get_color() for line in points}) == 3
+    assert figure.axes[0].get_xlim() == (0, 1)
+    bars = [list(line.get_xdata()) for line in figure.axes[0].lines if len(line.get_xdata()) == 2][:4]
+    assert bars == [[0.4941, 0.6591], [0.4941, 0.6591], [0.5664, 0.7231], [0.5333, 0.6422]]
     text = encode(figure, "svg").decode()
     assert "<b>" not in re.sub(r"<!--.*?-->", "", text)
     assert encode(forest_figure(table, ["net"]), "png") == encode(forest_figure(table, ["net"]), "png")
