@@ -144,7 +144,8 @@ def page(
                          "get black margins: look whether their size goes with the answer")  # fmt: skip
     if complete < len(pairs):
         console.note(f"{len(pairs) - complete} of {len(pairs)} pairs are left out, for want of a volume")
-    console.note(f"{complete} pairs in {out_dir / 'index.html'}")
+    made = f"{complete} pairs in {out_dir / 'index.html'}"
+    console.note(made if complete else "no pair is left, and no page is made")
     return status
 
 

@@ -233,9 +233,11 @@ def _with_console(function: Callable, versioned: bool = True) -> Callable:
 
 
 def _prepare() -> None:
-    """Pin native thread pools, and let a SIGTERM (Slurm's, or a parent's) unwind so that temporary files go."""
+    """Pin thread pools; let SIGTERM (Slurm's) and SIGHUP (a lost terminal) unwind, so that temporary files go."""
     for variable in _PINNED:
         os.environ.setdefault(variable, "1")
     os.environ.setdefault("HDF5_USE_FILE_LOCKING", "FALSE")  # locks hang on network file systems; renames decide here
     if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) is not signal.SIG_IGN:  # nohup's wish is kept
+                signal.signal(number, lambda received, _: sys.exit(128 + received))

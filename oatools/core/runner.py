@@ -265,7 +265,8 @@ class _Thread:
 
 
 def _serve(connection, work: Work) -> None:  # noqa: ANN001
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides, and ends us with SIGTERM
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)  # the parent decides, and ends us with SIGTERM
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # unwinds, so temporary files are removed
     os.dup2(2, 1)  # standard output carries the table: whatever a library prints goes to standard error
     with contextlib.suppress(EOFError, OSError):

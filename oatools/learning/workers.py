@@ -142,7 +142,8 @@ def _served(
 
 def _serve(tasks: Connection, rest: Cohort, paths: dict[str, Path]) -> None:
     """The body of a worker: the parent decides on interrupts, and standard output is not ours to write to."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     os.dup2(2, 1)
     # Mapped so that what is written stays here: nothing is, but PyTorch warns of arrays that cannot be written.

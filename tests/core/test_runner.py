@@ -137,7 +137,7 @@ def test_a_closed_pipe_ends_quietly_with_141(tool, shell, tmp_path, options):
     assert done.stderr == ""
 
 
-@pytest.mark.parametrize("number, status", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize("number, status", [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 @pytest.mark.parametrize("options", [[], ["-j", "2"], ["-j", "2", "--threads"]])
 def test_signals_end_with_their_own_status_and_leave_no_process(tool, tmp_path, number, status, options):
     import subprocess
@@ -161,6 +161,13 @@ def test_signals_end_with_their_own_status_and_leave_no_process(tool, tmp_path, 
             return
         time.sleep(0.1)
     pytest.fail("a process is left")
+
+
+@pytest.mark.parametrize("options", ["", "-j 2"])
+def test_a_run_under_nohup_outlives_its_terminal(tool, tmp_path, shell, rows, options):
+    (tmp_path / "in.tsv").write_text("knee\tpath\nk0\tsleep2\n")
+    done = shell(f"""nohup {sys.executable} tool.py {options} < in.tsv 2> log & sleep 1.5; kill -HUP $!; wait $!""")
+    assert [row["path"] for row in rows(done.stdout)] == ["out/sleep2"]
 
 
 def test_rows_flow_before_the_input_has_ended(tool, tmp_path):

@@ -119,6 +119,7 @@ def test_no_page_is_left_where_no_pair_is_whole(study, shell):
         path.write_bytes(path.read_bytes()[:600])  # the header is whole
     done = shell("oa-pairs page pairs.tsv volumes.tsv -o reading", status=1)
     assert "3 of 3 pairs are left out" in done.stderr
+    assert done.stderr.splitlines()[-1] == "oa-pairs: no pair is left, and no page is made"
     assert not (study / "reading").exists()
     assert not [path for path in study.iterdir() if path.name.startswith(".reading")]
 

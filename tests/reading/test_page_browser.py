@@ -207,9 +207,40 @@ def test_slices_scroll_by_wheel_keys_and_slider_together_or_alone(page, browser)
     assert reader.slices() == [2, 3]
     reader.driver.find_element(By.CSS_SELECTOR, "[data-place=A] input").send_keys(Keys.ARROW_RIGHT)
     assert reader.slices() == [3, 3]
+    x = reader.run("return panels.B.slider.clientWidth") // 3
+    ActionChains(reader.driver).move_to_element_with_offset(panel_slider(reader), x, 0).click().perform()
+    (slice_a, slice_b) = reader.slices()
+    assert (slice_a, slice_b) == (3, 6)
+    reader.press(Keys.ARROW_DOWN)  # the next slice, as elsewhere: the slider does not keep the arrows
+    assert reader.slices() == [3, 7]
     reader.press("s")
     reader.until(lambda: reader.slices() == [9, 9])  # the other sequence, at its own slice
     assert "lateral to medial" in reader.driver.find_element(By.CSS_SELECTOR, ".view .slice").text
+
+
+def panel_slider(reader, place="B"):
+    return reader.driver.find_element(By.CSS_SELECTOR, f"[data-place={place}] input")
+
+
+def test_keyboards_without_latin_letters_or_with_digits_behind_shift(page, browser):
+    reader = Reader(browser(), page).begin("jd")
+
+    def typed(key, code, **modifiers):
+        event = {"key": key, "code": code, "bubbles": True, **modifiers}
+        reader.run(f"document.body.dispatchEvent(new KeyboardEvent('keydown', {json.dumps(event)}))")
+
+    typed("\u0438", "KeyB")  # Russian
+    assert reader.chosen() == ["B"]
+    typed("q", "KeyA")  # French: no A
+    assert reader.chosen() == ["B"]
+    typed("a", "KeyQ")
+    assert reader.chosen() == ["A"]
+    typed("\u00e9", "Digit2")  # French
+    assert reader.run("return answers[0].confidence") == 2
+    typed("[", "Digit8", ctrlKey=True, altKey=True, modifierAltGraph=True)  # German, on Windows
+    assert reader.of("window").get_attribute("value") == "95"
+    typed("b", "KeyB", ctrlKey=True)  # the browser's own
+    assert reader.chosen() == ["A"]
 
 
 def test_window_level_zoom_and_position_by_mouse_and_keys(page, browser):
@@ -302,8 +333,52 @@ def test_the_clock_counts_what_is_on_screen_and_no_pause(page, browser, tmp_path
     reader.press("a", Keys.BACKSPACE).until(lambda: "Pair 1 " in reader.where())
     reader.ready()
     wait(2)  # a second look at the first pair
+    reader.press("s").until(lambda: reader.run("return panels.A.volume !== null"))
+    wait(7 * 3600)  # home for the night, the page left open
+    reader.press(Keys.ARROW_DOWN)
+    wait(4)
     table = rows(reader.export(tmp_path / "downloads", "answers-jd.tsv").read_text())
-    assert [row["seconds"] for row in table] == ["17.0", "3.0"] + ["n/a"] * 8
+    assert [row["seconds"] for row in table] == [f"{17 + 300 + 4:.1f}", "3.0"] + ["n/a"] * 8
+
+
+def test_a_page_that_is_left_alone_pauses(page, browser):
+    reader = Reader(browser(), page)
+    reader.run("window.now = 1000; performance.now = () => window.now")
+    reader.begin("jd").run("window.now += 301_000")
+    reader.until(lambda: reader.of("paused").get_attribute("open"))
+    assert not reader.canvas().is_displayed()
+
+
+def test_two_windows_of_a_reader_do_not_overwrite_each_other(page, browser):
+    driver = browser()
+    first = Reader(driver, page).begin("jd")
+    (window,) = driver.window_handles
+    driver.switch_to.new_window("tab")
+    driver.get((page / "index.html").as_uri())
+    second = Reader(driver, page)
+    driver.find_element(By.CSS_SELECTOR, "#readers button").click()
+    second.ready().press("a", "4", "n", "bone", Keys.ESCAPE, Keys.ENTER)
+    second.until(lambda: second.where() == "Pair 2 of 10, 1 answered")
+    second.ready().press("b")
+    driver.switch_to.window(window)  # which saves the time spent on the first pair, as hidden and shown pages do
+    first.until(lambda: first.where() == "Pair 1 of 10, 2 answered")
+    first.press("5", Keys.ENTER)
+    first.ready()
+    assert (first.where(), first.chosen()) == ("Pair 2 of 10, 2 answered", ["B"])
+
+    def elsewhere(pair, choice):  # said in a window of which the browser tells this one nothing
+        entry = json.dumps({"choice": choice, "confidence": 3, "seconds": 40, "notes": ""})
+        first.run(f"localStorage.setItem(store.prefix() + 'jd/answer/{pair}', {json.dumps(entry)})")
+
+    elsewhere("003", "A")
+    first.press(Keys.ENTER)
+    first.ready()
+    assert (first.where(), first.chosen()) == ("Pair 3 of 10, 3 answered", ["A"])
+    elsewhere("009", "B")
+    first.press("e").until(lambda: first.of("saved").get_attribute("open"))
+    lines = [line.split("\t") for line in first.of("table").get_attribute("value").splitlines()[1:]]
+    assert [[*lines[n][1:4], lines[n][5]] for n in (0, 1, 2, 8)] == [
+        ["001", "A", "5", "bone"], ["002", "B", "n/a", "n/a"], ["003", "A", "3", "n/a"], ["009", "B", "3", "n/a"]]  # fmt: skip
 
 
 def test_two_readers_share_a_browser_and_an_export_goes_on_elsewhere(page, browser, tmp_path):
@@ -330,7 +405,35 @@ def test_two_readers_share_a_browser_and_an_export_goes_on_elsewhere(page, brows
     assert first[:4] + first[5:] == again[:4] + again[5:]
 
 
+def test_an_import_keeps_what_was_answered_here_and_counts_no_time_backwards(page, browser, tmp_path):
+    driver = browser()
+    reader = Reader(driver, page).begin("jd").press("a", "5", Keys.ENTER)
+    reader.ready().press("b")
+    text = reader.export(tmp_path / "downloads", "answers-jd.tsv").read_text()
+    head, *lines = [line.split("\t") for line in text.splitlines()]
+    lines[0][2:5] = ["B", "1", "900.0"]  # answered in this browser, too
+    lines[2][2:5] = ["B", "7", "-40.0"]  # not answered here, with a confidence and a time that cannot be
+    lines[3][2:5] = ["C", "2", "12.5"]
+    changed = tmp_path / "changed.tsv"
+    changed.write_text("\ufeff" + "\r\n".join("\t".join(line) for line in [head, *lines]) + "\r\n")
+    reader = Reader(driver, page)
+    reader.of("import").send_keys(str(changed))
+    reader.until(lambda: reader.of("imported").text)
+    assert reader.of("imported").text == "Answers taken of jd: 1. Go on above."
+    driver.find_element(By.CSS_SELECTOR, "#readers button").click()
+    reader.ready()
+    assert reader.where() == "Pair 4 of 10, 3 answered"
+    reader.press("e").until(lambda: reader.of("saved").get_attribute("open"))
+    table = [line.split("\t")[2:5] for line in reader.of("table").get_attribute("value").splitlines()[1:]]
+    assert table[0][:2] == ["A", "5"] and float(table[0][2]) < 900
+    assert table[2] == ["B", "n/a", "n/a"]
+    assert reader.run("return answers[2].seconds") == 0
+    assert table[3][:2] == ["n/a", "2"] and 12.5 <= float(table[3][2]) < 20  # on screen just now
+
+
 @pytest.mark.parametrize("change,message", [
+    (("\t002\t", "\t2\t"), "Some pairs are not on this page: was the file changed by a spreadsheet?"),
+    (("jd\t002\t", "mk\t002\t"), "These are answers of several readers."),
     (("\tpair\t", "\tpaar\t"), "This is no file of answers: its columns should be reader, pair,"),
     (("study\n", "study\nx\t001\tA\t1\t1\tn/a\t0123456789abcdef\n"), "These are answers to other pairs"),
 ])  # fmt: skip
@@ -356,6 +459,16 @@ def test_nothing_but_the_folder_is_loaded_and_nothing_is_logged(page, browser):
     assert len(asked) >= 4 + 8  # the page's own files, and the volumes of two pairs
     assert all(address.startswith(page.as_uri()) for address in asked), asked
     assert [entry for entry in driver.get_log("browser") if entry["level"] in ("SEVERE", "WARNING")] == []
+    # Nor could anything else be: the page's own rules forbid it.
+    script = (
+        "const done = arguments[0]; document.addEventListener('securitypolicyviolation', (e) => done(e.blockedURI));"
+    )
+    assert driver.execute_async_script(f"{script} new Image().src = 'http://127.0.0.1:9/x.png'").startswith(
+        "http://127"
+    )
+    assert driver.execute_async_script(f"{script} fetch('https://127.0.0.1:9/y').catch(() => 0)").startswith(
+        "https://127"
+    )
     # Only what is near is kept: the volumes of this pair and of the next.
     reader.press(Keys.ENTER).until(lambda: "Pair 3 " in reader.where())
     reader.ready()
@@ -371,8 +484,14 @@ def test_a_folder_that_was_not_copied_whole_says_so(page, browser):
     assert not reader.of("choose-A").is_enabled()
     reader.press("a", Keys.ENTER).until(lambda: "002-A-1.js is damaged" in reader.of("panels").text)
     assert reader.where() == "Pair 2 of 10, 0 answered"
-    reader.press(Keys.ENTER)
-    reader.ready()
+    whole = (page / "volumes" / "002-A-2.js").read_text()  # any volume of another sequence will not fit
+    (page / "volumes" / "002-A-1.js").write_text(whole.replace("002-A-2", "002-A-1"))
+    reader.press("s", "s").until(lambda: "wrong size" in reader.of("panels").text)
+    whole = (page / "volumes" / "002-B-1.js").read_text()
+    (page / "volumes" / "002-A-1.js").write_text(whole.replace("002-B-1", "002-A-1"))  # copied again
+    reader.press("s", "s").ready()
+    assert reader.of("choose-A").is_enabled()
+    assert reader.run("return [...document.querySelectorAll('.message')].map((m) => m.textContent)") == ["", ""]
     (page / "study.js").unlink()
     reader.driver.get((page / "index.html").as_uri())
     reader.until(lambda: "study.js is missing" in reader.driver.find_element(By.TAG_NAME, "body").text)

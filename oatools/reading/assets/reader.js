@@ -8,6 +8,7 @@ const CONFIDENCE = [1, 2, 3, 4, 5];
 const COLUMNS = ["reader", "pair", "choice", "confidence", "seconds", "notes", "study"];
 const MISSING = "n/a";
 const LEVELS = 255;
+const IDLE = 5 * 60_000; // ms without a key, a movement or a touch, after which nobody is reading
 const KEYS = [
   ["A, B", "A, or B, progresses"], ["1 to 5", "confidence, from a guess to certain"],
   ["Enter, Backspace", "next pair, the pair before"], ["Up, Down, wheel, one finger", "slice by slice"],
@@ -367,31 +368,48 @@ function usable(value) {
   };
 }
 
-// The clock of a pair runs while its images are on screen: not while paused, loading, or in another window.
-const clock = { since: null };
+// The clock of a pair runs while its images are on screen and a reader is there: not while paused, loading, hidden,
+// asleep, or left alone.
+const clock = { since: null, spent: 0, input: 0 };
 const running = () => reader !== null && ready && !document.hidden && !document.querySelector("dialog[open]");
 
 function tick() {
   const now = performance.now();
-  if (clock.since !== null) answers[at].seconds += (now - clock.since) / 1000;
+  const until = Math.min(now, clock.input + IDLE);
+  if (clock.since !== null) clock.spent += Math.max(0, until - clock.since) / 1000;
   clock.since = running() ? now : null;
 }
 
-function keep() {
+function stirred() {
   tick();
+  clock.input = performance.now();
+}
+
+// Another window of the same reader may have said more since; what it said stays, and its time counts too.
+function latest(index) {
+  return usable((store.works && store.get(answerKey(index))) || answers[index]);
+}
+
+function keep(change = {}) {
+  tick();
+  const known = latest(at);
+  answers[at] = { ...known, ...change, seconds: known.seconds + clock.spent };
+  clock.spent = 0;
   store.set(answerKey(at), answers[at]);
+}
+
+function refresh() {
+  answers = answers.map((_, index) => latest(index));
 }
 
 function choose(place) {
   if (!ready) return;
-  answers[at].choice = place;
-  keep();
+  keep({ choice: place });
   showAnswer();
 }
 
 function setConfidence(value) {
-  answers[at].confidence = answers[at].confidence === value ? null : value;
-  keep();
+  keep({ confidence: latest(at).confidence === value ? null : value });
   showAnswer();
 }
 
@@ -402,6 +420,7 @@ let ready = false;
 async function go(index) {
   if (reader === null) return;
   keep();
+  refresh();
   at = clamp(index, 0, study.pairs.length - 1);
   clock.since = null;
   ready = false;
@@ -445,7 +464,7 @@ async function showVolumes() {
   // What comes next is loaded meanwhile; what is far is let go.
   const near = [pair, pair + 1].filter((index) => index < study.pairs.length);
   const wanted = new Set(near.flatMap((index) => PLACES.flatMap((place) => study.pairs[index].files[place])));
-  for (const file of volumes.keys()) if (!wanted.has(file)) volumes.delete(file);
+  for (const file of volumes.keys()) if (!wanted.has(file) && !arriving.has(file)) volumes.delete(file);
   for (const index of near) {
     study.sequences.forEach((_, of) => {
       for (const place of PLACES) load(study.pairs[index].files[place][of], shape(of)).catch(() => {});
@@ -511,14 +530,15 @@ function table() {
 }
 
 function openAnswers() {
+  openDialog("saved"); // the clock stands still from here on: what is shown is what is saved
   keep();
+  refresh();
   const open = answers.flatMap((answer, index) => (answer.choice ? [] : [study.pairs[index].pair]));
   const listed = open.slice(0, 12).join(", ") + (open.length > 12 ? ", …" : "");
   $("saved-text").textContent = open.length
     ? `${study.pairs.length - open.length} of ${study.pairs.length} pairs are answered. Still open: ${listed}.`
     : `All ${study.pairs.length} pairs are answered. Save the file and hand it in.`;
   $("table").value = table();
-  openDialog("saved");
 }
 
 function download() {
@@ -531,7 +551,7 @@ function download() {
 
 // Take answers from a file that this page wrote, perhaps elsewhere; those already given here stay.
 function takeAnswers(text) {
-  const [header, ...lines] = text.replace(/^\ufeff/, "").split(/\r?\n/).filter((line) => line !== "")
+  const [header, ...lines] = text.split(/\r?\n/).filter((line) => line !== "")
     .map((line) => line.split("\t"));
   if (!header || COLUMNS.some((name) => !header.includes(name))) {
     throw new Error(`This is no file of answers: its columns should be ${COLUMNS.join(", ")}.`);
@@ -539,6 +559,10 @@ function takeAnswers(text) {
   const rows = lines.map((cells) => Object.fromEntries(header.map((name, index) => [name, cells[index] ?? MISSING])));
   if (!rows.length || rows.some((row) => row.study !== study.id)) {
     throw new Error("These are answers to other pairs, or to other images of them.");
+  }
+  if (rows.some((row) => row.reader !== rows[0].reader)) throw new Error("These are answers of several readers.");
+  if (rows.some((row) => !study.pairs.some(({ pair }) => pair === row.pair))) {
+    throw new Error("Some pairs are not on this page: was the file changed by a spreadsheet?");
   }
   const plain = (value) => (value === MISSING ? "" : value.replace(/^'(?=[=+\-@'])/, ""));
   reader = plain(rows[0].reader);
@@ -574,7 +598,9 @@ function closed() {
 
 function begin(name) {
   reader = name;
-  answers = study.pairs.map((_, index) => usable(store.get(answerKey(index)) ?? blank()));
+  answers = study.pairs.map(blank);
+  refresh();
+  stirred();
   at = clamp(Math.trunc(store.get(key("at"))) || 0, 0, study.pairs.length - 1);
   store.set(key("at"), at);
   $("start").close();
@@ -607,8 +633,17 @@ const ACTIONS = {
 for (const value of CONFIDENCE) ACTIONS[value] = () => setConfidence(value);
 const MOVES = { ArrowUp: [0, -0.05], ArrowDown: [0, 0.05], ArrowLeft: [-0.05, 0], ArrowRight: [0.05, 0] };
 
+// The key's letter or digit, on keyboards without Latin letters or with digits behind Shift the one in its place.
+function named({ key: pressed, code }) {
+  if (pressed.length !== 1) return pressed;
+  const name = pressed.toLowerCase();
+  if (name in ACTIONS || /[a-z]/.test(name)) return name;
+  return /^(Key|Digit)/.test(code) ? code.slice(-1).toLowerCase() : name;
+}
+
 function onKey(event) {
-  if (reader === null || event.ctrlKey || event.metaKey || event.altKey) return;
+  if (reader === null) return;
+  if ((event.ctrlKey || event.metaKey || event.altKey) && !event.getModifierState("AltGraph")) return;
   if (document.querySelector("dialog[open]")) return;
   const target = event.target;
   if (target === $("notes")) {
@@ -622,7 +657,7 @@ function onKey(event) {
     event.preventDefault();
     return move(...MOVES[event.key]);
   }
-  const action = ACTIONS[event.key.length === 1 ? event.key.toLowerCase() : event.key];
+  const action = ACTIONS[named(event)];
   if (!action || (event.repeat && !/^(Arrow|Page|[,.[\]+=-])/.test(event.key))) return;
   event.preventDefault();
   action();
@@ -630,12 +665,12 @@ function onKey(event) {
 
 function begins() {
   if (!study) {
-    document.body.replaceChildren(make("p", "study.js is missing or damaged; copy the folder whole."));
+    document.body.textContent = "study.js is missing or damaged; copy the folder whole.";
     return;
   }
   if (typeof DecompressionStream === "undefined" || typeof HTMLDialogElement === "undefined") {
-    document.body.replaceChildren(make("p", "This browser is too old: Chrome and Edge 80, Firefox 113 or Safari 16.4, "
-      + "or any later one, will do."));
+    document.body.textContent = "This browser is too old: Chrome and Edge 87, Firefox 113 or Safari 16.4, "
+      + "or any later one, will do.";
     return;
   }
   document.title = study.title;
@@ -675,7 +710,7 @@ function begins() {
   for (const id of ["level", "window"]) {
     $(id).addEventListener("input", () => setWindow($("level").value, $("window").value));
   }
-  $("notes").addEventListener("input", () => { answers[at].notes = $("notes").value; keep(); });
+  $("notes").addEventListener("input", () => keep({ notes: $("notes").value }));
   $("begin").addEventListener("submit", (event) => {
     event.preventDefault();
     const name = $("reader").value.trim();
@@ -701,10 +736,23 @@ function begins() {
     const button = event.target.closest("button");
     if (button && event.detail > 0) button.blur();
   });
+  document.addEventListener("pointerup", (event) => { if (event.target.type === "range") event.target.blur(); });
   document.addEventListener("visibilitychange", () => { if (reader !== null) keep(); });
   window.addEventListener("pagehide", () => { if (reader !== null) keep(); });
   window.addEventListener("beforeunload", (event) => { if (reader !== null && !store.works) event.preventDefault(); });
-  setInterval(() => { if (running()) keep(); }, 5000); // so that a crash loses little
+  for (const name of ["keydown", "pointerdown", "pointermove", "wheel", "input"]) {
+    document.addEventListener(name, stirred, { capture: true, passive: true });
+  }
+  window.addEventListener("storage", () => {
+    if (reader === null) return;
+    refresh();
+    showAnswer();
+  });
+  setInterval(() => {
+    if (!running()) return;
+    keep(); // so that a crash loses little
+    if (performance.now() - clock.input > IDLE) openDialog("paused");
+  }, 5000);
   openStart();
 }
 
