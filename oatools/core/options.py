@@ -66,7 +66,7 @@ class _Framed:
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
             status = 141
         except (KeyboardInterrupt, click.Abort):
-            console.error("interrupted; finished items are kept")
+            console.error("interrupted; finished files are kept")
             status = 130
         except OSError as error:
             console.error(f"{error.filename or ''}: {error.strerror or error}".removeprefix(": "))

@@ -8,6 +8,7 @@ const CONFIDENCE = [1, 2, 3, 4, 5];
 const COLUMNS = ["reader", "pair", "choice", "confidence", "seconds", "notes", "study"];
 const MISSING = "n/a";
 const LEVELS = 255;
+const FEW_VARIABLES = 6; // stand side by side on a screen; more than these are listed below each other
 const IDLE = 5 * 60_000; // ms without a key, a movement or a touch, after which nobody is reading
 const KEYS = [
   ["A, B", "A, or B, progresses"], ["1 to 5", "confidence, from a guess to certain"],
@@ -490,20 +491,36 @@ function showAnswer() {
   $("next").textContent = at === study.pairs.length - 1 ? "Finish" : "Next pair";
 }
 
+// A row each for A and B; of many variables, a row each for these, in tables that stand side by side.
 function showClinical() {
-  const table = $("clinical");
-  table.replaceChildren();
-  if (!study.variables.length) return;
-  const head = make("tr");
-  head.append(make("td"), ...study.variables.map((name) => make("th", name, { scope: "col" })));
-  table.append(make("thead"), make("tbody"));
-  table.tHead.append(head);
-  for (const place of PLACES) {
-    const line = make("tr");
-    line.append(make("th", place, { scope: "row" }));
-    for (const value of study.pairs[at].values[place]) line.append(make("td", value === MISSING ? "–" : value));
-    table.tBodies[0].append(line);
+  const { variables, pairs } = study;
+  const shown = Object.fromEntries(PLACES.map((place) => [
+    place, pairs[at].values[place].map((value) => (value === MISSING ? "–" : value)),
+  ]));
+  const tables = [];
+  if (variables.length > FEW_VARIABLES) {
+    for (let first = 0; first < variables.length; first += FEW_VARIABLES) {
+      const some = variables.slice(first, first + FEW_VARIABLES);
+      tables.push(clinicalTable(PLACES, some, some.map((_, k) => PLACES.map((place) => shown[place][first + k]))));
+    }
+  } else if (variables.length) {
+    tables.push(clinicalTable(variables, PLACES, PLACES.map((place) => shown[place])));
   }
+  $("clinical").replaceChildren(...tables);
+}
+
+function clinicalTable(columns, lines, values) {
+  const table = make("table");
+  table.append(make("thead"), make("tbody"));
+  const head = make("tr");
+  head.append(make("td"), ...columns.map((name) => make("th", name, { scope: "col" })));
+  table.tHead.append(head);
+  lines.forEach((name, k) => {
+    const line = make("tr");
+    line.append(make("th", name, { scope: "row" }), ...values[k].map((value) => make("td", value)));
+    table.tBodies[0].append(line);
+  });
+  return table;
 }
 
 function next() {
