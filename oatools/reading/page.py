@@ -22,9 +22,10 @@ from oatools.reading.images import Frame, common_frame, equalise, grey_values, w
 _NOT_SHOWN = (*IDENTITY, "pair", "place")
 _NAMES = {"age": "Age, years", "sex": "Sex", "bmi": "BMI, kg/m²", "height": "Height, m", "weight": "Weight, kg",
           "jsw": "Minimum medial joint space width, mm", "kl": "Kellgren-Lawrence grade",
-          "injury": "Past injury", "surgery": "Past surgery", "womac_pain": "WOMAC pain",
+          "injury": "Past injury", "surgery": "Past surgery", "race": "Race", "womac_pain": "WOMAC pain",
           "womac_stiffness": "WOMAC stiffness", "womac_function": "WOMAC function",
           "womac_total": "WOMAC total"}  # fmt: skip
+_YES_NO = {"injury": {"0": "no", "1": "yes"}, "surgery": {"0": "no", "1": "yes"}}
 _ENDS = {"coronal": ("lateral", "medial"), "axial": ("lateral", "medial"), "sagittal": ("posterior", "anterior")}
 _FIRST_LAST = {"coronal": ("posterior", "anterior"), "axial": ("inferior", "superior"),
                "sagittal": ("lateral", "medial")}  # fmt: skip
@@ -205,8 +206,12 @@ def _pair(pair: str, plan: Plan) -> dict[str, object]:
     knees = plan.pairs[pair]
     return {"pair": pair,
             "files": {place: [plan.names[pair, place, sequence] for sequence in plan.frames] for place in PLACES},
-            "values": {place: [knees[place].get(name, MISSING) for name in plan.variables]
-                       for place in PLACES}}  # fmt: skip
+            "values": {place: [_shown(knees[place], name) for name in plan.variables] for place in PLACES}}  # fmt: skip
+
+
+def _shown(row: Row, variable: str) -> str:
+    value = row.get(variable, MISSING)
+    return _YES_NO.get(variable, {}).get(value, value)
 
 
 def _identity(study: dict, volumes: Sequence[Path]) -> str:

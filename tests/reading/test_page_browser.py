@@ -267,6 +267,35 @@ def test_window_level_zoom_and_position_by_mouse_and_keys(page, browser):
     assert np.array_equal(reader.pixels(), plain)
 
 
+def test_clinical_values_stand_in_rows_or_where_there_are_many_in_tables_side_by_side(study, browser, tmp_path, shell):
+    names = ["injury", "surgery", *(f"v{n}" for n in range(7, 13))]
+    head, *lines = (study / "pairs.tsv").read_text().splitlines()
+    lines = [f"{line}\t{n % 2}\tn/a\t" + "\t".join(f"{name}-{n}" for name in names[2:]) for n, line in enumerate(lines)]
+    (tmp_path / "pairs.tsv").write_text("\n".join(["\t".join([head, *names]), *lines]) + "\n")
+    shell(f"cd {study} && oa-pairs page {tmp_path}/pairs.tsv volumes.tsv --sequence cor-iw-tse -o {tmp_path}/many")
+    driver = browser()
+    reader = Reader(driver, tmp_path / "many").begin("jd")
+
+    def tables():
+        return [[[cell.text for cell in row.find_elements(By.CSS_SELECTOR, "td, th")]
+                 for row in table.find_elements(By.TAG_NAME, "tr")]
+                for table in driver.find_elements(By.CSS_SELECTOR, "#clinical table")]  # fmt: skip
+
+    shown = ["Age, years", "Sex", "Past injury", "Past surgery", *names[2:]]
+    values = [["A", "50", "female", "no", "–", *(f"{name}-0" for name in names[2:])],
+              ["B", "51", "female", "yes", "–", *(f"{name}-1" for name in names[2:])]]  # fmt: skip
+    assert tables() == [[["", *shown], *values]]
+    tall = reader.canvas().size["height"]
+    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride",
+                           {"width": 768, "height": 1024, "deviceScaleFactor": 1, "mobile": False})  # fmt: skip
+    reader.until(lambda: len(tables()) == 2)
+    listed = [list(row) for row in zip(shown, values[0][1:], values[1][1:], strict=True)]
+    assert tables() == [[["", "A", "B"], *listed[:6]], [["", "A", "B"], *listed[6:]]]
+    fits = "return document.documentElement.scrollWidth <= innerWidth && document.body.scrollHeight <= innerHeight"
+    assert reader.run(fits)
+    assert tall > 300
+
+
 def test_a_tablet_scrolls_zooms_and_answers_by_touch(page, browser):
     driver = browser(size=(768, 1024))
     driver.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": True, "maxTouchPoints": 2})

@@ -8,7 +8,8 @@ const CONFIDENCE = [1, 2, 3, 4, 5];
 const COLUMNS = ["reader", "pair", "choice", "confidence", "seconds", "notes", "study"];
 const MISSING = "n/a";
 const LEVELS = 255;
-const FEW_VARIABLES = 6; // stand side by side on a screen; more than these are listed below each other
+const COLUMN = 95; // CSS pixels that a clinical variable takes in a row
+const LISTED = 6; // variables below each other, where a row does not hold them all
 const IDLE = 5 * 60_000; // ms without a key, a movement or a touch, after which nobody is reading
 const KEYS = [
   ["A, B", "A, or B, progresses"], ["1 to 5", "confidence, from a guess to certain"],
@@ -491,20 +492,19 @@ function showAnswer() {
   $("next").textContent = at === study.pairs.length - 1 ? "Finish" : "Next pair";
 }
 
-// A row each for A and B; of many variables, a row each for these, in tables that stand side by side.
+// A row each for A and B; where the screen is too narrow, a row a variable, in tables that stand side by side.
 function showClinical() {
   const { variables, pairs } = study;
-  const shown = Object.fromEntries(PLACES.map((place) => [
-    place, pairs[at].values[place].map((value) => (value === MISSING ? "–" : value)),
-  ]));
+  const [a, b] = PLACES.map((place) => pairs[at].values[place].map((value) => (value === MISSING ? "–" : value)));
   const tables = [];
-  if (variables.length > FEW_VARIABLES) {
-    for (let first = 0; first < variables.length; first += FEW_VARIABLES) {
-      const some = variables.slice(first, first + FEW_VARIABLES);
-      tables.push(clinicalTable(PLACES, some, some.map((_, k) => PLACES.map((place) => shown[place][first + k]))));
+  if (variables.length * COLUMN <= window.innerWidth) {
+    if (variables.length) tables.push(clinicalTable(variables, PLACES, [a, b]));
+  } else {
+    for (let from = 0; from < variables.length; from += LISTED) {
+      const to = from + LISTED;
+      const lines = a.slice(from, to).map((value, k) => [value, b[from + k]]);
+      tables.push(clinicalTable(PLACES, variables.slice(from, to), lines));
     }
-  } else if (variables.length) {
-    tables.push(clinicalTable(variables, PLACES, PLACES.map((place) => shown[place])));
   }
   $("clinical").replaceChildren(...tables);
 }
@@ -765,6 +765,7 @@ function begins() {
     refresh();
     showAnswer();
   });
+  window.addEventListener("resize", () => { if (reader !== null) showClinical(); });
   setInterval(() => {
     if (!running()) return;
     keep(); // so that a crash loses little
