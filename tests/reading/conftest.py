@@ -1,6 +1,9 @@
 """A reading study of small volumes, and a browser to read it in."""
 
+import os
 import shutil
+import subprocess
+from pathlib import Path
 
 import nibabel
 import numpy as np
@@ -59,3 +62,37 @@ def browser(tmp_path):
     for driver in opened:
         if driver.session_id and driver.service.is_connectable():
             driver.quit()
+
+
+@pytest.fixture
+def safari():
+    """Start WebKit, Safari's engine, on a virtual screen; it keeps nothing between two starts."""
+    programs = sorted(Path("/usr/lib").glob("*/webkit2gtk-4*/MiniBrowser"))
+    server, screen = shutil.which("WebKitWebDriver"), shutil.which("Xvfb")
+    if not (programs and server and screen):
+        pytest.skip("WebKit, its driver and Xvfb are not installed (apt-get install webkit2gtk-driver xvfb)")
+    from selenium import webdriver
+
+    opened = []
+    read, write = os.pipe()
+    with subprocess.Popen([screen, "-displayfd", str(write), "-screen", "0", "1600x1200x24"], pass_fds=[write],
+                          stderr=subprocess.DEVNULL) as display:  # fmt: skip
+        os.close(write)
+        with os.fdopen(read) as said:
+            number = said.readline().strip()
+
+        def start():
+            options = webdriver.WebKitGTKOptions()
+            options.binary_location = str(programs[-1])
+            options.add_argument("--automation")
+            # Its sandbox needs rights that a container does not give; only this test's own page is opened.
+            environment = os.environ | {"DISPLAY": f":{number}", "WEBKIT_DISABLE_SANDBOX_THIS_IS_DANGEROUS": "1"}
+            service = webdriver.WebKitGTKService(server, env=environment)
+            opened.append(webdriver.WebKitGTK(options=options, service=service))
+            opened[-1].set_window_size(1280, 900)
+            return opened[-1]
+
+        yield start
+        for driver in opened:
+            driver.quit()
+        display.terminate()

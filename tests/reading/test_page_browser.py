@@ -158,6 +158,23 @@ def test_ten_pairs_are_read_by_keyboard_and_mouse_over_two_sessions(study, page,
     assert scored[0]["n_unanswered"] == "1"
 
 
+def test_safaris_engine_reads_keeps_and_exports_too(page, safari, rows):
+    driver = safari()
+    reader = Reader(driver, page).begin("jd")
+    reader.press("b", "4", "n", "bone", Keys.ESCAPE, Keys.ENTER).until(lambda: "Pair 2 " in reader.where())
+    reader.ready().press("s").until(lambda: reader.slices() == [9, 9])
+    assert reader.pixels().max() == 255
+    reader.click("choose-A").press("p").until(lambda: reader.of("paused").get_attribute("open"))
+    again = Reader(driver, page)  # opened anew
+    driver.find_element(By.CSS_SELECTOR, "#readers button").click()
+    again.ready()
+    assert (again.where(), again.chosen()) == ("Pair 2 of 10, 2 answered", ["A"])
+    again.press("e").until(lambda: again.of("saved").get_attribute("open"))
+    table = rows(again.of("table").get_attribute("value"))
+    assert [row["choice"] for row in table[:3]] == ["B", "A", "n/a"]
+    assert (table[0]["confidence"], table[0]["notes"]) == ("4", "bone")
+
+
 def test_what_is_on_screen_is_the_scan(study, page, browser):
     reader = Reader(browser(), page).begin("jd")
     row = (study / "pairs.tsv").read_text().splitlines()[1].split("\t")  # A of the first pair
