@@ -70,7 +70,9 @@ class Console:
             self._said_at, self._pause = time.monotonic(), min(self._pause * 2, 3600.0)
 
     def _print(self, message: str) -> None:
-        line = f"{self.name}: {' '.join(message.split())}\n"
+        # A cell may hold what would move a terminal's cursor, or end the line.
+        shown = "".join(c if c.isprintable() or "\udc80" <= c <= "\udcff" else "\ufffd" for c in " ".join(message.split()))
+        line = f"{self.name}: {shown}\n"
         with contextlib.suppress(OSError, ValueError):
             sys.stderr.write(line.encode("utf-8", "surrogateescape").decode("utf-8", "replace"))
             sys.stderr.flush()

@@ -52,6 +52,9 @@ class Table:
         """Return the table itself, or raise a `UsageError` that names the first column missing."""
         for column in columns:
             if column not in self.columns:
+                if not self.headed:
+                    raise UsageError(f"{self.name}: no column '{column}': its first line holds no tab, so its lines were "
+                                     "taken for paths; save a table separated by tabs, with a header")  # fmt: skip
                 raise UsageError(f"{self.name}: no column '{column}'; columns present: {', '.join(self.columns)}")
         return self
 
@@ -62,7 +65,7 @@ def read_table(source: str | Path, required: Sequence[str] = ()) -> Table:
     For tables that are needed whole (labels, folds): there one broken line makes the table unusable.
     """
     table = _open_table(str(source)).require(*required)
-    return Table(table.columns, _strict(table), table.name)
+    return Table(table.columns, _strict(table), table.name, headed=table.headed)
 
 
 def read_rows(arguments: Sequence[str], null_separated: bool = False) -> Table:
@@ -186,18 +189,21 @@ def _open_table(source: str) -> Table:
         stream = _stdin() if source == "-" else open(source, "rb")  # noqa: SIM115, PTH123
     except OSError as error:
         raise UsageError(f"{source}: {error.strerror}") from None
+    if stream is None:
+        raise UsageError("standard input is closed; give a table or paths")
     lines = _lines(stream)
     first = next(lines, None)
     if first is None:
         raise UsageError(f"{name} is empty; a table with a header line, or one path a line, was expected")
+    if "\0" in first:
+        raise UsageError(f"{name} is no table: its first line holds binary data (or UTF-16; save it as UTF-8)")
     cells = first.removeprefix("\ufeff").split("\t")
     if len(cells) == 1 and cells[0] not in IDENTITY:
         return _paths_table(chain([first], lines), name)
-    doubled = sorted({c for c in cells if cells.count(c) > 1})
-    if doubled or "" in cells:
-        raise UsageError(
-            f"{name}: the header has {f'two columns {doubled[0]!r}' if doubled else 'a column without a name'}"
-        )
+    if "" in cells:
+        raise UsageError(f"{name}: the header has a column without a name; name it, or delete it")
+    if doubled := sorted({c for c in cells if cells.count(c) > 1}):
+        raise UsageError(f"{name}: the header has two columns {doubled[0]!r}")
     return Table(cells, _rows(cells, lines, name), name)
 
 
@@ -209,8 +215,8 @@ def _lines(stream: BinaryIO) -> Iterator[str]:
 def _rows(columns: list[str], lines: Iterable[str], name: str) -> Iterator[Row | BadRow]:
     for count, line in enumerate(lines, start=2):
         cells = line.split("\t")
-        if cells == columns or line == "":
-            continue
+        if cells == columns or not any(cells):
+            continue  # spreadsheets end tables with rows of nothing
         if cells[0] == columns[0] == "knee":
             yield BadRow(
                 f"{name} line {count}", "a second header that differs from the first; give such tables one by one"

@@ -46,6 +46,10 @@ class _Framed:
 
     def main(self, args: Any = None, prog_name: str | None = None, **_: Any) -> None:
         name = self.name or prog_name or "oatools"
+        if sys.stderr is None:  # oa-n4 2>&-
+            sys.stderr = open(os.devnull, "w")  # noqa: SIM115, PTH123
+        if sys.stdout is None:  # oa-n4 >&-
+            sys.exit(141)
         console = Console(name)
         try:
             _prepare()
@@ -66,7 +70,7 @@ class _Framed:
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
             status = 141
         except (KeyboardInterrupt, click.Abort):
-            console.error("interrupted; finished files are kept")
+            console.error("interrupted")
             status = 130
         except OSError as error:
             console.error(f"{error.filename or ''}: {error.strerror or error}".removeprefix(": "))
@@ -205,7 +209,7 @@ def run_options(function: Callable) -> Callable:
 
 def require_inputs(inputs: tuple[str, ...]) -> None:
     """Refuse to wait for a person at a terminal to type a table."""
-    if not inputs and sys.stdin.isatty():
+    if not inputs and sys.stdin is not None and sys.stdin.isatty():
         raise UsageError("nothing to do: name files, or pipe a table or paths to standard input (see --help)")
 
 

@@ -41,7 +41,8 @@ def test_another_header_in_the_middle_is_a_bad_row(tmp_path):
     assert "second header" in bad.error
 
 
-@pytest.mark.parametrize("text", ["\ufeffknee\tpath\r\na\tx\r\n", "knee\tpath\na\tx", "knee\tpath\n\na\tx\n"])
+@pytest.mark.parametrize("text", ["\ufeffknee\tpath\r\na\tx\r\n", "knee\tpath\na\tx", "knee\tpath\n\na\tx\n",
+                                  "knee\tpath\n\t\na\tx\n\t\t\t\n"])  # fmt: skip
 def test_byte_order_marks_windows_line_ends_and_blank_lines_do_no_harm(tmp_path, text):
     table = table_of(tmp_path, text)
     assert table.columns == ["knee", "path"]
@@ -70,6 +71,7 @@ def test_paths_separated_by_nul_may_hold_spaces_and_newlines(monkeypatch):
 
 @pytest.mark.parametrize("text, said", [
     ("", "is empty"), ("knee\tknee\n", "two columns 'knee'"), ("knee\t\tpath\n", "without a name"),
+    ("knee\tpath\t\t\n", "without a name"), (b"\x7fELF\0\t", "binary data"), ("knee\tpath\n".encode("utf-16"), "UTF-16"),
 ])  # fmt: skip
 def test_an_unusable_table_is_refused_with_the_reason(tmp_path, text, said):
     with pytest.raises(UsageError, match=said):
@@ -79,6 +81,11 @@ def test_an_unusable_table_is_refused_with_the_reason(tmp_path, text, said):
 def test_a_missing_column_is_named_beside_those_present(tmp_path):
     with pytest.raises(UsageError, match="no column 'path'; columns present: knee, label"):
         table_of(tmp_path, "knee\tlabel\n").require("path")
+
+
+def test_a_table_separated_by_anything_but_tabs_is_called_so(tmp_path):
+    with pytest.raises(UsageError, match=r"no column 'label': its first line holds no tab.*save a table separated by tabs"):
+        table_of(tmp_path, "knee;label\nx;1\n").require("label")
 
 
 def test_tables_with_other_columns_are_not_run_together(tmp_path):

@@ -137,6 +137,18 @@ def test_a_closed_pipe_ends_quietly_with_141(tool, shell, tmp_path, options):
     assert done.stderr == ""
 
 
+def test_streams_that_are_closed_from_the_start_give_no_traceback(tool, shell, tmp_path, rows):
+    (tmp_path / "in.tsv").write_text("knee\tpath\nk0\ta\nk1\tbad\n")
+    assert shell(f"{sys.executable} tool.py < in.tsv >&-", 141).stderr == ""
+    assert [row["path"] for row in rows(shell(f"{sys.executable} tool.py < in.tsv 2>&-", 1).stdout)] == ["out/a"]
+    assert shell(f"{sys.executable} tool.py <&-", 2).stderr == "oa-test: standard input is closed; give a table or paths\n"
+
+
+def test_a_message_moves_no_cursor(tool, shell, tmp_path):
+    (tmp_path / "in.tsv").write_text("knee\tpath\nk\x1b[2J\tbad\n")
+    assert shell(f"{sys.executable} tool.py < in.tsv", 1).stderr.startswith("oa-test: k\ufffd[2J: it is bad")
+
+
 @pytest.mark.parametrize("number, status", [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 @pytest.mark.parametrize("options", [[], ["-j", "2"], ["-j", "2", "--threads"]])
 def test_signals_end_with_their_own_status_and_leave_no_process(tool, tmp_path, number, status, options):
