@@ -1,6 +1,7 @@
 """oa-pairs: draw pairs of knees for a reading study, score readers and models on them, and say how many it takes."""
 
 from collections import Counter
+from collections.abc import Sequence
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -11,7 +12,7 @@ from oatools.core import manifest
 from oatools.core.console import Console
 from oatools.core.errors import UsageError
 from oatools.core.files import atomic, write_text
-from oatools.core.manifest import Row
+from oatools.core.manifest import MISSING, Row
 from oatools.core.options import force_option, group, out_dir_option, run_options, seed_option, subcommand
 from oatools.core.runner import RunOptions, run_rows
 
@@ -68,10 +69,7 @@ def draw(
 
     if strata and (count is not None or no_strata):
         raise UsageError("--stratum says how many pairs there are; leave out --pairs and --no-strata")
-    if str(key) == "-" or (key.exists() and not key.is_file()):
-        raise UsageError(f"--key {key}: the answers go to a file of their own, never where readers may see them")
-    if key.exists() and not force:
-        raise UsageError(f"{key} exists; use --force to replace it, or another --key")
+    _refuse_outputs({"--key": key}, [labels], force=True)
     calipers = drawing.parse_calipers(matched)
     columns = ["knee", "subject", "visit", "side", "label", *(caliper.column for caliper in calipers)]
     table = manifest.read_table(labels, columns)
@@ -80,26 +78,44 @@ def draw(
         table.require("jsn")
     total = count or DEFAULT_PAIRS
     wanted = drawing.parse_strata(strata) if strata else drawing.scale_strata(drawing.PAPER_STRATA, total)
-    unstratified = no_strata or not has_jsn
+    if not any(stratum.count for stratum in wanted):
+        raise UsageError("the strata ask for no pair")
+    used = () if no_strata or not has_jsn else wanted
     rows = list(table.rows)
-    endpoints = {row.get("endpoint", manifest.MISSING) for row in rows}
-    columns = drawing.pair_columns(drawing.shown_columns(table.columns, shown, endpoints))
-    pairs = drawing.draw_pairs(rows, () if unstratified else wanted, total, seed, calipers, one_knee)
-    manifest.write_table(key, drawing.KEY_COLUMNS, drawing.key_rows(pairs))
+    endpoints = sorted({row.get("endpoint", MISSING) for row in rows})
+    readers_see = drawing.shown_columns(table.columns, shown, endpoints, rows)
+    pairs = drawing.draw_pairs(rows, used, total, seed, calipers, one_knee)
+    answers = list(drawing.key_rows(pairs))
+    kept = _holds(key, drawing.KEY_COLUMNS, answers)
+    if key.exists() and not kept and not force:
+        raise UsageError(f"{key} exists, with the answers to another draw; use --force to replace it, or another --key")
+    if not key.exists() and drawing.record_of(key).exists() and not force:
+        raise UsageError(f"{drawing.record_of(key)} exists; use --force to replace it, or another --key")
+    if not kept:
+        parameters = {
+            "strata": [f"{s.name}:{s.count}" for s in used], "pairs": len(pairs), "seed": seed, "match": list(matched),
+            "one_knee": one_knee, "show": readers_see, "endpoint": endpoints,
+        }  # fmt: skip
+        drawing.write_record(key, labels, table.columns, rows, parameters)
+        manifest.write_table(key, drawing.KEY_COLUMNS, answers)
+    columns = drawing.pair_columns(readers_see)
     manifest.print_table(columns, drawing.pair_rows(pairs, columns))
     for caliper in calipers:
         if caliper.width is not None:
             mean, most = drawing.differences(pairs, caliper)
             console.note(f"{caliper.name}: progressors less partners {mean:+.3g} on average, at most {most:.3g} apart")
-    console.note(f"{len(pairs)} pairs drawn{' without strata' if unstratified else ''}; the answers are in {key}")
+    where = f"the answers {'were kept' if kept else 'are'} in {key}"
+    console.note(f"{_count(len(pairs), 'pair')} drawn{'' if used else ' without strata'}; {where}")
 
 
 @subcommand(main, "page")
 @click.argument("pairs_file", metavar="PAIRS.tsv")
-@click.argument("volumes", nargs=-1, metavar="[VOLUMES.tsv]...")
+@click.argument("volumes", nargs=-1, metavar="[VOLUMES.tsv|PATH]...")
 @out_dir_option("the page, with index.html")
 @click.option("--sequence", "sequences", multiple=True, metavar="NAME",
               help="Sequence to show; repeatable, in this order.  [default: all in the volumes]")  # fmt: skip
+@click.option("--show", "variables", multiple=True, metavar="COLUMN",
+              help="Clinical variable that readers see; repeatable.  [default: oa-label's]")  # fmt: skip
 @click.option("--title", default="Reading study", show_default=True, metavar="TEXT", help="What stands at the top.")
 @click.option("--question", default="Which of the two knees will progress?", show_default=True, metavar="TEXT",
               help="What readers are asked.")  # fmt: skip
@@ -108,51 +124,56 @@ def draw(
 @force_option
 @run_options
 def page(
-    console: Console, pairs_file: str, volumes: tuple[str, ...], out_dir: Path, sequences: tuple[str, ...], title: str,
-    question: str, answer: str, force: bool, run: RunOptions,
+    console: Console, pairs_file: str, volumes: tuple[str, ...], out_dir: Path, sequences: tuple[str, ...],
+    variables: tuple[str, ...], title: str, question: str, answer: str, force: bool, run: RunOptions,
 ) -> int:  # fmt: skip
     """Make a folder in which readers see the pairs of PAIRS.tsv (of oa-pairs draw), with index.html to open.
 
-    VOLUMES.tsv are tables with knee, sequence and path, such as oa-orient's; without any, the pairs have these columns.
-    Prints the rows of the volumes with their file in the page: who holds it can tell which knee is which.
+    VOLUMES.tsv are tables with knee, sequence and path, such as oa-orient's, or volumes; without any, the pairs have
+    these columns. Prints the rows of the volumes with their file in the page: with them one can tell which knee is
+    which.
     """
     from oatools.reading import page as paging
 
-    if out_dir.exists() and not force:
-        raise UsageError(f"{out_dir} exists; use --force to replace it, or another -o")
-    if force and out_dir.exists() and not (out_dir / "study.js").is_file():
-        raise UsageError(f"{out_dir} is no reading page, and is not replaced; choose another -o")
+    paging.require_free(out_dir, force)
     needed = ["knee", "side", "pair", "place"]
-    table = manifest.read_table(pairs_file, needed if volumes else [*needed, "sequence", "path"])
+    table = manifest.read_table(pairs_file, needed)
+    if not volumes and not {"sequence", "path"} <= set(table.columns):
+        raise UsageError(f"{pairs_file} has no columns 'sequence' and 'path': give tables of volumes, such as oa-n4's")
     rows = list(table.rows)
     pairs = paging.read_pairs(table.columns, rows)
-    shown = [manifest.read_table(v, ["knee", "sequence", "path"]) for v in volumes]
-    plan, items = paging.plan(table.columns, pairs, chain.from_iterable(t.rows for t in shown) if shown else rows,
-                              sequences)  # fmt: skip
-    columns = [*(c for c in table.columns if c not in ("sequence", "path")), "sequence", "path"]
-    with paging.new_folder(out_dir) as folder:
-        done: list[Row] = []
+    shown = [_volumes(v).require("knee", "sequence", "path").rows for v in volumes]
+    found = chain.from_iterable(shown) if shown else rows
+    plan, items = paging.plan(table.columns, pairs, found, sequences, variables)
+    console.note(f"readers see {', '.join(plan.variables) or 'no clinical variable'}, and {', '.join(plan.frames)}")
+    done: list[Row] = []
+    with paging.new_folder(out_dir, force) as folder:
+        # The rows are true once the page is there, and are printed then.
         status = run_rows(
-            console, manifest.Table(columns, iter(items), table.name, len(items)),
-            partial(paging.show_volume, folder=folder, plan=plan), run, added=["page"],
-            ended=lambda row, cells: done.append({**row, **cells}),
+            console, manifest.Table(table.columns, iter(items), table.name, len(items)),
+            partial(paging.show_volume, folder=folder, plan=plan), run,
+            ended=lambda row, cells: done.append({**row, **cells}), silent=True,
         )  # fmt: skip
-        complete = paging.finish(folder, plan, done, paging.Wording(title, question, answer))
+        wording = paging.Wording(title, question, answer)
+        complete = [] if status and run.fail_fast else paging.finish(folder, plan, done, wording)
+    columns = [*(c for c in table.columns if c not in ("sequence", "path", "error")), "sequence", "path", "page"]
+    manifest.print_table(columns, (row for row in done if row["pair"] in complete))
     for sequence, frame in plan.frames.items():
         if frame.smaller:
             console.note(f"{frame.smaller} of {2 * len(pairs)} volumes of {sequence} are smaller than the largest, and "
                          "get black margins: look whether their size goes with the answer")  # fmt: skip
-    if complete < len(pairs):
-        console.note(f"{len(pairs) - complete} of {len(pairs)} pairs are left out, for want of a volume")
-    made = f"{complete} pairs in {out_dir / 'index.html'}"
-    console.note(made if complete else "no pair is left, and no page is made")
+    if len(complete) < len(pairs) and not (status and run.fail_fast):
+        console.note(f"{len(pairs) - len(complete)} of {len(pairs)} pairs are left out, for want of a volume")
+    made = f"{_count(len(complete), 'pair')} in {out_dir / 'index.html'}"
+    console.note(made if complete else "no page is made")
     return status
 
 
 @subcommand(main, "score")
 @click.argument("answers", nargs=-1, metavar="[ANSWERS.tsv]...")
 @click.option("--key", required=True, metavar="FILE", help="The answers, from oa-pairs draw.")
-@click.option("--pairs", "pairs_file", metavar="FILE", help="The pairs that were read; needed with --model.")
+@click.option("--pairs", "pairs_file", metavar="FILE",
+              help="The pairs that were read, as oa-pairs draw or page prints them; needed with --model.")  # fmt: skip
 @click.option("--model", "models", multiple=True, metavar="FILE",
               help="A table with knee and probability, scored like a reader; repeatable.")  # fmt: skip
 @click.option("--interval", type=click.Choice(["exact", "bootstrap"]), default="exact", show_default=True,
@@ -165,10 +186,12 @@ def page(
               help="Write the result in sentences, for a paper.")  # fmt: skip
 @click.option("--bootstrap", type=click.IntRange(100), default=2000, show_default=True, metavar="N",
               help="Draws for the intervals that are bootstrapped.")  # fmt: skip
+@force_option
 @seed_option
 def score(
     console: Console, answers: tuple[str, ...], key: str, pairs_file: str | None, models: tuple[str, ...],
-    interval: str, compare: Path | None, figure: Path | None, paragraph: Path | None, bootstrap: int, seed: int,
+    interval: str, compare: Path | None, figure: Path | None, paragraph: Path | None, bootstrap: int, force: bool,
+    seed: int,
 ) -> int:  # fmt: skip
     """Score ANSWERS.tsv tables with the columns pair and choice (A, B or n/a), such as a page's readers save.
 
@@ -185,10 +208,16 @@ def score(
         raise UsageError("--model needs --pairs, which says which two knees are in a pair")
     if figure is not None and figure.suffix not in (".png", ".svg"):
         raise UsageError(f"--figure {figure}: a name that ends in .png or .svg is needed")
+    read = [key, *answers, *models, *([pairs_file] if pairs_file else [])]
+    _refuse_outputs({"--compare": compare, "--figure": figure, "--paragraph": paragraph}, read, force)
     solution = scoring.read_key(manifest.read_table(key, ["knee", "pair", "place"]).rows)
     pairs = None
     if pairs_file is not None:
         pairs = scoring.read_pairs(manifest.read_table(pairs_file, ["knee", "pair", "place"]).rows, solution)
+        if len(pairs) < len(solution):
+            console.note(f"{len(solution) - len(pairs)} of {_count(len(solution), 'pair')} of the key are not in "
+                         f"{pairs_file}, and not scored")  # fmt: skip
+        solution = {pair: row for pair, row in solution.items() if pair in pairs}
     graded = scoring.Graded()
     tables = [(_reader(path), manifest.read_table(path, ["pair", "choice"])) for path in answers]
     _refuse_doubled([reader for reader, table in tables if "reader" not in table.columns])
@@ -198,7 +227,10 @@ def score(
     for path in models:
         predictions = manifest.read_table(path, ["knee", "probability"])
         _refuse_doubled([*graded.scores, _reader(path)])
-        graded.scores[_reader(path)] = scoring.grade_model(predictions.rows, solution, pairs or {})
+        try:
+            graded.scores[_reader(path)] = scoring.grade_model(predictions.rows, solution, pairs or {})
+        except UsageError as error:
+            raise UsageError(f"{path}: {error}") from None
     named = [reader for reader in graded.scores if reader not in readers]
     for name, message in graded.errors:
         console.error(f"{name}: {message}")
@@ -232,7 +264,9 @@ def score(
         with atomic(figure) as temporary:
             temporary.write_bytes(encode(forest_figure(rows, named), figure.suffix[1:]))
     manifest.print_table(scoring.RESULT_COLUMNS, rows)
-    console.note(f"{len(graded.scores)} readers scored on {len(solution)} pairs, {len(graded.errors)} answers failed")
+    scored = " and ".join(_count(len(names), noun) for noun, names in (("reader", readers), ("model", named)) if names)
+    failed = f", {_count(len(graded.errors), 'cell')} could not be used" if graded.errors else ""
+    console.note(f"{scored} scored on {_count(len(solution), 'pair')}{failed}")
     return 1 if graded.errors else 0
 
 
@@ -266,6 +300,36 @@ def power(
     manifest.print_table(planning.COLUMNS, [planning.power_row(study, n, draws, seed) for n in sizes])
     if not counts:
         console.note(f"{sizes[0]} pairs for a power of {wanted:g}, from {draws} simulated studies a size")
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def _refuse_outputs(outputs: dict[str, Path | None], inputs: Sequence[str], force: bool) -> None:
+    """A `UsageError` for an output (option -> file) that is no plain file, is an input or another output, or exists."""
+    taken = {Path(path).resolve(): f"{path} is also read" for path in inputs if path != "-"}
+    for option, path in outputs.items():
+        if path is None:
+            continue
+        if str(path) == "-" or (path.exists() and not path.is_file()):
+            raise UsageError(f"{option} {path}: a plain file is needed; standard output has the table")
+        if path.resolve() in taken:
+            raise UsageError(f"{option} {path}: {taken[path.resolve()]}; give it another name")
+        taken[path.resolve()] = f"{option} writes {path}, too"
+        if path.exists() and not force:
+            raise UsageError(f"{option} {path} exists; use --force to replace it, or another name")
+
+
+def _holds(path: Path, columns: Sequence[str], rows: Sequence[Row]) -> bool:
+    """Whether a file is already this table."""
+    text = manifest.format_header(columns) + "".join(manifest.format_row(columns, row) for row in rows)
+    return path.exists() and path.read_bytes() == text.encode("utf-8", "surrogateescape")
+
+
+def _volumes(argument: str) -> manifest.Table:
+    """A table of volumes, or one volume, whose name says its knee and sequence."""
+    return manifest.read_table(argument) if manifest.is_table(argument) else manifest.read_rows([argument])
 
 
 def _reader(path: str) -> str:

@@ -71,7 +71,9 @@ class Console:
 
     def _print(self, message: str) -> None:
         # A cell may hold what would move a terminal's cursor, or end the line.
-        shown = "".join(c if c.isprintable() or "\udc80" <= c <= "\udcff" else "\ufffd" for c in " ".join(message.split()))
+        shown = "".join(
+            c if c.isprintable() or "\udc80" <= c <= "\udcff" else "\ufffd" for c in " ".join(message.split())
+        )
         line = f"{self.name}: {shown}\n"
         with contextlib.suppress(OSError, ValueError):
             sys.stderr.write(line.encode("utf-8", "surrogateescape").decode("utf-8", "replace"))

@@ -53,8 +53,8 @@ class Table:
         for column in columns:
             if column not in self.columns:
                 if not self.headed:
-                    raise UsageError(f"{self.name}: no column '{column}': its first line holds no tab, so its lines were "
-                                     "taken for paths; save a table separated by tabs, with a header")  # fmt: skip
+                    raise UsageError(f"{self.name}: no column '{column}': its first line holds no tab, so its lines "
+                                     "were taken for paths; save a table separated by tabs, with a header")  # fmt: skip
                 raise UsageError(f"{self.name}: no column '{column}'; columns present: {', '.join(self.columns)}")
         return self
 

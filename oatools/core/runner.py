@@ -61,6 +61,7 @@ def run_rows(
     target: Callable[[Row], str] | None = None,
     threads: bool = False,
     ended: Callable[[Row, Row], None] | None = None,
+    silent: bool = False,
 ) -> int:
     """Do `work` on every row, print the resulting rows to standard output, and return the exit status (0 or 1).
 
@@ -69,13 +70,15 @@ def run_rows(
     the file that a row will write, and a second row with the same one fails. With `options.jobs` above one, `work`
     runs in that many processes (it must be picklable), and a process that dies fails only the row it was at; with
     `threads` it runs in threads, which start at once and are as fast where the work waits for other programs or is
-    done by libraries that let go of the interpreter. `ended` is called with each row that came out, and its new cells.
+    done by libraries that let go of the interpreter. `ended` is called with each row that came out, and its new cells;
+    with `silent` rows are not printed but left to it.
     """
     columns = [c for c in table.columns if c != "error"]
     columns += [c for c in added if c not in columns]
-    collector = _Collector(console, columns, options.fail_fast, ended)
+    collector = _Collector(console, columns, options.fail_fast, ended, silent)
     claims = _Claims(target)
-    manifest.emit(manifest.format_header(columns))
+    if not silent:
+        manifest.emit(manifest.format_header(columns))
     with console.progress(table.total):
         if options.jobs == 1:
             for index, row in enumerate(table.rows):
@@ -150,6 +153,7 @@ class _Collector:
     columns: list[str]
     fail_fast: bool
     ended: Callable[[Row, Row], None] | None = None
+    silent: bool = False
     done: int = 0
     kept: int = 0
     failed: int = 0
@@ -185,7 +189,8 @@ class _Collector:
                 self.console.note(f"{item_name(row)}: {warning}")
             for detail in (*outcome.details, "kept" if outcome.kept else "done"):
                 self.console.detail(f"{item_name(row)}: {detail}")
-            manifest.emit(line)
+            if not self.silent:
+                manifest.emit(line)
             if self.ended is not None:
                 self.ended(row, outcome.cells)  # type: ignore[arg-type]
         self.console.advance(self.state())

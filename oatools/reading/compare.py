@@ -9,12 +9,10 @@ from scipy.stats import binomtest
 
 from oatools.core.manifest import MISSING, Row
 from oatools.reading.resample import by_group, mean_interval, mean_p, middle, resampled
-from oatools.reading.score import MEAN, Key, Scores
+from oatools.reading.score import ALL, MEAN, Key, Scores
 
 COLUMNS = ["one", "other", "pairs", "one_auc", "other_auc", "difference", "ci_low", "ci_high", "p_difference",
            "p_mcnemar", "agreement", "kappa", "kappa_low", "kappa_high"]  # fmt: skip
-#: What `other` is where one statistic is of all readers together.
-ALL = "all readers"
 
 
 def compare(

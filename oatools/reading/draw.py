@@ -1,26 +1,38 @@
 """Draw pairs of knees for a reading study: one of the two progresses, and the reader says which."""
 
+import hashlib
+import json
 import random
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import maximum_flow
 
+import oatools
+from oatools.core import manifest, provenance
 from oatools.core.errors import ItemError, UsageError
+from oatools.core.files import write_text
 from oatools.core.manifest import MISSING, Row, number
 
 PLACES = ("A", "B")
+_TOOL = "oa-pairs draw"
 #: What a reader sees besides the images if nothing else is asked for: no outcome, nothing measured after the visit.
 SHOWN = ("age", "sex", "bmi", "height", "weight", "jsw")
 #: What tells the answer, or may: readers never see it.
 TELLING = ("label", "jsn", "stratum", "probability", "predicted", "fold", "threshold", "attention", "heat", "choice")
+_TELLING_STARTS = ("label", "jsn", "prob", "progress")  # label_24m, jsn24, ...
 #: The scores of which the label is made, where the endpoint is pain.
 _OF_PAIN = ("womac_pain", "womac_total", "koos_pain")
 _EXACT = 1e-9  # 0.1 + 0.2 is within 0.3
+#: Knees of each label from which on it is no accident that a variable separates them: less than 1 in 90,000.
+_NO_ACCIDENT = 10
+_IDENTITY = ("knee", "subject", "visit", "side", "pair", "place", "draw")
 
 
 @dataclass(frozen=True)
@@ -121,6 +133,8 @@ def parse_calipers(texts: Sequence[str]) -> tuple[Caliper, ...]:
             usable = False
         if not usable:
             raise UsageError(f"'{text}' is neither COLUMN:WIDTH nor COLUMN, for example age:5 or sex")
+        if tells(column):
+            raise UsageError(f"{column} is what knees of a pair differ in; match on something else")
     columns = [caliper.column for caliper in calipers]
     for column in columns:
         if columns.count(column) > 1:
@@ -143,13 +157,14 @@ def draw_pairs(
     twice either, so that pairs are independent: of a patient's two knees one is kept, the progressor if just one is.
 
     The draw depends on the seed and on the knees, not on the order of the rows. It finds so many pairs whenever that
-    is possible (it is a maximum flow through strata, progressors and partners), and otherwise raises a `UsageError`
-    that says how many there are.
+    is possible (it is a maximum flow through strata, progressors and partners; which knee of a patient is kept is
+    settled before), and otherwise raises a `UsageError` that says how many there are.
     """
     chance = random.Random(seed)
     progressors, others = _split(labels)
     if one_knee:
         progressors, others = _one_a_patient(progressors, others, chance)
+    available = progressors, others
     chance.shuffle(progressors)
     chance.shuffle(others)
     groups = _groups(progressors, strata, count)
@@ -158,7 +173,7 @@ def draw_pairs(
         raise UsageError(f"{wanted} non-progressors were asked for as partners, and there are {len(others)}")
     drawn = [(groups[g][0], progressors[p], others[o]) for g, p, o in _matched(groups, progressors, others, calipers)]
     if len(drawn) < wanted:
-        raise UsageError(_too_few(groups, Counter(name for name, *_ in drawn), calipers))
+        raise UsageError(_too_few(groups, Counter(name for name, *_ in drawn), calipers, available, one_knee))
     chance.shuffle(drawn)
     width = max(3, len(str(len(drawn))))
     return [Pair(f"{n:0{width}d}", *found, chance.choice(PLACES)) for n, found in enumerate(drawn, start=1)]
@@ -170,40 +185,106 @@ def differences(pairs: Sequence[Pair], caliper: Caliper) -> tuple[float, float]:
     return float(found.mean()), float(np.abs(found).max())
 
 
-def shown_columns(columns: Sequence[str], shown: Sequence[str], endpoints: Iterable[str]) -> list[str]:
+def tells(column: str) -> bool:
+    """Whether a column's name says that it holds the answer, or what was made from it."""
+    return column.lower() in TELLING or column.lower().startswith(_TELLING_STARTS)
+
+
+def shown_columns(
+    columns: Sequence[str], shown: Sequence[str], endpoints: Iterable[str], rows: Sequence[Row] = ()
+) -> list[str]:
     """The clinical variables that readers get: those asked for, or the reading study's of those there are.
 
-    Raises a `UsageError` for one that is not in the table, or tells the answer.
+    Raises a `UsageError` for one that is not in the table, names the knee, or tells the answer: by its name, or since
+    it separates the labels of `rows` without an error, where there are ten of each.
     """
     for column in shown:
         if column not in columns:
             raise UsageError(f"the labels have no column '{column}'; columns present: {', '.join(columns)}")
-        if column in TELLING or (column in _OF_PAIN and "pain" in endpoints):
+        if column in _IDENTITY or shown.count(column) > 1:
+            why = "is asked for twice" if shown.count(column) > 1 else "names the knee, and is no clinical variable"
+            raise UsageError(f"'{column}' {why}; leave it out of --show")
+        if tells(column) or (column in _OF_PAIN and "pain" in endpoints):
             raise UsageError(f"'{column}' may tell readers the answer; leave it out of --show")
-    return list(shown or [column for column in SHOWN if column in columns])
+    chosen = list(shown or [column for column in SHOWN if column in columns])
+    for column in chosen:
+        if _separates([(row["label"], row[column]) for row in rows if MISSING not in (row["label"], row[column])]):
+            raise UsageError(f"'{column}' tells the labels apart without an error, as the answer itself would; "
+                             "choose others with --show")  # fmt: skip
+    return chosen
 
 
 def pair_columns(shown: Sequence[str]) -> list[str]:
     """The columns of the table of pairs, with the clinical variables that readers are shown: none tells the answer."""
-    return ["knee", "subject", "visit", "side", "pair", "place", *shown]
+    return ["knee", "subject", "visit", "side", "pair", "place", "draw", *shown]
 
 
-def pair_rows(pairs: Iterable[Pair], columns: Sequence[str]) -> Iterable[Row]:
+def draw_name(pairs: Sequence[Pair]) -> str:
+    """What tells one draw from another, in the pairs, the key and the answers: a digest of which knee stands where."""
+    text = "\n".join(f"{row['knee']}\t{row['pair']}\t{row['place']}" for row in pair_rows(pairs, _IDENTITY[:-1]))
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:12]
+
+
+def pair_rows(pairs: Sequence[Pair], columns: Sequence[str]) -> Iterable[Row]:
     """Two rows a pair, A always before B, with the given columns (`pair_columns`) and nothing else."""
+    name = draw_name(pairs) if "draw" in columns else MISSING
     for pair in pairs:
         knees = [pair.progressor, pair.partner]
         for place, knee in zip(PLACES, knees if pair.place == "A" else reversed(knees), strict=True):
-            row = {**knee, "pair": pair.number, "place": place}
+            row = {**knee, "pair": pair.number, "place": place, "draw": name}
             yield {column: row.get(column, MISSING) for column in columns}
 
 
-KEY_COLUMNS = ["knee", "subject", "visit", "side", "pair", "place", "stratum", "jsn"]
+KEY_COLUMNS = ["knee", "subject", "visit", "side", "pair", "place", "draw", "stratum", "jsn"]
 
 
-def key_rows(pairs: Iterable[Pair]) -> Iterable[Row]:
+def key_rows(pairs: Sequence[Pair]) -> Iterable[Row]:
     """The answers: a row a pair, with the progressor, its place, its stratum and its change of joint space width."""
+    name = draw_name(pairs)
     for pair in pairs:
-        yield {**pair.progressor, "pair": pair.number, "place": pair.place, "stratum": pair.stratum}
+        yield {**pair.progressor, "pair": pair.number, "place": pair.place, "draw": name, "stratum": pair.stratum}
+
+
+def record_of(key: Path) -> Path:
+    """The JSON file beside a key that says how it was made: `key.tsv` has `key.json`."""
+    return key.with_name(f"{key.stem}.json")
+
+
+def write_record(
+    key: Path, labels: str, columns: Sequence[str], rows: Iterable[Row], parameters: Mapping[str, Any]
+) -> None:
+    """Write how a key was made to the JSON file beside it: settings, and the digest of the labels.
+
+    Of labels that came by standard input (`-`) the digest is that of the same table in a file.
+    """
+    if labels == "-":
+        text = manifest.format_header(columns) + "".join(manifest.format_row(columns, row) for row in rows)
+        found = hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
+        made = {"tool": _TOOL, "version": oatools.__version__, "parameters": parameters,
+                "input": {"name": labels, "sha256": found}}  # fmt: skip
+    else:
+        made = provenance.step(_TOOL, dict(parameters), labels)
+    write_text(record_of(key), json.dumps({provenance.STEPS: [made]}, indent=2) + "\n")
+
+
+def read_pairs(rows: Iterable[Row]) -> dict[str, dict[str, Row]]:
+    """Pair -> place (A, B) -> row, in the table's order; a knee may have several rows, such as one a sequence.
+
+    Raises a `UsageError` for a pair that has not one knee A and another knee B.
+    """
+    pairs: dict[str, dict[str, Row]] = defaultdict(dict)
+    for row in rows:
+        known = pairs[row["pair"]].setdefault(row["place"], row)
+        if row["place"] not in PLACES or known["knee"] != row["knee"]:
+            raise UsageError(f"pair {row['pair']} does not have one knee A and one knee B")
+    for pair, knees in pairs.items():
+        if len(knees) != 2:
+            raise UsageError(f"pair {pair} does not have one knee A and one knee B")
+        if knees["A"]["knee"] == knees["B"]["knee"]:
+            raise UsageError(f"pair {pair} has {knees['A']['knee']} at both places; correct the pairs")
+    if not pairs:
+        raise UsageError("the pairs hold no pair")
+    return dict(pairs)
 
 
 def _parse(text: str) -> Stratum:
@@ -223,12 +304,17 @@ def _parse(text: str) -> Stratum:
 def _split(labels: Iterable[Row]) -> tuple[list[Row], list[Row]]:
     groups: dict[str, list[Row]] = {"1": [], "0": [], MISSING: []}
     seen: Counter[str] = Counter()
+    visits: dict[tuple[str, str], str] = {}
     for row in labels:
         if row["label"] not in groups:
             raise UsageError(f"{row['knee']}: label '{row['label']}' is neither 0 nor 1")
         seen[row["knee"]] += 1
         if seen[row["knee"]] > 1:
             raise UsageError(f"{row['knee']} is in the labels twice; keep one row a knee")
+        first = visits.setdefault((row["subject"], row["side"]), row["visit"])
+        if first != row["visit"] and MISSING not in (row["subject"], row["side"]):
+            raise UsageError(f"the {row['side']} knee of {row['subject']} is in the labels at {first} and "
+                             f"{row['visit']}, and no knee is used twice; keep one visit of it")  # fmt: skip
         groups[row["label"]].append(row)
     for label, what in (("1", "progressor"), ("0", "non-progressor")):
         if not groups[label]:
@@ -256,13 +342,15 @@ def _groups(progressors: list[Row], strata: Sequence[Stratum], count: int) -> li
             raise UsageError(f"{count} progressors were asked for, and there are {len(progressors)}")
         return [(MISSING, list(range(len(progressors))), count)]
     changes = [_jsn(row) for row in progressors]
-    groups = []
+    groups, short = [], []
     for stratum in strata:
         members = [p for p, jsn in enumerate(changes) if jsn is not None and stratum.holds(jsn)]
         if len(members) < stratum.count:
-            raise UsageError(f"stratum {stratum.name} has {len(members)} progressors, and {stratum.count} were asked "
-                             f"for; ask for fewer (--pairs, --stratum) or use --no-strata")  # fmt: skip
+            noun = "progressor" if len(members) == 1 else "progressors"
+            short.append(f"stratum {stratum.name} has {len(members)} {noun}, and {stratum.count} were asked for")
         groups.append((stratum.name, members, stratum.count))
+    if short:
+        raise UsageError(f"{'; '.join(short)}; ask for fewer (--pairs, --stratum) or use --no-strata")
     return groups
 
 
@@ -306,13 +394,35 @@ def _allowed(progressors: list[Row], others: list[Row], calipers: Sequence[Calip
     return allowed
 
 
-def _too_few(groups: Sequence[tuple[str, list[int], int]], found: Counter, calipers: Sequence[Caliper]) -> str:
+def _separates(values: Sequence[tuple[str, str]]) -> bool:
+    """Whether a variable (label, value) leaves no doubt of the label, and there are enough knees to know."""
+    by_label = [[value for label, value in values if label == wanted] for wanted in "01"]
+    if min(map(len, by_label)) < _NO_ACCIDENT:
+        return False
+    try:
+        one, other = ([float(value) for value in own] for own in by_label)
+    except ValueError:
+        kinds = [set(own) for own in by_label]  # that few kinds share none is no accident; a kind a knee says nothing
+        return not kinds[0] & kinds[1] and 2 * len(kinds[0] | kinds[1]) <= len(values)
+    return max(one) < min(other) or max(other) < min(one)
+
+
+def _too_few(
+    groups: Sequence[tuple[str, list[int], int]], found: Counter, calipers: Sequence[Caliper],
+    available: tuple[list[Row], list[Row]], one_knee: bool,
+) -> str:  # fmt: skip
     """Why there are not enough pairs, for the message."""
     alike = f" alike in {', '.join(caliper.name for caliper in calipers)}" if calipers else ""
     short = [f"stratum {name}: {found[name]} of {wanted}" if name != MISSING else f"{found[name]} of {wanted}"
              for name, _, wanted in groups if found[name] < wanted]  # fmt: skip
+    unknown = [f"{caliper.column} is n/a in {n} of {len(rows)} {kind}" for caliper in calipers
+               for rows, kind in zip(available, ("progressors", "others"), strict=True)
+               if (n := sum(row[caliper.column] == MISSING for row in rows))]  # fmt: skip
     remedy = "ask for fewer pairs" + (", or match less closely" if calipers else "")
-    return f"not every progressor finds a partner of another patient{alike} ({'; '.join(short)}); {remedy}"
+    if one_knee:
+        remedy += ", or try another --seed, which keeps other knees"
+    return (f"not every progressor finds a partner of another patient{alike} ({'; '.join([*short, *unknown])}); "
+            f"{remedy}")  # fmt: skip
 
 
 def _value(row: Row, column: str) -> float:

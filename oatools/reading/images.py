@@ -108,11 +108,16 @@ def unpack(data: bytes, shape: tuple[int, int, int]) -> np.ndarray:
     return out[:, 1:, 1:].astype(np.uint8)
 
 
-def write_script(path: Path, name: str, grey: np.ndarray) -> None:
-    """Write a volume as a script that hands it to the page: browsers let a page from disk load nothing else."""
-    text = base64.b64encode(pack(grey)).decode()
+def write_script(path: Path, name: str, grey: np.ndarray) -> str:
+    """Write a volume as a script that hands it to the page: browsers let a page from disk load nothing else.
+
+    Returns the checksum with which zlib data ends (Adler-32, 8 hexadecimal digits): it is of the values, not of how
+    they were packed.
+    """
+    packed = pack(grey)
     with atomic(path) as temporary:
-        temporary.write_text(f'reading.volume("{name}","{text}");\n', encoding="ascii")
+        temporary.write_text(f'reading.volume("{name}","{base64.b64encode(packed).decode()}");\n', encoding="ascii")
+    return packed[-4:].hex()
 
 
 def equalise(paths: Iterable[Path]) -> None:

@@ -1,25 +1,28 @@
 """The reading page: a folder that shows pairs of knees in any browser, from disk, and knows nothing of the answers."""
 
-import hashlib
 import json
 import shutil
 import tempfile
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
+import oatools
 from oatools.core.errors import ItemError, UsageError
+from oatools.core.files import digest_json
 from oatools.core.manifest import IDENTITY, MISSING, Row
-from oatools.core.provenance import read_sidecar
+from oatools.core.provenance import STEPS, read_sidecar
 from oatools.core.runner import Done
-from oatools.reading.draw import PLACES, TELLING
+from oatools.imaging.orient import check_side
+from oatools.imaging.volume import read_geometry
+from oatools.reading import draw as drawn
+from oatools.reading.draw import PLACES, tells
 from oatools.reading.images import Frame, common_frame, equalise, grey_values, write_script
 
 #: The columns of a table of pairs that are no clinical variables.
-_NOT_SHOWN = (*IDENTITY, "pair", "place")
+_NO_VARIABLES = (*IDENTITY, "pair", "place", "draw")
 _NAMES = {"age": "Age, years", "sex": "Sex", "bmi": "BMI, kg/m²", "height": "Height, m", "weight": "Weight, kg",
           "jsw": "Minimum medial joint space width, mm", "kl": "Kellgren-Lawrence grade",
           "injury": "Past injury", "surgery": "Past surgery", "race": "Race", "womac_pain": "WOMAC pain",
@@ -57,38 +60,35 @@ class Plan:
 def read_pairs(columns: Sequence[str], rows: Iterable[Row]) -> dict[str, dict[str, Row]]:
     """Pair -> place (A, B) -> row, in the table's order.
 
-    Raises a `UsageError` for a column that tells the answer, for a pair that has not one knee A and one knee B, and
-    for a knee of no known side.
+    Raises a `UsageError` for a column that tells the answer, for a pair that has not one knee A and another knee B,
+    of two patients, and for a knee of no known side.
     """
     for column in columns:
-        if column in TELLING:
+        if tells(column):
             raise UsageError(f"the pairs have a column '{column}', which may tell readers the answer; leave it out")
-    pairs: dict[str, dict[str, Row]] = defaultdict(dict)
-    for row in rows:
-        known = pairs[row["pair"]].get(row["place"])
-        # A table that was joined with its volumes has a row a sequence.
-        if row["place"] not in PLACES or (known is not None and known["knee"] != row["knee"]):
-            raise UsageError(f"pair {row['pair']} does not have one knee A and one knee B")
-        if row["side"] not in ("left", "right"):
-            raise UsageError(f"{row['knee']}: side '{row['side']}' is neither left nor right; correct the pairs")
-        pairs[row["pair"]].setdefault(row["place"], row)
+    pairs = drawn.read_pairs(rows)
     for pair, knees in pairs.items():
-        if len(knees) != 2:
-            raise UsageError(f"pair {pair} does not have one knee A and one knee B")
-    if not pairs:
-        raise UsageError("the pairs hold no pair")
-    return dict(pairs)
+        for row in knees.values():
+            if row["side"] not in ("left", "right"):
+                raise UsageError(f"{row['knee']}: side '{row['side']}' is neither left nor right; correct the pairs")
+        one, other = (knees[place].get("subject", MISSING) for place in PLACES)
+        if one == other != MISSING:
+            raise UsageError(f"pair {pair} has two knees of patient {one}; correct the pairs")
+    return pairs
 
 
 def plan(
-    columns: Sequence[str], pairs: Mapping[str, Mapping[str, Row]], volumes: Iterable[Row], wanted: Sequence[str]
-) -> tuple[Plan, list[Row]]:
+    columns: Sequence[str], pairs: Mapping[str, Mapping[str, Row]], volumes: Iterable[Row],
+    wanted: Sequence[str] = (), variables: Sequence[str] = (),
+) -> tuple[Plan, list[Row]]:  # fmt: skip
     """What the page will show, and a row for each volume of it: pair by pair, A before B, by sequence.
 
-    `volumes` are rows with knee, sequence and path; `wanted` are the sequences to show, in that order, or none for
-    all that occur, sorted. A knee without a volume of one of them gets a row whose path is `n/a`. Raises a
-    `UsageError` where a knee has two volumes of a sequence, or a sequence is in none of the volumes; an `ItemError`
-    for a header that cannot be read is left to the volume's own turn.
+    `columns` are those of the pairs' table; of them `variables` are shown, or those clinical variables that oa-label
+    writes. `volumes` are rows with knee, sequence and path; `wanted` are the sequences to show, in that order, or none
+    for all that occur, sorted. A knee without a volume of one of them gets a row whose path is `n/a`. Raises a
+    `UsageError` where a knee has two volumes of a sequence, a sequence is in none of the volumes, or some of its
+    volumes went through oa-n4 and others not, or otherwise: that would show. An `ItemError` for a header that cannot
+    be read is left to the volume's own turn.
     """
     knees = {row["knee"] for pair in pairs.values() for row in pair.values()}
     paths: dict[tuple[str, str], str] = {}
@@ -102,13 +102,21 @@ def plan(
         raise UsageError("no knee of the pairs is in the volumes; check their column 'knee'")
     if absent := [sequence for sequence in wanted if sequence not in found]:
         raise UsageError(f"no volume of sequence '{absent[0]}'; there are {', '.join(found)}")
-    sequences = list(wanted or found)
+    sequences = list(dict.fromkeys(wanted or found))
     rows = [
         {**row, "sequence": sequence, "path": paths.get((row["knee"], sequence), MISSING)}
         for pair in pairs.values() for place in PLACES for row in [pair[place]] for sequence in sequences
     ]  # fmt: skip
-    frames = {name: _frame(name, [row for row in rows if row["sequence"] == name]) for name in sequences}
-    shown = [column for column in columns if column not in _NOT_SHOWN]
+    frames = {}
+    for name in sequences:
+        own = [row["path"] for row in rows if row["sequence"] == name]
+        _require_alike(name, own)
+        frames[name] = _frame(name, own)
+    for column in variables:
+        if column not in columns or column in _NO_VARIABLES or variables.count(column) > 1:
+            raise UsageError(f"--show {column}: it is no clinical variable of the pairs, or is asked for twice; their "
+                             f"columns: {', '.join(columns)}")  # fmt: skip
+    shown = list(variables or [column for column in columns if column in _NAMES])
     width = max(3, len(str(len(pairs))))
     names = {(pair, place, sequence): f"{n:0{width}d}-{place}-{k}"
              for n, pair in enumerate(pairs, start=1) for place in PLACES
@@ -121,23 +129,29 @@ def show_volume(row: Row, folder: Path, plan: Plan) -> Done:
     if row["path"] == MISSING:
         raise ItemError(f"no volume of {row['sequence']}; add it, or leave the sequence out with --sequence")
     name = plan.names[row["pair"], row["place"], row["sequence"]]
-    write_script(folder / "volumes" / f"{name}.js", name, grey_values(row["path"], row["side"],
-                                                                      plan.frames[row["sequence"]]))  # fmt: skip
-    return Done({"page": f"volumes/{name}.js", "phantom": "1" if read_sidecar(row["path"]).get("Phantom") else "0"})
+    grey = grey_values(row["path"], row["side"], plan.frames[row["sequence"]])
+    check = write_script(folder / "volumes" / f"{name}.js", name, grey)
+    warnings = []
+    try:
+        check_side(read_geometry(row["path"]), row["side"])
+    except ItemError as error:
+        warnings.append(f"{str(error).partition(';')[0]}; look whether lateral and medial are where the page says")
+    phantom = "1" if read_sidecar(row["path"]).get("Phantom") else "0"
+    return Done({"page": f"volumes/{name}.js", "check": check, "phantom": phantom}, warnings=tuple(warnings))
 
 
-def finish(folder: Path, plan: Plan, done: Sequence[Row], wording: Wording) -> int:
-    """Write the page beside its volumes and return how many pairs it shows: those of which no volume failed.
+def finish(folder: Path, plan: Plan, done: Sequence[Row], wording: Wording) -> list[str]:
+    """Write the page beside its volumes and return the pairs that it shows: those of which no volume failed.
 
     `done` are the rows whose volumes were written, with what `show_volume` said. The page names no knee, side, file
     or digest of a scan.
     """
-    written = {(row["pair"], row["place"], row["sequence"]) for row in done}
-    failed = {pair for pair, *rest in plan.names.keys() - written}
+    checks = {(row["pair"], row["place"], row["sequence"]): row["check"] for row in done}
+    failed = {pair for pair, *rest in plan.names.keys() - checks.keys()}
     complete = [pair for pair in plan.pairs if pair not in failed]
     if not complete:
-        return 0
-    for key in written:
+        return []
+    for key in checks:
         if key[0] in failed:
             (folder / "volumes" / f"{plan.names[key]}.js").unlink()
     for sequence in plan.frames:
@@ -145,27 +159,41 @@ def finish(folder: Path, plan: Plan, done: Sequence[Row], wording: Wording) -> i
                   for pair in complete for place in PLACES])  # fmt: skip
     study = {
         "title": wording.title, "question": wording.question, "answer": wording.answer,
+        "draw": next(iter(plan.pairs.values()))["A"].get("draw", MISSING),
         "phantoms": any(row["phantom"] == "1" for row in done),
         "variables": [_NAMES.get(name, name) for name in plan.variables],
         "sequences": [_sequence(name, frame) for name, frame in plan.frames.items()],
-        "pairs": [_pair(pair, plan) for pair in complete],
+        "pairs": [_pair(pair, plan, checks) for pair in complete],
     }  # fmt: skip
-    study["id"] = _identity(study, sorted((folder / "volumes").iterdir()))
+    # What tells one study's answers from another's: a digest of all that readers are shown, whoever packed it.
+    study["id"] = digest_json(study)[:16]
+    study["made"] = f"oatools {oatools.__version__}"
     # ASCII, so that no encoding can go wrong, and no markup even if somebody pastes it into a page.
     text = json.dumps(study, ensure_ascii=True, indent=1).replace("<", "\\u003c")
     (folder / "study.js").write_text(f"reading.study({text});\n", encoding="ascii")
     assets = files("oatools.reading") / "assets"
     for name in _ASSETS:
         (folder / name).write_bytes((assets / name).read_bytes())
-    return len(complete)
+    return complete
+
+
+def require_free(out_dir: Path, force: bool) -> None:
+    """A `UsageError` where a page cannot go: a folder that holds something else, or a page unless `force`."""
+    if not out_dir.exists() or (out_dir.is_dir() and not any(out_dir.iterdir())):
+        return
+    if not (out_dir / "study.js").is_file():
+        raise UsageError(f"{out_dir} exists and is no reading page, and is not replaced; choose another -o")
+    if not force:
+        raise UsageError(f"{out_dir} exists; use --force to replace it, or another -o")
 
 
 @contextmanager
-def new_folder(out_dir: Path) -> Iterator[Path]:
+def new_folder(out_dir: Path, force: bool) -> Iterator[Path]:
     """A folder beside `out_dir` that takes its place when the block ends, if it holds a page by then, and goes if not.
 
-    An older page there is replaced.
+    An older page there is replaced with `force`; a `UsageError` where another run has put one there meanwhile.
     """
+    out_dir = out_dir.resolve()  # what a link leads to is replaced, and not the link
     out_dir.parent.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=f".{out_dir.name}.", dir=out_dir.parent))
     try:
@@ -173,6 +201,7 @@ def new_folder(out_dir: Path) -> Iterator[Path]:
         (folder / "volumes").mkdir()
         yield folder
         if (folder / "index.html").exists():
+            require_free(out_dir, force)
             if out_dir.exists():
                 shutil.rmtree(out_dir)
             folder.replace(out_dir)
@@ -180,16 +209,36 @@ def new_folder(out_dir: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _frame(sequence: str, rows: Sequence[Row]) -> Frame:
-    known = []
-    for row in rows:
+def _require_alike(sequence: str, paths: Sequence[str]) -> None:
+    """Refuse volumes that were corrected in different ways: where that goes with the answer, it gives it away."""
+    kinds: dict[str, str] = {}
+    for path in paths:
         try:
-            common_frame([row["path"]], sequence)
+            steps = read_sidecar(path).get(STEPS) or []
         except ItemError:
             continue  # it will fail under its own name when its turn comes
-        known.append(row["path"])
+        corrected = [step.get("parameters") for step in steps if step.get("tool") == "oa-n4"]
+        if Path(path).exists():
+            kinds.setdefault(json.dumps(corrected, sort_keys=True), path)
+    if len(kinds) > 1:
+        one, other = list(kinds.values())[:2]
+        raise UsageError(f"{sequence}: {one} and {other} did not go through the same oa-n4, which readers could see; "
+                         "give volumes that were prepared alike")  # fmt: skip
+
+
+def _frame(sequence: str, paths: Sequence[str]) -> Frame:
+    known = []
+    reason = "no knee has one"
+    for path in paths:
+        try:
+            common_frame([path], sequence)
+        except ItemError as error:
+            if path != MISSING:
+                reason = str(error)
+            continue  # it will fail under its own name when its turn comes
+        known.append(path)
     if not known:
-        raise UsageError(f"no volume of {sequence} can be read; the first is {rows[0]['path']}")
+        raise UsageError(f"no volume of {sequence} can be read: {reason}")
     try:
         return common_frame(known, sequence)
     except ItemError as error:
@@ -202,21 +251,14 @@ def _sequence(name: str, frame: Frame) -> dict[str, object]:
             "ends": _ENDS[frame.plane], "along": _FIRST_LAST[frame.plane]}  # fmt: skip
 
 
-def _pair(pair: str, plan: Plan) -> dict[str, object]:
+def _pair(pair: str, plan: Plan, checks: Mapping[tuple[str, str, str], str]) -> dict[str, object]:
     knees = plan.pairs[pair]
     return {"pair": pair,
-            "files": {place: [plan.names[pair, place, sequence] for sequence in plan.frames] for place in PLACES},
+            "files": {place: [{"file": plan.names[pair, place, sequence], "check": checks[pair, place, sequence]}
+                              for sequence in plan.frames] for place in PLACES},
             "values": {place: [_shown(knees[place], name) for name in plan.variables] for place in PLACES}}  # fmt: skip
 
 
 def _shown(row: Row, variable: str) -> str:
     value = row.get(variable, MISSING)
     return _YES_NO.get(variable, {}).get(value, value)
-
-
-def _identity(study: dict, volumes: Sequence[Path]) -> str:
-    """What tells one study's answers from another's: a digest of all that readers are shown."""
-    known = hashlib.sha256(json.dumps(study, sort_keys=True).encode())
-    for path in volumes:
-        known.update(path.read_bytes())
-    return known.hexdigest()[:16]

@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 
 from oatools.core.manifest import MISSING, Row
-from oatools.reading.compare import ALL
 from oatools.reading.draw import stratum_in_words
-from oatools.reading.score import MEAN
+from oatools.reading.score import ALL, MEAN
 
 
 def paragraph(

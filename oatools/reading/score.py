@@ -15,6 +15,7 @@ import numpy as np
 
 from oatools.core.errors import ItemError, UsageError
 from oatools.core.manifest import MISSING, Row, number
+from oatools.reading import draw as drawn
 from oatools.reading.draw import PLACES
 from oatools.reading.resample import by_group, mean_interval, middle, resampled
 
@@ -22,6 +23,8 @@ RESULT_COLUMNS = ["reader", "stratum", "pairs", "right", "ties", "rank_auc", "ci
                   "seconds", "confidence", "confidence_auc"]  # fmt: skip
 #: What stands for several readers together.
 MEAN = "mean of readers"
+#: What stands for all readers where one statistic is of all together.
+ALL = "all readers"
 
 #: Pair -> its progressor's row in the key.
 Key = dict[str, Row]
@@ -33,7 +36,7 @@ Bounds = Callable[[Sequence[float], Sequence[str]], tuple[float, float]]
 
 @dataclass
 class Graded:
-    """Reader -> scores, what could not be graded (reader and pair, what is wrong), and what was answered at all.
+    """Reader -> scores, and what could not be graded (reader and pair, what is wrong).
 
     `seconds` and `confidence` are those that were given, by reader and pair; `studies` the pages read.
     """
@@ -43,7 +46,6 @@ class Graded:
     confidence: dict[str, dict[str, float]] = field(default_factory=lambda: defaultdict(dict))
     studies: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     errors: list[tuple[str, str]] = field(default_factory=list)
-    answered: set[tuple[str, str]] = field(default_factory=set)
 
 
 def read_key(rows: Iterable[Row]) -> Key:
@@ -61,44 +63,72 @@ def read_key(rows: Iterable[Row]) -> Key:
 
 
 def read_pairs(rows: Iterable[Row], key: Key) -> dict[str, dict[str, Row]]:
-    """Pair -> place -> the knee's row; a `UsageError` where the pairs are not those of the key."""
-    pairs: dict[str, dict[str, Row]] = defaultdict(dict)
-    for row in rows:
-        if row["place"] not in PLACES or row["place"] in pairs[row["pair"]]:
-            raise UsageError(f"pair {row['pair']} does not have one knee A and one knee B")
-        pairs[row["pair"]][row["place"]] = row
-    for name in sorted(key.keys() ^ pairs.keys()):
-        raise UsageError(f"pair {name} is in only one of the pairs and the key; give those of one draw")
-    for name, knees in pairs.items():
-        if len(knees) != 2 or knees[key[name]["place"]]["knee"] != key[name]["knee"]:
+    """Pair -> place -> the knee's row, of the pairs that were shown: those of the key, or some of them.
+
+    Raises a `UsageError` where the pairs are not those of the key.
+    """
+    pairs = {}
+    for name, knees in drawn.read_pairs(rows).items():
+        known = find_pair(name, key)
+        if known is None:
+            raise UsageError(f"pair {name} is not in the key; give the pairs and the key of one draw")
+        if not _of_one_draw(knees["A"], key) or knees[key[known]["place"]]["knee"] != key[known]["knee"]:
             raise UsageError(f"pair {name}: the pairs do not fit the key; give those of one draw")
-    return dict(pairs)
+        pairs[known] = knees
+    return pairs
+
+
+def find_pair(name: str, key: Key) -> str | None:
+    """The pair of the key that an answer means; spreadsheets make 1 of 001."""
+    if name in key:
+        return name
+    if not (name.isascii() and name.isdigit()):
+        return None
+    alike = [pair for pair in key if pair.isascii() and pair.isdigit() and int(pair) == int(name)]
+    return alike[0] if len(alike) == 1 else None
 
 
 def grade_answers(rows: Iterable[Row], key: Key, reader: str, graded: Graded, pairs: Mapping | None = None) -> None:
     """Grade answers (pair, choice, and optional columns) into `graded`; `reader` names those without a reader.
 
-    A choice is A or B, in either case, or `n/a`: unanswered. A knee that is named must be the one chosen. A second
-    answer to a pair, an unknown pair, an unusable choice, time or confidence are errors, and leave the pair as it was.
+    A choice is A or B, in either case, or `n/a`: unanswered, which leaves an answer elsewhere as it is. A knee that is
+    named must be the one chosen. An unknown pair, an unusable choice and another choice than before are errors, and
+    leave the pair as it was; an unusable time or confidence is one, too, and leaves the answer. Answers to another
+    draw than the key's are a `UsageError`.
     """
     for row in rows:
-        name = reader if row.get("reader", MISSING) == MISSING else row["reader"]
+        name = reader if row.get("reader", MISSING) == MISSING else row["reader"].strip()
+        if name in (MEAN, ALL):
+            raise UsageError(f"a reader is called '{name}', which stands for several together; call it otherwise")
+        if not _of_one_draw(row, key):
+            raise UsageError(f"{name} answered another draw ({row['draw']}) than that of the key; give its own key")
         scores = graded.scores[name]
         try:
-            if (name, row["pair"]) in graded.answered:
-                raise ItemError("a second answer to the pair; the first one counts")
-            score = _grade(row, key, pairs)
-            asides = [(graded.seconds, number(row, "seconds")), (graded.confidence, number(row, "confidence"))]
+            pair = find_pair(row["pair"].strip(), key)
+            if pair is None:
+                raise ItemError("no such pair in the key; check the column 'pair'")
+            if pairs is not None and pair not in pairs:
+                raise ItemError("the pair is not among those shown (--pairs); check the column 'pair'")
+            score = _grade(row, pair, key, pairs)
+            if score is not None and scores.get(pair, score) != score:
+                raise ItemError("a second answer, which differs; the first one counts")
         except ItemError as error:
             graded.errors.append((f"{name}, pair {row['pair']}", str(error)))
             continue
-        graded.answered.add((name, row["pair"]))
         graded.studies[name].update({row.get("study", MISSING)} - {MISSING})
-        if score is not None:
-            scores[row["pair"]] = score
-        for kept, value in asides:
+        if score is None:
+            continue
+        scores[pair] = score
+        for column, kept in (("seconds", graded.seconds), ("confidence", graded.confidence)):
+            try:
+                value = number(row, column)
+                if column == "confidence" and value is not None and not 1 <= value <= 5:
+                    raise ItemError(f"confidence '{row[column]}' is not from 1 to 5; correct it or write n/a")
+            except ItemError as error:
+                graded.errors.append((f"{name}, pair {row['pair']}", f"{error} (the choice counts)"))
+                continue
             if value is not None:
-                kept[name][row["pair"]] = value
+                kept[name][pair] = value
 
 
 def grade_model(predictions: Iterable[Row], key: Key, pairs: Mapping[str, Mapping[str, Row]]) -> Scores:
@@ -106,7 +136,7 @@ def grade_model(predictions: Iterable[Row], key: Key, pairs: Mapping[str, Mappin
     probability: dict[str, float | None] = {}
     for row in predictions:
         if row["knee"] in probability:
-            raise UsageError(f"{row['knee']} is in the predictions twice; keep one row a knee")
+            raise UsageError(f"{row['knee']} is in the predictions twice; keep one row a knee, or their mean")
         try:
             probability[row["knee"]] = number(row, "probability")
         except ItemError as error:
@@ -185,21 +215,21 @@ def interval(right: float, answered: int) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _grade(row: Row, key: Key, pairs: Mapping | None) -> float | None:
-    if row["pair"] not in key:
-        raise ItemError("no such pair in the key; check the column 'pair'")
-    choice, answer = row["choice"].upper(), key[row["pair"]]
-    if row["choice"] == MISSING:
+def _of_one_draw(row: Row, key: Key) -> bool:
+    """Whether a row belongs to the key's draw, as far as both say which that is."""
+    known = next(iter(key.values())).get("draw", MISSING)
+    return MISSING in (known, row.get("draw", MISSING)) or row["draw"] == known
+
+
+def _grade(row: Row, pair: str, key: Key, pairs: Mapping | None) -> float | None:
+    choice, answer = row["choice"].strip().upper(), key[pair]
+    if choice == MISSING.upper():
         return None
     if choice not in PLACES:
         raise ItemError(f"choice '{row['choice']}' is not A, B or n/a; correct it")
     knee = row.get("knee", MISSING)
     if knee != MISSING:
-        fits = (
-            knee == pairs[row["pair"]][choice]["knee"]
-            if pairs
-            else (knee == answer["knee"]) == (choice == answer["place"])
-        )
+        fits = knee == pairs[pair][choice]["knee"] if pairs else (knee == answer["knee"]) == (choice == answer["place"])
         if not fits:
             raise ItemError(f"knee {knee} does not stand at {choice}; correct the knee or the choice")
     return float(choice == answer["place"])

@@ -84,7 +84,9 @@ def test_a_missing_column_is_named_beside_those_present(tmp_path):
 
 
 def test_a_table_separated_by_anything_but_tabs_is_called_so(tmp_path):
-    with pytest.raises(UsageError, match=r"no column 'label': its first line holds no tab.*save a table separated by tabs"):
+    with pytest.raises(
+        UsageError, match=r"no column 'label': its first line holds no tab.*save a table separated by tabs"
+    ):
         table_of(tmp_path, "knee;label\nx;1\n").require("label")
 
 

@@ -141,7 +141,9 @@ def test_streams_that_are_closed_from_the_start_give_no_traceback(tool, shell, t
     (tmp_path / "in.tsv").write_text("knee\tpath\nk0\ta\nk1\tbad\n")
     assert shell(f"{sys.executable} tool.py < in.tsv >&-", 141).stderr == ""
     assert [row["path"] for row in rows(shell(f"{sys.executable} tool.py < in.tsv 2>&-", 1).stdout)] == ["out/a"]
-    assert shell(f"{sys.executable} tool.py <&-", 2).stderr == "oa-test: standard input is closed; give a table or paths\n"
+    assert (
+        shell(f"{sys.executable} tool.py <&-", 2).stderr == "oa-test: standard input is closed; give a table or paths\n"
+    )
 
 
 def test_a_message_moves_no_cursor(tool, shell, tmp_path):

@@ -112,6 +112,14 @@ def test_a_stratum_that_is_too_small_is_named():
         draw.draw_pairs(cohort(), [Stratum(None, Decimal("-1.1"), 11)], 11, 0)
 
 
+def test_all_strata_that_are_too_small_are_named():
+    strata = [Stratum(None, Decimal("-1.1"), 11), Stratum(Decimal("-1.1"), Decimal("-0.5"), 99, closed=True)]
+    with pytest.raises(
+        UsageError, match=r"stratum :-1\.1 has 10 .*; stratum -1\.1:-0\.5 has 50 .* 99 were asked for; ask"
+    ):
+        draw.draw_pairs(cohort(), strata, 110, 0)
+
+
 def test_too_few_progressors_or_partners_are_counted():
     with pytest.raises(UsageError, match="61 progressors were asked for, and there are 60"):
         draw.draw_pairs(cohort(), (), 61, 0)
@@ -150,7 +158,7 @@ def test_knees_without_a_label_are_passed_over():
 def test_readers_are_shown_two_knees_and_no_answer():
     labels = [row | {"jsw": "4", "kl": "2", "womac_pain": "3", "readprj": "16", "bmi": "27"} for row in cohort()]
     columns = draw.pair_columns(draw.shown_columns(list(labels[0]), (), {"jsn12"}))
-    assert columns == ["knee", "subject", "visit", "side", "pair", "place", "age", "bmi", "jsw"]
+    assert columns == ["knee", "subject", "visit", "side", "pair", "place", "draw", "age", "bmi", "jsw"]
     pairs = draw.draw_pairs(labels, STRATA, 25, 0)
     rows = list(draw.pair_rows(pairs, columns))
     assert [row["place"] for row in rows] == ["A", "B"] * 25
@@ -160,15 +168,66 @@ def test_readers_are_shown_two_knees_and_no_answer():
         assert (row["knee"] == key[row["pair"]]["knee"]) == (row["place"] == key[row["pair"]]["place"])
 
 
+def test_a_draw_has_a_name_of_its_own_in_pairs_and_key():
+    drawn = [draw.draw_pairs(cohort(), STRATA, 25, seed) for seed in (0, 0, 1)]
+    names = [draw.draw_name(pairs) for pairs in drawn]
+    assert names[0] == names[1] != names[2]
+    columns = draw.pair_columns(["age"])
+    assert {row["draw"] for row in [*draw.pair_rows(drawn[0], columns), *draw.key_rows(drawn[0])]} == {names[0]}
+
+
+def test_a_variable_that_separates_the_labels_is_refused_whatever_its_name():
+    rows = [knee(n, "left", int(n < 12), finding="yes" if n < 12 else "no", later=str(n), site="ab"[n % 2], code=f"x{n}")
+            for n in range(24)]  # fmt: skip
+    columns = list(rows[0])
+    for column in ("finding", "later"):
+        with pytest.raises(UsageError, match=f"'{column}' tells the labels apart without an error"):
+            draw.shown_columns(columns, (column,), {"jsn12"}, rows)
+    assert draw.shown_columns(columns, ("site", "code"), {"jsn12"}, rows) == ["site", "code"]
+    # So few may differ by chance, and one exception is doubt enough.
+    assert draw.shown_columns(columns, ("finding",), {"jsn12"}, rows[3:]) == ["finding"]
+    assert draw.shown_columns(columns, ("later",), {"jsn12"}, [*rows, knee(99, "left", 1, later="50")]) == ["later"]
+    rows[0]["finding"] = "no"
+    assert draw.shown_columns(columns, ("finding",), {"jsn12"}, rows) == ["finding"]
+
+
+def test_a_knee_of_two_visits_is_refused():
+    rows = [*cohort(4), {**knee(9000001, "left", 1, "-0.9"), "knee": "9000001_12m_left", "visit": "12m"}]
+    with pytest.raises(UsageError, match="the left knee of 9000001 is in the labels at 00m and 12m"):
+        draw.draw_pairs(rows, (), 2, 0)
+
+
+def test_pairs_are_read_back_with_a_row_a_knee_or_several():
+    pairs = draw.draw_pairs(cohort(), STRATA, 25, 0)
+    rows = list(draw.pair_rows(pairs, draw.pair_columns([])))
+    read = draw.read_pairs([row | {"sequence": s} for row in rows for s in ("cor", "sag")])
+    assert list(read) == [pair.number for pair in pairs]
+    assert all((knees["A"], knees["B"]) == (rows[2 * n] | {"sequence": "cor"}, rows[2 * n + 1] | {"sequence": "cor"})
+               for n, knees in enumerate(read.values()))  # fmt: skip
+    for broken in (rows[:-1], [*rows, rows[0] | {"place": "C"}], [*rows[1:], rows[2] | {"pair": "001", "place": "B"}]):
+        with pytest.raises(UsageError, match="does not have one knee A and one knee B"):
+            draw.read_pairs(broken)
+    with pytest.raises(UsageError, match="at both places"):
+        draw.read_pairs([rows[0], rows[0] | {"place": "B"}])
+    with pytest.raises(UsageError, match="hold no pair"):
+        draw.read_pairs([])
+
+
 def test_readers_may_be_shown_other_variables_but_none_that_tells():
     columns = ["knee", "label", "jsn", "age", "kl", "womac_pain"]
     assert draw.shown_columns(columns, ("kl", "age"), {"jsn12"}) == ["kl", "age"]
     assert draw.shown_columns(columns, ("womac_pain",), {"jsn12"}) == ["womac_pain"]
-    for column, endpoint in (("jsn", "jsn12"), ("label", "n/a"), ("womac_pain", "pain")):
+    columns += ["Label", "jsn_24m", "Progressor"]
+    for column, endpoint in (("jsn", "jsn12"), ("label", "n/a"), ("womac_pain", "pain"), ("Label", "jsn12"),
+                             ("jsn_24m", "jsn12"), ("Progressor", "pain")):  # fmt: skip
         with pytest.raises(UsageError, match=f"'{column}' may tell readers the answer"):
             draw.shown_columns(columns, (column,), {endpoint})
     with pytest.raises(UsageError, match="no column 'iq'"):
         draw.shown_columns(columns, ("iq",), set())
+    with pytest.raises(UsageError, match="'knee' names the knee"):
+        draw.shown_columns(columns, ("knee",), set())
+    with pytest.raises(UsageError, match="'age' is asked for twice"):
+        draw.shown_columns(columns, ("age", "kl", "age"), set())
 
 
 def varied(patients=80, seed=0):
@@ -208,7 +267,7 @@ def test_decimal_fractions_are_compared_as_they_are_written():
 @pytest.mark.parametrize("caliper", ["age", "age:5"])
 def test_a_knee_without_the_value_is_not_matched(caliper):
     rows = [knee(1, "left", 1, age="n/a"), knee(2, "left", 0, age="n/a"), knee(3, "left", 0, age="60")]
-    with pytest.raises(UsageError, match="0 of 1"):
+    with pytest.raises(UsageError, match=r"0 of 1; age is n/a in 1 of 1 progressors; age is n/a in 1 of 2 others\)"):
         draw.draw_pairs(rows, (), 1, 0, draw.parse_calipers([caliper]))
 
 
@@ -273,11 +332,20 @@ def test_with_one_knee_no_patient_is_used_twice():
     assert len(draw.draw_pairs(rows, (), 20, 0, one_knee=True)) == 20
     with pytest.raises(UsageError, match="21 non-progressors were asked for as partners, and there are 20"):
         draw.draw_pairs(rows, (), 21, 0, one_knee=True)
+    # Which knee of a patient is kept is settled before, and the message says what helps.
+    rows = [knee(1, "left", 1, kl="2"), knee(2, "left", 0, kl="2"), knee(2, "right", 0, kl="1")]
+    found = []
+    for seed in range(20):
+        try:
+            found += draw.draw_pairs(rows, (), 1, seed, draw.parse_calipers(["kl"]), one_knee=True)
+        except UsageError as error:
+            assert "try another --seed" in str(error)
+    assert 0 < len(found) < 20
 
 
 @pytest.mark.parametrize("texts,message", [
     (["age:"], "'age:' is neither"), (["age:-1"], "neither"), ([":5"], "neither"), (["age:x"], "neither"), (["age:inf"], "neither"),
-    (["age:5", "age"], "age is matched on twice"), (["age:nan"], "neither"),
+    (["age:5", "age"], "age is matched on twice"), (["jsn:1"], "jsn is what knees of a pair differ in"), (["age:nan"], "neither"),
 ])  # fmt: skip
 def test_calipers_of_another_form_are_refused(texts, message):
     with pytest.raises(UsageError, match=message):

@@ -1,5 +1,6 @@
 import json
 import re
+import zlib
 from collections import Counter
 
 import nibabel
@@ -104,6 +105,8 @@ def test_a_broken_volume_leaves_its_pair_out_and_the_others_in(study, shell, row
     left = sorted(path.name for path in (study / "reading" / "volumes").iterdir())
     assert left == sorted(f"00{n}-{place}-{s}.js" for n in (1, 3) for place in "AB" for s in (1, 2))
     assert [row["knee"] for row in rows((study / "failed.tsv").read_text())] == ["9000002_00m_right"]
+    # What is printed is what is shown.
+    assert [row["page"] for row in rows(done.stdout)] == [f"volumes/{name}" for name in left]
 
 
 def test_a_knee_without_a_sequence_is_named_and_its_pair_left_out(study, shell):
@@ -119,7 +122,7 @@ def test_no_page_is_left_where_no_pair_is_whole(study, shell):
         path.write_bytes(path.read_bytes()[:600])  # the header is whole
     done = shell("oa-pairs page pairs.tsv volumes.tsv -o reading", status=1)
     assert "3 of 3 pairs are left out" in done.stderr
-    assert done.stderr.splitlines()[-1] == "oa-pairs: no pair is left, and no page is made"
+    assert done.stderr.splitlines()[-1] == "oa-pairs: no page is made"
     assert not (study / "reading").exists()
     assert not [path for path in study.iterdir() if path.name.startswith(".reading")]
 
@@ -132,7 +135,7 @@ def test_a_page_is_replaced_only_when_asked_and_nothing_else_ever(study, shell):
     (study / "precious").mkdir()
     (study / "precious" / "file").write_text("x")
     refused = shell("oa-pairs page pairs.tsv volumes.tsv -o precious --force", status=2)
-    assert "precious is no reading page" in refused.stderr
+    assert "precious exists and is no reading page" in refused.stderr
     assert (study / "precious" / "file").exists()
 
 
@@ -142,6 +145,9 @@ def test_a_page_is_replaced_only_when_asked_and_nothing_else_ever(study, shell):
     (("\t003\tB", "\t003\tA"), "pair 003 does not have one knee A and one knee B"),
     (("\t003\tB", "\t004\tB"), "pair 003 does not have one knee A and one knee B"),
     (("00m\tleft\t003", "00m\tn/a\t003"), "side 'n/a' is neither left nor right"),
+    (("\tage\n", "\tJSN_24m\n"), "column 'JSN_24m', which may tell readers the answer"),
+    (("9000005_00m_left\t9000005", "9000005_00m_left\t9000004"), "pair 003 has two knees of patient 9000004"),
+    (("9000005_00m_left\t9000005\t00m\tleft", "9000004_00m_right\t9000004\t00m\tright"), "at both places"),
 ])  # fmt: skip
 def test_pairs_that_cannot_be_shown_are_refused(study, shell, change, message):
     text = (study / "pairs.tsv").read_text()
@@ -155,11 +161,14 @@ def test_pairs_that_cannot_be_shown_are_refused(study, shell, change, message):
 
 @pytest.mark.parametrize("call,message", [
     ("page pairs.tsv volumes.tsv --sequence ax-t2 -o reading", "no volume of sequence 'ax-t2'; there are cor-iw-tse, sag"),
-    ("page pairs.tsv -o reading", "no column 'sequence'"),
+    ("page pairs.tsv -o reading", "has no columns 'sequence' and 'path': give tables of volumes"),
+    ("page pairs.tsv volumes.tsv --show side -o reading", "--show side: it is no clinical variable"),
+    ("page pairs.tsv volumes.tsv --show age --show age -o reading", "asked for twice"),
+    ("page pairs.tsv volumes.tsv --show iq -o reading", "--show iq: "),
     ("page pairs.tsv volumes.tsv", "Missing option '-o'"),
     ("page pairs.tsv twice.tsv -o reading", "9000001_00m_left has two volumes of cor-iw-tse"),
     ("page pairs.tsv others.tsv -o reading", "no knee of the pairs is in the volumes"),
-    ("page pairs.tsv nowhere.tsv -o reading", "no volume of cor-iw-tse can be read; the first is nowhere.nii"),
+    ("page pairs.tsv nowhere.tsv -o reading", "no volume of cor-iw-tse can be read: nowhere.nii: no such file; check"),
 ])  # fmt: skip
 def test_calls_that_give_no_page_are_refused(study, shell, call, message):
     text = (study / "volumes.tsv").read_text()
@@ -170,6 +179,108 @@ def test_calls_that_give_no_page_are_refused(study, shell, call, message):
     assert message in done.stderr
     assert done.stdout == ""
     assert not (study / "reading").exists()
+
+
+def test_only_clinical_variables_are_shown_unless_others_are_asked_for(study, shell):
+    """A table that was joined with its volumes says what the scanner called them, and with it the side."""
+    head, *lines = (study / "pairs.tsv").read_text().splitlines()
+    joined = [f"{head}\teffusion\tdescription\tsequence\tpath"]
+    joined += [
+        f"{line}\t{n % 2}\tCOR_IW_TSE_LEFT\tcor-iw-tse\t{line.split(chr(9))[0]}_cor-iw-tse.nii"
+        for n, line in enumerate(lines)
+    ]
+    (study / "joined.tsv").write_text("\n".join(joined) + "\n")
+    done = shell("oa-pairs page joined.tsv -o plain")
+    assert "oa-pairs: readers see age, and cor-iw-tse" in done.stderr
+    assert shown(study / "plain")["variables"] == ["Age, years"]
+    assert "COR_IW" not in (study / "plain" / "study.js").read_text()
+    shell("oa-pairs page joined.tsv --show effusion --show age -o more")
+    assert shown(study / "more")["variables"] == ["effusion", "Age, years"]
+    assert shown(study / "more")["pairs"][0]["values"] == {"A": ["0", "50"], "B": ["1", "51"]}
+
+
+def test_volumes_that_were_corrected_otherwise_are_refused(study, shell):
+    def corrected(knee, **parameters):
+        steps = [{"tool": "oa-orient", "parameters": {}}, {"tool": "oa-n4", "parameters": parameters}]
+        (study / f"{knee}_cor-iw-tse.json").write_text(json.dumps({"OatoolsSteps": steps}))
+
+    knees = [line.split("\t")[0] for line in (study / "pairs.tsv").read_text().splitlines()[1:]]
+    for name in knees[:5]:
+        corrected(name, shrink=4)
+    refused = shell("oa-pairs page pairs.tsv volumes.tsv -o reading", status=2)
+    assert (
+        "9000000_00m_right_cor-iw-tse.nii and 9000005_00m_left_cor-iw-tse.nii did not go through the same"
+        in refused.stderr
+    )
+    corrected(knees[5], shrink=2)
+    shell("oa-pairs page pairs.tsv volumes.tsv -o reading", status=2)
+    shell("oa-pairs page pairs.tsv volumes.tsv --sequence sag-3d-dess -o other")
+    corrected(knees[5], shrink=4)
+    shell("oa-pairs page pairs.tsv volumes.tsv -o reading")
+
+
+def test_a_knee_that_lies_on_the_other_side_is_named(study, shell, make_volume):
+    nibabel.save(make_volume(9, side="right"), study / "9000001_00m_left_cor-iw-tse.nii")
+    done = shell("oa-pairs page pairs.tsv volumes.tsv -o reading")
+    assert (
+        "9000001_00m_left cor-iw-tse: the table says left, but the volume's centre lies 90 mm to the right"
+        in done.stderr
+    )
+    assert "look whether lateral and medial" in done.stderr
+
+
+def test_volumes_may_be_given_as_files(study, shell, rows):
+    (study / "nii").mkdir()
+    for path in study.glob("*_cor-iw-tse.nii"):
+        path.rename(study / "nii" / path.name)
+    done = shell("oa-pairs page pairs.tsv nii/*.nii -o reading")
+    assert len(rows(done.stdout)) == 6
+    assert "pairs.tsv nii/x.nii" not in done.stderr
+
+
+def test_the_study_is_known_by_what_it_shows_and_not_by_how_it_was_packed(study, shell, monkeypatch, make_volume):
+    grey = np.random.default_rng(0).integers(0, 256, (3, 20, 24), dtype=np.uint8)
+    checks = {}
+    for level in (0, 9):
+        with monkeypatch.context() as patched:
+            patched.setattr(images.zlib, "compress", lambda data, _, level=level: packed(data, level))
+            checks[level] = images.write_script(study / f"{level}.js", "x", grey)
+    assert (study / "0.js").read_bytes() != (study / "9.js").read_bytes()
+    assert checks[0] == checks[9]
+    assert checks[0] != images.write_script(study / "other.js", "x", grey[::-1])
+    # The study's name holds every checksum.
+    shell("oa-pairs page pairs.tsv volumes.tsv -o one")
+    nibabel.save(make_volume(77, side="right"), study / "9000000_00m_right_cor-iw-tse.nii")
+    shell("oa-pairs page pairs.tsv volumes.tsv -o other")
+    one, other = shown(study / "one"), shown(study / "other")
+    assert one["id"] != other["id"]
+    assert [a["files"] == b["files"] for a, b in zip(one["pairs"], other["pairs"], strict=True)] == [False, True, True]
+
+
+def packed(data, level):
+    packer = zlib.compressobj(level)
+    return packer.compress(data) + packer.flush()
+
+
+def test_fail_fast_makes_no_page(study, shell):
+    (study / "9000002_00m_right_cor-iw-tse.nii").write_bytes(b"no volume")
+    done = shell("oa-pairs page pairs.tsv volumes.tsv -o reading --fail-fast", status=1)
+    assert done.stderr.splitlines()[-1] == "oa-pairs: no page is made"
+    assert not (study / "reading").exists()
+
+
+def test_an_empty_folder_is_taken_and_one_that_comes_to_be_meanwhile_is_not(study, shell):
+    (study / "empty").mkdir()
+    shell("oa-pairs page pairs.tsv volumes.tsv -o empty")
+    assert (study / "empty" / "index.html").is_file()
+    from oatools.core.errors import UsageError
+    from oatools.reading.page import new_folder
+
+    with pytest.raises(UsageError, match="empty2 exists; use --force"), new_folder(study / "empty2", False) as folder:
+        (folder / "index.html").write_text("mine")
+        (study / "empty").rename(study / "empty2")
+    assert (study / "empty2" / "study.js").is_file()
+    assert not [path for path in study.iterdir() if path.name.startswith(".empty")]
 
 
 def test_phantoms_are_called_so(study, shell):
@@ -218,7 +329,19 @@ def test_over_a_thousand_pairs_nothing_but_the_image_tells_the_progressor(tmp_pa
     for word in (b"progressor", b"partner", b"9000", b"_00m", b"left_", b".nii", b"descrip", b"-0.8"):
         assert word not in everything
     found = shown(tmp_path / "reading")
-    assert list(found) == ["title", "question", "answer", "phantoms", "variables", "sequences", "pairs", "id"]
+    assert list(found) == [
+        "title",
+        "question",
+        "answer",
+        "draw",
+        "phantoms",
+        "variables",
+        "sequences",
+        "pairs",
+        "id",
+        "made",
+    ]
+    assert {row["draw"] for row in key.values()} == {found["draw"]}
     assert [pair["pair"] for pair in found["pairs"]] == sorted(key)
 
     ranges = Counter()

@@ -25,14 +25,14 @@ COUNT = 10
 def study(tmp_path_factory, make_volume):
     """Ten pairs of small volumes, their key, and the page in the folder `reading`."""
     folder = tmp_path_factory.mktemp("study")
-    pairs, volumes = ["knee\tsubject\tvisit\tside\tpair\tplace\tage\tsex"], ["knee\tsequence\tpath"]
-    key = ["knee\tsubject\tvisit\tside\tpair\tplace\tstratum\tjsn"]
+    pairs, volumes = ["knee\tsubject\tvisit\tside\tpair\tplace\tdraw\tage\tsex"], ["knee\tsequence\tpath"]
+    key = ["knee\tsubject\tvisit\tside\tpair\tplace\tdraw\tstratum\tjsn"]
     for n in range(2 * COUNT):
         subject, side, pair, place = str(9000000 + n), "left" if n % 3 else "right", f"{n // 2 + 1:03d}", "AB"[n % 2]
         knee = f"{subject}_00m_{side}"
-        pairs.append(f"{knee}\t{subject}\t00m\t{side}\t{pair}\t{place}\t{50 + n}\tfemale")
+        pairs.append(f"{knee}\t{subject}\t00m\t{side}\t{pair}\t{place}\t0123456789ab\t{50 + n}\tfemale")
         if place == answer(n // 2):
-            key.append(f"{knee}\t{subject}\t00m\t{side}\t{pair}\t{place}\t-1.1:-0.6\t-0.8")
+            key.append(f"{knee}\t{subject}\t00m\t{side}\t{pair}\t{place}\t0123456789ab\t-1.1:-0.6\t-0.8")
         for sequence, (slices, shape, spacing) in SEQUENCES.items():
             path = folder / f"{knee}_{sequence}.nii"
             nibabel.save(make_volume(n, shape, spacing, side, slices), path)
@@ -146,12 +146,13 @@ def test_ten_pairs_are_read_by_keyboard_and_mouse_over_two_sessions(study, page,
     text = (tmp_path / "downloads" / "answers-jd.tsv").read_text()
     assert text == second.of("table").get_attribute("value")
     table = rows(text)
-    assert list(table[0]) == ["reader", "pair", "choice", "confidence", "seconds", "notes", "study"]
+    assert list(table[0]) == ["reader", "pair", "choice", "confidence", "seconds", "notes", "study", "draw"]
     assert [row["choice"] for row in table] == [*"AAABABABB", "n/a"]
     assert [row["confidence"] for row in table] == ["1", "2", "3", "4", "n/a", "n/a", "n/a", "n/a", "n/a", "5"]
     assert [row["notes"] for row in table] == ["n/a"] * 4 + ["bright marrow abc"] + ["n/a"] * 5
-    assert all(float(row["seconds"]) >= 0 for row in table if row["seconds"] != "n/a")
-    assert len({row["study"] for row in table}) == 1
+    assert all(0 <= float(row["seconds"]) < 600 for row in table)
+    assert {row["study"] for row in table} == {second.run("return study.id")}
+    assert {row["draw"] for row in table} == {"0123456789ab"}
 
     scored = rows(shell(f"oa-pairs score {tmp_path}/downloads/answers-jd.tsv --key key.tsv", cwd=study).stdout)
     assert (scored[0]["reader"], scored[0]["right"], scored[0]["rank_auc"]) == ("jd", "8", f"{8 / 9:.4f}")
@@ -178,11 +179,13 @@ def test_safaris_engine_reads_keeps_and_exports_too(page, safari, rows):
 def test_what_is_on_screen_is_the_scan(study, page, browser):
     reader = Reader(browser(), page).begin("jd")
     row = (study / "pairs.tsv").read_text().splitlines()[1].split("\t")  # A of the first pair
-    for number, (sequence, (_, shape, _)) in enumerate(SEQUENCES.items(), start=1):
+    for number, (sequence, (slices, shape, spacing)) in enumerate(SEQUENCES.items(), start=1):
         path = study / f"{row[0]}_{sequence}.nii"
         frame = images.common_frame([path], sequence)
         grey = images.grey_values(path, row[3], frame)
-        loaded = reader.run(f"return load('001-A-{number}', {list(shape)}).then((v) => Array.from(v.grey))")
+        loaded = reader.run(
+            f"return load(study.pairs[0].files.A[{number - 1}], {list(shape)}).then((v) => Array.from(v.grey))"
+        )
         assert np.array_equal(np.array(loaded).reshape(shape[::-1]), grey)
         # Drawn: the middle slice, as many times as large as fits, its own percentiles for black and white.
         values, counts = np.unique(grey[grey > 0], return_counts=True)
@@ -196,7 +199,20 @@ def test_what_is_on_screen_is_the_scan(study, page, browser):
               for r in range(shape[1])]  # fmt: skip
         assert np.corrcoef(np.ravel(at), middle.ravel())[0, 1] > 0.99
         assert np.abs(np.array(at) - middle).mean() < 12  # the browser interpolates between pixels
-        reader.press("s").until(lambda: reader.run("return panels.A.volume !== null"))
+        ends = [
+            reader.driver.find_element(By.CSS_SELECTOR, f"[data-place=A] .{mark}").text for mark in ("left", "right")
+        ]
+        assert ends == (["lateral", "medial"] if slices == "coronal" else ["posterior", "anterior"])
+        bar = reader.driver.find_element(By.CSS_SELECTOR, "[data-place=A] .bar")
+        assert (bar.text, bar.size["width"]) == ("10 mm", pytest.approx(10 / spacing[0] * scale, abs=1))
+        reader.press("s").ready()
+    # On a finer screen the canvas has its pixels, and what is drawn is as large.
+    reader.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride",
+                                  {"width": 1440, "height": 900, "deviceScaleFactor": 2, "mobile": False})  # fmt: skip
+    reader.until(lambda: reader.pixels().shape == tuple(2 * n for n in screen.shape))
+    bar = reader.driver.find_element(By.CSS_SELECTOR, "[data-place=A] .bar")
+    fit = min(screen.shape[1] / 24, screen.shape[0] / 20)
+    assert bar.size["width"] == pytest.approx(10 / 0.5 * fit, abs=1)
 
 
 def test_slices_scroll_by_wheel_keys_and_slider_together_or_alone(page, browser):
@@ -289,14 +305,16 @@ def test_clinical_values_stand_in_rows_or_where_there_are_many_in_tables_side_by
     head, *lines = (study / "pairs.tsv").read_text().splitlines()
     lines = [f"{line}\t{n % 2}\tn/a\t" + "\t".join(f"{name}-{n}" for name in names[2:]) for n, line in enumerate(lines)]
     (tmp_path / "pairs.tsv").write_text("\n".join(["\t".join([head, *names]), *lines]) + "\n")
-    shell(f"cd {study} && oa-pairs page {tmp_path}/pairs.tsv volumes.tsv --sequence cor-iw-tse -o {tmp_path}/many")
+    asked = " ".join(f"--show {name}" for name in ["age", "sex", *names])
+    shell(
+        f"cd {study} && oa-pairs page {tmp_path}/pairs.tsv volumes.tsv --sequence cor-iw-tse {asked} -o {tmp_path}/many"
+    )
     driver = browser()
     reader = Reader(driver, tmp_path / "many").begin("jd")
 
     def tables():
-        return [[[cell.text for cell in row.find_elements(By.CSS_SELECTOR, "td, th")]
-                 for row in table.find_elements(By.TAG_NAME, "tr")]
-                for table in driver.find_elements(By.CSS_SELECTOR, "#clinical table")]  # fmt: skip
+        return reader.run("return [...document.querySelectorAll('#clinical table')].map((table) =>"
+                          " [...table.rows].map((row) => [...row.cells].map((cell) => cell.textContent)))")  # fmt: skip
 
     shown = ["Age, years", "Sex", "Past injury", "Past surgery", *names[2:]]
     values = [["A", "50", "female", "no", "–", *(f"{name}-0" for name in names[2:])],
@@ -311,6 +329,192 @@ def test_clinical_values_stand_in_rows_or_where_there_are_many_in_tables_side_by
     fits = "return document.documentElement.scrollWidth <= innerWidth && document.body.scrollHeight <= innerHeight"
     assert reader.run(fits)
     assert tall > 300
+
+
+def held_back(reader):
+    """Make images arrive only when `arrive()` is called."""
+    reader.run("const gate = new Promise((open) => { window.arrive = open; }); const real = load;"
+               "window.load = (...all) => gate.then(() => real(...all));")  # fmt: skip
+
+
+def test_images_that_come_late_are_not_shown_for_another_pair_and_count_no_time(page, browser):
+    reader = Reader(browser(), page)
+    reader.run("window.now = 1000; performance.now = () => window.now")
+    reader.begin("jd").press("a", Keys.ENTER).until(lambda: "Pair 2 " in reader.where())
+    reader.ready()
+    reader.until(lambda: reader.run("return volumes.size") == 8)
+    held_back(reader)
+    reader.run("go(0)")  # its images are on their way when the reader turns back
+    reader.run("window.now += 50_000; const held = load; window.load = (...all) => new Promise(() => {}); go(1);")
+    reader.run("window.now += 9_000; arrive()")
+    reader.run("return new Promise((done) => setTimeout(done, 300))")
+    assert reader.run("return [panels.A.volume, ready]") == [None, False]
+    reader.press("b", "3")  # nobody sees the pair
+    assert (reader.chosen(), reader.run("return answers[1].confidence")) == ([], None)
+    assert reader.run("keep(); return answers.slice(0, 2).map((answer) => answer.seconds)") == [0, 0]
+
+
+def test_another_sequence_that_is_loading_takes_no_answer_and_no_time(page, browser):
+    reader = Reader(browser(), page)
+    reader.run("window.now = 1000; performance.now = () => window.now")
+    reader.begin("jd").run("window.now += 2_000")
+    held_back(reader)
+    reader.press("s").run("window.now += 20_000")
+    reader.press("b", Keys.ENTER)
+    assert (reader.where(), reader.chosen()) == ("Pair 1 of 10, 0 answered", [])
+    reader.run("arrive()")
+    reader.ready().press("b")
+    assert reader.chosen() == ["B"]
+    assert reader.run("return answers[0].seconds") == 2
+
+
+def test_zoom_is_about_the_pointer_and_the_next_pair_begins_anew(page, browser):
+    reader = Reader(browser(), page).begin("jd")
+    box = reader.canvas().rect
+
+    def wheel(delta):  # at a quarter of the view
+        event = {"deltaY": delta, "ctrlKey": True, "bubbles": True, "cancelable": True,
+                 "clientX": box["x"] + box["width"] / 4, "clientY": box["y"] + box["height"] / 4}  # fmt: skip
+        reader.run(f"panels.A.canvas.dispatchEvent(new WheelEvent('wheel', {json.dumps(event)}))")
+
+    def under():  # the place of the image there, from its middle, as a share of the image
+        return reader.run("const p = panels.A; const size = [p.fit * p.sequence.columns, p.fit * p.sequence.rows];"
+                          "const at = [-p.canvas.width / 4 / size[0], -p.canvas.height / 4 / size[1]];"
+                          "return [(at[0] - p.x) / p.zoom, (at[1] - p.y) / p.zoom]")  # fmt: skip
+
+    before = under()
+    wheel(-120)
+    assert 1 < reader.run("return panels.A.zoom") < 1.5  # a notch
+    assert under() == pytest.approx(before, abs=1e-3)
+    wheel(-8)  # two fingers on a touchpad
+    assert under() == pytest.approx(before, abs=1e-3)
+    reader.press("+", "+", "+")
+    ActionChains(reader.driver).key_down(Keys.SHIFT).send_keys(*[Keys.ARROW_RIGHT] * 3).key_up(Keys.SHIFT).perform()
+    (x, zoom) = reader.run("return [panels.B.x, panels.B.zoom]")
+    ActionChains(reader.driver).key_down(Keys.SHIFT).send_keys(*[Keys.ARROW_RIGHT] * 40).key_up(Keys.SHIFT).perform()
+    assert x < reader.run("return panels.B.x") == pytest.approx(0.5 * (zoom - 1) + 0.25)  # some of it stays in view
+    reader.press("a", Keys.ENTER).until(lambda: "Pair 2 " in reader.where())
+    assert reader.run("return both().map((p) => [p.zoom, p.x, p.y])") == [[1, 0, 0]] * 2
+    ActionChains(reader.driver).click_and_hold(reader.canvas()).move_by_offset(40, 0).release().perform()
+    assert float(reader.of("window").get_attribute("value")) > 100
+
+
+def test_held_keys_and_double_clicks_skip_no_pair(page, browser):
+    reader = Reader(browser(), page).begin("jd")
+    reader.press("4", "4").press("a")  # a confidence is withdrawn as it was given
+    assert reader.run("return answers[0].confidence") is None
+    reader.run("document.getElementById('next').focus()")
+    for repeat in (False, True, True):
+        event = json.dumps({"key": "Enter", "repeat": repeat, "bubbles": True, "cancelable": True})
+        stopped = reader.run(f"return !document.activeElement.dispatchEvent(new KeyboardEvent('keydown', {event}))")
+        assert stopped == repeat  # what the browser would make a click of
+    ActionChains(reader.driver).double_click(reader.of("next")).perform()
+    reader.until(lambda: "Pair 2 " in reader.where())
+    reader.ready()
+    assert reader.where() == "Pair 2 of 10, 1 answered"
+    reader.press("b", Keys.ENTER).until(lambda: "Pair 3 " in reader.where())
+    reader.ready().press(Keys.ENTER).until(lambda: "Pair 4 " in reader.where())
+    reader.ready().press("a", "o").until(lambda: "Pair 3 " in reader.where())  # the first that is open
+    reader.ready().press("e").until(lambda: reader.of("saved").get_attribute("open"))
+    reader.click("open").until(lambda: not reader.of("saved").get_attribute("open"))
+    assert reader.where() == "Pair 3 of 10, 3 answered"
+
+
+def test_a_note_stays_with_its_pair_and_the_keys_come_back_after_a_dialog(page, browser, tmp_path):
+    reader = Reader(browser(), page).begin("jd").press("n", "osteophyte")
+    reader.run("document.getElementById('next').click()")  # as voice control does it: the focus stays
+    reader.until(lambda: "Pair 2 " in reader.where())
+    reader.ready().press("!")
+    assert reader.run("return answers.slice(0, 2).map((answer) => answer.notes)") == ["osteophyte", ""]
+    assert reader.of("notes").get_attribute("value") == ""
+    for name, dialog in (("pause", "paused"), ("answers", "saved"), ("help", "keys")):
+        reader.click(name).until(lambda d=dialog: reader.of(d).get_attribute("open"))
+        reader.press(Keys.ESCAPE).until(lambda d=dialog: not reader.of(d).get_attribute("open"))
+    reader.press(Keys.ENTER).until(lambda: "Pair 3 " in reader.where())
+    reader.ready().press("e").until(lambda: reader.of("saved").get_attribute("open"))
+    reader.click("download").press(Keys.ENTER)  # goes on, and does not save again
+    reader.until(lambda: not reader.of("saved").get_attribute("open"))
+    assert len(list((tmp_path / "downloads").glob("answers*"))) <= 1
+
+
+def test_nobody_reads_without_a_name_or_by_mistake_under_another(page, browser):
+    driver = browser()
+    reader = Reader(driver, page)
+    for _ in range(3):  # browsers close a dialog at Escape, whatever the page says
+        reader.press(Keys.ESCAPE)
+        reader.until(lambda: reader.of("start").get_attribute("open"))
+    assert not reader.canvas().is_displayed()
+    reader.run("setConfidence(3); openAnswers(); keep()")
+    assert reader.run("return [localStorage.length, document.getElementById('saved').open]") == [0, False]
+    for code in ("n/a", "  "):
+        reader.of("reader").clear()
+        reader.of("reader").send_keys(code + Keys.ENTER)
+        assert reader.of("start").get_attribute("open")
+    reader.of("reader").clear()
+    reader.begin("jd").press("a")
+    other = Reader(driver, page).begin("mk")  # the field has the focus, and not "Go on as jd"
+    assert (other.run("return reader"), other.where()) == ("mk", "Pair 1 of 10, 0 answered")
+    again = Reader(driver, page)
+    again.of("reader").send_keys("jd" + Keys.ENTER)
+    assert again.of("imported").text == "jd has answered here before: go on as jd above, or choose another code."
+    assert again.of("start").get_attribute("open")
+    again.press(Keys.ENTER).ready()  # the focus is on the button now
+    assert (again.run("return reader"), again.chosen()) == ("jd", ["A"])
+
+
+def test_what_the_browser_does_not_keep_is_not_lost_while_the_page_is_open(page, browser, tmp_path):
+    driver = browser()
+    reader = Reader(driver, page).begin("jd").press("a", Keys.ENTER)
+    reader.ready().run(
+        "window.real = Storage.prototype.setItem; Storage.prototype.setItem = () => { throw new Error('full'); }"
+    )
+    reader.press("b", "n", "bone", Keys.ESCAPE)
+    assert "does not keep your answers" in reader.of("warning").text
+    assert reader.run("const leave = new Event('beforeunload', { cancelable: true }); window.dispatchEvent(leave);"
+                      "return leave.defaultPrevented")  # fmt: skip
+    reader.press(Keys.ENTER).until(lambda: reader.where() == "Pair 3 of 10, 2 answered")
+    reader.ready().press(Keys.BACKSPACE).until(lambda: reader.chosen() == ["B"])
+    reader.ready().run("Storage.prototype.setItem = window.real; localStorage.clear()")  # room again, and all gone
+    reader.press(Keys.ENTER).until(lambda: "Pair 3 " in reader.where())
+    assert not reader.of("warning").is_displayed()
+    reader.ready().run("window.now = performance.now(); performance.now = () => window.now + 7_000;"
+                       "window.dispatchEvent(new Event('pagehide'));")  # fmt: skip
+    assert reader.run("return JSON.parse(localStorage.getItem(store.prefix() + 'jd/answer/003')).seconds") >= 7
+    again = Reader(driver, page)
+    driver.find_element(By.CSS_SELECTOR, "#readers button").click()
+    again.ready()
+    assert again.where() == "Pair 3 of 10, 2 answered"
+    assert again.run("return answers.slice(0, 2).map((answer) => [answer.choice, answer.notes])") == [
+        ["A", ""],
+        ["B", "bone"],
+    ]
+    # One entry that cannot be read, or is none of ours, hides no other.
+    again.run(
+        "localStorage.setItem(store.prefix() + 'jd/answer/001', '{bad'); localStorage.setItem(store.prefix() + '%/at', '1')"
+    )
+    again = Reader(driver, page)
+    driver.find_element(By.CSS_SELECTOR, "#readers button").click()
+    again.ready()
+    assert again.where() == "Pair 3 of 10, 1 answered"
+    assert not again.of("warning").is_displayed()
+    # A browser that keeps nothing at all can still go on from a file, and save one.
+    text = changed(again.run("return table()"), tmp_path, (4, "choice", "A"))
+    shut = Reader(browser("other"), page)
+    shut.run("Object.defineProperty(window, 'localStorage', { get() { throw new Error('closed'); } })")
+    shut.of("import").send_keys(text)
+    shut.until(lambda: shut.of("imported").text)
+    shut.driver.find_element(By.CSS_SELECTOR, "#readers button").click()
+    shut.ready()
+    assert shut.where() == "Pair 1 of 10, 2 answered"
+    assert "does not keep" in shut.of("warning").text
+
+
+@pytest.mark.parametrize("note", ["=1+1", "+1", "-1", "@x", "'q", "\uff1d1"])
+def test_no_note_is_a_formula(page, browser, note):
+    reader = Reader(browser(), page).begin("jd")
+    assert reader.run(f"return cell({json.dumps(note)})") == f"'{note}"
+    assert reader.run(f"return plain(cell({json.dumps(note)}))") == note
+    assert reader.run("return [cell('a=1'), plain('a=1')]") == ["a=1", "a=1"]
 
 
 def test_a_tablet_scrolls_zooms_and_answers_by_touch(page, browser):
@@ -340,6 +544,17 @@ def test_a_tablet_scrolls_zooms_and_answers_by_touch(page, browser):
     assert reader.run("return panels.A.zoom") == pytest.approx(3, rel=0.05)
     assert reader.run("return panels.B.zoom") == pytest.approx(3, rel=0.05)
     assert not np.array_equal(reader.pixels(), plain)
+    assert reader.slices() == [7, 7]
+    touch("touchStart", (x - 30, y), (x + 30, y))
+    touch("touchMove", (x + 10, y), (x + 70, y))  # both to the right
+    assert reader.run("return panels.A.x") > 0
+    touch("touchEnd", (x + 10, y))  # one is up, and the other drifts
+    for step in range(1, 5):
+        touch("touchMove", (x + 10, y - 12 * step))
+    touch("touchEnd")
+    touch("touchStart", (x, y))
+    touch("touchMove", (x, y + 14))  # a finger that trembles
+    touch("touchEnd")
     assert reader.slices() == [7, 7]
     x, y = middle(reader.of("choose-B"))
     touch("touchStart", (x, y))
@@ -379,12 +594,12 @@ def test_the_clock_counts_what_is_on_screen_and_no_pause(page, browser, tmp_path
     reader.press("a", Keys.BACKSPACE).until(lambda: "Pair 1 " in reader.where())
     reader.ready()
     wait(2)  # a second look at the first pair
-    reader.press("s").until(lambda: reader.run("return panels.A.volume !== null"))
+    reader.press("s").ready()
     wait(7 * 3600)  # home for the night, the page left open
     reader.press(Keys.ARROW_DOWN)
     wait(4)
     table = rows(reader.export(tmp_path / "downloads", "answers-jd.tsv").read_text())
-    assert [row["seconds"] for row in table] == [f"{17 + 300 + 4:.1f}", "3.0"] + ["n/a"] * 8
+    assert [row["seconds"] for row in table] == ["21.0", "3.0"] + ["n/a"] * 8
 
 
 def test_a_page_that_is_left_alone_pauses(page, browser):
@@ -439,7 +654,7 @@ def test_two_readers_share_a_browser_and_an_export_goes_on_elsewhere(page, brows
     other = Reader(browser("another"), page)
     other.of("import").send_keys(str(exported))
     other.until(lambda: other.of("imported").text)
-    assert other.of("imported").text == "Answers taken of mk: 1. Go on above."
+    assert other.of("imported").text == "Answers taken of mk: 1, already given here: 0. Go on above."
     other.driver.find_element(By.CSS_SELECTOR, "#readers button").click()
     other.ready()
     assert other.where() == "Pair 2 of 10, 1 answered"
@@ -451,47 +666,64 @@ def test_two_readers_share_a_browser_and_an_export_goes_on_elsewhere(page, brows
     assert first[:4] + first[5:] == again[:4] + again[5:]
 
 
-def test_an_import_keeps_what_was_answered_here_and_counts_no_time_backwards(page, browser, tmp_path):
+def changed(text, folder, *cells):
+    """A file of answers in which cells (row, column, text) were changed, as a spreadsheet saves it."""
+    head, *lines = [line.split("\t") for line in text.splitlines()]
+    for row, column, cell in cells:
+        lines[row][head.index(column)] = cell
+    path = folder / "changed.tsv"
+    path.write_text("\ufeff" + "\r\n".join("\t".join(line) for line in [head, *lines]) + "\r\n")
+    return str(path)
+
+
+def test_an_import_keeps_what_was_said_here(page, browser, tmp_path):
     driver = browser()
     reader = Reader(driver, page).begin("jd").press("a", "5", Keys.ENTER)
-    reader.ready().press("b")
+    reader.ready().press("4", "n", "suspicious", Keys.ESCAPE)  # no choice yet
     text = reader.export(tmp_path / "downloads", "answers-jd.tsv").read_text()
-    head, *lines = [line.split("\t") for line in text.splitlines()]
-    lines[0][2:5] = ["B", "1", "900.0"]  # answered in this browser, too
-    lines[2][2:5] = ["B", "7", "-40.0"]  # not answered here, with a confidence and a time that cannot be
-    lines[3][2:5] = ["C", "2", "12.5"]
-    changed = tmp_path / "changed.tsv"
-    changed.write_text("\ufeff" + "\r\n".join("\t".join(line) for line in [head, *lines]) + "\r\n")
+    path = changed(text, tmp_path, (0, "choice", "B"), (0, "confidence", "1"), (0, "seconds", "900,5"), (0, "pair", "1"),
+                   (1, "choice", "b "), (1, "confidence", "2"), (1, "notes", "other"),
+                   (2, "choice", "A"), (2, "notes", "'=bone"), (3, "confidence", "2"))  # fmt: skip
     reader = Reader(driver, page)
-    reader.of("import").send_keys(str(changed))
+    reader.of("import").send_keys(path)
     reader.until(lambda: reader.of("imported").text)
-    assert reader.of("imported").text == "Answers taken of jd: 1. Go on above."
+    assert reader.of("imported").text == "Answers taken of jd: 2, already given here: 1. Go on above."
     driver.find_element(By.CSS_SELECTOR, "#readers button").click()
     reader.ready()
     assert reader.where() == "Pair 4 of 10, 3 answered"
     reader.press("e").until(lambda: reader.of("saved").get_attribute("open"))
-    table = [line.split("\t")[2:5] for line in reader.of("table").get_attribute("value").splitlines()[1:]]
-    assert table[0][:2] == ["A", "5"] and float(table[0][2]) < 900
-    assert table[2] == ["B", "n/a", "n/a"]
-    assert reader.run("return answers[2].seconds") == 0
-    assert table[3][:2] == ["n/a", "2"] and 12.5 <= float(table[3][2]) < 20  # on screen just now
+    table = [line.split("\t")[2:6] for line in reader.of("table").get_attribute("value").splitlines()[1:]]
+    assert table[0] == ["A", "5", "900.5", "n/a"]  # the longer time, which holds the shorter
+    assert (table[1][:2], table[1][3]) == (["B", "4"], "suspicious")
+    assert table[2] == ["A", "n/a", "n/a", "'=bone"]
+    assert table[3][:2] == ["n/a", "2"]
 
 
-@pytest.mark.parametrize("change,message", [
-    (("\t002\t", "\t2\t"), "Some pairs are not on this page: was the file changed by a spreadsheet?"),
-    (("jd\t002\t", "mk\t002\t"), "These are answers of several readers."),
-    (("\tpair\t", "\tpaar\t"), "This is no file of answers: its columns should be reader, pair,"),
-    (("study\n", "study\nx\t001\tA\t1\t1\tn/a\t0123456789abcdef\n"), "These are answers to other pairs"),
+@pytest.mark.parametrize("cells,message", [
+    ([(1, "pair", "012")], "Pair 012 of the file is not on this page."),
+    ([(1, "reader", "mk")], "These are answers of several readers."),
+    ([(1, "study", "0123456789abcdef")], "These are answers to other pairs"),
+    ([(1, "pair", "1")], "Pair 001 is in the file twice; keep one row of it."),
+    ([(2, "choice", "C")], "Pair 003: 'C' cannot be its choice; correct the file."),
+    ([(2, "confidence", "7")], "Pair 003: '7' cannot be its confidence"),
+    ([(2, "seconds", "-40")], "Pair 003: '-40' cannot be its seconds"),
+    ([(n, "reader", "n/a") for n in range(10)], "does not say whose answers these are"),
 ])  # fmt: skip
-def test_a_file_of_other_answers_is_not_taken(page, browser, tmp_path, change, message):
-    reader = Reader(browser(), page).begin("jd").press("a")
+def test_a_file_of_other_answers_is_not_taken(page, browser, tmp_path, cells, message):
+    driver = browser()
+    reader = Reader(driver, page).begin("jd").press("a")
     text = reader.export(tmp_path / "downloads", "answers-jd.tsv").read_text()
-    (tmp_path / "other.tsv").write_text(text.replace(*change))
-    other = Reader(browser("another"), page)
-    other.of("import").send_keys(str(tmp_path / "other.tsv"))
+    reader.run("localStorage.clear()")
+    other = Reader(driver, page)
+    other.run("localStorage.clear()")  # also what was kept when the page was left
+    other = Reader(driver, page)
+    other.of("import").send_keys(changed(text.replace("\tpair\t", "\tpair\t"), tmp_path, *cells))
     other.until(lambda: other.of("imported").text)
     assert message in other.of("imported").text
     assert not other.driver.find_elements(By.CSS_SELECTOR, "#readers button")
+    (tmp_path / "x.tsv").write_text(text.replace("choice", "wahl"))
+    other.of("import").send_keys(str(tmp_path / "x.tsv"))
+    other.until(lambda: "no file of answers: its columns should be reader, pair," in other.of("imported").text)
 
 
 def test_nothing_but_the_folder_is_loaded_and_nothing_is_logged(page, browser):
@@ -523,20 +755,23 @@ def test_nothing_but_the_folder_is_loaded_and_nothing_is_logged(page, browser):
 
 def test_a_folder_that_was_not_copied_whole_says_so(page, browser):
     (page / "volumes" / "001-B-1.js").unlink()
+    whole = (page / "volumes" / "002-A-1.js").read_text()
     (page / "volumes" / "002-A-1.js").write_text("")
     reader = Reader(browser(), page)
     reader.of("reader").send_keys("jd" + Keys.ENTER)
     reader.until(lambda: "001-B-1.js is missing; copy the folder whole" in reader.of("panels").text)
-    assert not reader.of("choose-A").is_enabled()
+    assert reader.of("choose-A").get_attribute("aria-disabled") == "true"
     reader.press("a", Keys.ENTER).until(lambda: "002-A-1.js is damaged" in reader.of("panels").text)
     assert reader.where() == "Pair 2 of 10, 0 answered"
-    whole = (page / "volumes" / "002-A-2.js").read_text()  # any volume of another sequence will not fit
-    (page / "volumes" / "002-A-1.js").write_text(whole.replace("002-A-2", "002-A-1"))
-    reader.press("s", "s").until(lambda: "wrong size" in reader.of("panels").text)
-    whole = (page / "volumes" / "002-B-1.js").read_text()
-    (page / "volumes" / "002-A-1.js").write_text(whole.replace("002-B-1", "002-A-1"))  # copied again
+    other = (page / "volumes" / "003-A-1.js").read_text()  # as from another study, whose files have the same names
+    (page / "volumes" / "002-A-1.js").write_text(other.replace("003-A-1", "002-A-1"))
+    reader.press("s", "s").until(
+        lambda: "002-A-1.js is of another study; copy the folder again" in reader.of("panels").text
+    )
+    assert reader.run("return panels.A.volume") is None
+    (page / "volumes" / "002-A-1.js").write_text(whole)  # copied again
     reader.press("s", "s").ready()
-    assert reader.of("choose-A").is_enabled()
+    assert reader.of("choose-A").get_attribute("aria-disabled") == "false"
     assert reader.run("return [...document.querySelectorAll('.message')].map((m) => m.textContent)") == ["", ""]
     (page / "study.js").unlink()
     reader.driver.get((page / "index.html").as_uri())
@@ -557,7 +792,7 @@ def test_hostile_text_is_shown_as_text_and_exported_as_text(study, browser, tmp_
     )
     (tmp_path / "volumes.tsv").write_text(volumes)
     shell(f"""oa-pairs page pairs.tsv volumes.tsv -o reading --title '{HOSTILE[3]}' --question '{HOSTILE[0]}' \
-        --answer '<b>{HOSTILE[4]}</b>' --sequence '<u>cor</u>' > page.tsv""")
+        --answer '<b>{HOSTILE[4]}</b>' --sequence '<u>cor</u>' --show age --show sex --show "{HOSTILE[1]}" > page.tsv""")
     assert sorted(path.name for path in (tmp_path / "reading" / "volumes").iterdir())[:2] == [
         "001-A-1.js",
         "001-B-1.js",

@@ -1,3 +1,5 @@
+import hashlib
+import json
 import subprocess
 import sys
 
@@ -30,10 +32,10 @@ def study(tmp_path):
 
 def test_pairs_are_printed_without_the_answers(study):
     rows = table((study / "pairs.tsv").read_text())
-    assert list(rows[0]) == ["knee", "subject", "visit", "side", "pair", "place", "age", "jsw"]
+    assert list(rows[0]) == ["knee", "subject", "visit", "side", "pair", "place", "draw", "age", "jsw"]
     assert len(rows) == 22
     key = table((study / "key.tsv").read_text())
-    assert list(key[0]) == ["knee", "subject", "visit", "side", "pair", "place", "stratum", "jsn"]
+    assert list(key[0]) == ["knee", "subject", "visit", "side", "pair", "place", "draw", "stratum", "jsn"]
     assert [row["pair"] for row in key] == [f"{n:03d}" for n in range(1, 12)]
     assert all(int(row["subject"]) < 9000030 for row in key)
     assert sorted({row["stratum"] for row in key}) == ["-0.6:-0.5", "-1.1:-0.6", ":-1.1"]
@@ -51,14 +53,38 @@ def test_a_key_is_never_overwritten_unasked_nor_shown(study):
     before = (study / "key.tsv").read_bytes()
     refused = oa_pairs("draw", "labels.tsv", "--pairs", 5, "--key", "key.tsv", cwd=study)
     assert (refused.returncode, refused.stdout) == (2, "")
-    assert "key.tsv exists; use --force" in refused.stderr
+    assert "key.tsv exists, with the answers to another draw; use --force" in refused.stderr
     assert (study / "key.tsv").read_bytes() == before
     forced = oa_pairs("draw", "labels.tsv", "--pairs", 5, "--key", "key.tsv", "--force", cwd=study)
     assert forced.returncode == 0
     assert len(table((study / "key.tsv").read_text())) == 5
+    before = (study / "key.tsv").read_bytes()
+    again = oa_pairs("draw", "labels.tsv", "--pairs", 5, "--key", "key.tsv", cwd=study)
+    assert (again.returncode, again.stdout) == (0, forced.stdout)  # the same draw: work done is kept
+    assert "the answers were kept in key.tsv" in again.stderr
+    assert (study / "key.tsv").read_bytes() == before
+    other = oa_pairs("draw", "labels.tsv", "--pairs", 5, "--key", "labels.tsv", "--force", cwd=study)
+    assert (other.returncode, other.stdout) == (2, "")
+    assert "labels.tsv is also read" in other.stderr
+    assert (study / "labels.tsv").read_text() == LABELS
+    (study / "precious.json").write_text("{}")
+    assert (
+        "precious.json exists"
+        in oa_pairs("draw", "labels.tsv", "--pairs", 5, "--key", "precious.tsv", cwd=study).stderr
+    )
     for place in ("-", "/dev/stdout"):
         shown = oa_pairs("draw", "labels.tsv", "--pairs", 5, "--key", place, "--force", cwd=study)
         assert (shown.returncode, shown.stdout) == (2, "")
+
+
+def test_a_key_says_beside_it_how_it_was_made(study):
+    made = json.loads((study / "key.json").read_text())["OatoolsSteps"]
+    digest = hashlib.sha256(LABELS.encode()).hexdigest()
+    assert made[0]["input"] == {"name": "labels.tsv", "sha256": digest}
+    assert made[0]["parameters"] == {"strata": [":-1.1:1", "-1.1:-0.6:9", "-0.6:-0.5:1"], "pairs": 11, "seed": 0,
+                                     "match": [], "one_knee": False, "show": ["age", "jsw"], "endpoint": ["n/a"]}  # fmt: skip
+    oa_pairs("draw", "-", "--pairs", 11, "--key", "key2.tsv", cwd=study, stdin=LABELS)
+    assert json.loads((study / "key2.json").read_text())["OatoolsSteps"][0]["input"]["sha256"] == digest
 
 
 def test_strata_of_ones_own(study):
@@ -78,7 +104,7 @@ def test_labels_without_narrowing_are_drawn_without_strata(study):
 @pytest.mark.parametrize("arguments,message", [
     ([], "stratum :-1.1 has 10 progressors, and 10 were asked for|stratum -1.1:-0.6 has 10 progressors, and 130"),
     (["--stratum", ":-1.1:2", "--pairs", "3"], "leave out --pairs"),
-    (["--stratum", "2"], "LOW:HIGH:N"),
+    (["--stratum", "2"], "LOW:HIGH:N"), (["--stratum", ":-0.5:0"], "the strata ask for no pair"),
     (["--pairs", "31", "--no-strata"], "31 progressors were asked for, and there are 30"),
 ])  # fmt: skip
 def test_a_draw_that_is_not_possible_leaves_no_key(study, arguments, message):
@@ -122,6 +148,71 @@ def test_readers_and_a_model_are_scored_together(study):
     assert "junior: 1 of 11 pairs without an answer" in done.stderr
 
 
+def test_answers_are_taken_as_spreadsheets_save_them(study):
+    key = table((study / "key.tsv").read_text())
+    lines = ["\ufeffreader\tpair\tchoice\tconfidence\tseconds",
+             *(f"jd \t{int(row['pair'])}\t{row['place'].lower()} \t3\t30" for row in key), "\t\t\t\t"]  # fmt: skip
+    (study / "excel.tsv").write_text("\r\n".join(lines) + "\r\n", encoding="utf-8")
+    done = oa_pairs("score", "excel.tsv", "--key", "key.tsv", cwd=study)
+    assert done.returncode == 0, done.stderr
+    row, *_ = table(done.stdout)
+    assert (row["reader"], row["right"], row["n_unanswered"], row["seconds"]) == ("jd", "11", "0", "30.0")
+    assert done.stderr == "oa-pairs: 1 reader scored on 11 pairs\n"
+
+
+def test_answers_to_another_draw_are_refused(study):
+    other = oa_pairs("draw", "labels.tsv", "--pairs", 11, "--seed", 1, "--key", "key1.tsv", cwd=study)
+    (study / "pairs1.tsv").write_text(other.stdout)
+    name = table(other.stdout)[0]["draw"]
+    (study / "jd.tsv").write_text(f"pair\tchoice\tdraw\n001\tA\t{name}\n")
+    assert oa_pairs("score", "jd.tsv", "--key", "key1.tsv", cwd=study).returncode == 0
+    refused = oa_pairs("score", "jd.tsv", "--key", "key.tsv", cwd=study)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert f"jd answered another draw ({name})" in refused.stderr
+    refused = oa_pairs("score", "jd.tsv", "--key", "key.tsv", "--pairs", "pairs1.tsv", cwd=study)
+    assert "the pairs do not fit the key" in refused.stderr
+
+
+def test_pairs_that_were_not_shown_are_not_scored(study):
+    head, *lines = (study / "pairs.tsv").read_text().splitlines()
+    shown = [f"{line}\t{sequence}" for line in lines if "\t004\t" not in line for sequence in ("cor", "sag")]
+    (study / "shown.tsv").write_text("\n".join([f"{head}\tsequence", *shown]) + "\n")
+    key = table((study / "key.tsv").read_text())
+    (study / "jd.tsv").write_text(
+        "pair\tchoice\n" + "".join(f"{r['pair']}\t{r['place']}\n" for r in key if r["pair"] != "004")
+    )
+    done = oa_pairs("score", "jd.tsv", "--key", "key.tsv", "--pairs", "shown.tsv", cwd=study)
+    assert "1 of 11 pairs of the key are not in shown.tsv, and not scored" in done.stderr
+    row, *_ = table(done.stdout)
+    assert (row["pairs"], row["right"], row["n_unanswered"]) == ("10", "10", "0")
+    (study / "jd.tsv").write_text("pair\tchoice\n004\tA\n")
+    done = oa_pairs("score", "jd.tsv", "--key", "key.tsv", "--pairs", "shown.tsv", cwd=study)
+    assert done.returncode == 1
+    assert "jd, pair 004: " in done.stderr
+
+
+def test_what_is_scored_never_overwrites_what_is_read(study):
+    for name in ("jd", "mk"):
+        (study / f"{name}.tsv").write_text("pair\tchoice\n001\tA\n")
+    kept = {path: path.read_bytes() for path in study.iterdir() if path.is_file()}
+    for options, said in ((("--compare", "jd.tsv", "mk.tsv"), "--compare jd.tsv exists; use --force"),
+                          (("--compare", "mk.tsv", "mk.tsv"), "mk.tsv is also read"),
+                          (("--force", "--paragraph", "key.tsv", "mk.tsv"), "key.tsv is also read"),
+                          (("--force", "--compare", "x.png", "--figure", "x.png", "mk.tsv"), "--compare writes x.png, too"),
+                          (("--paragraph", "-", "mk.tsv"), "a plain file is needed"),
+                          (("--force", "--paragraph", "/dev/null", "mk.tsv"), "a plain file is needed")):  # fmt: skip
+        refused = oa_pairs("score", "--key", "key.tsv", *options, cwd=study)
+        assert (refused.returncode, refused.stdout) == (2, "")
+        assert said in refused.stderr
+    assert {path: path.read_bytes() for path in study.iterdir() if path.is_file()} == kept
+    (study / "c.tsv").write_text("old\n")
+    assert (
+        oa_pairs("score", "mk.tsv", "jd.tsv", "--key", "key.tsv", "--compare", "c.tsv", "--force", cwd=study).returncode
+        == 0
+    )
+    assert len(table((study / "c.tsv").read_text())) == 1
+
+
 def test_answers_that_cannot_be_graded_fail_alone(study):
     answers = "knee\tpair\tchoice\nn/a\t001\tA\nn/a\t777\tA\nn/a\t002\tboth\n"
     (study / "r.tsv").write_text(answers)
@@ -160,7 +251,7 @@ def test_matching_says_how_far_the_pairs_differ(study):
     done = oa_pairs("draw", "labels.tsv", "--pairs", 11, *calipers, "--key", "m.tsv", cwd=study)
     assert done.returncode == 0, done.stderr
     assert "age within 5: progressors less partners +0 on average, at most 0 apart" in done.stderr
-    assert list(table(done.stdout)[0])[6:] == ["age"]
+    assert list(table(done.stdout)[0])[6:] == ["draw", "age"]
     refused = oa_pairs("draw", "labels.tsv", "--pairs", 11, "--show", "jsn", "--key", "n.tsv", cwd=study)
     assert (refused.returncode, refused.stdout) == (2, "")
     assert "'jsn' may tell readers the answer" in refused.stderr

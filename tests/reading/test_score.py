@@ -85,7 +85,7 @@ def test_half_a_success_widens_the_interval_to_both_neighbours():
 
 @pytest.mark.parametrize("choices,message", [
     ([("009", "A")], "no such pair"), ([("001", "C")], "'C' is not A, B or n/a"),
-    ([("001", "A"), ("001", "B")], "second answer"),
+    ([("001", "A"), ("001", "B")], "a second answer, which differs"),
 ])  # fmt: skip
 def test_an_answer_that_cannot_be_graded_is_an_error_of_its_own(choices, message):
     result = graded([*choices, ("004", "B")])
@@ -107,6 +107,44 @@ def test_a_named_knee_that_fits_is_accepted():
     assert graded([("001", "A")], True, knee="a_00m_left").scores["junior"] == {"001": 1}
     assert graded([("001", "B")], True, knee="u_00m_left").scores["junior"] == {"001": 0}
     assert graded([("001", "B")], True, knee="z_00m_left").errors  # of no pair at all
+
+
+def test_an_answer_is_found_under_the_number_that_a_spreadsheet_leaves():
+    rows = [{"pair": pair, "place": "A", "knee": "a"} for pair in ("001", "002", "x1", "1", "0004", "\u0665")]
+    known = score.read_key(rows)
+    assert [score.find_pair(name, known) for name in ("001", "2", "02", "1", "4", "x1", "01", "7", "", "\u0665", "5")] == [
+        "001", "002", "002", "1", "0004", "x1", None, None, None, "\u0665", None]  # fmt: skip
+
+
+def test_no_answer_is_no_second_answer_and_the_same_one_again_is_no_error():
+    result = score.Graded()
+    interim = [{"pair": "001", "choice": "A", "seconds": "5"}, {"pair": "002", "choice": "n/a"}]
+    full = [{"pair": "001", "choice": "A", "seconds": "9"}, {"pair": "002", "choice": "B"}]
+    for rows in (interim, full, interim[1:]):
+        score.grade_answers(rows, key(), "jd", result)
+    assert result.scores == {"jd": {"001": 1, "002": 1}}
+    assert result.seconds == {"jd": {"001": 9}}
+    assert result.errors == []
+
+
+def test_an_unusable_time_or_confidence_leaves_the_answer():
+    result = score.Graded()
+    rows = [{"pair": "001", "choice": "A", "seconds": "30,4", "confidence": "3"},
+            {"pair": "002", "choice": "B", "seconds": "3", "confidence": "9"},
+            {"pair": "003", "choice": "B", "seconds": "3", "confidence": "very"}]  # fmt: skip
+    score.grade_answers(rows, key(), "jd", result)
+    assert result.scores == {"jd": {"001": 1, "002": 1, "003": 0}}
+    assert result.seconds == {"jd": {"002": 3, "003": 3}}
+    assert result.confidence == {"jd": {"001": 3}}
+    said = [message for _, message in result.errors]
+    assert "30,4" in said[0] and "'9' is not from 1 to 5" in said[1] and "very" in said[2]
+    assert all("the choice counts" in message for message in said)
+
+
+@pytest.mark.parametrize("name", ["mean of readers", "all readers"])
+def test_a_reader_is_not_called_as_several_are(name):
+    with pytest.raises(UsageError, match="stands for several"):
+        score.grade_answers([{"pair": "001", "choice": "A", "reader": name}], key(), "x", score.Graded())
 
 
 def test_the_first_of_two_answers_counts_even_over_several_tables():
@@ -150,9 +188,14 @@ def test_keys_and_pairs_that_do_not_belong_together_are_refused():
         score.read_key([KEY_ROWS[0] | {"place": "C"}])
     with pytest.raises(UsageError, match="holds no pair"):
         score.read_key([])
-    with pytest.raises(UsageError, match="pair 004 is in only one"):
-        score.read_pairs(PAIR_ROWS[:6], key())
+    assert list(score.read_pairs(PAIR_ROWS[:6], key())) == ["001", "002", "003"]  # those that were shown
+    with pytest.raises(UsageError, match="pair 009 is not in the key"):
+        score.read_pairs([row | {"pair": "009"} for row in PAIR_ROWS[:2]], key())
+    with pytest.raises(UsageError, match="do not fit the key"):
+        score.read_pairs(
+            [row | {"draw": "a"} for row in PAIR_ROWS], score.read_key([r | {"draw": "b"} for r in KEY_ROWS])
+        )
     with pytest.raises(UsageError, match="do not fit"):
         score.read_pairs([row | {"place": {"A": "B", "B": "A"}[row["place"]]} for row in PAIR_ROWS], key())
     with pytest.raises(UsageError, match="one knee A and one knee B"):
-        score.read_pairs([*PAIR_ROWS, PAIR_ROWS[0]], key())
+        score.read_pairs([*PAIR_ROWS, PAIR_ROWS[0] | {"knee": "other"}], key())

@@ -5,21 +5,21 @@
 const $ = (id) => document.getElementById(id);
 const PLACES = ["A", "B"];
 const CONFIDENCE = [1, 2, 3, 4, 5];
-const COLUMNS = ["reader", "pair", "choice", "confidence", "seconds", "notes", "study"];
+const COLUMNS = ["reader", "pair", "choice", "confidence", "seconds", "notes", "study", "draw"];
 const MISSING = "n/a";
 const LEVELS = 255;
 const COLUMN = 95; // CSS pixels that a clinical variable takes in a row
 const LISTED = 6; // variables below each other, where a row does not hold them all
 const IDLE = 5 * 60_000; // ms without a key, a movement or a touch, after which nobody is reading
 const KEYS = [
-  ["A, B", "A, or B, progresses"], ["1 to 5", "confidence, from a guess to certain"],
+  ["A, B", "choose A, or B"], ["1 to 5", "confidence, from a guess to certain"],
   ["Enter, Backspace", "next pair, the pair before"], ["Up, Down, wheel, one finger", "slice by slice"],
   ["Page up, Page down, Home, End", "five slices, first, last"], ["S", "next sequence"],
   ["L", "scroll both knees together, or one"], ["X", "the other knee, when they are not linked"],
   [", .", "darker, brighter (level)"], ["[ ]", "more, less contrast (window)"], ["drag", "window across, level up and down"],
   ["+, −, Ctrl and wheel, two fingers", "zoom"], ["Shift and arrows, Shift and drag", "move the image"],
   ["0, double click", "reset the images"], ["N, then Esc", "write a note, and leave it"], ["P", "pause"],
-  ["E", "answers, to save them"], ["?", "this list"],
+  ["O", "the first pair without an answer"], ["E", "answers, to save them"], ["?", "this list"],
 ];
 
 const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
@@ -43,13 +43,14 @@ const reading = {
 };
 window.reading = reading;
 
-function load(file, shape) {
-  if (!volumes.has(file)) volumes.set(file, fetchVolume(file, shape));
+function load({ file, check }, shape) {
+  if (!volumes.has(file)) volumes.set(file, fetchVolume(file, check, shape));
   return volumes.get(file);
 }
 
-async function fetchVolume(file, shape) {
-  const script = make("script", undefined, { src: `volumes/${file}.js` });
+async function fetchVolume(file, check, shape) {
+  // The query keeps a browser from taking the file of an earlier study from its cache.
+  const script = make("script", undefined, { src: `volumes/${file}.js?${study.id}` });
   try {
     const text = await new Promise((resolve, reject) => {
       arriving.set(file, resolve);
@@ -57,7 +58,10 @@ async function fetchVolume(file, shape) {
       script.onload = () => reject(new Error(`volumes/${file}.js is damaged; copy the folder again`)); // if unresolved
       document.head.append(script);
     });
-    return withWindow(predicted(await inflated(text), shape));
+    const packed = bytesOf(text);
+    // A knee of another study, under the same name, must never pass for this one's.
+    if (checkOf(packed) !== check) throw new Error(`volumes/${file}.js is of another study; copy the folder again`);
+    return withWindow(predicted(await inflated(packed), shape));
   } catch (error) {
     volumes.delete(file); // so that it is tried again
     throw error;
@@ -67,11 +71,18 @@ async function fetchVolume(file, shape) {
   }
 }
 
-async function inflated(text) {
+function bytesOf(text) {
   const letters = atob(text);
   const bytes = new Uint8Array(letters.length);
   for (let index = 0; index < letters.length; index++) bytes[index] = letters.charCodeAt(index);
-  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
+  return bytes;
+}
+
+// The checksum of what is packed, with which zlib data ends.
+const checkOf = (packed) => [...packed.slice(-4)].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+
+async function inflated(packed) {
+  const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("deflate"));
   return new Uint8Array(await new Response(stream).arrayBuffer());
 }
 
@@ -93,7 +104,7 @@ function predicted(grey, [columns, rows, slices]) {
 // Where black and white lie at first: the 1st and 99.5th percentile of what is not background, as intensities.
 function withWindow(grey) {
   const counts = new Float64Array(LEVELS + 1);
-  for (const value of grey) counts[value]++;
+  for (let index = 0; index < grey.length; index++) counts[grey[index]]++;
   counts[0] = 0;
   const total = counts.reduce((sum, count) => sum + count, 0);
   const quantile = (share) => {
@@ -149,8 +160,9 @@ class Panel {
 
   // Shift by canvas pixels, keeping some of the image in view.
   move(x, y) {
-    this.x = clamp(this.x + x, -0.5 * this.zoom, 0.5 * this.zoom);
-    this.y = clamp(this.y + y, -0.5 * this.zoom, 0.5 * this.zoom);
+    const most = 0.5 * (this.zoom - 1) + 0.25;
+    this.x = clamp(this.x + x, -most, most);
+    this.y = clamp(this.y + y, -most, most);
   }
 
   // Zoom about a point of the view, given as a fraction of the fitted image from its centre.
@@ -210,6 +222,14 @@ class Panel {
   }
 }
 
+// The window may move to a screen with finer pixels, on which the images' place stays as it is.
+function redrawOnOtherScreens() {
+  matchMedia(`(resolution: ${window.devicePixelRatio}dppx)`).addEventListener("change", () => {
+    draw();
+    redrawOnOtherScreens();
+  }, { once: true });
+}
+
 const both = () => PLACES.map((place) => panels[place]);
 const draw = () => both().forEach((panel) => panel.draw());
 
@@ -264,6 +284,9 @@ function listen(panel) {
   const canvas = panel.canvas;
   const held = new Map(); // pointer -> where it was last
   let rest = 0; // of a way that was too short for a slice
+  let began = 0; // where a finger came down
+  let scrolls = false; // a finger that has gone some way, and is no first one of two
+  let pinched = false; // two fingers were down; what the last one does on its way up means nothing
   const size = () => { // of the fitted image on screen
     const scale = panel.fit / (window.devicePixelRatio || 1);
     return [scale * panel.sequence.columns, scale * panel.sequence.rows];
@@ -279,7 +302,9 @@ function listen(panel) {
   };
   canvas.addEventListener("wheel", (event) => {
     event.preventDefault(); // the page itself neither scrolls nor zooms
-    if (event.ctrlKey) return magnify(Math.exp(-event.deltaY / 200), panel.place, ...fraction(event));
+    if (event.ctrlKey) { // so do two fingers on a touchpad, in many small steps
+      return magnify(Math.exp(-clamp(event.deltaY, -40, 40) / 200), panel.place, ...fraction(event));
+    }
     const way = event.deltaMode === 0 ? event.deltaY / 50 : event.deltaY / 3;
     rest += Math.abs(way) >= 1 ? Math.sign(way) : way; // a notch of a wheel is a slice, however far it would go
     const steps = Math.trunc(rest);
@@ -289,7 +314,8 @@ function listen(panel) {
   canvas.addEventListener("pointerdown", (event) => {
     canvas.setPointerCapture(event.pointerId);
     held.set(event.pointerId, { x: event.clientX, y: event.clientY });
-    rest = 0;
+    [rest, began, scrolls] = [0, event.clientY, false];
+    pinched ||= held.size > 1;
     subjects(panel.place);
     draw();
   });
@@ -306,8 +332,11 @@ function listen(panel) {
       return move((after.x - before.x) / size()[0], (after.y - before.y) / size()[1], panel.place);
     }
     held.set(event.pointerId, { x: event.clientX, y: event.clientY });
+    if (pinched) return;
     if (event.pointerType === "touch") {
       rest += y / 12;
+      scrolls ||= Math.abs(event.clientY - began) > 16;
+      if (!scrolls) return;
       const steps = Math.trunc(rest);
       rest -= steps;
       if (steps) scroll(steps, panel.place);
@@ -318,7 +347,10 @@ function listen(panel) {
     }
   });
   for (const end of ["pointerup", "pointercancel"]) {
-    canvas.addEventListener(end, (event) => held.delete(event.pointerId));
+    canvas.addEventListener(end, (event) => {
+      held.delete(event.pointerId);
+      pinched &&= held.size > 0;
+    });
   }
   canvas.addEventListener("dblclick", resetImages);
   canvas.addEventListener("contextmenu", (event) => event.preventDefault());
@@ -328,29 +360,56 @@ function listen(panel) {
 
 const store = {
   works: true,
+  own: new Map(), // all that this window has said, should the browser lose it
+  unsaved: new Set(), // what the browser would not take
   prefix() { return `oatools-reading/${study.id}/`; },
   get(key) {
-    try { return JSON.parse(localStorage.getItem(this.prefix() + key)); } catch { this.works = false; return null; }
+    const name = this.prefix() + key;
+    try { return JSON.parse(this.text(name)); } catch { return null; } // a damaged entry is none
+  },
+  text(name) {
+    if (this.unsaved.has(name)) return this.own.get(name);
+    let found = null;
+    try { found = localStorage.getItem(name); } catch { this.works = false; }
+    return found ?? this.own.get(name) ?? null;
   },
   set(key, value) {
-    try { localStorage.setItem(this.prefix() + key, JSON.stringify(value)); } catch { this.works = false; }
+    const name = this.prefix() + key;
+    this.own.set(name, JSON.stringify(value));
+    this.unsaved.add(name);
+    this.save();
+  },
+  // Also what the browser refused before, or has lost since.
+  save() {
+    this.works = true;
+    for (const [name, text] of this.own) {
+      try {
+        if (this.unsaved.has(name) || localStorage.getItem(name) === null) localStorage.setItem(name, text);
+        this.unsaved.delete(name);
+      } catch {
+        this.unsaved.add(name);
+        this.works = false;
+      }
+    }
     warn();
   },
   readers() {
+    const names = [...this.own.keys()];
     try {
-      const keys = Array.from({ length: localStorage.length }, (_, at) => localStorage.key(at));
-      const own = keys.filter((key) => key.startsWith(this.prefix())).map((key) => key.slice(this.prefix().length));
-      return own.filter((key) => /^[^/]+\/at$/.test(key)).map((key) => decodeURIComponent(key.slice(0, -3))).sort();
-    } catch {
-      this.works = false;
-      return [];
+      for (let at = 0; at < localStorage.length; at++) names.push(localStorage.key(at));
+    } catch { this.works = false; }
+    const found = new Set();
+    for (const name of names.filter((each) => each.startsWith(this.prefix()))) {
+      const [, code] = /^([^/]+)\/at$/.exec(name.slice(this.prefix().length)) ?? [];
+      try { if (code) found.add(decodeURIComponent(code)); } catch { /* not written by this page */ }
     }
+    return [...found].sort();
   },
 };
 
 function warn() {
   $("warning").hidden = store.works;
-  $("warning").textContent = "This browser keeps nothing after it is closed: save your answers as a file before that.";
+  $("warning").textContent = "This browser does not keep your answers: save them as a file before you close the page.";
 }
 
 let reader = null;
@@ -370,14 +429,14 @@ function usable(value) {
   };
 }
 
-// The clock of a pair runs while its images are on screen and a reader is there: not while paused, loading, hidden,
-// asleep, or left alone.
+// The clock of a pair runs while its images are on screen and a reader is there: not while paused, loading, hidden or
+// asleep. What has passed since the last key or movement counts once there is another, and not if that takes too long.
 const clock = { since: null, spent: 0, input: 0 };
 const running = () => reader !== null && ready && !document.hidden && !document.querySelector("dialog[open]");
 
 function tick() {
   const now = performance.now();
-  const until = Math.min(now, clock.input + IDLE);
+  const until = now - clock.input > IDLE ? clock.input : now;
   if (clock.since !== null) clock.spent += Math.max(0, until - clock.since) / 1000;
   clock.since = running() ? now : null;
 }
@@ -389,11 +448,16 @@ function stirred() {
 
 // Another window of the same reader may have said more since; what it said stays, and its time counts too.
 function latest(index) {
-  return usable((store.works && store.get(answerKey(index))) || answers[index]);
+  return usable(store.get(answerKey(index)) ?? answers[index]);
 }
 
 function keep(change = {}) {
+  if (reader === null) return;
   tick();
+  save(change);
+}
+
+function save(change = {}) {
   const known = latest(at);
   answers[at] = { ...known, ...change, seconds: known.seconds + clock.spent };
   clock.spent = 0;
@@ -405,27 +469,30 @@ function refresh() {
 }
 
 function choose(place) {
-  if (!ready) return;
+  if (!ready || reader === null) return;
   keep({ choice: place });
   showAnswer();
 }
 
 function setConfidence(value) {
+  if (!ready || reader === null) return;
   keep({ confidence: latest(at).confidence === value ? null : value });
   showAnswer();
 }
 
 // ---- One pair after another ----
 
-let ready = false;
+let ready = false; // both images are on screen
+let broken = false; // one cannot be shown
 
 async function go(index) {
   if (reader === null) return;
+  $("notes").blur(); // what is typed from here on is not of this pair
   keep();
   refresh();
   at = clamp(index, 0, study.pairs.length - 1);
-  clock.since = null;
   ready = false;
+  clock.since = null;
   store.set(key("at"), at);
   for (const panel of both()) {
     panel.begin();
@@ -438,39 +505,51 @@ async function go(index) {
 
 async function showVolumes() {
   const [pair, sequence] = [at, show.sequence];
-  const shape = (index) => {
-    const { columns, rows, slices } = study.sequences[index];
-    return [columns, rows, slices];
-  };
+  tick();
+  [ready, broken, clock.since] = [false, false, null];
   for (const panel of both()) {
     panel.volume = null;
     panel.marks.message.textContent = "Loading";
   }
   draw();
+  showAnswer();
+  const current = () => pair === at && sequence === show.sequence;
   await Promise.all(both().map(async (panel) => {
     try {
-      const volume = await load(study.pairs[pair].files[panel.place][sequence], shape(sequence));
-      if (pair === at && sequence === show.sequence) {
+      const volume = await load(study.pairs[pair].files[panel.place][sequence], shapeOf(sequence));
+      if (current()) {
         panel.volume = volume;
         panel.marks.message.textContent = "";
       }
     } catch (error) {
-      if (pair === at && sequence === show.sequence) panel.marks.message.textContent = error.message;
+      if (current()) panel.marks.message.textContent = error.message;
     }
   }));
-  if (pair !== at || sequence !== show.sequence) return;
+  if (!current()) return;
   draw();
   ready = both().every((panel) => panel.volume);
+  broken = !ready;
   tick();
   showAnswer();
-  // What comes next is loaded meanwhile; what is far is let go.
-  const near = [pair, pair + 1].filter((index) => index < study.pairs.length);
-  const wanted = new Set(near.flatMap((index) => PLACES.flatMap((place) => study.pairs[index].files[place])));
+  prefetch(pair, sequence);
+}
+
+const shapeOf = (sequence) => {
+  const { columns, rows, slices } = study.sequences[sequence];
+  return [columns, rows, slices];
+};
+
+// What comes next is loaded meanwhile, one by one, so that a page stays quick and small; what is far is let go.
+async function prefetch(pair, sequence) {
+  const next = study.sequences.flatMap((_, of) => [pair, pair + 1].map((index) => [index, of]))
+    .filter(([index]) => index < study.pairs.length)
+    .sort(([one, a], [other, b]) => one - other || (a !== sequence) - (b !== sequence))
+    .flatMap(([index, of]) => PLACES.map((place) => [study.pairs[index].files[place][of], of]));
+  const wanted = new Set(next.map(([{ file }]) => file));
   for (const file of volumes.keys()) if (!wanted.has(file) && !arriving.has(file)) volumes.delete(file);
-  for (const index of near) {
-    study.sequences.forEach((_, of) => {
-      for (const place of PLACES) load(study.pairs[index].files[place][of], shape(of)).catch(() => {});
-    });
+  for (const [volume, of] of next) {
+    if (pair !== at || sequence !== show.sequence) return;
+    await load(volume, shapeOf(of)).catch(() => {});
   }
 }
 
@@ -482,13 +561,13 @@ function showAnswer() {
   $("progress").value = done;
   for (const place of PLACES) {
     $(`choose-${place}`).setAttribute("aria-pressed", answer.choice === place);
-    $(`choose-${place}`).disabled = !ready;
+    $(`choose-${place}`).setAttribute("aria-disabled", !ready); // and not disabled, which would lose the focus
   }
   [...$("confidence").children].forEach((button, index) => {
     button.setAttribute("aria-pressed", answer.confidence === CONFIDENCE[index]);
   });
   if (document.activeElement !== $("notes")) $("notes").value = answer.notes;
-  $("previous").disabled = at === 0;
+  $("previous").setAttribute("aria-disabled", at === 0);
   $("next").textContent = at === study.pairs.length - 1 ? "Finish" : "Next pair";
 }
 
@@ -524,8 +603,19 @@ function clinicalTable(columns, lines, values) {
 }
 
 function next() {
-  if (at < study.pairs.length - 1) return go(at + 1);
-  return openAnswers();
+  if (!ready && !broken) return undefined; // nobody has seen the pair
+  return at < study.pairs.length - 1 ? go(at + 1) : openAnswers();
+}
+
+function previous() {
+  if (at > 0) go(at - 1);
+}
+
+function firstOpen() {
+  keep();
+  refresh();
+  const open = answers.findIndex((answer) => !answer.choice);
+  if (open >= 0 && open !== at) go(open);
 }
 
 // ---- Answers as the toolkit's table ----
@@ -534,19 +624,20 @@ function next() {
 function cell(text) {
   const line = String(text).replace(/[\u0000-\u001f\u007f\u0085\u2028\u2029]+/g, " ").trim();
   if (line === "") return MISSING;
-  return /^[=+\-@']/.test(line) ? `'${line}` : line;
+  return /^[=+\-@'\uff1d\uff0b\uff0d\uff20]/.test(line) ? `'${line}` : line;
 }
 
 function table() {
   const lines = study.pairs.map(({ pair }, index) => {
     const { choice, confidence, seconds, notes } = answers[index];
     const spent = seconds > 0 ? seconds.toFixed(1) : MISSING;
-    return [cell(reader), pair, choice ?? MISSING, confidence ?? MISSING, spent, cell(notes), study.id].join("\t");
+    return [cell(reader), pair, choice ?? MISSING, confidence ?? MISSING, spent, cell(notes), study.id, study.draw].join("\t");
   });
   return [COLUMNS.join("\t"), ...lines, ""].join("\n");
 }
 
 function openAnswers() {
+  if (reader === null) return;
   openDialog("saved"); // the clock stands still from here on: what is shown is what is saved
   keep();
   refresh();
@@ -555,6 +646,7 @@ function openAnswers() {
   $("saved-text").textContent = open.length
     ? `${study.pairs.length - open.length} of ${study.pairs.length} pairs are answered. Still open: ${listed}.`
     : `All ${study.pairs.length} pairs are answered. Save the file and hand it in.`;
+  $("open").hidden = !open.length;
   $("table").value = table();
 }
 
@@ -564,6 +656,7 @@ function download() {
   const anchor = make("a", undefined, { href: address, download: `answers-${name}.tsv` });
   anchor.click();
   setTimeout(() => URL.revokeObjectURL(address), 60_000);
+  $("back").focus(); // so that Enter goes on, and does not save again
 }
 
 // Take answers from a file that this page wrote, perhaps elsewhere; those already given here stay.
@@ -578,25 +671,59 @@ function takeAnswers(text) {
     throw new Error("These are answers to other pairs, or to other images of them.");
   }
   if (rows.some((row) => row.reader !== rows[0].reader)) throw new Error("These are answers of several readers.");
-  if (rows.some((row) => !study.pairs.some(({ pair }) => pair === row.pair))) {
-    throw new Error("Some pairs are not on this page: was the file changed by a spreadsheet?");
+  for (const row of rows) { // spreadsheets make 1 of 001
+    const digits = (name) => (/^\d+$/.test(name) ? Number(name) : name);
+    const alike = study.pairs.filter(({ pair }) => pair === row.pair || digits(pair) === digits(row.pair));
+    if (alike.length !== 1) throw new Error(`Pair ${row.pair} of the file is not on this page.`);
+    row.pair = alike[0].pair;
   }
-  const plain = (value) => (value === MISSING ? "" : value.replace(/^'(?=[=+\-@'])/, ""));
-  reader = plain(rows[0].reader);
-  const number = (value) => (value === MISSING ? 0 : Number(value));
-  let taken = 0;
+  const given = rows.map((row) => answerIn(row));
+  const names = rows.map((row) => row.pair);
+  const doubled = names.find((name, index) => names.indexOf(name) !== index);
+  if (doubled !== undefined) throw new Error(`Pair ${doubled} is in the file twice; keep one row of it.`);
+  const name = plain(rows[0].reader);
+  if (!usableCode(name)) throw new Error("The file does not say whose answers these are (column reader).");
+  reader = name;
+  answers = study.pairs.map(blank);
+  const counts = { taken: 0, kept: 0 };
   study.pairs.forEach(({ pair }, index) => {
-    const row = rows.find((each) => each.pair === pair);
-    if (!row || store.get(answerKey(index))?.choice) return;
-    const found = usable({ ...row, confidence: number(row.confidence), seconds: number(row.seconds), notes: plain(row.notes) });
-    store.set(answerKey(index), found);
-    taken += found.choice !== null;
+    const found = given[names.indexOf(pair)];
+    if (!found) return;
+    const here = usable(store.get(answerKey(index)));
+    if (found.choice) counts[here.choice ? "kept" : "taken"]++;
+    store.set(answerKey(index), { // what was said here stays
+      choice: here.choice ?? found.choice, confidence: here.confidence ?? found.confidence,
+      seconds: Math.max(here.seconds, found.seconds), notes: here.notes || found.notes,
+    });
   });
-  const known = study.pairs.map((_, index) => Boolean(store.get(answerKey(index))?.choice));
-  store.set(key("at"), Math.max(0, known.indexOf(false)));
-  const name = reader;
+  refresh();
+  store.set(key("at"), Math.max(0, answers.findIndex((answer) => !answer.choice)));
   reader = null;
-  return { name, taken };
+  return { name, ...counts };
+}
+
+const plain = (value) => (value === MISSING ? "" : value.replace(/^'(?=[=+\-@'\uff1d\uff0b\uff0d\uff20])/, ""));
+
+// An answer as this page writes it, or a spreadsheet has written it again; an error that names the pair for any other.
+function answerIn({ pair, choice, confidence, seconds, notes }) {
+  const refuse = (column, value) => {
+    throw new Error(`Pair ${pair}: '${value}' cannot be its ${column}; correct the file.`);
+  };
+  const given = (value) => value.trim() !== "" && value.trim() !== MISSING;
+  const found = { ...blank(), notes: plain(notes) };
+  if (given(choice)) {
+    found.choice = choice.trim().toUpperCase();
+    if (!PLACES.includes(found.choice)) refuse("choice", choice);
+  }
+  if (given(confidence)) {
+    found.confidence = Number(confidence);
+    if (!CONFIDENCE.includes(found.confidence)) refuse("confidence", confidence);
+  }
+  if (given(seconds)) {
+    found.seconds = Number(seconds.trim().replace(",", "."));
+    if (!Number.isFinite(found.seconds) || found.seconds < 0) refuse("seconds", seconds);
+  }
+  return found;
 }
 
 // ---- Dialogs and keys ----
@@ -609,9 +736,14 @@ function openDialog(id) {
 }
 
 function closed() {
+  // Browsers close a dialog at Escape, whatever the page says: nobody reads without a name.
+  if (reader === null && !$("start").open) return openStart();
   document.body.classList.toggle("covered", $("start").open);
-  tick();
+  return tick();
 }
+
+// A code that a table can hold, and that is no sign for none.
+const usableCode = (name) => name !== "" && name !== MISSING;
 
 function begin(name) {
   reader = name;
@@ -622,6 +754,14 @@ function begin(name) {
   store.set(key("at"), at);
   $("start").close();
   return go(at);
+}
+
+function beginAs(name) {
+  if (!usableCode(name)) return;
+  const known = store.readers().indexOf(name);
+  if (known < 0) return begin(name);
+  $("imported").textContent = `${name} has answered here before: go on as ${name} above, or choose another code.`;
+  $("readers").children[known].focus();
 }
 
 function openStart() {
@@ -638,7 +778,7 @@ function openStart() {
 }
 
 const ACTIONS = {
-  a: () => choose("A"), b: () => choose("B"), Enter: next, Backspace: () => go(at - 1),
+  a: () => choose("A"), b: () => choose("B"), Enter: next, Backspace: previous, o: firstOpen,
   ArrowUp: () => scroll(-1), ArrowDown: () => scroll(1), PageUp: () => scroll(-5), PageDown: () => scroll(5),
   Home: () => scroll(-1e6), End: () => scroll(1e6), s: () => setSequence(show.sequence + 1),
   l: () => setLinked(!show.linked), x: () => { show.active = show.active === "A" ? "B" : "A"; draw(); },
@@ -668,7 +808,10 @@ function onKey(event) {
     return;
   }
   // Buttons and sliders keep the keys that are theirs.
-  if (target.tagName === "BUTTON" && ["Enter", " "].includes(event.key)) return;
+  if (target.tagName === "BUTTON" && ["Enter", " "].includes(event.key)) {
+    if (event.repeat) event.preventDefault(); // a key that is held goes through no pairs
+    return;
+  }
   if (target.type === "range" && /^(Arrow|Page|Home|End)/.test(event.key)) return;
   if (event.shiftKey && MOVES[event.key]) {
     event.preventDefault();
@@ -691,6 +834,7 @@ function begins() {
     return;
   }
   document.title = study.title;
+  $("made").textContent = study.made;
   $("title").textContent = study.title;
   $("question").textContent = study.question;
   $("phantoms").hidden = !study.phantoms;
@@ -720,26 +864,31 @@ function begins() {
   }
   const clicks = {
     link: () => setLinked(!show.linked), out: () => magnify(0.8), in: () => magnify(1.25), reset: resetImages,
-    previous: () => go(at - 1), next, pause: () => openDialog("paused"), answers: openAnswers,
-    help: () => openDialog("keys"), download,
+    previous, next, pause: () => openDialog("paused"), answers: openAnswers,
+    help: () => openDialog("keys"), download, open: () => { $("saved").close(); firstOpen(); },
   };
-  for (const [id, action] of Object.entries(clicks)) $(id).addEventListener("click", action);
+  for (const [id, action] of Object.entries(clicks)) {
+    $(id).addEventListener("click", (event) => {
+      if (id === "next" && event.detail > 1) return; // the second half of a double click is not for the next pair
+      if (event.detail > 0) event.currentTarget.blur(); // or a dialog would give the focus back to it
+      action();
+    });
+  }
   for (const id of ["level", "window"]) {
     $(id).addEventListener("input", () => setWindow($("level").value, $("window").value));
   }
   $("notes").addEventListener("input", () => keep({ notes: $("notes").value }));
   $("begin").addEventListener("submit", (event) => {
     event.preventDefault();
-    const name = $("reader").value.trim();
-    if (name) begin(name);
+    beginAs($("reader").value.replace(/[\ud800-\udfff]/gu, "").trim()); // no half characters
   });
   $("import").addEventListener("change", async () => {
     const [file] = $("import").files;
     if (!file) return;
     try {
-      const { name, taken } = takeAnswers(await file.text());
+      const { name, taken, kept } = takeAnswers(await file.text());
       openStart();
-      $("imported").textContent = `Answers taken of ${name}: ${taken}. Go on above.`;
+      $("imported").textContent = `Answers taken of ${name}: ${taken}, already given here: ${kept}. Go on above.`;
     } catch (error) {
       $("imported").textContent = error.message;
     }
@@ -754,8 +903,8 @@ function begins() {
     if (button && event.detail > 0) button.blur();
   });
   document.addEventListener("pointerup", (event) => { if (event.target.type === "range") event.target.blur(); });
-  document.addEventListener("visibilitychange", () => { if (reader !== null) keep(); });
-  window.addEventListener("pagehide", () => { if (reader !== null) keep(); });
+  document.addEventListener("visibilitychange", () => keep());
+  window.addEventListener("pagehide", () => keep());
   window.addEventListener("beforeunload", (event) => { if (reader !== null && !store.works) event.preventDefault(); });
   for (const name of ["keydown", "pointerdown", "pointermove", "wheel", "input"]) {
     document.addEventListener(name, stirred, { capture: true, passive: true });
@@ -766,10 +915,11 @@ function begins() {
     showAnswer();
   });
   window.addEventListener("resize", () => { if (reader !== null) showClinical(); });
+  redrawOnOtherScreens();
   setInterval(() => {
     if (!running()) return;
-    keep(); // so that a crash loses little
     if (performance.now() - clock.input > IDLE) openDialog("paused");
+    if (clock.spent > 0) save(); // so that a crash loses little
   }, 5000);
   openStart();
 }
