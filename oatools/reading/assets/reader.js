@@ -222,14 +222,6 @@ class Panel {
   }
 }
 
-// The window may move to a screen with finer pixels, on which the images' place stays as it is.
-function redrawOnOtherScreens() {
-  matchMedia(`(resolution: ${window.devicePixelRatio}dppx)`).addEventListener("change", () => {
-    draw();
-    redrawOnOtherScreens();
-  }, { once: true });
-}
-
 const both = () => PLACES.map((place) => panels[place]);
 const draw = () => both().forEach((panel) => panel.draw());
 
@@ -915,7 +907,6 @@ function begins() {
     showAnswer();
   });
   window.addEventListener("resize", () => { if (reader !== null) showClinical(); });
-  redrawOnOtherScreens();
   setInterval(() => {
     if (!running()) return;
     if (performance.now() - clock.input > IDLE) openDialog("paused");
