@@ -17,6 +17,7 @@ from oatools.core.options import force_option, group, out_dir_option, run_option
 from oatools.core.runner import RunOptions, run_rows
 
 DEFAULT_PAIRS = 150
+_FEW_GROUPS = 20
 
 
 @group("oa-pairs")
@@ -176,8 +177,8 @@ def page(
               help="The pairs that were read, as oa-pairs draw or page prints them; needed with --model.")  # fmt: skip
 @click.option("--model", "models", multiple=True, metavar="FILE",
               help="A table with knee and probability, scored like a reader; repeatable.")  # fmt: skip
-@click.option("--interval", type=click.Choice(["exact", "bootstrap"]), default="exact", show_default=True,
-              help="Of the shares right; the bootstrap allows for patients who are in two pairs.")  # fmt: skip
+@click.option("--interval", type=click.Choice(["exact", "clustered", "bootstrap"]), default="exact", show_default=True,
+              help="Of the shares right; the last two allow for patients who are in two pairs.")  # fmt: skip
 @click.option("--compare", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
               help="Write how each two of them differ and agree to this table.")  # fmt: skip
 @click.option("--figure", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
@@ -185,7 +186,7 @@ def page(
 @click.option("--paragraph", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
               help="Write the result in sentences, for a paper.")  # fmt: skip
 @click.option("--bootstrap", type=click.IntRange(100), default=2000, show_default=True, metavar="N",
-              help="Draws for the intervals that are bootstrapped.")  # fmt: skip
+              help="Draws for the intervals of kappa, and of --interval bootstrap.")  # fmt: skip
 @force_option
 @seed_option
 def score(
@@ -199,7 +200,7 @@ def score(
     is the area under the ROC curve, with its 95 % interval. The first column is the reader, not a knee.
     """
     from oatools.reading import compare as comparing
-    from oatools.reading import resample
+    from oatools.reading import groups as grouping
     from oatools.reading import score as scoring
 
     if not answers and not models:
@@ -237,32 +238,40 @@ def score(
     if len(studies := set().union(*graded.studies.values())) > 1:
         console.note(f"the answers are to {len(studies)} different pages (column 'study'): readers saw other images")
 
-    groups = resample.groups_of(solution, pairs)
+    groups, unknown = grouping.groups_of(solution, pairs)
     shared = len(groups) - sum(n == 1 for n in Counter(groups.values()).values())
-    bounds = None if interval == "exact" else scoring.bootstrap_bounds(groups, bootstrap, seed)
-    rows = [row for reader in graded.scores for row in scoring.summarise(reader, graded, solution, bounds)]
+    bounds = scoring.bounds_by(interval, bootstrap, seed)
+    rows = [row for reader in graded.scores for row in scoring.summarise(reader, graded, solution, groups, bounds)]
     for row in rows:
         if row["stratum"] == "all" and row["n_unanswered"] != "0":
             console.note(f"{row['reader']}: {row['n_unanswered']} of {row['pairs']} pairs without an answer")
-    if shared and interval == "exact":
-        console.note(f"{shared} pairs share a patient with another, and exact intervals take them for independent: "
-                     "use --interval bootstrap")  # fmt: skip
+    if unknown:
+        console.note(f"of {_count(unknown, 'knee')} the patient is not known, and taken for another than all others")
+    if shared:
+        advice = ": exact intervals take them for independent, and --interval clustered does not"
+        count = len(set(groups.values()))
+        console.note(f"{shared} pairs share a patient with another, and all pairs make {_count(count, 'group')} that "
+                     f"share none{advice if interval == 'exact' else ''}")  # fmt: skip
+        if count < _FEW_GROUPS:
+            console.note("so few groups make intervals and p values rough; draw pairs with --one-knee")
     if len(readers) > 1:
-        rows += scoring.summarise_mean(readers, graded, solution, groups, bootstrap, seed)
+        rows += scoring.summarise_mean(readers, graded, solution, groups)
     if compare is not None or paragraph is not None:
         found = comparing.compare(graded.scores, readers, solution, groups, bootstrap, seed)
         if compare is not None:
             manifest.write_table(compare, comparing.COLUMNS, found)
         if paragraph is not None:
+            from oatools.reading.paragraph import Manner
             from oatools.reading.paragraph import paragraph as in_words
 
-            write_text(paragraph, in_words(rows, found, readers, named, interval, shared))
+            manner = Manner(interval, bootstrap, seed, shared)
+            write_text(paragraph, in_words(rows, found, readers, named, manner))
     if figure is not None:
         from oatools.reading.figure import forest_figure
         from oatools.report.figures import encode
 
         with atomic(figure) as temporary:
-            temporary.write_bytes(encode(forest_figure(rows, named), figure.suffix[1:]))
+            temporary.write_bytes(encode(forest_figure(rows, named, interval), figure.suffix[1:]))
     manifest.print_table(scoring.RESULT_COLUMNS, rows)
     scored = " and ".join(_count(len(names), noun) for noun, names in (("reader", readers), ("model", named)) if names)
     failed = f", {_count(len(graded.errors), 'cell')} could not be used" if graded.errors else ""

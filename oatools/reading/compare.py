@@ -1,6 +1,5 @@
 """Readers against each other and against models, on the pairs that both answered."""
 
-import math
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 
@@ -8,30 +7,30 @@ import numpy as np
 from scipy.stats import binomtest
 
 from oatools.core.manifest import MISSING, Row
-from oatools.reading.resample import by_group, mean_interval, mean_p, middle, resampled
-from oatools.reading.score import ALL, MEAN, Key, Scores
+from oatools.reading.groups import by_group, middle, of_mean, resampled, t_bounds, t_p
+from oatools.reading.score import ALL, MEAN, Groups, Key, Scores, text
 
-COLUMNS = ["one", "other", "pairs", "one_auc", "other_auc", "difference", "ci_low", "ci_high", "p_difference",
+COLUMNS = ["one", "other", "pairs", "groups", "one_auc", "other_auc", "difference", "ci_low", "ci_high", "p_difference",
            "p_mcnemar", "agreement", "kappa", "kappa_low", "kappa_high"]  # fmt: skip
 
 
 def compare(
-    scores: Mapping[str, Scores], readers: Sequence[str], key: Key, groups: Mapping[str, int], draws: int, seed: int
+    scores: Mapping[str, Scores], readers: Sequence[str], key: Key, groups: Groups, draws: int, seed: int
 ) -> list[Row]:
     """A row for each two of those scored, each model and the readers' mean, and Fleiss' kappa of three or more readers.
 
-    `difference` is that of the shares right (the rank AUCs, correlated since the pairs are the same), with a 95 %
-    interval from a bootstrap and the t test, both over `groups` of pairs that share patients. `p_mcnemar` is the exact
-    test on the pairs where only one is right; `agreement` the share of pairs in which both choose the same knee, and
-    `kappa` Cohen's, ties left out, with its interval. `readers` are those of `scores` who are no model.
+    `difference` is that of the shares right (the rank AUCs, correlated since the pairs are the same), with its 95 %
+    interval and p by Student's t, over `groups` of pairs that share patients. `p_mcnemar` is the exact test on the
+    pairs where only one is right; `agreement` the share of pairs in which both choose the same knee, and `kappa`
+    Cohen's, ties left out, with an interval from `draws` of groups. `readers` are those of `scores` who are no model.
     """
     rows = []
     for one, other in combinations(scores, 2):
         both = [pair for pair in key if pair in scores[one] and pair in scores[other]]
         left, right = (np.array([scores[name][pair] for pair in both]) for name in (one, other))
-        row = _difference(one, other, left, right, [groups[pair] for pair in both], draws, seed)
+        row = _difference(one, other, left, right, [groups[pair] for pair in both])
         if both:
-            row |= {"p_mcnemar": _text(mcnemar(left, right)), **_agreement(scores, (one, other), key, both, groups,
+            row |= {"p_mcnemar": text(mcnemar(left, right)), **_agreement(scores, (one, other), key, both, groups,
                                                                             draws, seed)}  # fmt: skip
         rows.append(row)
     if len(readers) > 1:
@@ -39,7 +38,7 @@ def compare(
             both = [pair for pair in key if all(pair in scores[name] for name in (model, *readers))]
             left = np.array([scores[model][pair] for pair in both])
             right = np.array([np.mean([scores[name][pair] for name in readers]) for pair in both])
-            rows.append(_difference(model, MEAN, left, right, [groups[pair] for pair in both], draws, seed))
+            rows.append(_difference(model, MEAN, left, right, [groups[pair] for pair in both]))
     if len(readers) > 2:
         rows.append(_fleiss(scores, readers, key, groups, draws, seed))
     return rows
@@ -88,19 +87,22 @@ def _beyond(same: np.ndarray, chance: np.ndarray) -> np.ndarray:
     return np.where(chance < 1, (same - chance) / np.where(chance < 1, 1 - chance, 1), np.nan)
 
 
-def _difference(
-    one: str, other: str, left: np.ndarray, right: np.ndarray, groups: Sequence[int], draws: int, seed: int
-) -> Row:
-    row = dict.fromkeys(COLUMNS, MISSING) | {"one": one, "other": other, "pairs": str(len(left))}
+def _difference(one: str, other: str, left: np.ndarray, right: np.ndarray, groups: Sequence[int]) -> Row:
+    row = dict.fromkeys(COLUMNS, MISSING) | {"one": one, "other": other, "pairs": str(len(left)),
+                                            "groups": str(len(set(groups)))}  # fmt: skip
     if len(left):
-        low, high = mean_interval(left - right, groups, draws, seed)
-        values = (left.mean(), right.mean(), (left - right).mean(), low, high, mean_p(left - right, groups))
-        row |= {column: _text(value) for column, value in zip(COLUMNS[3:9], values, strict=True)}
+        apart = left - right
+        mean = float(apart.mean())
+        moves = of_mean(apart)
+        values = {"one_auc": left.mean(), "other_auc": right.mean(), "difference": mean,
+                  "p_difference": t_p(mean, moves, groups)}  # fmt: skip
+        values["ci_low"], values["ci_high"] = t_bounds(mean, moves, groups, -1, 1)
+        row |= {column: text(float(value)) for column, value in values.items()}
     return row
 
 
 def _agreement(
-    scores: Mapping[str, Scores], two: tuple[str, str], key: Key, pairs: Sequence[str], groups: Mapping[str, int],
+    scores: Mapping[str, Scores], two: tuple[str, str], key: Key, pairs: Sequence[str], groups: Groups,
     draws: int, seed: int,
 ) -> Row:  # fmt: skip
     one, other = (np.array(choices(scores[name], key, pairs)) for name in two)
@@ -112,22 +114,19 @@ def _agreement(
     same, kappa = cohen(counts.sum(axis=0))
     low, high = middle(cohen(resampled(counts, draws, seed))[1])
     values = {"agreement": same, "kappa": kappa, "kappa_low": low, "kappa_high": high}
-    return {column: _text(float(value)) for column, value in values.items()}
+    return {column: text(float(value)) for column, value in values.items()}
 
 
 def _fleiss(
-    scores: Mapping[str, Scores], readers: Sequence[str], key: Key, groups: Mapping[str, int], draws: int, seed: int
+    scores: Mapping[str, Scores], readers: Sequence[str], key: Key, groups: Groups, draws: int, seed: int
 ) -> Row:
     whole = [pair for pair in key if all(scores[name].get(pair) in (0.0, 1.0) for name in readers)]
-    row = dict.fromkeys(COLUMNS, MISSING) | {"one": "fleiss", "other": ALL, "pairs": str(len(whole))}
+    row = dict.fromkeys(COLUMNS, MISSING) | {"one": "fleiss", "other": ALL, "pairs": str(len(whole)),
+                                              "groups": str(len({groups[pair] for pair in whole}))}  # fmt: skip
     if whole:
         said_a = (np.array([choices(scores[name], key, whole) for name in readers]) == "A").sum(axis=0)
         sums = by_group(fleiss_terms(said_a, len(readers)), [groups[pair] for pair in whole])
         low, high = middle(fleiss(resampled(sums, draws, seed), len(readers)))
         kappa = float(fleiss(sums.sum(axis=0), len(readers)))
-        row |= {"kappa": _text(kappa), "kappa_low": _text(low), "kappa_high": _text(high)}
+        row |= {"kappa": text(kappa), "kappa_low": text(low), "kappa_high": text(high)}
     return row
-
-
-def _text(value: float) -> str:
-    return MISSING if math.isnan(value) else f"{value:.4f}"

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import random
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,8 +26,10 @@ _TOOL = "oa-pairs draw"
 #: What a reader sees besides the images if nothing else is asked for: no outcome, nothing measured after the visit.
 SHOWN = ("age", "sex", "bmi", "height", "weight", "jsw")
 #: What tells the answer, or may: readers never see it.
-TELLING = ("label", "jsn", "stratum", "probability", "predicted", "fold", "threshold", "attention", "heat", "choice")
+TELLING = ("label", "jsn", "stratum", "probability", "predicted", "fold", "threshold", "attention", "heat", "choice",
+           "outcome", "truth", "answer", "endpoint")  # fmt: skip
 _TELLING_STARTS = ("label", "jsn", "prob", "progress")  # label_24m, jsn24, ...
+_LATER = re.compile(r"_(?!00)\d\dm?$|^(jsw|kl|womac\w*)\d\dm?$")  # kl_12m, jsw24
 #: The scores of which the label is made, where the endpoint is pain.
 _OF_PAIN = ("womac_pain", "womac_total", "koos_pain")
 _EXACT = 1e-9  # 0.1 + 0.2 is within 0.3
@@ -55,12 +58,29 @@ class Stratum:
         return above and (self.high is None or jsn < self.high or (self.closed and jsn == self.high))
 
 
-def stratum_in_words(name: str) -> str:
-    """A stratum's name as in a sentence: `-1.1 to -0.6 mm`, `less than -1.1 mm`, with minus signs."""
-    low, _, high = (part.replace("-", "\N{MINUS SIGN}") for part in name.partition(":"))
-    if low and high:
-        return f"{low} to {high} mm"
-    return f"at least {low} mm" if low else f"less than {high} mm" if high else "any size"
+def strata_in_words(names: Sequence[str]) -> dict[str, str]:
+    """Names of strata as in a sentence: `narrowing of more than 0.6 and up to 1.1 mm`.
+
+    That with the greatest bound holds it (see `parse_strata`): `narrowing of at least 0.5 mm`.
+    """
+    try:
+        highest = max(names, key=lambda name: _bounds(name)[1])
+    except ValueError:  # a study's own names
+        return {name: name for name in names}
+    return {name: _in_words(*_bounds(name), closed=name == highest) for name in names}
+
+
+def _bounds(name: str) -> tuple[float, float]:
+    low, _, high = name.partition(":")
+    return float(low or "-inf"), float(high or "inf")
+
+
+def _in_words(low: float, high: float, closed: bool) -> str:
+    if high > 0:  # it may have widened
+        sizes = [f"from {low:g} mm" if np.isfinite(low) else "", f"to {high:g} mm" if np.isfinite(high) else ""]
+        return " ".join(["a change", *filter(None, sizes)]).replace("-", "\N{MINUS SIGN}")
+    parts = [f"{'at least' if closed else 'more than'} {-high:g}", f"up to {-low:g}" if np.isfinite(low) else ""]
+    return f"narrowing of {' and '.join(filter(None, parts))} mm"
 
 
 @dataclass(frozen=True)
@@ -162,9 +182,10 @@ def draw_pairs(
     """
     chance = random.Random(seed)
     progressors, others = _split(labels)
-    if one_knee:
-        progressors, others = _one_a_patient(progressors, others, chance)
     available = progressors, others
+    if one_knee:
+        usable = (_usable(rows, calipers, own) for rows, own in ((progressors, strata), (others, ())))
+        progressors, others = _one_a_patient(*usable, chance)
     chance.shuffle(progressors)
     chance.shuffle(others)
     groups = _groups(progressors, strata, count)
@@ -186,8 +207,9 @@ def differences(pairs: Sequence[Pair], caliper: Caliper) -> tuple[float, float]:
 
 
 def tells(column: str) -> bool:
-    """Whether a column's name says that it holds the answer, or what was made from it."""
-    return column.lower() in TELLING or column.lower().startswith(_TELLING_STARTS)
+    """Whether a column's name says that it holds the answer, what was made from it, or what a later visit found."""
+    name = column.lower()
+    return name in TELLING or name.startswith(_TELLING_STARTS) or _LATER.search(name) is not None
 
 
 def shown_columns(
@@ -322,6 +344,14 @@ def _split(labels: Iterable[Row]) -> tuple[list[Row], list[Row]]:
     return tuple(sorted(groups[label], key=lambda row: row["knee"]) for label in "10")  # type: ignore[return-value]
 
 
+def _usable(rows: list[Row], calipers: Sequence[Caliper], strata: Sequence[Stratum]) -> list[Row]:
+    """Those that could be drawn at all: in one of the strata, if there are any, and with all values to match on."""
+    held = rows
+    if strata:
+        held = [row for row in rows if (jsn := _jsn(row)) is not None and any(s.holds(jsn) for s in strata if s.count)]
+    return [row for row in held if all(row[caliper.column] != MISSING for caliper in calipers)]
+
+
 def _one_a_patient(progressors: list[Row], others: list[Row], chance: random.Random) -> tuple[list[Row], list[Row]]:
     """One knee of each patient: a progressor where there is one, since they are rare; of two alike, either."""
     kept: dict[str, Row] = {}
@@ -435,7 +465,12 @@ def _value(row: Row, column: str) -> float:
 
 def _jsn(row: Row) -> Decimal | None:
     text = row.get("jsn", MISSING)
+    if text == MISSING:
+        return None
     try:
-        return None if text == MISSING else Decimal(text)
+        jsn = Decimal(text)
     except InvalidOperation:
-        raise UsageError(f"{row['knee']}: jsn '{text}' is no number") from None
+        jsn = Decimal("nan")
+    if not jsn.is_finite():
+        raise UsageError(f"{row['knee']}: jsn '{text}' is no finite number; correct it or write n/a")
+    return jsn

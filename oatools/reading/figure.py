@@ -4,23 +4,27 @@ from collections.abc import Sequence
 
 import matplotlib
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from oatools.core.manifest import MISSING, Row
-from oatools.reading.draw import stratum_in_words
+from oatools.reading.draw import strata_in_words
 from oatools.reading.score import MEAN
 from oatools.report.figures import BLUE, GREY, ORANGE, STYLE
 
 
-def forest_figure(rows: Sequence[Row], models: Sequence[str]) -> Figure:
-    """The share of pairs ranked rightly by every reader and model, with its interval, over all pairs and by stratum.
+def forest_figure(rows: Sequence[Row], models: Sequence[str], method: str) -> Figure:
+    """The share of pairs ranked correctly by every reader and model, with its interval, over all pairs and by stratum.
 
-    `rows` are those of `oa-pairs score`. Models and the readers' mean differ from readers in shape and colour.
+    `rows` are those of `oa-pairs score`, `method` how their intervals were made. Models and the readers' mean differ
+    from readers in shape and colour; the mean stands below the readers. One stratum that holds all pairs is left out.
     """
     strata = list(dict.fromkeys(row["stratum"] for row in rows))
-    names = list(dict.fromkeys(row["reader"] for row in rows))
+    words = strata_in_words(strata[1:]) if strata[1:] else {}
+    strata = strata[:1] if len(strata) == 2 else strata
+    names = sorted(dict.fromkeys(row["reader"] for row in rows), key=lambda name: (name in models, name == MEAN))
     looks = {name: (ORANGE, "D") if name in models else (GREY, "s") if name == MEAN else (BLUE, "o") for name in names}
     with matplotlib.rc_context(STYLE):
-        size = (6.4, 0.9 + len(strata) * (0.3 + 0.26 * len(names)))
+        size = (6.4, 1.2 + len(strata) * (0.3 + 0.26 * len(names)))
         figure = Figure(figsize=size, layout="constrained")
         grid = figure.subplots(len(strata), 1, sharex=True, squeeze=False)[:, 0]
     for axes, stratum in zip(grid, strata, strict=True):
@@ -39,9 +43,13 @@ def forest_figure(rows: Sequence[Row], models: Sequence[str]) -> Figure:
         axes.set(yticks=range(len(names)), ylim=(len(names) - 0.4, -0.6), xlim=(0, 1))
         axes.set_yticklabels(names, parse_math=False)
         pairs = next(iter(own.values()))["pairs"]
-        title = "all pairs" if stratum == "all" else f"change of {stratum_in_words(stratum)}"
+        title = words.get(stratum, "all pairs")
         axes.set_title(f"{title} ({pairs})", loc="left", fontsize=9, parse_math=False)
         axes.axvline(0.5, color=GREY, linewidth=1, linestyle=":")
     grid[-1].set(xticks=[0, 0.25, 0.5, 0.75, 1], xticklabels=["0", "25", "50", "75", "100"],
-                 xlabel="Pairs ranked rightly, %, and 95 % interval (dotted: guessing)")  # fmt: skip
+                 xlabel="Pairs ranked correctly, %, and 95 % interval (dotted: guessing)")  # fmt: skip
+    kinds = {BLUE: f"reader ({method} interval)", GREY: "mean of readers (t interval)", ORANGE: f"model ({method})"}
+    shapes = dict(looks.values())
+    marks = [Line2D([], [], color=colour, marker=shape, label=kinds[colour]) for colour, shape in shapes.items()]
+    figure.legend(handles=marks, loc="outside lower center", ncols=len(marks), fontsize=8, frameon=False)
     return figure

@@ -71,18 +71,21 @@ def p_values(model: np.ndarray, readers: np.ndarray) -> np.ndarray:
     difference = model - readers.mean(axis=2)
     error = difference.std(axis=1, ddof=1) / math.sqrt(model.shape[1])
     mean = difference.mean(axis=1)
-    z = np.divide(np.abs(mean), error, out=np.where(mean != 0, np.inf, 0.0), where=error > 0)
+    z = np.divide(np.abs(mean), error, out=np.zeros_like(mean), where=error > 0)  # without spread, p is not defined
     return 2 * t.sf(z, model.shape[1] - 1)
 
 
 def pairs_needed(study: Study, wanted: float, draws: int, seed: int) -> int:
-    """The fewest pairs, to some 2 %, with a power of `wanted`; a `UsageError` where 100,000 are too few."""
+    """The fewest pairs with a power of `wanted`, searched to 2 %; a `UsageError` where 100,000 are too few.
+
+    What the simulation leaves open comes on top: some 3 % with 4000 draws.
+    """
     if not 0 < wanted < 1:
         raise UsageError(f"power {wanted:g}: it must lie between 0 and 1")
     few, enough = 1, 16
     while power(study, enough, draws, seed) < wanted:
-        few, enough = enough, 2 * enough
-        if enough > MOST:
+        few, enough = enough, min(2 * enough, MOST)
+        if few == MOST:
             raise UsageError(f"{MOST} pairs do not give a power of {wanted:g}: the AUCs are too near to each other")
     while enough - few > max(1, enough // 50):
         middle = (few + enough) // 2

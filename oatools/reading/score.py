@@ -16,11 +16,11 @@ import numpy as np
 from oatools.core.errors import ItemError, UsageError
 from oatools.core.manifest import MISSING, Row, number
 from oatools.reading import draw as drawn
+from oatools.reading import groups as grouping
 from oatools.reading.draw import PLACES
-from oatools.reading.resample import by_group, mean_interval, middle, resampled
 
-RESULT_COLUMNS = ["reader", "stratum", "pairs", "right", "ties", "rank_auc", "ci_low", "ci_high", "n_unanswered",
-                  "seconds", "confidence", "confidence_auc"]  # fmt: skip
+RESULT_COLUMNS = ["reader", "stratum", "pairs", "groups", "right", "ties", "rank_auc", "ci_low", "ci_high",
+                  "n_unanswered", "seconds", "confidence", "confidence_auc"]  # fmt: skip
 #: What stands for several readers together.
 MEAN = "mean of readers"
 #: What stands for all readers where one statistic is of all together.
@@ -30,8 +30,10 @@ ALL = "all readers"
 Key = dict[str, Row]
 #: Pair -> 1 right, 0 wrong, 0.5 a tie; unanswered pairs are absent.
 Scores = dict[str, float]
-#: The 95 % interval of a share, from the scores of some pairs and the pairs' names.
-Bounds = Callable[[Sequence[float], Sequence[str]], tuple[float, float]]
+#: Pair -> the number of its group: pairs of one group share patients.
+Groups = Mapping[str, int]
+#: The 95 % interval of a share, from the scores of some pairs and their groups.
+Bounds = Callable[[np.ndarray, Sequence[int]], tuple[float, float]]
 
 
 @dataclass
@@ -150,54 +152,51 @@ def grade_model(predictions: Iterable[Row], key: Key, pairs: Mapping[str, Mappin
     return scores
 
 
-def summarise(reader: str, graded: Graded, key: Key, bounds: Bounds | None = None) -> list[Row]:
+def summarise(reader: str, graded: Graded, key: Key, groups: Groups, bounds: Bounds) -> list[Row]:
     """Result rows of one reader: all pairs (`all`), then each stratum of the key in ascending order of JSN.
 
-    `bounds` gives the interval, by default the exact one. `seconds` is the median time of the answered pairs,
-    `confidence` its mean, and `confidence_auc` the chance that a right answer was given with more confidence than a
-    wrong one (equal confidence counts one half): 0.5 where confidence says nothing.
+    `groups` are how many groups of pairs that share patients those answered make, and `bounds` gives the interval.
+    `seconds` is the median time of the answered pairs, `confidence` its mean, and `confidence_auc` the chance that a
+    right answer was given with more confidence than a wrong one (equal confidence counts one half): 0.5 where
+    confidence says nothing.
     """
-    return [_summary(reader, stratum, names, graded, bounds or exact_bounds) for stratum, names in _strata(key).items()]
+    return [_summary(reader, stratum, names, graded, groups, bounds) for stratum, names in _strata(key).items()]
 
 
-def summarise_mean(
-    readers: Sequence[str], graded: Graded, key: Key, groups: Mapping[str, int], draws: int, seed: int
-) -> list[Row]:
+def summarise_mean(readers: Sequence[str], graded: Graded, key: Key, groups: Groups) -> list[Row]:
     """Result rows of the readers' mean, as in `summarise`: the mean of their shares, each over the pairs it answered.
 
-    The interval is from a bootstrap over groups of pairs; the readers are fixed, so it speaks of these readers alone.
+    The interval is Student's t with the cluster-robust error over groups; the readers are fixed, so it speaks of these
+    readers alone. A pair is unanswered here if any of them left it so.
     """
     rows = []
     for stratum, names in _strata(key).items():
         given = np.array([[graded.scores[reader].get(name, np.nan) for reader in readers] for name in names])
         answered = np.isfinite(given)
         row = dict.fromkeys(RESULT_COLUMNS, MISSING) | {"reader": MEAN, "stratum": stratum, "pairs": str(len(names))}
-        row["n_unanswered"] = str(int((~answered).sum()))
+        row["n_unanswered"] = str(int((~answered).any(axis=1).sum()))
         if answered.any(axis=0).all():
-            sums = np.stack([np.where(answered, given, 0), answered], axis=1)
-            drawn = resampled(by_group(sums, [groups[name] for name in names]), draws, seed)
-            with np.errstate(invalid="ignore"):
-                low, high = middle((drawn[:, 0] / drawn[:, 1]).mean(axis=1))
-            share = float(np.nanmean(given, axis=0).mean())
-            row |= {"rank_auc": _text(share), "ci_low": _text(low), "ci_high": _text(high)}
+            shares = np.nanmean(given, axis=0)
+            # Of the mean of ratios, to the first order.
+            influence = (np.where(answered, given - shares, 0) / answered.sum(axis=0)).mean(axis=1)
+            own = [groups[name] for name in names]
+            low, high = grouping.t_bounds(float(shares.mean()), influence, own, 0, 1)
+            row |= {"groups": str(len(set(own))), "rank_auc": text(shares.mean()), "ci_low": text(low),
+                    "ci_high": text(high)}  # fmt: skip
         rows.append(row)
     return rows
 
 
-def exact_bounds(given: Sequence[float], names: Sequence[str]) -> tuple[float, float]:
+def exact_bounds(given: np.ndarray, groups: Sequence[int]) -> tuple[float, float]:
     """The exact interval of the share right; it takes pairs for independent."""
-    return interval(sum(given), len(given))
+    return interval(float(given.sum()), len(given))
 
 
-def bootstrap_bounds(groups: Mapping[str, int], draws: int, seed: int) -> Bounds:
-    """Intervals from draws of groups of pairs with replacement."""
-
-    def bounds(given: Sequence[float], names: Sequence[str]) -> tuple[float, float]:
-        if not given:
-            return math.nan, math.nan
-        return mean_interval(np.array(given), [groups[name] for name in names], draws, seed)
-
-    return bounds
+def bounds_by(method: str, draws: int, seed: int) -> Bounds:
+    """How to make intervals of shares: `exact` on pairs, or over groups `clustered` or by `bootstrap`."""
+    if method == "bootstrap":
+        return lambda given, groups: grouping.bootstrap_bounds(given, groups, draws, seed)
+    return {"exact": exact_bounds, "clustered": grouping.share_bounds}[method]
 
 
 def interval(right: float, answered: int) -> tuple[float, float]:
@@ -244,20 +243,24 @@ def _strata(key: Key) -> dict[str, list[str]]:
     return {"all": list(key)} | {stratum: strata[stratum] for stratum in sorted(strata, key=_lower_bound)}
 
 
-def _summary(reader: str, stratum: str, names: Sequence[str], graded: Graded, bounds: Bounds) -> Row:
+def _summary(
+    reader: str, stratum: str, names: Sequence[str], graded: Graded, groups: Groups, bounds: Bounds
+) -> Row:  # fmt: skip
     scores = graded.scores[reader]
     answered = [name for name in names if name in scores]
     given = [scores[name] for name in answered]
-    low, high = bounds(given, answered)
+    own = [groups[name] for name in answered]
+    low, high = bounds(np.array(given), own) if given else (math.nan, math.nan)
     seconds, confidence = ([kept[reader][n] for n in answered if n in kept.get(reader, {})]
                            for kept in (graded.seconds, graded.confidence))  # fmt: skip
+    share = sum(given) / len(given) if given else math.nan
     return {
-        "reader": reader, "stratum": stratum, "pairs": str(len(names)), "right": str(given.count(1.0)),
-        "ties": str(given.count(0.5)), "rank_auc": _text(sum(given) / len(given) if given else math.nan),
-        "ci_low": _text(low), "ci_high": _text(high), "n_unanswered": str(len(names) - len(given)),
+        "reader": reader, "stratum": stratum, "pairs": str(len(names)), "groups": str(len(set(own))),
+        "right": str(given.count(1.0)), "ties": str(given.count(0.5)), "rank_auc": text(share),
+        "ci_low": text(low), "ci_high": text(high), "n_unanswered": str(len(names) - len(given)),
         "seconds": f"{np.median(seconds):.1f}" if seconds else MISSING,
         "confidence": f"{np.mean(confidence):.2f}" if confidence else MISSING,
-        "confidence_auc": _text(_confidence_auc(scores, graded.confidence.get(reader, {}), answered)),
+        "confidence_auc": text(_confidence_auc(scores, graded.confidence.get(reader, {}), answered)),
     }  # fmt: skip
 
 
@@ -278,5 +281,6 @@ def _lower_bound(stratum: str) -> tuple[float, str]:
         return math.inf, stratum
 
 
-def _text(value: float) -> str:
-    return MISSING if math.isnan(value) else f"{value:.4f}"
+def text(value: float) -> str:
+    """A number as tables have it, with digits enough to be rounded again."""
+    return MISSING if math.isnan(value) else f"{value:.6f}"

@@ -3,8 +3,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import statsmodels.api as sm
 from click.testing import CliRunner
-from scipy.stats import binomtest, ttest_rel
+from scipy.stats import binomtest, t, ttest_rel
 from sklearn.metrics import cohen_kappa_score, roc_auc_score
 from statsmodels.stats.contingency_tables import mcnemar as statsmodels_mcnemar
 from statsmodels.stats.inter_rater import aggregate_raters, cohens_kappa, fleiss_kappa
@@ -69,7 +70,7 @@ def test_fleiss_kappa_is_statsmodels():
     sums = fleiss_terms((said == "A").sum(axis=1), 3).sum(axis=0)
     assert fleiss(sums, 3) == pytest.approx(fleiss_kappa(table))
     (row,) = [r for r in compare(scores, list(scores), key, alone(key), 2000, 0) if r["other"] == ALL]
-    assert row["kappa"] == f"{fleiss_kappa(table):.4f}"
+    assert row["kappa"] == f"{fleiss_kappa(table):.6f}"
     assert float(row["kappa_low"]) < fleiss_kappa(table) < float(row["kappa_high"])
 
 
@@ -113,7 +114,7 @@ def test_only_pairs_that_both_answered_are_compared_and_fleiss_is_of_readers_alo
     (nothing,) = compare({"a": {"1": 1.0}, "b": {"2": 1.0}}, [], key, alone(key), 200, 0)
     assert set(nothing.values()) == {"a", "b", "0", "n/a"}
     tied = rows["r0", "model"]
-    assert (tied["other_auc"], tied["kappa"], tied["p_mcnemar"]) == ("0.5000", "n/a", "1.0000")
+    assert (tied["other_auc"], tied["kappa"], tied["p_mcnemar"]) == ("0.500000", "n/a", "1.000000")
 
 
 def write_study(folder, answers, model, shared=()):
@@ -152,18 +153,18 @@ def test_the_papers_two_radiologists_as_a_worked_example(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_study(tmp_path, PAPER, lambda i: i < 98)
     rows, _ = run("junior.tsv", "senior.tsv")
-    for name, right, answered, share, interval in (("junior", 85, 147, "0.5782", "49.4 to 65.9"),
-                                                   ("senior", 86, 144, "0.5972", "51.2 to 67.8")):  # fmt: skip
+    for name, right, answered, share, interval in (("junior", 85, 147, "0.578231", "49.4 to 65.9"),
+                                                   ("senior", 86, 144, "0.597222", "51.2 to 67.8")):  # fmt: skip
         exact = binomtest(right, answered).proportion_ci(method="exact")
         row = rows[name, "all"]
         assert (row["right"], row["rank_auc"], row["n_unanswered"]) == (str(right), share, str(150 - answered))
-        assert (row["ci_low"], row["ci_high"]) == (f"{exact.low:.4f}", f"{exact.high:.4f}")
+        assert (row["ci_low"], row["ci_high"]) == (f"{exact.low:.6f}", f"{exact.high:.6f}")
         assert f"{100 * exact.low:.1f} to {100 * exact.high:.1f}" == interval
         manual = (ROOT / "man" / "src" / "oa-pairs.md").read_text()
         assert f"{right} of {answered}" in manual
         assert interval in manual
     mean = rows[MEAN, "all"]
-    assert mean["rank_auc"] == f"{(85 / 147 + 86 / 144) / 2:.4f}" == "0.5877"
+    assert mean["rank_auc"] == f"{(85 / 147 + 86 / 144) / 2:.6f}" == "0.587727"
     assert float(mean["ci_low"]) < 0.5877 < float(mean["ci_high"])
     possible = {f"{100 * k / n:.2f}": (k, n) for n in range(150, 0, -1) for k in range(n + 1)}  # the smallest n of each
     assert (possible["57.82"], possible["59.72"]) == ((85, 147), (43, 72))
@@ -181,14 +182,14 @@ def test_two_radiologists_and_a_model_like_the_papers_on_the_command_line(tmp_pa
     with (tmp_path / "compare.tsv").open() as file:
         rows = {(r["one"], r["other"]): r for r in csv.DictReader(file, delimiter="\t")}
     assert len(rows) == 3 + 1
-    assert rows["model", MEAN]["difference"] == f"{98 / 150 - (87 + 90) / 300:.4f}"
+    assert rows["model", MEAN]["difference"] == f"{98 / 150 - (87 + 90) / 300:.6f}"
     readers = rows["junior", "senior"]
-    assert (readers["one_auc"], readers["other_auc"]) == ("0.5800", "0.6000")
-    assert readers["difference"] == "-0.0200"
-    assert readers["agreement"] == f"{27 / 150:.4f}"  # both right from 60 to 86 alone
+    assert (readers["one_auc"], readers["other_auc"]) == ("0.580000", "0.600000")
+    assert readers["difference"] == "-0.020000"
+    assert readers["agreement"] == f"{27 / 150:.6f}"  # both right from 60 to 86 alone
     assert float(readers["kappa"]) < 0
-    assert rows["junior", "model"]["p_mcnemar"] == f"{2 * 0.5**11:.4f}"  # the model is right in 11 more, never in fewer
-    assert rows["junior", "model"]["difference"] == f"{-11 / 150:.4f}"
+    assert rows["junior", "model"]["p_mcnemar"] == f"{2 * 0.5**11:.6f}"  # the model is right in 11 more, never in fewer
+    assert rows["junior", "model"]["difference"] == f"{-11 / 150:.6f}"
 
 
 def test_figure_paragraph_time_and_confidence_on_the_command_line(tmp_path, monkeypatch):
@@ -196,11 +197,14 @@ def test_figure_paragraph_time_and_confidence_on_the_command_line(tmp_path, monk
     write_study(tmp_path, PAPER, lambda i: i < 98, shared={11, 40})
     rows, said = run("junior.tsv", "senior.tsv", "--pairs", "pairs.tsv", "--model", "model.tsv", "--figure", "f.svg",
                      "--paragraph", "p.txt")  # fmt: skip
-    assert "4 pairs share a patient with another" in said
+    assert "4 pairs share a patient with another, and all pairs make 148 groups that share none: exact" in said
     assert (tmp_path / "f.svg").read_bytes().startswith(b"<?xml")
     text = (tmp_path / "p.txt").read_text()
-    assert "Reader junior ranked 85 of 147 pairs rightly (57.8 %; exact 95 % CI 49.4 to 65.9 %)." in text
-    assert "Model model ranked 98 of 150 pairs rightly (65.3 %; exact 95 % CI 57.1 to 72.9 %)." in text
+    assert (
+        "Reader junior ranked 85 of 147 pairs correctly, and left 3 unanswered (57.8 %; exact 95 % CI 49.4 to 65.9 %)."
+        in text
+    )
+    assert "Model model ranked 98 of 150 pairs correctly (65.3 %; exact 95 % CI 57.1 to 72.9 %)." in text
     answered = [i for i in range(150) if PAPER["junior"](i) is not None]
     row = rows["junior", "all"]
     assert row["seconds"] == f"{np.median([20 + i % 11 for i in answered]):.1f}"
@@ -208,30 +212,68 @@ def test_figure_paragraph_time_and_confidence_on_the_command_line(tmp_path, monk
     right, sure = [PAPER["junior"](i) for i in answered], [1 + i % 5 for i in answered]
     assert float(row["confidence_auc"]) == pytest.approx(roc_auc_score(right, sure), abs=1e-4)
     assert [rows["model", "all"][c] for c in ("seconds", "confidence", "confidence_auc")] == ["n/a"] * 3
-    booted, said = run("junior.tsv", "--pairs", "pairs.tsv", "--interval", "bootstrap", "--seed", "3")
-    assert "share a patient" not in said
-    assert booted["junior", "all"]["ci_low"] != row["ci_low"]
-    assert float(booted["junior", "all"]["ci_low"]) == pytest.approx(float(row["ci_low"]), abs=0.02)
+    for method in ("bootstrap", "clustered"):
+        other, said = run("junior.tsv", "--pairs", "pairs.tsv", "--interval", method, "--seed", "3")
+        assert "148 groups that share none\n" in said
+        assert other["junior", "all"]["groups"] == "145"  # of the pairs that were answered
+        assert other["junior", "all"]["ci_low"] != row["ci_low"]
+        assert float(other["junior", "all"]["ci_low"]) == pytest.approx(float(row["ci_low"]), abs=0.02)
     refused = CliRunner().invoke(pairs.main, ["score", "junior.tsv", "--key", "key.tsv", "--figure", "f.jpg"])
     assert refused.exit_code == 2
     assert "ends in .png or .svg" in refused.stderr
 
 
-def test_the_mean_of_readers_is_drawn_over_groups_with_every_readers_own_pairs():
+def test_the_mean_of_readers_has_statsmodels_cluster_robust_interval_with_every_readers_own_pairs():
     key, scores = study(count=60)
-    del scores["r1"]["3"]
-    graded = Graded(scores)
-    groups = {pair: int(pair) // 2 for pair in key}
-    (row,) = summarise_mean(["r0", "r1"], graded, key, groups, 500, 7)
-    assert row["rank_auc"] == f"{np.mean([np.mean(list(scores[n].values())) for n in ('r0', 'r1')]):.4f}"
-    assert row["n_unanswered"] == "1"
-    random = np.random.default_rng(7)
-    means = []
-    for times in random.multinomial(30, np.full(30, 1 / 30), size=500):
-        drawn = [str(2 * g + k) for g, n in enumerate(times) for k in (0, 1) for _ in range(n)]
-        means.append(np.mean([np.mean([scores[n][p] for p in drawn if p in scores[n]]) for n in ("r0", "r1")]))
-    low, high = np.percentile(means, [2.5, 97.5])
-    assert (row["ci_low"], row["ci_high"]) == (f"{low:.4f}", f"{high:.4f}")
+    for pair in ("3", "4", "17"):
+        del scores["r1"][pair]
+    del scores["r0"]["3"]
+    groups = {pair: int(pair) // 3 for pair in key}
+    (row,) = summarise_mean(["r0", "r1"], Graded(scores), key, groups)
+    assert row["rank_auc"] == f"{np.mean([np.mean(list(scores[n].values())) for n in ('r0', 'r1')]):.6f}"
+    assert (row["n_unanswered"], row["groups"]) == ("3", "20")
+    # A share a reader, all answers in one table; the mean of the two is a contrast.
+    told = [(n, groups[pair], score) for n, name in enumerate(("r0", "r1")) for pair, score in scores[name].items()]
+    who, group, right = (np.array(column) for column in zip(*told, strict=True))
+    design = np.eye(2)[who]
+    fitted = sm.OLS(right, design).fit(cov_type="cluster", cov_kwds={"groups": group, "use_correction": False})
+    error = np.sqrt(20 / 19 * fitted.cov_params().mean())  # of the mean of two
+    half = t.ppf(0.975, 19) * error
+    assert float(row["ci_low"]) == pytest.approx(float(row["rank_auc"]) - half, abs=1e-5)
+    assert float(row["ci_high"]) == pytest.approx(float(row["rank_auc"]) + half, abs=1e-5)
+
+
+def test_all_that_is_compared_counts_groups_and_not_pairs():
+    """Groups of one to four pairs that are answered alike, with ties; statsmodels for the differences."""
+    random = np.random.default_rng(5)
+    sizes = random.integers(1, 5, 40)
+    groups = {f"{g}-{n}": g for g, size in enumerate(sizes) for n in range(size)}
+    key = {pair: {"place": "AB"[g % 2]} for pair, g in groups.items()}
+    scores = {name: {pair: float(own[g]) for pair, g in groups.items()}
+              for name, own in ((n, random.choice([0, 0.5, 1], 40, p=[0.3, 0.2, 0.5])) for n in ("r0", "r1", "r2"))}  # fmt: skip
+    rows = {(r["one"], r["other"]): r for r in compare(scores, list(scores), key, groups, 3000, 0)}
+    apart = np.array([scores["r0"][pair] - scores["r1"][pair] for pair in groups])
+    fitted = sm.OLS(apart, np.ones(len(apart))).fit(
+        cov_type="cluster", cov_kwds={"groups": list(groups.values())}, use_t=True
+    )
+    row = rows["r0", "r1"]
+    assert (row["pairs"], row["groups"]) == (str(sizes.sum()), "40")
+    assert float(row["p_difference"]) == pytest.approx(fitted.pvalues[0], abs=1e-5)
+    assert [float(row["ci_low"]), float(row["ci_high"])] == pytest.approx(fitted.conf_int()[0], abs=1e-5)
+    # Every pair told once more, by its group: kappas and their intervals know it for the same.
+    for pair in list(groups):
+        key[pair + "again"], groups[pair + "again"] = key[pair], groups[pair]
+        for own in scores.values():
+            own[pair + "again"] = own[pair]
+    doubled = {(r["one"], r["other"]): r for r in compare(scores, list(scores), key, groups, 3000, 0)}
+    for two in (("r0", "r1"), ("fleiss", ALL)):
+        for column in ("kappa", "kappa_low", "kappa_high"):
+            assert float(doubled[two][column]) == pytest.approx(float(rows[two][column]), abs=1e-5)
+    loose = {pair: n for n, pair in enumerate(groups)}
+    naive = {(r["one"], r["other"]): r for r in compare(scores, list(scores), key, loose, 3000, 0)}
+    for two in (("r0", "r1"), ("fleiss", ALL)):
+        widths = [float(r[two]["kappa_high"]) - float(r[two]["kappa_low"]) for r in (naive, doubled)]
+        assert widths[0] < 0.7 * widths[1]
 
 
 def test_answers_to_different_pages_are_noticed(tmp_path, monkeypatch):

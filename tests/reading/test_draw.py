@@ -140,7 +140,8 @@ def test_two_knees_of_one_patient_make_no_pair():
 
 
 @pytest.mark.parametrize("change,message", [
-    ({"label": "2"}, "neither 0 nor 1"), ({"knee": "9000001_00m_right"}, "twice"), ({"jsn": "much"}, "no number"),
+    ({"label": "2"}, "neither 0 nor 1"), ({"knee": "9000001_00m_right"}, "twice"), ({"jsn": "much"}, "no finite number"),
+    ({"jsn": "nan"}, "no finite number"), ({"jsn": "-inf"}, "no finite number"),
 ])  # fmt: skip
 def test_labels_that_cannot_be_read_are_refused_by_knee(change, message):
     rows = list(cohort())
@@ -217,9 +218,11 @@ def test_readers_may_be_shown_other_variables_but_none_that_tells():
     columns = ["knee", "label", "jsn", "age", "kl", "womac_pain"]
     assert draw.shown_columns(columns, ("kl", "age"), {"jsn12"}) == ["kl", "age"]
     assert draw.shown_columns(columns, ("womac_pain",), {"jsn12"}) == ["womac_pain"]
-    columns += ["Label", "jsn_24m", "Progressor"]
+    columns += ["Label", "jsn_24m", "Progressor", "kl_12m", "jsw24", "endpoint", "kl_00m", "v12"]
+    assert draw.shown_columns(columns, ("kl_00m", "v12"), {"jsn12"}) == ["kl_00m", "v12"]
     for column, endpoint in (("jsn", "jsn12"), ("label", "n/a"), ("womac_pain", "pain"), ("Label", "jsn12"),
-                             ("jsn_24m", "jsn12"), ("Progressor", "pain")):  # fmt: skip
+                             ("jsn_24m", "jsn12"), ("Progressor", "pain"),
+                             ("kl_12m", "jsn12"), ("jsw24", "jsn12"), ("endpoint", "jsn12")):  # fmt: skip
         with pytest.raises(UsageError, match=f"'{column}' may tell readers the answer"):
             draw.shown_columns(columns, (column,), {endpoint})
     with pytest.raises(UsageError, match="no column 'iq'"):
@@ -327,12 +330,18 @@ def test_with_one_knee_no_patient_is_used_twice():
     twins = [knee(n, side, label) for n, label in ((1, 1), (2, 0)) for side in ("left", "right")]
     kept = Counter(row["side"] for seed in range(200) for p in draw.draw_pairs(twins, (), 1, seed, one_knee=True)
                    for row in (p.progressor, p.partner))  # fmt: skip
-    assert min(kept.values()) > 150  # of two alike, either
+    assert len(kept) == 2 and min(kept.values()) > 150  # of two alike, either
     # A progressor is kept before its own patient's other knee: there are only so many.
     assert len(draw.draw_pairs(rows, (), 20, 0, one_knee=True)) == 20
     with pytest.raises(UsageError, match="21 non-progressors were asked for as partners, and there are 20"):
         draw.draw_pairs(rows, (), 21, 0, one_knee=True)
     # Which knee of a patient is kept is settled before, and the message says what helps.
+    two = [knee(1, "left", 1, "-1.4", kl="2"), knee(1, "right", 1, "-0.7", kl="n/a"), knee(2, "left", 0, kl="n/a"),
+           knee(2, "right", 0, kl="2")]  # fmt: skip
+    for seed in range(20):  # a knee that could not be drawn does not take the place of one that can
+        assert (
+            len(draw.draw_pairs(two, draw.parse_strata([":-1.1:1"]), 1, seed, draw.parse_calipers(["kl"]), True)) == 1
+        )
     rows = [knee(1, "left", 1, kl="2"), knee(2, "left", 0, kl="2"), knee(2, "right", 0, kl="1")]
     found = []
     for seed in range(20):

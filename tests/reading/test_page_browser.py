@@ -155,7 +155,7 @@ def test_ten_pairs_are_read_by_keyboard_and_mouse_over_two_sessions(study, page,
     assert {row["draw"] for row in table} == {"0123456789ab"}
 
     scored = rows(shell(f"oa-pairs score {tmp_path}/downloads/answers-jd.tsv --key key.tsv", cwd=study).stdout)
-    assert (scored[0]["reader"], scored[0]["right"], scored[0]["rank_auc"]) == ("jd", "8", f"{8 / 9:.4f}")
+    assert (scored[0]["reader"], scored[0]["right"], scored[0]["rank_auc"]) == ("jd", "8", f"{8 / 9:.6f}")
     assert scored[0]["n_unanswered"] == "1"
 
 

@@ -141,8 +141,8 @@ def test_readers_and_a_model_are_scored_together(study):
     assert done.returncode == 0, done.stderr
     rows = {(row["reader"], row["stratum"]): row for row in table(done.stdout)}
     assert {reader for reader, _ in rows} == {"junior", "x", "y", "model", "mean of readers"}
-    assert (rows["junior", "all"]["rank_auc"], rows["junior", "all"]["n_unanswered"]) == ("1.0000", "1")
-    assert rows["model", "all"]["rank_auc"] == "0.0000"
+    assert (rows["junior", "all"]["rank_auc"], rows["junior", "all"]["n_unanswered"]) == ("1.000000", "1")
+    assert rows["model", "all"]["rank_auc"] == "0.000000"
     assert rows["x", "all"]["right"] == str(sum(row["place"] == "A" for row in key))
     assert sum(int(row["pairs"]) for (reader, stratum), row in rows.items() if reader == "x" and stratum != "all") == 11
     assert "junior: 1 of 11 pairs without an answer" in done.stderr

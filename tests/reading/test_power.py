@@ -47,7 +47,7 @@ def test_p_of_several_readers_is_a_test_of_the_mean_difference():
     np.testing.assert_allclose(p_values(model, readers), expected, rtol=1e-4)
     same = np.ones((1, 10), dtype=bool)
     assert p_values(same, np.ones((1, 10, 2), dtype=bool)) == [1.0]
-    assert p_values(same, np.zeros((1, 10, 2), dtype=bool)) == [0.0]
+    assert p_values(same, np.zeros((1, 10, 2), dtype=bool)) == [1.0]  # without spread there is no test
 
 
 @pytest.mark.parametrize("study", [Study(0.8, 0.5), Study(0.75, 0.6, 1, 0.0), Study(0.6, 0.6, 1, 0.5)])
@@ -74,6 +74,20 @@ def test_the_pairs_that_are_needed_are_some_more_than_connors_formula_says():
     found = pairs_needed(study, 0.8, 4000, 0)
     assert 0.98 * formula < found < 1.2 * formula
     assert power(study, found, 4000, 1) == pytest.approx(0.8, abs=0.04)
+
+
+def test_power_of_several_readers_is_of_all_of_them_and_at_the_level_asked_for():
+    """Against the test of the mean as scipy does it, on the same simulated answers."""
+    study = Study(0.75, 0.6, 3, 0.2, alpha=0.2)
+    model, readers = simulate(study, 60, 400, np.random.default_rng([4, 60]))
+    expected = [ttest_1samp(m - r.mean(axis=1), 0).pvalue <= 0.2 for m, r in zip(model, readers, strict=True)]
+    assert power(study, 60, 400, seed=4) == np.mean(expected)
+    assert power(Study(0.75, 0.6, 3, 0.2), 60, 400, seed=4) < np.mean(expected)
+
+
+def test_the_search_goes_up_to_its_limit():
+    study = Study(0.6, 0.59375, 1, 0.3)
+    assert 65_536 < pairs_needed(study, 0.8, 100, 0) <= 100_000
 
 
 def test_more_readers_need_fewer_pairs_and_equal_areas_no_number():

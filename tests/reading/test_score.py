@@ -36,7 +36,9 @@ def graded(choices, with_pairs=False, **cells):
 
 
 def summary(scores):
-    return {row["stratum"]: row for row in score.summarise("junior", score.Graded({"junior": scores}), key())}
+    groups = {pair: n for n, pair in enumerate(key())}
+    rows = score.summarise("junior", score.Graded({"junior": scores}), key(), groups, score.bounds_by("exact", 0, 0))
+    return {row["stratum"]: row for row in rows}
 
 
 def test_answers_are_right_where_they_name_the_progressors_place():
@@ -50,11 +52,11 @@ def test_a_reader_is_summed_up_over_all_pairs_and_by_stratum():
     assert list(rows) == ["all", ":-1.1", "-1.1:-0.6"]
     exact = binomtest(2, 3).proportion_ci(method="exact")
     assert rows["all"] == {
-        "reader": "junior", "stratum": "all", "pairs": "4", "right": "2", "ties": "0", "rank_auc": "0.6667",
-        "ci_low": f"{exact.low:.4f}", "ci_high": f"{exact.high:.4f}", "n_unanswered": "1",
+        "reader": "junior", "stratum": "all", "pairs": "4", "groups": "3", "right": "2", "ties": "0", "rank_auc": "0.666667",
+        "ci_low": f"{exact.low:.6f}", "ci_high": f"{exact.high:.6f}", "n_unanswered": "1",
         "seconds": "n/a", "confidence": "n/a", "confidence_auc": "n/a",
     }  # fmt: skip
-    assert (rows[":-1.1"]["right"], rows[":-1.1"]["rank_auc"], rows[":-1.1"]["n_unanswered"]) == ("0", "0.0000", "0")
+    assert (rows[":-1.1"]["right"], rows[":-1.1"]["rank_auc"], rows[":-1.1"]["n_unanswered"]) == ("0", "0.000000", "0")
     assert (rows["-1.1:-0.6"]["right"], rows["-1.1:-0.6"]["pairs"]) == ("2", "3")
 
 
@@ -161,7 +163,7 @@ def test_a_model_chooses_the_knee_with_the_higher_probability():
     scores = score.grade_model(rows, key(), pairs())
     assert scores == {"001": 1, "002": 0, "003": 0.5}
     row = summary(scores)["all"]
-    assert (row["right"], row["ties"], row["rank_auc"], row["n_unanswered"]) == ("1", "1", "0.5000", "1")
+    assert (row["right"], row["ties"], row["rank_auc"], row["n_unanswered"]) == ("1", "1", "0.500000", "1")
 
 
 def test_the_share_is_the_mean_area_under_the_curve_of_the_pairs():
