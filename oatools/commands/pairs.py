@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from functools import partial
 from itertools import chain
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -15,6 +16,9 @@ from oatools.core.files import atomic, write_text
 from oatools.core.manifest import MISSING, Row
 from oatools.core.options import force_option, group, out_dir_option, run_options, seed_option, subcommand
 from oatools.core.runner import RunOptions, run_rows
+
+if TYPE_CHECKING:
+    from oatools.reading.score import Graded
 
 DEFAULT_PAIRS = 150
 _FEW_GROUPS = 20
@@ -211,49 +215,17 @@ def score(
         raise UsageError(f"--figure {figure}: a name that ends in .png or .svg is needed")
     read = [key, *answers, *models, *([pairs_file] if pairs_file else [])]
     _refuse_outputs({"--compare": compare, "--figure": figure, "--paragraph": paragraph}, read, force)
-    solution = scoring.read_key(manifest.read_table(key, ["knee", "pair", "place"]).rows)
-    pairs = None
-    if pairs_file is not None:
-        pairs = scoring.read_pairs(manifest.read_table(pairs_file, ["knee", "pair", "place"]).rows, solution)
-        if len(pairs) < len(solution):
-            console.note(f"{len(solution) - len(pairs)} of {_count(len(solution), 'pair')} of the key are not in "
-                         f"{pairs_file}, and not scored")  # fmt: skip
-        solution = {pair: row for pair, row in solution.items() if pair in pairs}
-    graded = scoring.Graded()
-    tables = [(_reader(path), manifest.read_table(path, ["pair", "choice"])) for path in answers]
-    _refuse_doubled([reader for reader, table in tables if "reader" not in table.columns])
-    for reader, table in tables:
-        scoring.grade_answers(table.rows, solution, reader, graded, pairs)
-    readers = list(graded.scores)
-    for path in models:
-        predictions = manifest.read_table(path, ["knee", "probability"])
-        _refuse_doubled([*graded.scores, _reader(path)])
-        try:
-            graded.scores[_reader(path)] = scoring.grade_model(predictions.rows, solution, pairs or {})
-        except UsageError as error:
-            raise UsageError(f"{path}: {error}") from None
-    named = [reader for reader in graded.scores if reader not in readers]
-    for name, message in graded.errors:
-        console.error(f"{name}: {message}")
-    if len(studies := set().union(*graded.studies.values())) > 1:
-        console.note(f"the answers are to {len(studies)} different pages (column 'study'): readers saw other images")
-
+    solution, pairs = _key_and_pairs(console, key, pairs_file)
+    graded, readers, named = _graded(console, answers, models, solution, pairs)
     groups, unknown = grouping.groups_of(solution, pairs)
-    shared = len(groups) - sum(n == 1 for n in Counter(groups.values()).values())
+    if unknown:
+        console.note(f"of {_count(unknown, 'knee')} the patient is not known, and taken for another than all others")
+    shared = _say_shared(console, groups, interval)
     bounds = scoring.bounds_by(interval, bootstrap, seed)
     rows = [row for reader in graded.scores for row in scoring.summarise(reader, graded, solution, groups, bounds)]
     for row in rows:
         if row["stratum"] == "all" and row["n_unanswered"] != "0":
             console.note(f"{row['reader']}: {row['n_unanswered']} of {row['pairs']} pairs without an answer")
-    if unknown:
-        console.note(f"of {_count(unknown, 'knee')} the patient is not known, and taken for another than all others")
-    if shared:
-        advice = ": exact intervals take them for independent, and --interval clustered does not"
-        count = len(set(groups.values()))
-        console.note(f"{shared} pairs share a patient with another, and all pairs make {_count(count, 'group')} that "
-                     f"share none{advice if interval == 'exact' else ''}")  # fmt: skip
-        if count < _FEW_GROUPS:
-            console.note("so few groups make intervals and p values rough; draw pairs with --one-knee")
     if len(readers) > 1:
         rows += scoring.summarise_mean(readers, graded, solution, groups)
     if compare is not None or paragraph is not None:
@@ -334,6 +306,59 @@ def _holds(path: Path, columns: Sequence[str], rows: Sequence[Row]) -> bool:
     """Whether a file is already this table."""
     text = manifest.format_header(columns) + "".join(manifest.format_row(columns, row) for row in rows)
     return path.exists() and path.read_bytes() == text.encode("utf-8", "surrogateescape")
+
+
+def _key_and_pairs(console: Console, key: str, pairs_file: str | None) -> tuple[dict[str, Row], dict | None]:
+    """The key, of the pairs that were read if these are given, and the pairs."""
+    from oatools.reading import score as scoring
+
+    solution = scoring.read_key(manifest.read_table(key, ["knee", "pair", "place"]).rows)
+    if pairs_file is None:
+        return solution, None
+    pairs = scoring.read_pairs(manifest.read_table(pairs_file, ["knee", "pair", "place"]).rows, solution)
+    if len(pairs) < len(solution):
+        console.note(f"{len(solution) - len(pairs)} of {_count(len(solution), 'pair')} of the key are not in "
+                     f"{pairs_file}, and not scored")  # fmt: skip
+    return {pair: row for pair, row in solution.items() if pair in pairs}, pairs
+
+
+def _graded(
+    console: Console, answers: Sequence[str], models: Sequence[str], solution: dict[str, Row], pairs: dict | None
+) -> tuple["Graded", list[str], list[str]]:
+    """What readers and models answered, and the names of both; what cannot be graded is said."""
+    from oatools.reading import score as scoring
+
+    graded = scoring.Graded()
+    tables = [(_reader(path), manifest.read_table(path, ["pair", "choice"])) for path in answers]
+    _refuse_doubled([reader for reader, table in tables if "reader" not in table.columns])
+    for reader, table in tables:
+        scoring.grade_answers(table.rows, solution, reader, graded, pairs)
+    readers = list(graded.scores)
+    for path in models:
+        predictions = manifest.read_table(path, ["knee", "probability"])
+        _refuse_doubled([*graded.scores, _reader(path)])
+        try:
+            graded.scores[_reader(path)] = scoring.grade_model(predictions.rows, solution, pairs or {})
+        except UsageError as error:
+            raise UsageError(f"{path}: {error}") from None
+    for name, message in graded.errors:
+        console.error(f"{name}: {message}")
+    if len(studies := set().union(*graded.studies.values())) > 1:
+        console.note(f"the answers are to {len(studies)} different pages (column 'study'): readers saw other images")
+    return graded, readers, [name for name in graded.scores if name not in readers]
+
+
+def _say_shared(console: Console, groups: dict[str, int], interval: str) -> int:
+    """How many pairs share a patient with another; what that means for the intervals is said."""
+    sizes = Counter(groups.values())
+    shared = len(groups) - sum(n == 1 for n in sizes.values())
+    if shared:
+        advice = ": exact intervals take them for independent, and --interval clustered does not"
+        console.note(f"{shared} pairs share a patient with another, and all pairs make {_count(len(sizes), 'group')} "
+                     f"that share none{advice if interval == 'exact' else ''}")  # fmt: skip
+        if len(sizes) < _FEW_GROUPS:
+            console.note("so few groups make intervals and p values rough; draw pairs with --one-knee")
+    return shared
 
 
 def _volumes(argument: str) -> manifest.Table:

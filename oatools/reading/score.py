@@ -108,9 +108,7 @@ def grade_answers(rows: Iterable[Row], key: Key, reader: str, graded: Graded, pa
         try:
             pair = find_pair(row["pair"].strip(), key)
             if pair is None:
-                raise ItemError("no such pair in the key; check the column 'pair'")
-            if pairs is not None and pair not in pairs:
-                raise ItemError("the pair is not among those shown (--pairs); check the column 'pair'")
+                raise ItemError("no such pair in the key, or among those of --pairs; check the column 'pair'")
             score = _grade(row, pair, key, pairs)
             if score is not None and scores.get(pair, score) != score:
                 raise ItemError("a second answer, which differs; the first one counts")
