@@ -99,6 +99,9 @@ def test_the_interval_of_a_share_at_its_ends():
     assert grouping.share_bounds(np.ones(40), np.arange(40) // 4) == exact(10, 10)  # as many as there are groups
     assert grouping.share_bounds(np.zeros(40), range(40)) == exact(0, 40)
     assert np.isnan(grouping.share_bounds(alternating, [0] * 40)).all()
+    # Pairs of a group that are answered unlike tell no more than there are of them.
+    unlike = np.concatenate([alternating, [1, 1, 0, 0]])
+    assert grouping.share_bounds(unlike, np.arange(44) // 2) == exact(22, 44)
     # Independent pairs lose one degree of freedom, and next to nothing else.
     low, high = grouping.share_bounds(alternating, range(40))
     known = binomtest(20, 40).proportion_ci(0.95, method="exact")

@@ -466,7 +466,7 @@ def test_nobody_reads_without_a_name_or_by_mistake_under_another(page, browser):
 def test_what_the_browser_does_not_keep_is_not_lost_while_the_page_is_open(page, browser, tmp_path):
     driver = browser()
     reader = Reader(driver, page).begin("jd").press("a", Keys.ENTER)
-    reader.ready().run(
+    reader.ready().press("a").run(
         "window.real = Storage.prototype.setItem; Storage.prototype.setItem = () => { throw new Error('full'); }"
     )
     reader.press("b", "n", "bone", Keys.ESCAPE)

@@ -363,7 +363,7 @@ const store = {
     if (this.unsaved.has(name)) return this.own.get(name);
     let found = null;
     try { found = localStorage.getItem(name); } catch { this.works = false; }
-    return found ?? this.own.get(name) ?? null;
+    return found;
   },
   set(key, value) {
     const name = this.prefix() + key;
@@ -483,14 +483,8 @@ async function go(index) {
   keep();
   refresh();
   at = clamp(index, 0, study.pairs.length - 1);
-  ready = false;
-  clock.since = null;
   store.set(key("at"), at);
-  for (const panel of both()) {
-    panel.begin();
-    panel.volume = null;
-  }
-  showAnswer();
+  for (const panel of both()) panel.begin();
   showClinical();
   await setSequence(0);
 }
@@ -538,11 +532,15 @@ async function prefetch(pair, sequence) {
     .sort(([one, a], [other, b]) => one - other || (a !== sequence) - (b !== sequence))
     .flatMap(([index, of]) => PLACES.map((place) => [study.pairs[index].files[place][of], of]));
   const wanted = new Set(next.map(([{ file }]) => file));
-  for (const file of volumes.keys()) if (!wanted.has(file) && !arriving.has(file)) volumes.delete(file);
+  const letGo = () => {
+    for (const file of volumes.keys()) if (!wanted.has(file) && !arriving.has(file)) volumes.delete(file);
+  };
+  letGo();
   for (const [volume, of] of next) {
-    if (pair !== at || sequence !== show.sequence) return;
     await load(volume, shapeOf(of)).catch(() => {});
+    if (pair !== at || sequence !== show.sequence) return;
   }
+  letGo(); // what was on its way before
 }
 
 function showAnswer() {
