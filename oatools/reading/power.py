@@ -30,7 +30,7 @@ class Study:
 
     def __post_init__(self) -> None:
         if not (0 < self.model < 1 and 0 < self.reader < 1):
-            raise UsageError("an AUC lies between 0 and 1")
+            raise UsageError("an AUC lies between 0 and 1, and is neither of them here")
         if not 0 <= self.correlation < 1:
             raise UsageError(f"correlation {self.correlation:g}: it must be at least 0 and less than 1")
         if not 0 < self.alpha < 1:
