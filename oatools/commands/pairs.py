@@ -151,6 +151,8 @@ def page(
     found = chain.from_iterable(shown) if shown else rows
     plan, items = paging.plan(table.columns, pairs, found, sequences, variables)
     console.note(f"readers see {', '.join(plan.variables) or 'no clinical variable'}, and {', '.join(plan.frames)}")
+    if plan.hidden and not variables:
+        console.note(f"and not {', '.join(plan.hidden)}: --show would show them")
     done: list[Row] = []
     with paging.new_folder(out_dir, force) as folder:
         # The rows are true once the page is there, and are printed then.

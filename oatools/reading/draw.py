@@ -31,7 +31,7 @@ TELLING = ("label", "jsn", "stratum", "probability", "predicted", "fold", "thres
 _TELLING_STARTS = ("label", "jsn", "prob", "progress")  # label_24m, jsn24, ...
 _LATER = re.compile(r"_(?!00)\d\dm?$|^(jsw|kl|womac\w*)\d\dm?$")  # kl_12m, jsw24
 #: The scores of which the label is made, where the endpoint is pain.
-_OF_PAIN = ("womac_pain", "womac_total", "koos_pain")
+OF_PAIN = ("womac_pain", "womac_total", "koos_pain")
 _EXACT = 1e-9  # 0.1 + 0.2 is within 0.3
 #: Knees of each label from which on it is no accident that a variable separates them: less than 1 in 90,000.
 _NO_ACCIDENT = 10
@@ -226,7 +226,7 @@ def shown_columns(
         if column in _IDENTITY or shown.count(column) > 1:
             why = "is asked for twice" if shown.count(column) > 1 else "names the knee, and is no clinical variable"
             raise UsageError(f"'{column}' {why}; leave it out of --show")
-        if tells(column) or (column in _OF_PAIN and "pain" in endpoints):
+        if tells(column) or (column in OF_PAIN and "pain" in endpoints):
             raise UsageError(f"'{column}' may tell readers the answer; leave it out of --show")
     chosen = list(shown or [column for column in SHOWN if column in columns])
     for column in chosen:

@@ -48,13 +48,15 @@ class Wording:
 class Plan:
     """What a page will show: pair -> place -> row, the variables, the sequences with their grids.
 
-    `names` has the file of each pair, place and sequence: numbers alone, whatever the table calls them.
+    `names` has the file of each pair, place and sequence: numbers alone, whatever the table calls them. `hidden` are
+    the table's other columns.
     """
 
     pairs: Mapping[str, Mapping[str, Row]]
     variables: Sequence[str]
     frames: Mapping[str, Frame]
     names: Mapping[tuple[str, str, str], str]
+    hidden: Sequence[str] = ()
 
 
 def read_pairs(columns: Sequence[str], rows: Iterable[Row]) -> dict[str, dict[str, Row]]:
@@ -84,9 +86,9 @@ def plan(
     """What the page will show, and a row for each volume of it: pair by pair, A before B, by sequence.
 
     `columns` are those of the pairs' table; of them `variables` are shown, or those clinical variables that oa-label
-    writes. `volumes` are rows with knee, sequence and path; `wanted` are the sequences to show, in that order, or none
-    for all that occur, sorted. A knee without a volume of one of them gets a row whose path is `n/a`. Raises a
-    `UsageError` where a knee has two volumes of a sequence, a sequence is in none of the volumes, or some of its
+    writes, but for scores of pain. `volumes` are rows with knee, sequence and path; `wanted` are the sequences to show,
+    in that order, or none for all that occur, sorted. A knee without a volume of one of them gets a row whose path is
+    `n/a`. Raises a `UsageError` where a knee has two volumes of a sequence, a sequence is in none of the volumes, or some of its
     volumes went through oa-n4 and others not, or otherwise: that would show. An `ItemError` for a header that cannot
     be read is left to the volume's own turn.
     """
@@ -116,12 +118,14 @@ def plan(
         if column not in columns or column in _NO_VARIABLES or variables.count(column) > 1:
             raise UsageError(f"--show {column}: it is no clinical variable of the pairs, or is asked for twice; their "
                              f"columns: {', '.join(columns)}")  # fmt: skip
-    shown = list(variables or [column for column in columns if column in _NAMES])
+    # The endpoint is not known here: what makes the label of pain is shown only if that is asked for.
+    shown = list(variables or [column for column in columns if column in _NAMES and column not in drawn.OF_PAIN])
     width = max(3, len(str(len(pairs))))
     names = {(pair, place, sequence): f"{n:0{width}d}-{place}-{k}"
              for n, pair in enumerate(pairs, start=1) for place in PLACES
              for k, sequence in enumerate(sequences, start=1)}  # fmt: skip
-    return Plan(pairs, shown, frames, names), rows
+    hidden = [column for column in columns if column not in (*shown, *_NO_VARIABLES)]
+    return Plan(pairs, shown, frames, names, hidden), rows
 
 
 def show_volume(row: Row, folder: Path, plan: Plan) -> Done:

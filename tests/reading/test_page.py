@@ -184,14 +184,17 @@ def test_calls_that_give_no_page_are_refused(study, shell, call, message):
 def test_only_clinical_variables_are_shown_unless_others_are_asked_for(study, shell):
     """A table that was joined with its volumes says what the scanner called them, and with it the side."""
     head, *lines = (study / "pairs.tsv").read_text().splitlines()
-    joined = [f"{head}\teffusion\tdescription\tsequence\tpath"]
+    joined = [f"{head}\teffusion\twomac_pain\tdescription\tsequence\tpath"]
     joined += [
-        f"{line}\t{n % 2}\tCOR_IW_TSE_LEFT\tcor-iw-tse\t{line.split(chr(9))[0]}_cor-iw-tse.nii"
+        f"{line}\t{n % 2}\t5\tCOR_IW_TSE_LEFT\tcor-iw-tse\t{line.split(chr(9))[0]}_cor-iw-tse.nii"
         for n, line in enumerate(lines)
     ]
     (study / "joined.tsv").write_text("\n".join(joined) + "\n")
     done = shell("oa-pairs page joined.tsv -o plain")
-    assert "oa-pairs: readers see age, and cor-iw-tse" in done.stderr
+    assert (
+        "oa-pairs: readers see age, and cor-iw-tse\noa-pairs: and not effusion, womac_pain, description: --show"
+        in done.stderr
+    )
     assert shown(study / "plain")["variables"] == ["Age, years"]
     assert "COR_IW" not in (study / "plain" / "study.js").read_text()
     shell("oa-pairs page joined.tsv --show effusion --show age -o more")
