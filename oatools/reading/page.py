@@ -86,11 +86,11 @@ def plan(
     """What the page will show, and a row for each volume of it: pair by pair, A before B, by sequence.
 
     `columns` are those of the pairs' table; of them `variables` are shown, or those clinical variables that oa-label
-    writes, but for scores of pain. `volumes` are rows with knee, sequence and path; `wanted` are the sequences to show,
-    in that order, or none for all that occur, sorted. A knee without a volume of one of them gets a row whose path is
-    `n/a`. Raises a `UsageError` where a knee has two volumes of a sequence, a sequence is in none of the volumes, or some of its
-    volumes went through oa-n4 and others not, or otherwise: that would show. An `ItemError` for a header that cannot
-    be read is left to the volume's own turn.
+    writes, but for scores of pain. `volumes` are rows with knee, sequence and path; `wanted` are the sequences to
+    show, in that order, or none for all that occur, sorted. A knee without a volume of one of them gets a row whose
+    path is `n/a`. Raises a `UsageError` where a knee has two volumes of a sequence, a sequence is in none of the
+    volumes, or some of its volumes went through oa-n4 and others not, or otherwise: that would show. An `ItemError`
+    for a header that cannot be read is left to the volume's own turn.
     """
     knees = {row["knee"] for pair in pairs.values() for row in pair.values()}
     paths: dict[tuple[str, str], str] = {}
