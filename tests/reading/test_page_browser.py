@@ -110,8 +110,11 @@ class Reader:
     def export(self, downloads, name):
         self.press("e").until(lambda: self.of("saved").get_attribute("open"))
         self.click("download")
-        self.until(lambda: (downloads / name).is_file())
-        return downloads / name
+        return self.saved(downloads / name)
+
+    def saved(self, path):
+        """Wait until the browser, which begins with an empty file, has written all."""
+        return self.until(lambda: path.is_file() and path.stat().st_size and path)
 
 
 def test_ten_pairs_are_read_by_keyboard_and_mouse_over_two_sessions(study, page, browser, tmp_path, shell, rows):
@@ -142,8 +145,7 @@ def test_ten_pairs_are_read_by_keyboard_and_mouse_over_two_sessions(study, page,
     assert second.of("next").text == "Finish"
     second.click("next").until(lambda: second.of("saved").get_attribute("open"))
     assert second.of("saved-text").text == "9 of 10 pairs are answered. Still open: 010."
-    second.click("download").until(lambda: (tmp_path / "downloads" / "answers-jd.tsv").is_file())
-    text = (tmp_path / "downloads" / "answers-jd.tsv").read_text()
+    text = second.click("download").saved(tmp_path / "downloads" / "answers-jd.tsv").read_text()
     assert text == second.of("table").get_attribute("value")
     table = rows(text)
     assert list(table[0]) == ["reader", "pair", "choice", "confidence", "seconds", "notes", "study", "draw"]
@@ -523,9 +525,9 @@ def test_a_tablet_scrolls_zooms_and_answers_by_touch(page, browser):
     driver.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": True, "maxTouchPoints": 2})
     reader = Reader(driver, page).begin("jd")
 
-    def touch(kind, *points):
-        driver.execute_cdp_cmd("Input.dispatchTouchEvent", {
-            "type": kind, "touchPoints": [{"x": x, "y": y, "id": n} for n, (x, y) in enumerate(points)]})  # fmt: skip
+    def touch(kind, *points, first=0):  # fingers are told apart by their numbers
+        places = [{"x": x, "y": y, "id": n} for n, (x, y) in enumerate(points, start=first)]
+        driver.execute_cdp_cmd("Input.dispatchTouchEvent", {"type": kind, "touchPoints": places})
 
     def middle(element):
         box = element.rect
@@ -549,7 +551,7 @@ def test_a_tablet_scrolls_zooms_and_answers_by_touch(page, browser):
     touch("touchStart", (x - 30, y), (x + 30, y))
     touch("touchMove", (x + 10, y), (x + 70, y))  # both to the right
     assert reader.run("return panels.A.x") > 0
-    touch("touchMove", (x + 10, y))  # one is up, and the other drifts
+    touch("touchEnd", (x + 70, y), first=1)  # one is up, and the other drifts
     for step in range(1, 5):
         touch("touchMove", (x + 10, y - 12 * step))
     touch("touchEnd")
