@@ -5,6 +5,7 @@ import signal
 import sys
 import textwrap
 import time
+from functools import partial
 
 import pytest
 
@@ -158,8 +159,10 @@ def test_signals_end_with_their_own_status_and_leave_no_process(tool, tmp_path, 
 
     seconds = 3 if "--threads" in options else 30  # a thread ends its row first
     table = f"knee\tpath\nk0\tsleep{seconds}\nk1\tsleep{seconds}.0\nk2\tsleep30.1\nk3\tsleep30.3\n"
+    as_at_a_terminal = partial(signal.signal, number, signal.SIG_DFL)  # the tests themselves may run under nohup
     with subprocess.Popen([sys.executable, "tool.py", *options], cwd=tmp_path, stdin=subprocess.PIPE, text=True,
-                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True) as process:  # fmt: skip
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+                          preexec_fn=as_at_a_terminal) as process:  # fmt: skip
         process.stdin.write(table)
         process.stdin.flush()
         assert process.stdout.readline() == "knee\tpath\tsize\n"
