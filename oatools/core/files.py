@@ -62,6 +62,18 @@ def digest(path: str | Path) -> str:
     return total.hexdigest()
 
 
+def identity_now(path: str | Path) -> tuple[str, int, int]:
+    """What tells a file from others and from what it is later, without reading it: where it is, its time and size.
+
+    For what is kept in memory of a file; one that is not there has no time and no size.
+    """
+    where = Path(path).resolve()
+    with contextlib.suppress(OSError):
+        found = where.stat()
+        return str(where), found.st_mtime_ns, found.st_size
+    return str(where), 0, 0
+
+
 def digest_json(value: Any) -> str:
     """SHA-256 (hexadecimal) of a value's canonical JSON: sorted keys, no white space."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)

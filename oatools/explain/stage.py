@@ -13,7 +13,7 @@ import torch
 
 from oatools.core import provenance
 from oatools.core.errors import ItemError, UsageError
-from oatools.core.files import digest
+from oatools.core.files import digest, identity_now
 from oatools.core.manifest import MISSING, Row, file_stem, write_table
 from oatools.core.runner import Done
 from oatools.explain.faithfulness import faithfulness
@@ -73,9 +73,13 @@ def explain(chain: Chain, knee: Knee, method: str = "gradcam") -> tuple[list[Exp
     return [Explanation(probability, *part) for part in parts], heat
 
 
-@lru_cache(maxsize=1)
 def load(settings: CamSettings) -> tuple[FittedModel, Backbone]:
-    """The model and the very backbone that its features came from, once a process."""
+    """The model, as its file is now, and the very backbone that its features came from, once a process."""
+    return _load(settings, identity_now(settings.model))
+
+
+@lru_cache(maxsize=1)
+def _load(settings: CamSettings, identity: tuple) -> tuple[FittedModel, Backbone]:
     model = load_model(settings.model)
     space = model.record["feature_space"]
     weights, seed = _weights(space["weights"], settings.weights)

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from oatools.core.errors import ItemError, UsageError
+from oatools.core.files import identity_now
 from oatools.core.manifest import MISSING, BadRow, Row, read_table
 from oatools.core.runner import Done
 from oatools.features.featurefile import feature_space, read_features, space_difference
@@ -90,9 +91,13 @@ def paths(row: Row, joined: Sequence[str]) -> list[str]:
     return [row[f"path:{s}"] for s in joined] or [row["path"]]
 
 
-@functools.lru_cache(maxsize=1)
 def shared_model(path: str) -> FittedModel:
-    """The model at `path`, read once a process, on one thread so that all processes compute alike."""
+    """The model at `path` as it is now, read once a process, on one thread so that all processes compute alike."""
+    return _model(path, identity_now(path))
+
+
+@functools.lru_cache(maxsize=1)
+def _model(path: str, identity: tuple) -> FittedModel:
     torch.set_num_threads(1)
     return load_model(path)
 

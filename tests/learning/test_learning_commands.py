@@ -194,6 +194,19 @@ def test_predict_adds_columns_and_gives_each_knee_the_same_in_any_order(call, tr
     assert backwards.splitlines()[:0:-1] == out.splitlines()[1:]
 
 
+def test_a_model_that_was_replaced_under_its_name_is_read_anew(call, trained, tmp_path):
+    _, first, _ = call(predict, "m.safetensors", "features.tsv")
+    words = ["features.tsv", "-l", "labels.tsv", "-c", "bmi,sex", "--slices", 8, *FAST, "--seed", 5]
+    assert call(train, *words, "-o", "other.safetensors")[0] == 0
+    _, other, _ = call(predict, "other.safetensors", "features.tsv")
+    (tmp_path / "other.safetensors").replace(tmp_path / "m.safetensors")
+    assert call(predict, "m.safetensors", "features.tsv")[1] == other != first
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "m.safetensors").rename(tmp_path / "deep" / "m.safetensors")
+    assert call(predict, "deep/m.safetensors", "features.tsv")[1] == other
+    assert call(predict, "m.safetensors", "features.tsv")[0] == 2
+
+
 def test_predict_takes_clinical_columns_of_the_rows_and_counts_missing_ones(call, trained, tmp_path, rows):
     clinical = {
         line.split("\t")[0]: line.split("\t")[3:] for line in (tmp_path / "labels.tsv").read_text().splitlines()
