@@ -91,7 +91,7 @@ def draw(
     readers_see = drawing.shown_columns(table.columns, shown, endpoints, rows)
     pairs = drawing.draw_pairs(rows, used, total, seed, calipers, one_knee)
     answers = list(drawing.key_rows(pairs))
-    kept = _holds(key, drawing.KEY_COLUMNS, answers)
+    kept = key.exists() and key.read_bytes() == manifest.table_bytes(drawing.KEY_COLUMNS, answers)
     if key.exists() and not kept and not force:
         raise UsageError(f"{key} exists, with the answers to another draw; use --force to replace it, or another --key")
     if not key.exists() and drawing.record_of(key).exists() and not force:
@@ -302,12 +302,6 @@ def _refuse_outputs(outputs: dict[str, Path | None], inputs: Sequence[str], forc
         taken[path.resolve()] = f"{option} writes {path}, too"
         if path.exists() and not force:
             raise UsageError(f"{option} {path} exists; use --force to replace it, or another name")
-
-
-def _holds(path: Path, columns: Sequence[str], rows: Sequence[Row]) -> bool:
-    """Whether a file is already this table."""
-    text = manifest.format_header(columns) + "".join(manifest.format_row(columns, row) for row in rows)
-    return path.exists() and path.read_bytes() == text.encode("utf-8", "surrogateescape")
 
 
 def _key_and_pairs(console: Console, key: str, pairs_file: str | None) -> tuple[dict[str, Row], dict | None]:

@@ -132,6 +132,12 @@ def format_row(columns: Sequence[str], row: Row) -> str:
     return _join([row.get(column) or MISSING for column in columns])
 
 
+def table_bytes(columns: Sequence[str], rows: Iterable[Row]) -> bytes:
+    """The bytes that `write_table` writes."""
+    text = format_header(columns) + "".join(format_row(columns, row) for row in rows)
+    return text.encode("utf-8", "surrogateescape")
+
+
 def write_table(path: str | Path, columns: Sequence[str], rows: Iterable[Row]) -> None:
     """Write a whole table, atomically."""
     with (

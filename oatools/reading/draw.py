@@ -280,8 +280,7 @@ def write_record(
     Of labels that came by standard input (`-`) the digest is that of the same table in a file.
     """
     if labels == "-":
-        text = manifest.format_header(columns) + "".join(manifest.format_row(columns, row) for row in rows)
-        found = hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
+        found = hashlib.sha256(manifest.table_bytes(columns, rows)).hexdigest()
         made = {"tool": _TOOL, "version": oatools.__version__, "parameters": parameters,
                 "input": {"name": labels, "sha256": found}}  # fmt: skip
     else:

@@ -153,10 +153,9 @@ def grade_model(predictions: Iterable[Row], key: Key, pairs: Mapping[str, Mappin
 def summarise(reader: str, graded: Graded, key: Key, groups: Groups, bounds: Bounds) -> list[Row]:
     """Result rows of one reader: all pairs (`all`), then each stratum of the key in ascending order of JSN.
 
-    `groups` are how many groups of pairs that share patients those answered make, and `bounds` gives the interval.
-    `seconds` is the median time of the answered pairs, `confidence` its mean, and `confidence_auc` the chance that a
-    right answer was given with more confidence than a wrong one (equal confidence counts one half): 0.5 where
-    confidence says nothing.
+    The column `groups` is how many of the groups those answered make, and `bounds` gives the interval. `seconds` is the
+    median time of the answered pairs, `confidence` its mean, and `confidence_auc` the chance that a right answer was
+    given with more confidence than a wrong one (equal confidence counts one half): 0.5 where confidence says nothing.
     """
     return [_summary(reader, stratum, names, graded, groups, bounds) for stratum, names in _strata(key).items()]
 
