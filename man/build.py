@@ -2,8 +2,8 @@
 
     python man/build.py [FOLDER]
 
-A source is `man/src/NAME.md` with sections (`# DESCRIPTION`, `# EXAMPLES`, …) of paragraphs, lists of `-`
-and blocks indented by four spaces, which are shown as they stand; `code` becomes bold.
+A source is `man/src/NAME.md` with sections (`# DESCRIPTION`, `# EXAMPLES`, …) of paragraphs, lists
+of `-` and blocks indented by four spaces, which are shown as they stand; `code` becomes bold.
 """
 
 import importlib
@@ -17,7 +17,19 @@ import click
 import oatools
 
 HERE = Path(__file__).resolve().parent
-COMMANDS = ("cam", "convert", "cv", "embed", "label", "n4", "orient", "pairs", "phantom", "predict", "train")
+COMMANDS = (
+    "cam",
+    "convert",
+    "cv",
+    "embed",
+    "label",
+    "n4",
+    "orient",
+    "pairs",
+    "phantom",
+    "predict",
+    "train",
+)
 
 EXIT_STATUS = """
 - `0`: all items are done, or were done before.
@@ -53,11 +65,16 @@ def command_page(name: str) -> str:
     command, manual = load(name), read_source(name)
     help_text = (command.help or "").split("\f")[0].replace("\b\n", "")
     summary = help_text.strip().split("\n\n")[0].replace("\n", " ").strip().rstrip(".")
-    sections = {"NAME": f"{name}: {summary[0].lower()}{summary[1:]}", "SYNOPSIS": "\n".join(synopses(name, command))}
+    sections = {
+        "NAME": f"{name}: {summary[0].lower()}{summary[1:]}",
+        "SYNOPSIS": "\n".join(synopses(name, command)),
+    }
     sections["DESCRIPTION"] = manual.pop("DESCRIPTION")
     sections["OPTIONS"] = "".join(options(name, command))
     others = " ".join(f"`oa-{c}(1)`," for c in COMMANDS if f"oa-{c}" != name) + " `oa-manifest(7)`"
-    return assemble(name, "1", {**sections, **manual, "EXIT STATUS": EXIT_STATUS, "SEE ALSO": others})
+    return assemble(
+        name, "1", {**sections, **manual, "EXIT STATUS": EXIT_STATUS, "SEE ALSO": others}
+    )
 
 
 def synopses(name: str, command: click.Command) -> Iterator[str]:
@@ -113,7 +130,13 @@ def body(text: str) -> Iterator[str]:
         if not block.lstrip().startswith("- ") and count > 0:
             yield ".PP"
         if block.startswith("    "):
-            yield from (".RS 4", ".nf", *(roff(line[4:], plain=True) for line in block.split("\n")), ".fi", ".RE")
+            yield from (
+                ".RS 4",
+                ".nf",
+                *(roff(line[4:], plain=True) for line in block.split("\n")),
+                ".fi",
+                ".RE",
+            )
         elif block.lstrip().startswith("- "):
             for item in re.split(r"\n?^- ", block.strip(), flags=re.MULTILINE)[1:]:
                 term, _, rest = item.partition(": ")

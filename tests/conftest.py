@@ -26,13 +26,27 @@ def exported_networks(tmp_path_factory):
 def shell(tmp_path):
     """Run a line in bash, with pipefail, in the test's own folder, with the commands on the PATH."""
 
-    def run(line: str, status: int | None = 0, stdin: str | None = None, cwd: Path | None = None, **environment: str):
+    def run(
+        line: str,
+        status: int | None = 0,
+        stdin: str | None = None,
+        cwd: Path | None = None,
+        **environment: str,
+    ):
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
         done = subprocess.run(
-            ["bash", "-c", f"set -o pipefail; {line}"], cwd=cwd or tmp_path, input=stdin, capture_output=True, text=True,
-            env={**os.environ, "PATH": path, **environment}, timeout=600, check=False,
-        )  # fmt: skip
-        assert status is None or done.returncode == status, f"{line}\nstatus {done.returncode}\n{done.stderr}"
+            ["bash", "-c", f"set -o pipefail; {line}"],
+            cwd=cwd or tmp_path,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            env={**os.environ, "PATH": path, **environment},
+            timeout=600,
+            check=False,
+        )
+        assert status is None or done.returncode == status, (
+            f"{line}\nstatus {done.returncode}\n{done.stderr}"
+        )
         assert "Traceback" not in done.stderr, done.stderr
         return done
 
@@ -68,8 +82,8 @@ def unpacked(real_data, tmp_path_factory):
 @pytest.fixture(scope="session")
 def release(tmp_path_factory):
     """A small synthetic release: three people, coronal scans of both knees, coarse in plane."""
-    from oatools.phantom.cohort import Settings
-    from oatools.phantom.release import write_release
+    from oatools.phantom.download import write_release
+    from oatools.phantom.people import Settings
 
     folder = tmp_path_factory.mktemp("release") / "oai"
     write_release(folder, Settings(patients=3, seed=4, sequences=("cor-iw-tse",), matrix=64))

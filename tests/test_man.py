@@ -23,7 +23,9 @@ def pages():
 
 def test_there_is_a_page_for_every_installed_command():
     entries = (ROOT / "setup.cfg").read_text().split("console_scripts =")[1].split("[")[0]
-    assert {line.split("=")[0].strip() for line in entries.strip().splitlines()} == {f"oa-{n}" for n in build.COMMANDS}
+    assert {line.split("=")[0].strip() for line in entries.strip().splitlines()} == {
+        f"oa-{n}" for n in build.COMMANDS
+    }
     assert sorted(p.name for p in (ROOT / "man").glob("oa-*.[17]")) == sorted(PAGES)
 
 
@@ -48,7 +50,10 @@ def test_every_option_and_a_pipe_example_are_in_the_page(pages, name):
 @pytest.mark.skipif(shutil.which("mandoc") is None, reason="mandoc is not installed")
 def test_the_page_is_valid_roff(page):
     done = subprocess.run(
-        ["mandoc", "-T", "lint", "-W", "warning", ROOT / "man" / page], capture_output=True, text=True, check=False
+        ["mandoc", "-T", "lint", "-W", "warning", ROOT / "man" / page],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     complaints = [line for line in done.stdout.splitlines() if "missing date" not in line]
     assert complaints == []

@@ -11,8 +11,18 @@ def test_the_commands_of_the_readme_run_as_written(shell, tmp_path):
     blocks = re.findall(r"^```bash\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
     assert len(blocks) >= 8
     done = shell("set -e\n" + "".join(blocks))
-    for produced in ("features.tsv", "labels.tsv", "flow.tsv", "cv/report.html", "cv/metrics.tsv", "predictions.tsv",
-                     "jsn12.safetensors", "predicted.tsv", "pairs.tsv", "key.tsv"):  # fmt: skip
+    for produced in (
+        "features.tsv",
+        "labels.tsv",
+        "flow.tsv",
+        "cv/report.html",
+        "cv/metrics.tsv",
+        "predictions.tsv",
+        "jsn12.safetensors",
+        "predicted.tsv",
+        "pairs.tsv",
+        "key.tsv",
+    ):
         assert (tmp_path / produced).stat().st_size > 0
     pictures = [*(tmp_path / "cam").glob("*.png"), *(tmp_path / "cam" / "mean").glob("*.png")]
     assert len(pictures) == 8 + 1

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import click
 
+from oatools.core.cli import command
 from oatools.core.console import Console
 from oatools.core.errors import UsageError
 from oatools.core.manifest import file_stem, read_rows
 from oatools.core.options import (
-    command,
     force_option,
     inputs_argument,
     out_dir_option,
@@ -27,7 +27,13 @@ _READERS = 16  # for a GPU, unless -j says otherwise
 @command("oa-embed")
 @inputs_argument()
 @out_dir_option("the feature files", required=False)
-@click.option("--backbone", default="efficientnet_b0", show_default=True, metavar="NAME", help="A timm model's name.")
+@click.option(
+    "--backbone",
+    default="efficientnet_b0",
+    show_default=True,
+    metavar="NAME",
+    help="A timm model's name.",
+)
 @click.option(
     "--weights",
     default="pretrained",
@@ -36,7 +42,10 @@ _READERS = 16  # for a GPU, unless -j says otherwise
     help="timm's own download, seeded random ones, or a .safetensors file or torch state dict.",
 )
 @click.option(
-    "--slices", type=click.IntRange(1), metavar="N", help="Only this many slices around the middle (default: all)."
+    "--slices",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Only this many slices around the middle (default: all).",
 )
 @click.option(
     "--range",
@@ -45,7 +54,9 @@ _READERS = 16  # for a GPU, unless -j says otherwise
     metavar="FIRST LAST",
     help="Only these slices, counted from 1.",
 )
-@click.option("--triplet", is_flag=True, help="Red and blue are the slices before and behind (2.5D).")
+@click.option(
+    "--triplet", is_flag=True, help="Red and blue are the slices before and behind (2.5D)."
+)
 @click.option(
     "--window",
     type=(click.FloatRange(0, 100), click.FloatRange(0, 100)),
@@ -82,7 +93,13 @@ _READERS = 16  # for a GPU, unless -j says otherwise
     metavar="N",
     help="Slices at a time (default: what suits the device).",
 )
-@click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:N]", help="Where to compute.")
+@click.option(
+    "--device",
+    default="auto",
+    show_default=True,
+    metavar="auto|cpu|cuda[:N]",
+    help="Where to compute.",
+)
 @click.option(
     "--dtype",
     type=click.Choice(["float32", "float16"]),
@@ -90,17 +107,29 @@ _READERS = 16  # for a GPU, unless -j says otherwise
     show_default=True,
     help="Of the numbers in the file.",
 )
-@click.option("--check", is_flag=True, help="Verify feature files instead: good rows pass, bad ones fail.")
+@click.option(
+    "--check", is_flag=True, help="Verify feature files instead: good rows pass, bad ones fail."
+)
 @seed_option
 @force_option
 @run_options
 @click.pass_context
-def main(context: click.Context, console: Console, inputs: tuple[str, ...], null_separated: bool, out_dir: Path | None,
-         force: bool, check: bool, run: RunOptions, **options) -> int:  # noqa: ANN003  # fmt: skip
+def main(
+    context: click.Context,
+    console: Console,
+    inputs: tuple[str, ...],
+    null_separated: bool,
+    out_dir: Path | None,
+    force: bool,
+    check: bool,
+    run: RunOptions,
+    **options,
+) -> int:  # noqa: ANN003
     """Turn every slice of a volume into the features of an ImageNet backbone.
 
-    Writes one HDF5 file a volume: features (slices x channels), slice positions, and attributes that say exactly
-    how they were made. Volumes are taken as oa-orient leaves them, slices in the last axis.
+    Writes one HDF5 file a volume: features (slices x channels), slice positions, and attributes
+    that say exactly how they were made. Volumes are taken as oa-orient leaves them, slices in the
+    last axis.
     """
     require_inputs(inputs)
     if check:
@@ -110,7 +139,9 @@ def main(context: click.Context, console: Console, inputs: tuple[str, ...], null
         # One after the other, since each is held against the first good one.
         return run_rows(console, table, Checker(), replace(run, jobs=1))
     if out_dir is None:
-        raise UsageError("-o names the folder for the feature files; give it, or --check to verify files")
+        raise UsageError(
+            "-o names the folder for the feature files; give it, or --check to verify files"
+        )
     if options["window"][0] >= options["window"][1]:
         raise UsageError("--window needs two percentiles, the lower first, such as 1 99")
     span = options.pop("span")
@@ -119,8 +150,8 @@ def main(context: click.Context, console: Console, inputs: tuple[str, ...], null
     if span and span[0] > span[1]:
         raise UsageError("--range needs two slices, the first one first, such as 10 30")
     table = read_rows(inputs, null_separated).require("path")
-    from oatools.features.embed import EmbedSettings, embed_volume
     from oatools.features.engine import FLOAT16, FLOAT32, EngineSettings, best_device
+    from oatools.features.rows import EmbedSettings, embed_volume
 
     device = best_device(options.pop("device"))
     gpu = device != "cpu"
@@ -146,7 +177,16 @@ def main(context: click.Context, console: Console, inputs: tuple[str, ...], null
     work = partial(embed_volume, out_dir=out_dir, settings=settings, force=force)
     # More volumes than threads that compute: one is read ahead while another is written.
     ahead = replace(run, jobs=run.jobs + 2)
-    status = run_rows(console, table, work, ahead, target=lambda row: str(out_dir / file_stem(row)), threads=True)
+    status = run_rows(
+        console,
+        table,
+        work,
+        ahead,
+        target=lambda row: str(out_dir / file_stem(row)),
+        workers="threads",
+    )
     if engine.weights == "random":
-        console.note("the weights are random: the features show that the pipe works, and nothing about patients")
+        console.note(
+            "the weights are random: the features show that the pipe works, and nothing about patients"
+        )
     return status

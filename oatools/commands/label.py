@@ -7,18 +7,20 @@ from pathlib import Path
 import click
 
 from oatools.core import manifest
+from oatools.core.cli import command
 from oatools.core.console import Console
 from oatools.core.errors import UsageError
 from oatools.core.manifest import Row
-from oatools.core.options import command
 from oatools.oai import clinical, endpoints
 from oatools.oai.endpoints import ENDPOINTS, LOCATIONS, MINIMUM, Endpoint
-from oatools.oai.study import Study, assessed_patients, open_study
+from oatools.oai.labels import Study, assessed_patients, open_study
 
 
 def _list_variables(context: click.Context, _: click.Parameter, wanted: bool) -> None:
     if wanted:
-        manifest.print_table(["variable", "unit", "description", "source"], clinical.variable_rows())
+        manifest.print_table(
+            ["variable", "unit", "description", "source"], clinical.variable_rows()
+        )
         context.exit()
 
 
@@ -31,9 +33,18 @@ def _decimal(_: click.Context, __: click.Parameter, text: str | None) -> Decimal
 
 @command("oa-label")
 @click.argument("source", metavar="TABLES", type=click.Path(exists=True, path_type=Path))
-@click.option("--endpoint", type=click.Choice(list(ENDPOINTS)), required=True, help="What makes a knee positive.")
 @click.option(
-    "--visit", default="00m", show_default=True, metavar="VISIT", help="The visit that predictions start from."
+    "--endpoint",
+    type=click.Choice(list(ENDPOINTS)),
+    required=True,
+    help="What makes a knee positive.",
+)
+@click.option(
+    "--visit",
+    default="00m",
+    show_default=True,
+    metavar="VISIT",
+    help="The visit that predictions start from.",
 )
 @click.option("--horizon", metavar="VISIT", help="Measure the outcome at this visit, e.g. 36m.")
 @click.option(
@@ -47,10 +58,18 @@ def _decimal(_: click.Context, __: click.Parameter, text: str | None) -> Decimal
     is_flag=True,
     help="Cut at the smallest loss that measurement error does not explain; needs --reliability or --sem.",
 )
-@click.option("--reliability", type=click.FloatRange(0, 1, max_open=True), metavar="R",
-              help="Reliability (ICC) of the width, 0 to 1, for --reliable-change.")  # fmt: skip
-@click.option("--sem", type=click.FloatRange(0, min_open=True), metavar="MM",
-              help="Standard error of measurement of the width, mm, for --reliable-change.")  # fmt: skip
+@click.option(
+    "--reliability",
+    type=click.FloatRange(0, 1, max_open=True),
+    metavar="R",
+    help="Reliability (ICC) of the width, 0 to 1, for --reliable-change.",
+)
+@click.option(
+    "--sem",
+    type=click.FloatRange(0, min_open=True),
+    metavar="MM",
+    help="Standard error of measurement of the width, mm, for --reliable-change.",
+)
 @click.option(
     "--jsw",
     "location",
@@ -73,17 +92,32 @@ def _decimal(_: click.Context, __: click.Parameter, text: str | None) -> Decimal
     metavar="FILE",
     help="Write the cohort's flow: a table (.tsv) or a figure (.svg, .png, .pdf); repeatable.",
 )
-@click.option("--list-variables", is_flag=True, is_eager=True, expose_value=False, callback=_list_variables,
-              help="Print the clinical variables, their units and source columns, and exit.")  # fmt: skip
+@click.option(
+    "--list-variables",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_list_variables,
+    help="Print the clinical variables, their units and source columns, and exit.",
+)
 def main(
-    console: Console, source: Path, endpoint: str, visit: str, horizon: str | None, threshold: Decimal | None,
-    reliable_change: bool, reliability: float | None, sem: float | None, location: str, partial: bool,
+    console: Console,
+    source: Path,
+    endpoint: str,
+    visit: str,
+    horizon: str | None,
+    threshold: Decimal | None,
+    reliable_change: bool,
+    reliability: float | None,
+    sem: float | None,
+    location: str,
+    partial: bool,
     flows: tuple[Path, ...],
-) -> None:  # fmt: skip
+) -> None:
     """Label the knees of a study from its TABLES: a folder of the Initiative's, or one plain TSV or CSV file.
 
-    Prints one row a labelled knee: label, joint space width, clinical variables. Knees that cannot be labelled
-    are left out and counted by reason on standard error.
+    Prints one row a labelled knee: label, joint space width, clinical variables. Knees that cannot
+    be labelled are left out and counted by reason on standard error.
     """
     chosen = endpoints.endpoint_of(endpoint, horizon, visit, location)
     _check_reliable(chosen, threshold, reliable_change, reliability, sem)
@@ -101,33 +135,60 @@ def main(
         _write_flow(path, study, rows, left_out)
     if not rows:
         raise UsageError(f"no knee of {source} can be labelled for {chosen.name} at {visit}")
-    columns = ["knee", "subject", "visit", "side", "label", "jsw", *(["jsn"] if chosen.months else [])]
+    columns = [
+        "knee",
+        "subject",
+        "visit",
+        "side",
+        "label",
+        "jsw",
+        *(["jsn"] if chosen.months else []),
+    ]
     named = [{**row, "endpoint": chosen.name} for row in rows]
     manifest.print_table([*columns, *clinical.CLINICAL_COLUMNS, "readprj", "endpoint"], named)
 
 
-def _label(study: Study, endpoint: Endpoint, visit: str, cut: Decimal) -> tuple[list[Row], Counter[str]]:
+def _label(
+    study: Study, endpoint: Endpoint, visit: str, cut: Decimal
+) -> tuple[list[Row], Counter[str]]:
     if endpoint.months:
-        return endpoints.jsn_labels(study.first, study.second, endpoint, visit, cut, study.enrolled, study.replaced)
+        return endpoints.jsn_labels(
+            study.first, study.second, endpoint, visit, cut, study.enrolled, study.replaced
+        )
     return endpoints.pain_labels(study.scores, endpoint, visit, cut, study.replaced, study.first)
 
 
 def _check_reliable(
-    endpoint: Endpoint, threshold: Decimal | None, wanted: bool, reliability: float | None, sem: float | None
+    endpoint: Endpoint,
+    threshold: Decimal | None,
+    wanted: bool,
+    reliability: float | None,
+    sem: float | None,
 ) -> None:
     if not wanted:
         if (reliability, sem) != (None, None):
-            raise UsageError("--reliability and --sem say how --reliable-change is computed; give that, too")
+            raise UsageError(
+                "--reliability and --sem say how --reliable-change is computed; give that, too"
+            )
         return
     if not endpoint.months or endpoint.relative or threshold is not None:
-        raise UsageError("--reliable-change is a cut in mm of its own: not for pain, for a relative endpoint, or with "
-                         "--threshold")  # fmt: skip
+        raise UsageError(
+            "--reliable-change is a cut in mm of its own: not for pain, for a relative endpoint, or with "
+            "--threshold"
+        )
     if (reliability is None) == (sem is None):
-        raise UsageError("--reliable-change needs --reliability R or --sem MM, and one of them only")
+        raise UsageError(
+            "--reliable-change needs --reliability R or --sem MM, and one of them only"
+        )
 
 
 def _reliable_cut(
-    console: Console, study: Study, endpoint: Endpoint, visit: str, reliability: float | None, sem: float | None
+    console: Console,
+    study: Study,
+    endpoint: Endpoint,
+    visit: str,
+    reliability: float | None,
+    sem: float | None,
 ) -> Decimal:
     """The cut by reliable change over the knees that can be labelled, and how it came about, said step by step."""
     rows, _ = _label(study, endpoint, visit, endpoint.threshold)
@@ -135,11 +196,15 @@ def _reliable_cut(
     after = [Decimal(row["jsw"]) + Decimal(row["jsn"]) for row in rows]
     found = endpoints.reliable_change(before, after, reliability, sem)
     patients = len({row["subject"] for row in rows})
-    console.note(f"reliable change: SD {found.sds[0]:.3f} mm at {visit} and {found.sds[1]:.3f} mm {endpoint.months} "
-                 f"months later, over {found.knees} knees of {patients} patients (both knees count)")  # fmt: skip
+    console.note(
+        f"reliable change: SD {found.sds[0]:.3f} mm at {visit} and {found.sds[1]:.3f} mm {endpoint.months} "
+        f"months later, over {found.knees} knees of {patients} patients (both knees count)"
+    )
     how = "as given" if sem is not None else f"SD sqrt(1 - {reliability:g})"
-    console.note(f"reliable change: SEM {found.sems[0]:.3f} and {found.sems[1]:.3f} mm ({how}), S_diff = "
-                 f"sqrt(SEM1^2 + SEM2^2) = {found.s_diff:.3f} mm")  # fmt: skip
+    console.note(
+        f"reliable change: SEM {found.sems[0]:.3f} and {found.sems[1]:.3f} mm ({how}), S_diff = "
+        f"sqrt(SEM1^2 + SEM2^2) = {found.s_diff:.3f} mm"
+    )
     console.note(f"reliable change: threshold -1.96 S_diff = {found.threshold} mm")
     return found.threshold
 
@@ -161,21 +226,35 @@ def _report(console: Console, rows: list[Row], left_out: Counter[str]) -> None:
 def _write_flow(path: Path, study: Study, rows: list[Row], left_out: Counter[str]) -> None:
     assessed, positive = len(rows) + left_out.total(), _positive(rows)
     if path.suffix.lower() == ".tsv":
-        reasons = [{"reason": reason, "knees": str(count)} for reason, count in left_out.most_common()]
+        reasons = [
+            {"reason": reason, "knees": str(count)} for reason, count in left_out.most_common()
+        ]
         ends = [("labelled", len(rows)), ("positive", positive)]
-        manifest.write_table(path, ["reason", "knees"], [
-            {"reason": "assessed", "knees": str(assessed)}, *reasons,
-            *({"reason": name, "knees": str(count)} for name, count in ends),
-        ])  # fmt: skip
+        manifest.write_table(
+            path,
+            ["reason", "knees"],
+            [
+                {"reason": "assessed", "knees": str(assessed)},
+                *reasons,
+                *({"reason": name, "knees": str(count)} for name, count in ends),
+            ],
+        )
         return
     from oatools.report.flow import draw_flow
 
     people = assessed_patients({*study.enrolled, *study.first, *study.second})
     patients = len({row["subject"] for row in rows})
-    lost = [f"{left_out.total():,} knees left out", *(f"  {n:,} {reason}" for reason, n in left_out.most_common())]
-    draw_flow(path, f"{assessed:,} knees assessed\n({people:,} patients)", lost,
-              f"{len(rows):,} knees labelled\n({patients:,} patients)",
-              [f"{positive:,}\npositive", f"{len(rows) - positive:,}\nnegative"])  # fmt: skip
+    lost = [
+        f"{left_out.total():,} knees left out",
+        *(f"  {n:,} {reason}" for reason, n in left_out.most_common()),
+    ]
+    draw_flow(
+        path,
+        f"{assessed:,} knees assessed\n({people:,} patients)",
+        lost,
+        f"{len(rows):,} knees labelled\n({patients:,} patients)",
+        [f"{positive:,}\npositive", f"{len(rows) - positive:,}\nnegative"],
+    )
 
 
 def _positive(rows: list[Row]) -> int:

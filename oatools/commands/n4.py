@@ -5,11 +5,12 @@ from pathlib import Path
 
 import click
 
+from oatools.core.cli import command
 from oatools.core.console import Console
 from oatools.core.errors import UsageError
 from oatools.core.manifest import file_stem, read_rows
 from oatools.core.options import (
-    command,
+    Numbers,
     compress_option,
     force_option,
     inputs_argument,
@@ -18,29 +19,6 @@ from oatools.core.options import (
     run_options,
 )
 from oatools.core.runner import RunOptions, run_rows
-
-
-class _Numbers(click.ParamType):
-    """A list of positive whole numbers, such as `50,50,30`, of the allowed lengths."""
-
-    name = "N,N,..."
-
-    def __init__(self, lengths: range | tuple[int, ...], what: str) -> None:
-        self.lengths, self.what = lengths, what
-
-    def convert(self, value, param, ctx):  # noqa: ANN001, ANN201
-        """Turn the text into a tuple; `auto` is None."""
-        if value is None or isinstance(value, tuple):
-            return value
-        if value == "auto":
-            return None
-        try:
-            numbers = tuple(int(part) for part in value.split(","))
-        except ValueError:
-            numbers = ()
-        if len(numbers) not in self.lengths or min(numbers) < 1:
-            self.fail(f"{value!r} is no list of {self.what}", param, ctx)
-        return numbers
 
 
 class _Level(click.ParamType):
@@ -92,7 +70,7 @@ _POSITIVE = click.FloatRange(0, min_open=True)
 )
 @click.option(
     "--shrink",
-    type=_Numbers((3,), "3 positive numbers, such as 8,8,1, nor auto"),
+    type=Numbers("3 positive numbers, such as 8,8,1, nor auto", (3,), auto=True),
     default="auto",
     show_default=True,
     metavar="auto|N,N,N",
@@ -100,7 +78,7 @@ _POSITIVE = click.FloatRange(0, min_open=True)
 )
 @click.option(
     "--iterations",
-    type=_Numbers(range(1, 9), "1 to 8 positive numbers, such as 50,50,50,50"),
+    type=Numbers("1 to 8 positive numbers, such as 50,50,50,50", range(1, 9)),
     default="50,50",
     show_default=True,
     help="Most iterations at each resolution of the field, coarse to fine.",
@@ -114,7 +92,7 @@ _POSITIVE = click.FloatRange(0, min_open=True)
 )
 @click.option(
     "--spans",
-    type=_Numbers((3,), "3 positive numbers, such as 1,1,1"),
+    type=Numbers("3 positive numbers, such as 1,1,1", (3,)),
     default="1,1,1",
     show_default=True,
     metavar="N,N,N",
@@ -134,7 +112,9 @@ _POSITIVE = click.FloatRange(0, min_open=True)
     show_default=True,
     help="Noise of the Wiener filter that sharpens the histogram.",
 )
-@click.option("--bins", type=click.IntRange(16, 4096), default=200, show_default=True, help="Histogram bins.")
+@click.option(
+    "--bins", type=click.IntRange(16, 4096), default=200, show_default=True, help="Histogram bins."
+)
 @click.option(
     "--dtype",
     type=click.Choice(["float32", "same"]),
@@ -143,28 +123,57 @@ _POSITIVE = click.FloatRange(0, min_open=True)
     help="Voxel type of the output; same: the input's, rounded and clipped.",
 )
 @click.option(
-    "--field", type=_PATH, metavar="PATH", help="Write the natural logarithm of the field: a file, or a folder."
+    "--field",
+    type=_PATH,
+    metavar="PATH",
+    help="Write the natural logarithm of the field: a file, or a folder.",
 )
-@click.option("--mask-out", type=_PATH, metavar="PATH", help="Write the mask of the samples used: a file, or a folder.")
+@click.option(
+    "--mask-out",
+    type=_PATH,
+    metavar="PATH",
+    help="Write the mask of the samples used: a file, or a folder.",
+)
 @compress_option
 @force_option
 @run_options
-def main(console: Console, inputs: tuple[str, ...], null_separated: bool, out_dir: Path, dtype: str,
-         field: Path | None, mask_out: Path | None, compression: int, force: bool, run: RunOptions,
-         **settings) -> int:  # noqa: ANN003  # fmt: skip
+def main(
+    console: Console,
+    inputs: tuple[str, ...],
+    null_separated: bool,
+    out_dir: Path,
+    dtype: str,
+    field: Path | None,
+    mask_out: Path | None,
+    compression: int,
+    force: bool,
+    run: RunOptions,
+    **settings,
+) -> int:  # noqa: ANN003
     """Correct the intensity bias that the coil leaves on a volume (N4).
 
     The output is float32, on the same grid, divided by the field; it is not rescaled.
     """
     require_inputs(inputs)
     table = read_rows(inputs, null_separated).require("path")
-    from oatools.imaging.bias import N4Settings
-    from oatools.imaging.stages import Extra, Output, correct_volume
+    from oatools.imaging.rows import VolumeWriter
+    from oatools.n4.correct import N4Settings
+    from oatools.n4.rows import SideOutput, correct_volume
 
-    extras = [None if path is None else Extra(path) for path in (field, mask_out)]
+    extras = [None if path is None else SideOutput(path) for path in (field, mask_out)]
     if table.total != 1 and any(extra is not None and extra.is_file for extra in extras):
-        raise UsageError("--field and --mask-out name one file, but there may be many inputs; give them a folder")
-    work = partial(correct_volume, out=Output(out_dir, compression, force), settings=N4Settings(**settings),
-                   dtype=dtype, field=extras[0], mask=extras[1])  # fmt: skip
-    threads = settings["engine"] == "fast"
-    return run_rows(console, table, work, run, target=lambda row: str(out_dir / file_stem(row)), threads=threads)
+        raise UsageError(
+            "--field and --mask-out name one file, but there may be many inputs; give them a folder"
+        )
+    work = partial(
+        correct_volume,
+        out=VolumeWriter(out_dir, compression, force),
+        settings=N4Settings(**settings),
+        dtype=dtype,
+        field=extras[0],
+        mask=extras[1],
+    )
+    workers = "threads" if settings["engine"] == "fast" else "processes"
+    return run_rows(
+        console, table, work, run, target=lambda row: str(out_dir / file_stem(row)), workers=workers
+    )

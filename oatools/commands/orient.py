@@ -5,10 +5,10 @@ from pathlib import Path
 
 import click
 
+from oatools.core.cli import command
 from oatools.core.console import Console
 from oatools.core.manifest import file_stem, read_rows
 from oatools.core.options import (
-    command,
     compress_option,
     force_option,
     inputs_argument,
@@ -34,21 +34,36 @@ from oatools.core.runner import RunOptions, run_rows
     type=click.Choice(["left", "right", "geometry"]),
     help="The side of all inputs, instead of the column 'side'; geometry: where the scan lies.",
 )
-@click.option("--no-side-check", is_flag=True, help="Do not compare the side with where the scan lies.")
+@click.option(
+    "--no-side-check", is_flag=True, help="Do not compare the side with where the scan lies."
+)
 @compress_option
 @force_option
 @run_options
-def main(console: Console, inputs: tuple[str, ...], null_separated: bool, out_dir: Path, reference: str,
-         side: str | None, no_side_check: bool, compression: int, force: bool, run: RunOptions) -> int:  # fmt: skip
+def main(
+    console: Console,
+    inputs: tuple[str, ...],
+    null_separated: bool,
+    out_dir: Path,
+    reference: str,
+    side: str | None,
+    no_side_check: bool,
+    compression: int,
+    force: bool,
+    run: RunOptions,
+) -> int:
     """Bring volumes to canonical axes and mirror right knees onto left ones.
 
-    Axes are permuted and reversed, never resampled, and the affine follows: every voxel keeps its place in the
-    scanner's coordinates. Slices lie in the last axis, lateral to medial or posterior to anterior.
+    Axes are permuted and reversed, never resampled, and the affine follows: every voxel keeps its
+    place in the scanner's coordinates. Slices lie in the last axis, lateral to medial or posterior
+    to anterior.
     """
     require_inputs(inputs)
     table = read_rows(inputs, null_separated).require("path")
-    from oatools.imaging.stages import Output, orient_volume
+    from oatools.imaging.rows import VolumeWriter, orient_volume
 
-    out = Output(out_dir, compression, force)
+    out = VolumeWriter(out_dir, compression, force)
     work = partial(orient_volume, out=out, reference=reference, side=side, check=not no_side_check)
-    return run_rows(console, table, work, run, added=["side"], target=lambda row: str(out_dir / file_stem(row)))
+    return run_rows(
+        console, table, work, run, added=["side"], target=lambda row: str(out_dir / file_stem(row))
+    )

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import click
 
+from oatools.core.cli import command
 from oatools.core.console import Console
 from oatools.core.manifest import IDENTITY, Row, Table
-from oatools.core.options import command, run_options, seed_option
+from oatools.core.options import run_options, seed_option
 from oatools.core.runner import Done, RunOptions, run_rows
 
 _SEQUENCES = ("cor-iw-tse", "sag-iw-tse", "sag-3d-dess")
@@ -15,47 +16,94 @@ _SEQUENCES = ("cor-iw-tse", "sag-iw-tse", "sag-3d-dess")
 
 @command("oa-phantom")
 @click.argument("folder", metavar="DIR", type=click.Path(file_okay=False, path_type=Path))
-@click.option("--patients", type=click.IntRange(1, 20_000), default=40, show_default=True, metavar="N",
-              help="People, each with both knees.")  # fmt: skip
+@click.option(
+    "--patients",
+    type=click.IntRange(1, 20_000),
+    default=40,
+    show_default=True,
+    metavar="N",
+    help="People, each with both knees.",
+)
 @seed_option
-@click.option("--sequence", "sequences", multiple=True, type=click.Choice(_SEQUENCES), default=_SEQUENCES,
-              help="Sequence to write; repeatable. [default: all three]")  # fmt: skip
-@click.option("--matrix", type=click.IntRange(32, 1024), default=384, show_default=True, metavar="M",
-              help="In-plane matrix of the same field of view; the study's is 384.")  # fmt: skip
-@click.option("--progressors", type=float, default=0.3, show_default=True, metavar="P",
-              help="Fraction of knees whose joint space narrows.")  # fmt: skip
-@click.option("--painful", type=float, default=0.4, show_default=True, metavar="P",
-              help="Fraction of knees that hurt.")  # fmt: skip
-@click.option("--jsn-auc", type=float, default=0.95, show_default=True, metavar="AUC",
-              help="Best possible AUC for narrowing: of an observer who reads the severity exactly.")  # fmt: skip
-@click.option("--pain-auc", type=float, default=0.95, show_default=True, metavar="AUC",
-              help="Best possible AUC for pain, likewise.")  # fmt: skip
+@click.option(
+    "--sequence",
+    "sequences",
+    multiple=True,
+    type=click.Choice(_SEQUENCES),
+    default=_SEQUENCES,
+    help="Sequence to write; repeatable. [default: all three]",
+)
+@click.option(
+    "--matrix",
+    type=click.IntRange(32, 1024),
+    default=384,
+    show_default=True,
+    metavar="M",
+    help="In-plane matrix of the same field of view; the study's is 384.",
+)
+@click.option(
+    "--progressors",
+    type=float,
+    default=0.3,
+    show_default=True,
+    metavar="P",
+    help="Fraction of knees whose joint space narrows.",
+)
+@click.option(
+    "--painful",
+    type=float,
+    default=0.4,
+    show_default=True,
+    metavar="P",
+    help="Fraction of knees that hurt.",
+)
+@click.option(
+    "--jsn-auc",
+    type=float,
+    default=0.95,
+    show_default=True,
+    metavar="AUC",
+    help="Best possible AUC for narrowing: of an observer who reads the severity exactly.",
+)
+@click.option(
+    "--pain-auc",
+    type=float,
+    default=0.95,
+    show_default=True,
+    metavar="AUC",
+    help="Best possible AUC for pain, likewise.",
+)
 @run_options
-def main(console: Console, folder: Path, sequences: tuple[str, ...], run: RunOptions, **options: float) -> int:
+def main(
+    console: Console, folder: Path, sequences: tuple[str, ...], run: RunOptions, **options: float
+) -> int:
     """Write a synthetic download of the study into DIR: images, tables, and the truth behind them.
 
     \b
         oa-phantom demo --patients 60 --sequence cor-iw-tse --matrix 192 -j 4 > series.tsv
         oa-convert demo/00m -o nii
 
-    All of it is invented; no figure made from it says anything about people. The images carry findings whose size
-    follows a severity that differs between the outcomes just so much that its ROC curve has the area given by
-    --jsn-auc and --pain-auc: no reader can do better in the long run. DIR/truth.tsv states what was planted where.
+    All of it is invented; no figure made from it says anything about people. The images carry
+    findings whose size follows a severity that differs between the outcomes just so much that its
+    ROC curve has the area given by --jsn-auc and --pain-auc: no reader can do better in the long
+    run. DIR/truth.tsv states what was planted where.
 
     A folder made with the same settings is completed; any other that is not empty is refused.
     """
-    from oatools.phantom.cohort import Settings
-    from oatools.phantom.release import prepare
+    from oatools.phantom.download import prepare
+    from oatools.phantom.people import Settings
 
     wanted = tuple(name for name in _SEQUENCES if name in sequences)
     settings = Settings(sequences=wanted, **options)  # type: ignore[arg-type]
     rows = prepare(folder, settings)
-    console.note(f"synthetic data; best possible AUC {settings.jsn_auc:g} for jsn12, {settings.pain_auc:g} for pain")
+    console.note(
+        f"synthetic data; best possible AUC {settings.jsn_auc:g} for jsn12, {settings.pain_auc:g} for pain"
+    )
     table = Table(list(IDENTITY), iter(rows), "the phantom", len(rows))
     return run_rows(console, table, partial(_write, settings), run)
 
 
 def _write(settings: "Settings", row: Row) -> Done:  # noqa: F821
-    from oatools.phantom.release import make_series
+    from oatools.phantom.download import make_series
 
     return Done({}, kept=not make_series(settings, row))

@@ -1,24 +1,39 @@
-"""What a command says on standard error: one line a message, a progress bar on a terminal, a summary at the end."""
+"""Messages of a command on standard error, and its progress bar where that is a terminal."""
 
 import contextlib
 import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from oatools.core.errors import OatoolsError
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
 
 SPARSE_SECONDS = 60.0
 
 
 @dataclass
 class Console:
-    """Messages of one command, each prefixed by its name. `quiet` leaves errors only; `verbose` adds a line an item."""
+    """Messages of one command, each prefixed by its name.
+
+    `quiet` leaves errors only, and `verbose` adds a line for each item. `options` maps parameter
+    names to the command's options, by which `describe` calls them.
+    """
 
     name: str
     quiet: bool = False
     verbose: bool = False
-    _bar: "object | None" = field(default=None, repr=False)
+    options: dict[str, str] = field(default_factory=dict)
+    _bar: "tuple[Progress, TaskID] | None" = field(default=None, repr=False)
     _said_at: float = field(default_factory=time.monotonic, repr=False)
     _pause: float = field(default=SPARSE_SECONDS, repr=False)
+
+    def describe(self, error: OatoolsError) -> str:
+        """An error as one line, with this command's options in place of parameter names."""
+        return error.text(self.options)
 
     def error(self, message: str) -> None:
         """Say what failed, whatever the verbosity."""
@@ -36,7 +51,7 @@ class Console:
 
     @contextlib.contextmanager
     def progress(self, total: int | None) -> Iterator[None]:
-        """Show a bar while the block runs, if standard error is a terminal and the rows do not already show there."""
+        """Show a bar while the block runs, if standard error is a terminal and rows go elsewhere."""
         if self.quiet or not sys.stderr.isatty() or sys.stdout.isatty():
             yield
             return
@@ -50,9 +65,17 @@ class Console:
             TimeRemainingColumn,
         )
 
-        columns = [TextColumn(self.name), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[state]}"),
-                   TimeElapsedColumn(), TimeRemainingColumn()]  # fmt: skip
-        with Progress(*columns, console=Terminal(stderr=True), transient=True, redirect_stdout=False) as bar:
+        columns = [
+            TextColumn(self.name),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[state]}"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+        ]
+        with Progress(
+            *columns, console=Terminal(stderr=True), transient=True, redirect_stdout=False
+        ) as bar:
             task = bar.add_task(self.name, total=total, state="")
             self._bar = (bar, task)
             try:
@@ -61,20 +84,27 @@ class Console:
                 self._bar = None
 
     def advance(self, state: str) -> None:
-        """Count one more item; without a terminal, say the state now and then, at growing intervals."""
+        """Count one more item; without a terminal, say the state at growing intervals."""
         if self._bar is not None:
-            bar, task = self._bar  # type: ignore[misc]
+            bar, task = self._bar
             bar.update(task, advance=1, state=state)
         elif time.monotonic() - self._said_at > self._pause:
             self.note(f"{state} so far")
             self._said_at, self._pause = time.monotonic(), min(self._pause * 2, 3600.0)
 
     def _print(self, message: str) -> None:
-        # A cell may hold what would move a terminal's cursor, or end the line.
-        shown = "".join(
-            c if c.isprintable() or "\udc80" <= c <= "\udcff" else "\ufffd" for c in " ".join(message.split())
-        )
-        line = f"{self.name}: {shown}\n"
+        text = "".join(map(_shown, " ".join(message.split())))
+        line = f"{self.name}: {text}\n"
         with contextlib.suppress(OSError, ValueError):
             sys.stderr.write(line.encode("utf-8", "surrogateescape").decode("utf-8", "replace"))
             sys.stderr.flush()
+
+
+def _shown(character: str) -> str:
+    """A character as it may go to a terminal.
+
+    A cell may hold what would move the cursor or end the line. Bytes of file names that are not
+    UTF-8 stand as lone surrogates, which are written as they are.
+    """
+    is_undecoded_byte = "\udc80" <= character <= "\udcff"
+    return character if character.isprintable() or is_undecoded_byte else "\ufffd"

@@ -1,12 +1,46 @@
-"""The two ways in which a command can fail: one item of many, or the call as a whole."""
+"""The two ways in which work can fail: one item of many, or the call as a whole."""
+
+import re
+from collections.abc import Mapping
+
+_PARAMETER = re.compile(r"`(\w+)`")
 
 
-class ItemError(Exception):
-    """One item cannot be processed; the message says what is wrong with it and what to do.
+class OatoolsError(Exception):
+    """Something that a user can cause and mend.
 
-    The runner reports it on one line with the item's name and goes on with the next item (exit status 1).
+    `reason` says what is wrong, and `remedy` what to do about it. A remedy names parameters in
+    backquotes, as in "use `force` or another `out_dir`": the text for Python shows the names
+    themselves, and a command puts its own options in their place (see `text`).
+    """
+
+    def __init__(self, reason: str, remedy: str = "") -> None:
+        super().__init__(reason, remedy)
+        self.reason = reason
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return self.text()
+
+    def text(self, options: Mapping[str, str] | None = None) -> str:
+        """Reason and remedy as one line; `options` maps parameter names to what they are called."""
+        if not self.remedy:
+            return self.reason
+        names = options or {}
+        remedy = _PARAMETER.sub(lambda found: names.get(found[1], found[1]), self.remedy)
+        return f"{self.reason}; {remedy}"
+
+
+class ItemError(OatoolsError):
+    """One item cannot be processed.
+
+    The runner reports it on one line with the item's name and goes on with the next item (exit
+    status 1).
     """
 
 
-class UsageError(Exception):
-    """The call cannot be carried out at all: an unusable table, option or combination (exit status 2)."""
+class UsageError(OatoolsError):
+    """The call cannot be carried out at all: an unusable table, parameter or combination.
+
+    A command ends with exit status 2.
+    """

@@ -17,9 +17,9 @@ COMPRESSION = 2
 def scratch(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path in the folder of `path`, which is gone after the block.
 
-    Its name holds host and process, so that two processes never share one; those that a killed process of this host
-    left for the same target are removed first. The name keeps the target's extension, which nibabel and matplotlib go
-    by.
+    Its name holds host and process, so that two processes never share one; those that a killed
+    process of this host left for the same target are removed first. The name keeps the target's
+    extension, which nibabel and matplotlib go by.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -62,7 +62,7 @@ def digest(path: str | Path) -> str:
     return total.hexdigest()
 
 
-def identity_now(path: str | Path) -> tuple[str, int, int]:
+def file_stamp(path: str | Path) -> tuple[str, int, int]:
     """What tells a file from others and from what it is later, without reading it: where it is, its time and size.
 
     For what is kept in memory of a file; one that is not there has no time and no size.

@@ -1,7 +1,8 @@
 """The one table that passes between commands: TSV, a header line, `n/a` for a missing value.
 
-Splitting is on tabs alone, with no quoting, so that awk, cut, join, sort and Miller read the same cells. Rows
-stream: a table is read line by line and never held whole unless its reader asks for that.
+Splitting is on tabs alone, with no quoting, so that awk, cut, join, sort and Miller read the same
+cells. Rows stream: a table is read line by line and never held whole unless its reader asks for
+that.
 """
 
 import math
@@ -11,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Generic, TypeVar
 
 from oatools.core.errors import ItemError, UsageError
 from oatools.core.files import atomic
@@ -22,7 +23,9 @@ TABLE_SUFFIXES = (".tsv", ".txt")
 
 Row = dict[str, str]
 
-_NAME = re.compile(r"(?P<knee>(?P<subject>[^_]+)_(?P<visit>\d+m)_(?P<side>left|right))(_(?P<sequence>[^_]+))?")
+_NAME = re.compile(
+    r"(?P<knee>(?P<subject>[^_]+)_(?P<visit>\d+m)_(?P<side>left|right))(_(?P<sequence>[^_]+))?"
+)
 _EXTENSIONS = (".nii.gz", ".nii", ".h5", ".tar.gz", ".tgz", ".zip")
 
 
@@ -35,81 +38,125 @@ class BadRow:
     left_out: bool = False
 
 
-@dataclass
-class Table:
-    """Columns in order, rows that can be iterated once, and the name by which messages call the table.
+#: What the rows of a table are: `Row`, or `Row | BadRow` where broken lines are items that fail.
+R_co = TypeVar("R_co", covariant=True)
+S = TypeVar("S")
 
-    `headed` is False where the input was a list of paths, whose columns come from the file names.
+
+@dataclass(frozen=True)
+class Table(Generic[R_co]):
+    """Columns in order, rows that can be iterated once, and the name that messages use.
+
+    `total` is the number of rows where it is known. `headed` is False where the input was a list of
+    paths, whose columns come from the file names.
     """
 
     columns: list[str]
-    rows: Iterator[Row | BadRow]
+    rows: Iterator[R_co]
     name: str
     total: int | None = None
     headed: bool = True
 
-    def require(self, *columns: str) -> "Table":
+    def require(self, *columns: str) -> "Table[R_co]":
         """Return the table itself, or raise a `UsageError` that names the first column missing."""
         for column in columns:
-            if column not in self.columns:
-                if not self.headed:
-                    raise UsageError(f"{self.name}: no column '{column}': its first line holds no tab, so its lines "
-                                     "were taken for paths; save a table separated by tabs, with a header")  # fmt: skip
-                raise UsageError(f"{self.name}: no column '{column}'; columns present: {', '.join(self.columns)}")
+            if column in self.columns:
+                continue
+            if not self.headed:
+                raise UsageError(
+                    f"{self.name}: no column '{column}': its first line holds no tab, so its lines "
+                    "were taken for paths",
+                    "save a table separated by tabs, with a header",
+                )
+            present = ", ".join(self.columns)
+            raise UsageError(f"{self.name}: no column '{column}'; columns present: {present}")
         return self
 
+    def with_rows(self, rows: Iterable[S], total: int | None = None) -> "Table[S]":
+        """The same table with other rows, of which there are `total` if that is known."""
+        return Table(self.columns, iter(rows), self.name, total, self.headed)
 
-def read_table(source: str | Path, required: Sequence[str] = ()) -> Table:
-    """Open a table with a header (`-` is standard input); a line that is no row raises a `UsageError`.
 
-    For tables that are needed whole (labels, folds): there one broken line makes the table unusable.
+def read_table(source: str | Path, required: Sequence[str] = ()) -> Table[Row]:
+    """Open a table with a header (`-` is standard input) that is needed whole, such as labels.
+
+    One line that is no row makes it unusable: a `UsageError`.
     """
     table = _open_table(str(source)).require(*required)
     return Table(table.columns, _strict(table), table.name, headed=table.headed)
 
 
-def read_rows(arguments: Sequence[str], null_separated: bool = False) -> Table:
-    """Open what a command was given: artefact paths, tables (`.tsv`, `.txt`), `-`, or nothing (standard input).
+def read_rows(arguments: Sequence[str], null_separated: bool = False) -> Table[Row | BadRow]:
+    """Open what a command was given: artefact paths, tables (`.tsv`, `.txt`), or `-`.
 
-    A table without a header, whose lines are paths, is accepted wherever a table is. Broken lines come out as
-    `BadRow`, so that one of them does not stop the others.
+    No arguments at all mean standard input. A table without a header, whose lines are paths, is
+    accepted wherever a table is. Broken lines come out as `BadRow`, so that one of them does not
+    stop the others.
     """
     if null_separated and not arguments:
-        paths = [p for p in _stdin().read().decode("utf-8", "surrogateescape").split("\0") if p]
-        return _paths_table(paths, "standard input", len(paths))
-    if all(not is_table(argument) for argument in arguments) and arguments:
+        stream = _stdin()
+        text = "" if stream is None else stream.read().decode("utf-8", "surrogateescape")
+        listed = [path for path in text.split("\0") if path]
+        return _paths_table(listed, "standard input", len(listed))
+    if arguments and not any(map(is_table, arguments)):
         return _paths_table(arguments, "the command line", len(arguments))
-    tables = [_open_table(a) if is_table(a) else _paths_table([a], a, 1) for a in arguments or ["-"]]
+    tables = []
+    for argument in arguments or ["-"]:
+        if is_table(argument):
+            tables.append(_open_table(argument))
+        else:
+            tables.append(_paths_table([argument], argument, 1))
+    first = tables[0]
     for table in tables[1:]:
-        if table.columns != tables[0].columns:
-            raise UsageError(f"{table.name}: its columns differ from those of {tables[0].name}; give them one by one")
+        if table.columns != first.columns:
+            raise UsageError(
+                f"{table.name}: its columns differ from those of {first.name}",
+                "give them one by one",
+            )
     return Table(
-        tables[0].columns,
-        chain.from_iterable(t.rows for t in tables),
-        tables[0].name,
-        headed=all(t.headed for t in tables),
+        first.columns,
+        chain.from_iterable(table.rows for table in tables),
+        first.name,
+        headed=all(table.headed for table in tables),
     )
 
 
 def row_from_path(path: str) -> Row:
-    """The identity columns, from a file name like `9000099_00m_right_cor-iw-tse.nii.gz`; else `knee` is the stem."""
+    """The identity columns of a file, from a name like `9000099_00m_right_cor-iw-tse.nii.gz`.
+
+    For any other name, `knee` is the stem and the rest is missing.
+    """
     stem = Path(path).name
-    stem = next((stem[: -len(e)] for e in _EXTENSIONS if stem.lower().endswith(e) and len(stem) > len(e)), stem)
+    for extension in _EXTENSIONS:
+        if stem.lower().endswith(extension) and len(stem) > len(extension):
+            stem = stem[: -len(extension)]
+            break
     match = _NAME.fullmatch(stem)
     known = match.groupdict() if match else {"knee": stem}
-    return {column: known.get(column) or MISSING for column in IDENTITY[:-1]} | {"path": path}
+    row = {column: known.get(column) or MISSING for column in IDENTITY}
+    return {**row, "path": path}
 
 
 def file_stem(row: Row) -> str:
-    """`KNEE_SEQUENCE`, the name without extension of the files made from this row; `KNEE` if no sequence is known."""
+    """`KNEE_SEQUENCE`, the name without extension of the files that are made from this row.
+
+    `KNEE` alone where no sequence is known.
+    """
     parts = [row[c] for c in ("knee", "sequence") if row.get(c, MISSING) != MISSING]
-    if not parts or "/" in (stem := "_".join(parts)) or stem.startswith("."):
-        raise ItemError("knee and sequence give no usable file name; set the columns 'knee' and 'sequence'")
+    stem = "_".join(parts)
+    if not stem or "/" in stem or stem.startswith("."):
+        raise ItemError(
+            "knee and sequence give no usable file name",
+            "set the columns 'knee' and 'sequence'",
+        )
     return stem
 
 
 def number(row: Row, column: str) -> float | None:
-    """A finite number from a cell, None where it is `n/a` or the column is absent, else an `ItemError`."""
+    """A finite number from a cell; None where it is `n/a` or the column is absent.
+
+    Anything else is an `ItemError`.
+    """
     text = row.get(column, MISSING)
     if text == MISSING:
         return None
@@ -118,7 +165,10 @@ def number(row: Row, column: str) -> float | None:
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        raise ItemError(f"column '{column}' holds '{text}', which is no finite number; correct it or write n/a")
+        raise ItemError(
+            f"column '{column}' holds '{text}', which is no finite number",
+            "correct it or write n/a",
+        )
     return value
 
 
@@ -128,7 +178,10 @@ def format_header(columns: Sequence[str]) -> str:
 
 
 def format_row(columns: Sequence[str], row: Row) -> str:
-    """A row as a line; an absent or empty cell becomes `n/a`, a tab or line break in one is an `ItemError`."""
+    """A row as a line, with `n/a` for an absent or empty cell.
+
+    A tab or line break in a cell is an `ItemError`.
+    """
     return _join([row.get(column) or MISSING for column in columns])
 
 
@@ -168,7 +221,10 @@ def emit(line: str) -> None:
 def _join(cells: Sequence[str]) -> str:
     for cell in cells:
         if any(c in cell for c in "\t\n\r"):
-            raise ItemError(f"a tab or line break in the value {cell!r} cannot be written to a table; remove it")
+            raise ItemError(
+                f"a tab or line break in the value {cell!r} cannot be written to a table",
+                "remove it",
+            )
     return "\t".join(cells) + "\n"
 
 
@@ -177,9 +233,13 @@ def is_table(argument: str) -> bool:
     return argument == "-" or argument.lower().endswith(TABLE_SUFFIXES)
 
 
-def _stdin() -> BinaryIO:
-    # A reader of our own: the interpreter locks sys.stdin at shutdown, and a thread may still wait in it.
-    return getattr(sys.stdin, "buffer", None) if _stdin_is_replaced() else open(0, "rb", closefd=False)  # noqa: PTH123
+def _stdin() -> BinaryIO | None:
+    """Standard input as bytes; None where it is closed."""
+    if _stdin_is_replaced():
+        return getattr(sys.stdin, "buffer", None)
+    # A reader of our own: the interpreter locks sys.stdin at shutdown, and a thread may still wait
+    # in it.
+    return open(0, "rb", closefd=False)  # noqa: PTH123
 
 
 def _stdin_is_replaced() -> bool:
@@ -189,28 +249,38 @@ def _stdin_is_replaced() -> bool:
         return True
 
 
-def _open_table(source: str) -> Table:
+def _open_table(source: str) -> Table[Row | BadRow]:
     name = "standard input" if source == "-" else source
     try:
+        # Closed by the interpreter: its rows are read long after this function has returned.
         stream = _stdin() if source == "-" else open(source, "rb")  # noqa: SIM115, PTH123
     except OSError as error:
         raise UsageError(f"{source}: {error.strerror}") from None
     if stream is None:
-        raise UsageError("standard input is closed; give a table or paths")
+        raise UsageError("standard input is closed", "give a table or paths")
     lines = _lines(stream)
     first = next(lines, None)
     if first is None:
-        raise UsageError(f"{name} is empty; a table with a header line, or one path a line, was expected")
+        raise UsageError(
+            f"{name} is empty", "a table with a header line, or one path a line, was expected"
+        )
     if "\0" in first:
-        raise UsageError(f"{name} is no table: its first line holds binary data (or UTF-16; save it as UTF-8)")
+        raise UsageError(
+            f"{name} is no table: its first line holds binary data (or UTF-16; save it as UTF-8)"
+        )
     cells = first.removeprefix("\ufeff").split("\t")
     if len(cells) == 1 and cells[0] not in IDENTITY:
         return _paths_table(chain([first], lines), name)
-    if "" in cells:
-        raise UsageError(f"{name}: the header has a column without a name; name it, or delete it")
-    if doubled := sorted({c for c in cells if cells.count(c) > 1}):
-        raise UsageError(f"{name}: the header has two columns {doubled[0]!r}")
+    _check_header(cells, name)
     return Table(cells, _rows(cells, lines, name), name)
+
+
+def _check_header(cells: list[str], name: str) -> None:
+    if "" in cells:
+        raise UsageError(f"{name}: the header has a column without a name", "name it, or delete it")
+    doubled = sorted({cell for cell in cells if cells.count(cell) > 1})
+    if doubled:
+        raise UsageError(f"{name}: the header has two columns {doubled[0]!r}")
 
 
 def _lines(stream: BinaryIO) -> Iterator[str]:
@@ -223,24 +293,25 @@ def _rows(columns: list[str], lines: Iterable[str], name: str) -> Iterator[Row |
         cells = line.split("\t")
         if cells == columns or not any(cells):
             continue  # spreadsheets end tables with rows of nothing
+        place = f"{name} line {count}"
         if cells[0] == columns[0] == "knee":
             yield BadRow(
-                f"{name} line {count}", "a second header that differs from the first; give such tables one by one"
+                place, "a second header that differs from the first; give such tables one by one"
             )
         elif len(cells) != len(columns):
-            yield BadRow(
-                f"{name} line {count}", f"{len(cells)} fields where the header has {len(columns)}; correct the line"
-            )
+            fields = f"{len(cells)} fields where the header has {len(columns)}"
+            yield BadRow(place, f"{fields}; correct the line")
         else:
             yield {column: cell or MISSING for column, cell in zip(columns, cells, strict=True)}
 
 
-def _strict(table: Table) -> Iterator[Row]:
+def _strict(table: Table[Row | BadRow]) -> Iterator[Row]:
     for row in table.rows:
         if isinstance(row, BadRow):
             raise UsageError(f"{row.name}: {row.error}")
         yield row
 
 
-def _paths_table(paths: Iterable[str], name: str, total: int | None = None) -> Table:
-    return Table(list(IDENTITY), (row_from_path(path) for path in paths if path), name, total, headed=False)
+def _paths_table(paths: Iterable[str], name: str, total: int | None = None) -> Table[Row | BadRow]:
+    rows = (row_from_path(path) for path in paths if path)
+    return Table(list(IDENTITY), rows, name, total, headed=False)

@@ -1,57 +1,216 @@
 """How an artefact was made, and whether work already done may be kept.
 
-Every artefact records the steps that led to it, oldest first. A step is
-`{"tool", "version", "parameters", "input": {"name", "sha256"}}`; names are bare file names, so that a record says
-nothing of the machine and the same work gives the same bytes anywhere.
+Every artefact records the steps that led to it, oldest first: in JSON,
+`{"tool", "version", "parameters", "input": {"name", "sha256"}}`. Names are bare file names, so
+that a record says nothing of the machine and the same work gives the same bytes anywhere.
 """
 
+import enum
 import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import oatools
-from oatools.core.errors import ItemError
+from oatools.core.errors import ItemError, OatoolsError
 from oatools.core.files import digest, write_text
 
-Step = dict[str, Any]
-
+#: The field of a sidecar, and the attribute of a feature file, that holds the steps.
 STEPS = "OatoolsSteps"
+#: The field of a sidecar, and the attribute of a feature file, that marks a synthetic knee.
+PHANTOM_FIELD, PHANTOM_ATTRIBUTE = "Phantom", "phantom"
+
+_STEP_KEYS = ("tool", "version", "parameters", "input")
 
 
-def step(tool: str, parameters: dict[str, Any], source: str | Path) -> Step:
-    """The record of one tool's work on one input file or folder (which must exist)."""
+class Caution(enum.Enum):
+    """A reason why numbers say nothing about patients, or less than they seem to.
+
+    The value is how tables, records and messages name it.
+    """
+
+    RANDOM_WEIGHTS = "random weights"
+    PHANTOMS = "phantoms"
+    LEAKY_SPLIT = "leaky split"
+
+
+@dataclass(frozen=True)
+class Step:
+    """One tool's work on one input.
+
+    `parameters` are plain JSON values. `results` is what the work found out: it is recorded, and
+    not compared when a later run asks whether the work is done.
+    """
+
+    tool: str
+    parameters: dict[str, Any]
+    input_name: str
+    input_sha256: str
+    version: str = oatools.__version__
+    results: dict[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """The step as it is recorded."""
+        source = {"name": self.input_name, "sha256": self.input_sha256}
+        made = {"tool": self.tool, "version": self.version, "parameters": self.parameters}
+        return {**made, "input": source, **self.results}
+
+    @classmethod
+    def from_json(cls, recorded: Any) -> "Step | None":
+        """A step as `to_json` gave it; None for anything that does not name its tool."""
+        if not isinstance(recorded, dict) or not isinstance(recorded.get("tool"), str):
+            return None
+        parameters, source = recorded.get("parameters"), recorded.get("input")
+        source = source if isinstance(source, dict) else {}
+        return cls(
+            tool=recorded["tool"],
+            parameters=parameters if isinstance(parameters, dict) else {},
+            input_name=str(source.get("name", "")),
+            input_sha256=str(source.get("sha256", "")),
+            version=str(recorded.get("version", "")),
+            results={key: value for key, value in recorded.items() if key not in _STEP_KEYS},
+        )
+
+    def difference_from(self, recorded: "Step") -> str:
+        """How a recorded step differs from this one, as "was made ..."; empty if it is the same.
+
+        The version is not compared: an upgrade does not throw work away.
+        """
+        if recorded.tool != self.tool:
+            return "was made by another tool"
+        if recorded.input_sha256 != self.input_sha256:
+            return "was made from another input"
+        if recorded.parameters != self.parameters:
+            different = _differences(recorded.parameters, self.parameters)
+            return f"was made with other settings ({different})"
+        return ""
+
+
+@dataclass(frozen=True)
+class RecordedOrientation:
+    """What oa-orient did to a volume.
+
+    `axes` and `flips` are None where the record does not hold them (see `imaging.orient`).
+    """
+
+    reference: str
+    axes: tuple[int, ...] | None = None
+    flips: tuple[bool, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What is recorded of an artefact's making: its steps, and whether it is synthetic."""
+
+    steps: tuple[Step, ...] = ()
+    is_phantom: bool = False
+    is_recorded: bool = False  # False where nothing is known, which is not the same as no steps
+
+    @classmethod
+    def from_fields(cls, fields: Mapping[str, Any]) -> "Provenance":
+        """Read the fields of a volume's sidecar, or the attributes of a feature file."""
+        recorded = fields.get(STEPS)
+        listed = recorded if isinstance(recorded, list) else []
+        steps = [step for step in map(Step.from_json, listed) if step is not None]
+        is_phantom = bool(fields.get(PHANTOM_FIELD) or fields.get(PHANTOM_ATTRIBUTE))
+        return cls(tuple(steps), is_phantom, STEPS in fields)
+
+    @property
+    def last(self) -> Step | None:
+        """The step that made the artefact itself, if it is recorded."""
+        return self.steps[-1] if self.steps else None
+
+    def latest(self, tool: str) -> Step | None:
+        """The last step of a tool; None if the artefact did not go through it."""
+        return next((step for step in reversed(self.steps) if step.tool == tool), None)
+
+    def orientation(self) -> RecordedOrientation | None:
+        """What oa-orient did last; None if the volume did not go through it."""
+        step = self.latest("oa-orient")
+        if step is None:
+            return None
+        axes, flips = step.parameters.get("axes"), step.parameters.get("flips")
+        return RecordedOrientation(
+            reference=str(step.parameters.get("reference")),
+            axes=None if axes is None else tuple(axes),
+            flips=None if flips is None else tuple(flips),
+        )
+
+    def bias_correction(self) -> Step | None:
+        """The last oa-n4; None if the volume did not go through it."""
+        return self.latest("oa-n4")
+
+    def preparation(self) -> tuple[str, ...]:
+        """The steps that change the picture, in words that can be compared.
+
+        They are `oa-orient --reference left` and `oa-n4`, in the order in which they happened.
+        """
+        found = []
+        for step in self.steps:
+            if step.tool == "oa-orient":
+                found.append(f"oa-orient --reference {step.parameters.get('reference')}")
+            elif step.tool == "oa-n4":
+                found.append("oa-n4")
+        return tuple(found)
+
+
+def step(
+    tool: str, parameters: dict[str, Any], source: str | Path, name: str | None = None
+) -> Step:
+    """The record of one tool's work on one input file or folder (which must exist).
+
+    The input is recorded as `name`, by default the file's own.
+    """
     source = Path(source)
     try:
         sha256 = digest(source)
     except FileNotFoundError:
-        raise ItemError(f"{source}: no such file; check the column 'path' and the current directory") from None
+        raise ItemError(
+            f"{source}: no such file", "check the column 'path' and the current directory"
+        ) from None
     except OSError as error:
         raise ItemError(f"{source}: {error.strerror}") from None
-    # Through JSON and back, so that it equals what a later run reads from a file.
-    return json.loads(json.dumps({"tool": tool, "version": oatools.__version__, "parameters": parameters,
-                                  "input": {"name": source.name, "sha256": sha256}}))  # fmt: skip
+    # Through JSON and back, so that they equal what a later run reads from a file.
+    plain = json.loads(json.dumps(parameters))
+    return Step(tool, plain, source.name if name is None else name, sha256)
 
 
-def may_keep(target: Path, recorded: Step | None, wanted: Step) -> bool:
-    """Whether `target` is the result of `wanted`; an `ItemError` where it exists but was made otherwise.
+def may_keep(
+    target: Path,
+    why_not: Callable[[], str],
+    force: bool = False,
+    error: type[OatoolsError] = ItemError,
+) -> bool:
+    """Whether `target` is there already and may be kept.
 
-    The version is not compared: an upgrade does not throw work away.
+    `why_not` is asked only where the target exists and `force` is False; it returns an empty text
+    if the target is what would be made now. Otherwise the text completes "TARGET ...", and is
+    raised as an `error`.
     """
-    if not target.exists():
+    if force or not target.exists():
         return False
-    if recorded is None:
-        raise ItemError(f"{target} exists and does not say how it was made; use --force or another -o")
-    for key, what in (
-        ("tool", "by another tool"),
-        ("input", "from another input"),
-        ("parameters", "with other settings"),
-    ):
-        left, right = recorded.get(key), wanted[key]
-        if key == "input":
-            left, right = (left or {}).get("sha256"), right["sha256"]
-        if left != right:
-            raise ItemError(f"{target} was made {what}{_difference(left, right)}; use --force or another -o")
+    reason = why_not()
+    if reason:
+        raise error(f"{target} {reason}", "use `force` or another `out_dir`")
     return True
+
+
+def step_is_done(
+    target: Path, wanted: Step, recorded: Callable[[], Step | None], force: bool = False
+) -> bool:
+    """Whether `target` is the result of the step `wanted`; see `may_keep`.
+
+    `recorded` reads the step that made the target, None if that is not known.
+    """
+
+    def why_not() -> str:
+        made = recorded()
+        if made is None:
+            return "exists and does not say how it was made"
+        return wanted.difference_from(made)
+
+    return may_keep(target, why_not, force)
 
 
 def sidecar(volume: str | Path) -> Path:
@@ -61,38 +220,43 @@ def sidecar(volume: str | Path) -> Path:
 
 
 def read_sidecar(volume: str | Path) -> dict[str, Any]:
-    """What is recorded of a volume: BIDS fields, and `OatoolsSteps`; empty where there is no sidecar."""
+    """The fields of a volume's sidecar, BIDS and ours; empty where there is no sidecar."""
     path = sidecar(volume)
     try:
         fields = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
-        raise ItemError(f"{path} cannot be read as JSON ({error}); repair or delete it") from None
+        raise ItemError(f"{path} cannot be read as JSON ({error})", "repair or delete it") from None
     if not isinstance(fields, dict):
-        raise ItemError(f"{path} is no JSON object; repair or delete it")
+        raise ItemError(f"{path} is no JSON object", "repair or delete it")
     return fields
 
 
 def write_sidecar(volume: str | Path, fields: dict[str, Any]) -> None:
     """Write a volume's sidecar, which must happen before the volume itself appears.
 
-    An older volume of that name is removed first: at no moment does a sidecar stand beside a volume that it does
-    not describe, whenever the process is killed.
+    An older volume of that name is removed first: at no moment does a sidecar stand beside a
+    volume that it does not describe, whenever the process is killed.
     """
     Path(volume).unlink(missing_ok=True)
     write_text(sidecar(volume), json.dumps(fields, indent=2, ensure_ascii=False) + "\n")
 
 
-def last_step(fields: dict[str, Any]) -> Step | None:
-    """The step that made the artefact itself, if it is recorded."""
-    steps = fields.get(STEPS)
-    return steps[-1] if isinstance(steps, list) and steps and isinstance(steps[-1], dict) else None
+def read_provenance(volume: str | Path) -> Provenance:
+    """What the sidecar of a volume records of its making."""
+    return Provenance.from_fields(read_sidecar(volume))
 
 
-def _difference(recorded: Any, wanted: Any) -> str:
-    """The settings that differ, for the message: ` (shrink 4, not 2)`."""
-    if not isinstance(recorded, dict) or not isinstance(wanted, dict):
-        return ""
-    names = [k for k in [*wanted, *(k for k in recorded if k not in wanted)] if recorded.get(k) != wanted.get(k)]
-    return " (" + ", ".join(f"{k} {recorded.get(k)}, not {wanted.get(k)}" for k in names[:3]) + ")"
+def with_step(fields: dict[str, Any], added: Step) -> dict[str, Any]:
+    """The fields of an input's sidecar with one more step, for the output's."""
+    before = fields.get(STEPS)
+    earlier = before if isinstance(before, list) else []
+    return {**fields, STEPS: [*earlier, added.to_json()]}
+
+
+def _differences(recorded: dict[str, Any], wanted: dict[str, Any]) -> str:
+    """The first settings that differ, for a message: `shrink 4, not 2`."""
+    names = [*wanted, *(name for name in recorded if name not in wanted)]
+    different = [name for name in names if recorded.get(name) != wanted.get(name)]
+    return ", ".join(f"{n} {recorded.get(n)}, not {wanted.get(n)}" for n in different[:3])

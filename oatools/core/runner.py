@@ -10,7 +10,9 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from multiprocessing import get_context
+from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Literal
 
 from oatools.core import manifest
 from oatools.core.console import Console
@@ -35,11 +37,12 @@ class Done:
 class Failure:
     """Why one row failed, and the traceback if the cause was not foreseen."""
 
-    message: str
+    error: ItemError
     trace: str = ""
 
 
 Outcome = Done | Failure
+_Finished = tuple[int, Row | BadRow, Outcome]
 Work = Callable[[Row], Done]
 
 
@@ -54,43 +57,48 @@ class RunOptions:
 
 def run_rows(
     console: Console,
-    table: Table,
+    table: Table[Row | BadRow],
     work: Work,
     options: RunOptions = RunOptions(),
     added: Sequence[str] = (),
     target: Callable[[Row], str] | None = None,
-    threads: bool = False,
-    ended: Callable[[Row, Row], None] | None = None,
-    silent: bool = False,
+    workers: Literal["processes", "threads"] = "processes",
+    on_done: Callable[[Row, Row], None] | None = None,
+    print_rows: bool = True,
 ) -> int:
-    """Do `work` on every row, print the resulting rows to standard output, and return the exit status (0 or 1).
+    """Do `work` on every row, print the resulting rows, and return the exit status (0 or 1).
 
-    Rows leave in the order in which they came, each as soon as it and those before it are finished. A row that
-    fails is reported and left out; the others go on. `added` names the columns that the work appends; `target` gives
-    the file that a row will write, and a second row with the same one fails. With `options.jobs` above one, `work`
-    runs in that many processes (it must be picklable), and a process that dies fails only the row it was at; with
-    `threads` it runs in threads, which start at once and are as fast where the work waits for other programs or is
-    done by libraries that let go of the interpreter. `ended` is called with each row that came out, and its new cells;
-    with `silent` rows are not printed but left to it.
+    Rows leave in the order in which they came, each as soon as it and those before it are finished.
+    A row that fails is reported and left out; the others go on. `added` names the columns that the
+    work appends. `target` gives the file that a row will write, and a second row with the same one
+    fails.
+
+    With `options.jobs` above one, `work` runs in that many `workers`. In processes it must be
+    picklable, and a process that dies fails only the row it was at. Threads start at once, and are
+    as fast where the work waits for other programs or is done by libraries that let go of the
+    interpreter.
+
+    `on_done` is called with each row that came out, and its new cells; with `print_rows` False
+    that is all that happens to it.
     """
-    columns = [c for c in table.columns if c != "error"]
-    columns += [c for c in added if c not in columns]
-    collector = _Collector(console, columns, options.fail_fast, ended, silent)
+    input_columns = [column for column in table.columns if column != "error"]
+    columns = input_columns + [column for column in added if column not in input_columns]
+    collector = _Collector(console, columns, options.fail_fast, on_done, print_rows)
     claims = _Claims(target)
-    if not silent:
+    if print_rows:
         manifest.emit(manifest.format_header(columns))
     with console.progress(table.total):
         if options.jobs == 1:
-            for index, row in enumerate(table.rows):
-                if not collector.finish(index, row, claims.check(row) or attempt(work, row)):
-                    break
+            _run_in_turn(table.rows, work, claims, collector)
         else:
-            workers = [_Thread(work) for _ in range(options.jobs)] if threads else _start_workers(work, options.jobs)
-            _run_side_by_side(table.rows, workers, claims, collector)
+            started: Sequence[_Process] | Sequence[_Thread]
+            if workers == "threads":
+                started = [_Thread(work) for _ in range(options.jobs)]
+            else:
+                started = _start_processes(work, options.jobs)
+            _run_side_by_side(table.rows, started, claims, collector)
     if options.failed is not None:
-        manifest.write_table(
-            options.failed, [*[c for c in table.columns if c != "error"], "error"], collector.failed_rows
-        )
+        manifest.write_table(options.failed, [*input_columns, "error"], collector.failed_rows)
     console.note(collector.summary())
     return 1 if collector.failed else 0
 
@@ -100,25 +108,46 @@ def attempt(work: Work, row: Row) -> Outcome:
     try:
         return work(row)
     except ItemError as error:
-        return Failure(str(error))
+        return Failure(error)
     except MemoryError:
-        return Failure("out of memory; use fewer jobs (-j) or a machine with more")
+        return _failure("out of memory", "use fewer jobs (`jobs`) or a machine with more")
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        return Failure(f"{where}{error.strerror or error}; check the path, the permissions and the free space")
+        reason = f"{where}{error.strerror or error}"
+        return _failure(reason, "check the path, the permissions and the free space")
     except UsageError:
         raise
     except Exception as error:
-        return Failure(f"unexpected {type(error).__name__}: {error}; please report it with the output of -v",
-                       traceback.format_exc())  # fmt: skip
+        reason = f"unexpected {type(error).__name__}: {error}"
+        unforeseen = ItemError(reason, "please report it with the output of `verbose`")
+        return Failure(unforeseen, traceback.format_exc())
 
 
 def item_name(row: Row | BadRow) -> str:
     """How messages call a row: its knee and sequence, or its path, or its place in the table."""
     if isinstance(row, BadRow):
         return row.name
-    known = [row[c] for c in ("knee", "sequence") if row.get(c, manifest.MISSING) != manifest.MISSING]
+    known = [
+        row[c] for c in ("knee", "sequence") if row.get(c, manifest.MISSING) != manifest.MISSING
+    ]
     return " ".join(known) or row.get("path", "a row without a name")
+
+
+def _failure(reason: str, remedy: str = "") -> Failure:
+    return Failure(ItemError(reason, remedy))
+
+
+def _run_in_turn(
+    rows: Iterator[Row | BadRow], work: Work, claims: "_Claims", collector: "_Collector"
+) -> None:
+    for index, row in enumerate(rows):
+        outcome: Outcome
+        if isinstance(row, BadRow):
+            outcome = _failure(row.error)
+        else:
+            outcome = claims.check(row) or attempt(work, row)
+        if not collector.finish(index, row, outcome):
+            break
 
 
 @dataclass
@@ -128,18 +157,17 @@ class _Claims:
     target: Callable[[Row], str] | None
     taken: dict[str, str] = field(default_factory=dict)
 
-    def check(self, row: Row | BadRow) -> Failure | None:
-        if isinstance(row, BadRow):
-            return Failure(row.error)
+    def check(self, row: Row) -> Failure | None:
         if self.target is None:
             return None
         try:
             name = self.target(row)
         except ItemError as error:
-            return Failure(str(error))
+            return Failure(error)
         if name in self.taken:
-            return Failure(
-                f"{name} is already the output of {self.taken[name]}; give the rows different knees or sequences"
+            return _failure(
+                f"{name} is already the output of {self.taken[name]}",
+                "give the rows different knees or sequences",
             )
         self.taken[name] = f"{item_name(row)} ({row.get('path', manifest.MISSING)})"
         return None
@@ -152,8 +180,8 @@ class _Collector:
     console: Console
     columns: list[str]
     fail_fast: bool
-    ended: Callable[[Row, Row], None] | None = None
-    silent: bool = False
+    on_done: Callable[[Row, Row], None] | None = None
+    print_rows: bool = True
     done: int = 0
     kept: int = 0
     failed: int = 0
@@ -167,41 +195,51 @@ class _Collector:
         """Take an outcome; False means that no more rows are wanted."""
         self._waiting[index] = (row, outcome)
         while not self.stopped and self._next in self._waiting:
-            self._emit(*self._waiting.pop(self._next))
+            self._take(*self._waiting.pop(self._next))
             self._next += 1
         return not self.stopped
 
-    def _emit(self, row: Row | BadRow, outcome: Outcome) -> None:
-        if isinstance(outcome, Done):
-            try:
-                line = manifest.format_row(self.columns, {**row, **outcome.cells})  # type: ignore[dict-item]
-            except ItemError as error:
-                outcome = Failure(str(error))
-        if isinstance(row, BadRow) and row.left_out:
-            self.left_out += 1
-            self.console.note(f"{row.name}: {row.error}")
+    def _take(self, row: Row | BadRow, outcome: Outcome) -> None:
+        if isinstance(row, BadRow):
+            if row.left_out:
+                self.left_out += 1
+                self.console.note(f"{row.name}: {row.error}")
+            else:
+                self._fail(row, outcome if isinstance(outcome, Failure) else _failure(row.error))
         elif isinstance(outcome, Failure):
             self._fail(row, outcome)
         else:
-            self.kept += outcome.kept
-            self.done += not outcome.kept
-            for warning in outcome.warnings:
-                self.console.note(f"{item_name(row)}: {warning}")
-            for detail in (*outcome.details, "kept" if outcome.kept else "done"):
-                self.console.detail(f"{item_name(row)}: {detail}")
-            if not self.silent:
-                manifest.emit(line)
-            if self.ended is not None:
-                self.ended(row, outcome.cells)  # type: ignore[arg-type]
+            self._succeed(row, outcome)
         self.console.advance(self.state())
+
+    def _succeed(self, row: Row, outcome: Done) -> None:
+        try:
+            line = manifest.format_row(self.columns, {**row, **outcome.cells})
+        except ItemError as error:
+            self._fail(row, Failure(error))
+            return
+        if outcome.kept:
+            self.kept += 1
+        else:
+            self.done += 1
+        name = item_name(row)
+        for warning in outcome.warnings:
+            self.console.note(f"{name}: {warning}")
+        for detail in (*outcome.details, "kept" if outcome.kept else "done"):
+            self.console.detail(f"{name}: {detail}")
+        if self.print_rows:
+            manifest.emit(line)
+        if self.on_done is not None:
+            self.on_done(row, outcome.cells)
 
     def _fail(self, row: Row | BadRow, failure: Failure) -> None:
         self.failed += 1
-        self.console.error(f"{item_name(row)}: {failure.message}")
+        message = self.console.describe(failure.error)
+        self.console.error(f"{item_name(row)}: {message}")
         if failure.trace and self.console.verbose:
             sys.stderr.write(failure.trace)
         if not isinstance(row, BadRow):
-            self.failed_rows.append({**row, "error": " ".join(failure.message.split())})
+            self.failed_rows.append({**row, "error": " ".join(message.split())})
         self.stopped = self.fail_fast
 
     def state(self) -> str:
@@ -213,7 +251,7 @@ class _Collector:
         return self.state() + rest
 
 
-class _Worker:
+class _Process:
     """A process that does the work on one row at a time, and is replaced when it dies."""
 
     def __init__(self, work: Work) -> None:
@@ -231,15 +269,19 @@ class _Worker:
     def do(self, row: Row) -> Outcome:
         try:
             self.connection.send(row)
-            outcome = self.connection.recv()
+            outcome: Outcome | UsageError = self.connection.recv()
         except (EOFError, OSError):
             if self.closed:
-                return Failure("stopped")
+                return _failure("stopped")
             self.process.join()
             code = self.process.exitcode
             self._start()
-            cause = signal.Signals(-code).name if code is not None and code < 0 else f"exit status {code}"
-            return Failure(f"its process died ({cause}); the input may be damaged or memory too short: try it alone")
+            died_of_signal = code is not None and code < 0
+            cause = signal.Signals(-code).name if died_of_signal else f"exit status {code}"
+            return _failure(
+                f"its process died ({cause})",
+                "the input may be damaged or memory too short: try it alone",
+            )
         if isinstance(outcome, UsageError):
             raise outcome
         return outcome
@@ -261,7 +303,7 @@ class _Thread:
 
     def do(self, row: Row) -> Outcome:
         with self.busy:
-            return Failure("stopped") if self.closed else attempt(self.work, row)
+            return _failure("stopped") if self.closed else attempt(self.work, row)
 
     def close(self) -> None:
         self.closed = True
@@ -269,11 +311,13 @@ class _Thread:
             pass
 
 
-def _serve(connection, work: Work) -> None:  # noqa: ANN001
+def _serve(connection: Connection, work: Work) -> None:
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # the parent decides, and ends us with SIGTERM
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # unwinds, so temporary files are removed
-    os.dup2(2, 1)  # standard output carries the table: whatever a library prints goes to standard error
+    # Unwinds, so that temporary files are removed.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    # Standard output carries the table: whatever a library prints goes to standard error.
+    os.dup2(2, 1)
     with contextlib.suppress(EOFError, OSError):
         while True:
             row = connection.recv()
@@ -281,34 +325,44 @@ def _serve(connection, work: Work) -> None:  # noqa: ANN001
                 connection.send(attempt(work, row))
             except UsageError as error:
                 connection.send(error)
-    os._exit(0)  # nothing is left to unwind, and a SIGTERM that comes now must not raise in an exit handler
+    # Nothing is left to unwind, and a SIGTERM that comes now must not raise in an exit handler.
+    os._exit(0)
 
 
-def _start_workers(work: Work, jobs: int) -> list[_Worker]:
-    """Start the processes deaf to the interrupt key, which a terminal sends to all: only this process answers it."""
+def _start_processes(work: Work, jobs: int) -> list[_Process]:
+    """Start processes that are deaf to the interrupt key, which a terminal sends to all of a group.
+
+    Only this process answers it.
+    """
     heard = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        return [_Worker(work) for _ in range(jobs)]
+        return [_Process(work) for _ in range(jobs)]
     finally:
         signal.signal(signal.SIGINT, heard)
 
 
 def _run_side_by_side(
-    rows: Iterator[Row | BadRow], workers: Sequence[_Worker | _Thread], claims: _Claims, collector: _Collector
+    rows: Iterator[Row | BadRow],
+    workers: Sequence["_Process | _Thread"],
+    claims: _Claims,
+    collector: _Collector,
 ) -> None:
     """Read rows in one thread, drive each worker from another, and print from this one."""
-    waiting: queue.Queue = queue.Queue(maxsize=2 * len(workers))
-    finished: queue.Queue = queue.Queue()
-    ended = threading.Event()
+    # Rows are read at most two a worker ahead, so that a table of any length streams.
+    waiting: queue.Queue[tuple[int, Row]] = queue.Queue(maxsize=2 * len(workers))
+    # An outcome, the number of rows once all are read, or what a thread raised.
+    finished: queue.Queue[_Finished | int | BaseException] = queue.Queue()
+    is_over = threading.Event()
 
     def read() -> None:
         count = 0
         try:
             for row in rows:
-                if ended.is_set():
+                if is_over.is_set():
                     return
-                failure = claims.check(row)
-                if failure:
+                if isinstance(row, BadRow):
+                    finished.put((count, row, _failure(row.error)))
+                elif failure := claims.check(row):
                     finished.put((count, row, failure))
                 else:
                     waiting.put((count, row))
@@ -317,33 +371,42 @@ def _run_side_by_side(
         except BaseException as error:
             finished.put(error)
 
-    def drive(worker: _Worker | _Thread) -> None:
+    def drive(worker: _Process | _Thread) -> None:
         try:
             while True:
                 index, row = waiting.get()
                 outcome = worker.do(row)
-                if ended.is_set():
+                if is_over.is_set():
                     return
                 finished.put((index, row, outcome))
         except BaseException as error:
             finished.put(error)
 
+    # Daemons: one may wait for a row, or in a read of standard input, when the run is over.
     threading.Thread(target=read, daemon=True).start()
     for worker in workers:
         threading.Thread(target=drive, args=(worker,), daemon=True).start()
     try:
-        total, seen = None, 0
-        while total is None or seen < total:
-            message = finished.get()
-            if isinstance(message, BaseException):
-                raise message
-            if isinstance(message, int):
-                total = message
-                continue
-            seen += 1
-            if not collector.finish(*message):
-                break
+        _collect(finished, collector)
     finally:
-        ended.set()
+        is_over.set()
         for worker in workers:
             worker.close()
+
+
+def _collect(
+    finished: "queue.Queue[_Finished | int | BaseException]", collector: _Collector
+) -> None:
+    """Hand outcomes to the collector until all rows are there or no more are wanted."""
+    total: int | None = None
+    seen = 0
+    while total is None or seen < total:
+        message = finished.get()
+        if isinstance(message, BaseException):
+            raise message
+        if isinstance(message, int):
+            total = message
+            continue
+        seen += 1
+        if not collector.finish(*message):
+            break

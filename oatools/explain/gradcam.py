@@ -1,37 +1,45 @@
 """Heat maps by gradients, through the two stages: classifier and attention, then the backbone, slice by slice.
 
-With A the backbone's last spatial features and G the gradient of the class's log odds with respect to them, all
-summed over channels and cut off at 0:
+With A the backbone's last spatial features and G the gradient of the class's log odds with respect
+to them, all summed over channels and cut off at 0:
 
     gradcam     mean over space of G, times A           Selvaraju et al., ICCV 2017
     gradcam++   sum over space of alpha relu(G), times A, alpha = G^2 / (2 G^2 + G^3 sum over space of A)
                                                         Chattopadhyay et al., WACV 2018, eq. 19
     hirescam    G times A                               Draelos and Carin, 2020
 
-The score depends on every slice of the knee, through the attention too, so one backward pass gives the maps of all
-slices. Libraries for such maps scale each image by itself to [0, 1], and so lose that one slice speaks louder than
-another; hence these few lines.
+The score depends on every slice of the knee, through the attention too, so one backward pass gives
+the maps of all slices. Libraries for such maps scale each image by itself to [0, 1], and so lose
+that one slice speaks louder than another; hence these few lines.
 """
 
 import torch
 from torch.nn import functional
 
-from oatools.explain.knee import Chain, Knee
+from oatools.explain.knee import EndToEnd, KneeImages
 
 #: What a map's numbers mean.
-UNITS = {"gradcam": "log odds", "gradcam++": "arbitrary units", "hirescam": "log odds",
-         "occlusion": "log odds lost when covered"}  # fmt: skip
+UNITS = {
+    "gradcam": "log odds",
+    "gradcam++": "arbitrary units",
+    "hirescam": "log odds",
+    "occlusion": "log odds lost when covered",
+}
 
 
 def gradient_map(
-    chain: Chain, knee: Knee, method: str, maps: torch.Tensor | None = None
+    chain: EndToEnd, knee: KneeImages, method: str, maps: torch.Tensor | None = None
 ) -> tuple[torch.Tensor, float, torch.Tensor]:
     """A map (slices, h, w), not negative and as coarse as the backbone's, the log odds and the attention (slices,).
 
-    `maps` are `chain.maps(knee.pixels)` where these are at hand. Raises `UsageError` for a backbone without them.
+    `maps` are `chain.maps(knee.pixels)` where these are at hand. Raises `UsageError` for a backbone
+    without them.
     """
     maps = (chain.maps(knee.pixels) if maps is None else maps).detach()
-    with torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):  # cuDNN's GRU has no backward in evaluation
+    with (
+        torch.enable_grad(),
+        torch.backends.cudnn.flags(enabled=False),
+    ):  # cuDNN's GRU has no backward in evaluation
         maps.requires_grad_(True)
         log_odds, attention = chain.log_odds(chain.pooled(maps)[None], knee.extents)
         (gradient,) = torch.autograd.grad(log_odds[0], maps)

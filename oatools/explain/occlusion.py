@@ -3,17 +3,18 @@
 import torch
 from torch.nn import functional
 
-from oatools.explain.knee import Chain, Knee
+from oatools.explain.knee import EndToEnd, KneeImages
 
 #: Side of the square that covers, and its step, as shares of an image's side.
 COVER, STEP = 1 / 7, 1 / 14
 
 
-def occlusion_map(chain: Chain, knee: Knee) -> tuple[torch.Tensor, float, torch.Tensor]:
+def occlusion_map(chain: EndToEnd, knee: KneeImages) -> tuple[torch.Tensor, float, torch.Tensor]:
     """A map (slices, size, size), the log odds and the attention (slices,), of the slices within the model's window.
 
-    A square is covered by the slice as it looks out of focus; a pixel gets the mean loss over the squares upon it,
-    and 0 where that is a gain. Only the covered slice goes through the backbone again.
+    A square is covered by the slice as it looks out of focus; a pixel gets the mean loss over the
+    squares upon it, and 0 where that is a gain. Only the covered slice goes through the backbone
+    again.
     """
     features = chain.features(knee.pixels)
     size = knee.pixels.shape[-1]
@@ -53,6 +54,9 @@ def out_of_focus(pixels: torch.Tensor) -> torch.Tensor:
     kernel = torch.exp(-0.5 * (torch.arange(-reach, reach + 1) / sd) ** 2)
     kernel = kernel / kernel.sum()
     flat = pixels.flatten(0, 1)[:, None]
-    for shape, pad in (((1, 1, 1, -1), (reach, reach, 0, 0)), ((1, 1, -1, 1), (0, 0, reach, reach))):
+    for shape, pad in (
+        ((1, 1, 1, -1), (reach, reach, 0, 0)),
+        ((1, 1, -1, 1), (0, 0, reach, reach)),
+    ):
         flat = functional.conv2d(functional.pad(flat, pad, mode="replicate"), kernel.view(shape))
     return flat[:, 0].unflatten(0, pixels.shape[:2])

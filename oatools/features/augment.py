@@ -1,7 +1,7 @@
 """Images varied at random, so that a model can learn from more than one view of a knee.
 
-Knees are turned and shifted a little, and their intensities bent; they are never mirrored, since that would put the
-medial compartment on the lateral side.
+Knees are turned and shifted a little, and their intensities bent; they are never mirrored, since
+that would put the medial compartment on the lateral side.
 """
 
 from collections.abc import Iterator
@@ -15,8 +15,8 @@ import numpy as np
 class Augmentation:
     """How far images are varied: each draw is uniform between minus and plus these.
 
-    `rotation` in degrees about the centre, `shift` along each axis as a share of the image's side, `gain` a factor's
-    distance from one, `gamma` the natural logarithm of the exponent.
+    `rotation` in degrees about the centre, `shift` along each axis as a share of the image's side,
+    `gain` a factor's distance from one, `gamma` the natural logarithm of the exponent.
     """
 
     rotation: float = 10.0
@@ -30,12 +30,16 @@ class Augmentation:
 
 
 def variants(
-    images: np.ndarray, count: int, seed: int, source_sha256: str, settings: Augmentation = Augmentation()
+    images: np.ndarray,
+    count: int,
+    seed: int,
+    source_sha256: str,
+    settings: Augmentation = Augmentation(),
 ) -> Iterator[np.ndarray]:
     """Yield `count` variants of a volume's images (n, channels, size, size) in [0, 1], all slices of one alike.
 
-    What is drawn depends on the seed, the volume (by its digest) and the variant's number alone. Pixels from beyond
-    the image are black; interpolation is bilinear.
+    What is drawn depends on the seed, the volume (by its digest) and the variant's number alone.
+    Pixels from beyond the image are black; interpolation is bilinear.
     """
     if not count:
         return
@@ -47,11 +51,16 @@ def variants(
         rng = np.random.default_rng([seed, number, int(source_sha256[:16], 16)])
         angle = np.radians(rng.uniform(-settings.rotation, settings.rotation))
         shift = rng.uniform(-settings.shift, settings.shift, 2) * size
-        gain, exponent = 1 + rng.uniform(-settings.gain, settings.gain), np.exp(rng.uniform(-1, 1) * settings.gamma)
+        gain, exponent = (
+            1 + rng.uniform(-settings.gain, settings.gain),
+            np.exp(rng.uniform(-1, 1) * settings.gamma),
+        )
         turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
         offset = centre - turn @ (centre + shift)
         varied = np.empty_like(images)
-        for plane, out in zip(images.reshape(-1, size, size), varied.reshape(-1, size, size), strict=True):
+        for plane, out in zip(
+            images.reshape(-1, size, size), varied.reshape(-1, size, size), strict=True
+        ):
             affine_transform(plane, turn, offset, output=out, order=1)
         np.clip(gain * np.clip(varied, 0, 1) ** np.float32(exponent), 0, 1, out=varied)
         yield varied

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from oatools.core.errors import UsageError
-from oatools.features.record import PRETRAINED, RANDOM, BackboneRecord, words
+from oatools.features.backbone_record import PRETRAINED, RANDOM, BackboneRecord, weights_label
 
 _FLOAT32_STAGES = 2
 
@@ -30,24 +30,34 @@ class Backbone:
     def normalise(self, images: torch.Tensor) -> torch.Tensor:
         """Images (n, 1 or 3, size, size) in [0, 1] as the network wants them: (n, 3, size, size)."""
         record = self.record
-        mean, std = (torch.tensor(v, device=images.device).view(1, 3, 1, 1) for v in (record.mean, record.std))
+        mean, std = (
+            torch.tensor(v, device=images.device).view(1, 3, 1, 1)
+            for v in (record.mean, record.std)
+        )
         return (images.expand(-1, 3, -1, -1) - mean) / std
 
     def parts(self, precision: str) -> list[tuple[nn.Module, torch.dtype]]:
         """Modules to run one after the other, from images in [0, 1] to features, and the type of each.
 
-        bf16 has 8 bits of mantissa. Networks of depthwise convolutions feel the rounding of their first weights most:
-        with all of MobileNetV2 in bf16, the cosine to float32 falls to 0.995 on knees, and with its stem and first two
-        stages left in float32 it is above 0.999, at four fifths of the speed. So these stay float32.
+        bf16 has 8 bits of mantissa. Networks of depthwise convolutions feel the rounding of their
+        first weights most: with all of MobileNetV2 in bf16, the cosine to float32 falls to 0.995 on
+        knees, and with its stem and first two stages left in float32 it is above 0.999, at four
+        fifths of the speed. So these stay float32.
         """
         types = {"float32": torch.float32, "float16": torch.float16, "bf16": torch.bfloat16}
         network = self.network
-        if precision != "bf16" or not (hasattr(network, "conv_stem") and hasattr(network, "blocks")):
+        if precision != "bf16" or not (
+            hasattr(network, "conv_stem") and hasattr(network, "blocks")
+        ):
             return [(_Normalised(self, network), types[precision])]
         first = nn.Sequential(network.conv_stem, network.bn1, network.blocks[:_FLOAT32_STAGES])
         rest = copy.copy(network)
-        rest._modules = {**network._modules, "conv_stem": nn.Identity(), "bn1": nn.Identity(),
-                         "blocks": network.blocks[_FLOAT32_STAGES:]}  # fmt: skip
+        rest._modules = {
+            **network._modules,
+            "conv_stem": nn.Identity(),
+            "bn1": nn.Identity(),
+            "blocks": network.blocks[_FLOAT32_STAGES:],
+        }
         return [(_Normalised(self, first), torch.float32), (rest, torch.bfloat16)]
 
 
@@ -60,18 +70,23 @@ class _Normalised(nn.Module):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         type_ = next(self.network.parameters()).dtype
-        return self.network(self.backbone.normalise(images.float()).to(type_, memory_format=torch.channels_last))
+        return self.network(
+            self.backbone.normalise(images.float()).to(type_, memory_format=torch.channels_last)
+        )
 
 
 def load_backbone(name: str, weights: str, seed: int = 0, device: str = "cpu") -> Backbone:
     """Make a backbone by its timm name.
 
-    `weights` is `pretrained` (timm's download and cache), `random` (seeded, see `initialise`), or the path of a
-    `.safetensors` file or torch state dict, which is opened without executing code. Raises `UsageError` for an
-    unknown name, weights that cannot be had, or a file that does not fit, by its first tensor that does not.
+    `weights` is `pretrained` (timm's download and cache), `random` (seeded, see `initialise`), or
+    the path of a `.safetensors` file or torch state dict, which is opened without executing code.
+    Raises `UsageError` for an unknown name, weights that cannot be had, or a file that does not
+    fit, by its first tensor that does not.
     """
     if name not in timm.list_models():
-        near = ", ".join(timm.list_models(f"*{name.split('_')[0]}*")[:5]) or "see timm.list_models()"
+        near = (
+            ", ".join(timm.list_models(f"*{name.split('_')[0]}*")[:5]) or "see timm.list_models()"
+        )
         raise UsageError(f"no timm model is called '{name}'; near: {near}")
     if weights == PRETRAINED:
         network = _pretrained(name)
@@ -86,17 +101,29 @@ def load_backbone(name: str, weights: str, seed: int = 0, device: str = "cpu") -
     else:
         network = timm.create_model(name, pretrained=False, num_classes=0)
         load_weights(network, Path(weights))
-        said = words(weights) or weights
+        said = weights_label(weights) or weights
     data = timm.data.resolve_model_data_config(network)
     network = network.eval().requires_grad_(False)
     sha256 = weights_digest(network)
     try:
         network = network.to(device)
     except (RuntimeError, AssertionError) as error:
-        raise UsageError(f"device '{device}' cannot be used ({str(error).splitlines()[0]}); try --device cpu") from None
-    channels = network.head_hidden_size if hasattr(network, "head_hidden_size") else network.num_features
-    record = BackboneRecord(name, said, sha256, int(data["input_size"][1]), tuple(map(float, data["mean"])),
-                            tuple(map(float, data["std"])), data["interpolation"], int(channels))  # fmt: skip
+        raise UsageError(
+            f"device '{device}' cannot be used ({str(error).splitlines()[0]}); try --device cpu"
+        ) from None
+    channels = (
+        network.head_hidden_size if hasattr(network, "head_hidden_size") else network.num_features
+    )
+    record = BackboneRecord(
+        name,
+        said,
+        sha256,
+        int(data["input_size"][1]),
+        tuple(map(float, data["mean"])),
+        tuple(map(float, data["std"])),
+        data["interpolation"],
+        int(channels),
+    )
     return Backbone(network, record, torch.device(device))
 
 
@@ -112,20 +139,23 @@ def weights_digest(network: nn.Module) -> str:
 def initialise(network: nn.Module, seed: int) -> None:
     """Make an untrained network's features informative, in place.
 
-    Untouched, they are not: activations of an EfficientNet-B0 shrink to 1e-5, since its batch normalisations have
-    nothing recorded to normalise by; and once they have, a network so deep is chaotic (Poole et al., NeurIPS 2016):
-    it amplifies the image's noise until its features tell of little else. So the network is kept calm: the first
-    and the depthwise filters smooth, the branches beside skip connections and the gates of squeeze-and-excitation
-    are silent. The batch normalisations then record the network's own response to invented images with the edges
-    and scales of natural ones (see `_leaves`). Nothing of the user's images enters. Networks without batch
-    normalisation, which have neither trouble, are left as they are.
+    Untouched, they are not: activations of an EfficientNet-B0 shrink to 1e-5, since its batch
+    normalisations have nothing recorded to normalise by; and once they have, a network so deep is
+    chaotic (Poole et al., NeurIPS 2016): it amplifies the image's noise until its features tell of
+    little else. So the network is kept calm: the first and the depthwise filters smooth, the
+    branches beside skip connections and the gates of squeeze-and-excitation are silent. The batch
+    normalisations then record the network's own response to invented images with the edges and
+    scales of natural ones (see `_leaves`). Nothing of the user's images enters. Networks without
+    batch normalisation, which have neither trouble, are left as they are.
     """
     norms = [m for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
     if not norms:
         return
     generator = torch.Generator().manual_seed(seed)
     for module in network.modules():
-        if isinstance(module, nn.Conv2d) and (module.in_channels == 3 or module.groups == module.in_channels > 1):
+        if isinstance(module, nn.Conv2d) and (
+            module.in_channels == 3 or module.groups == module.in_channels > 1
+        ):
             module.weight.copy_(_smoothing(module, generator))
         elif hasattr(module, "conv_reduce") and hasattr(module, "conv_expand"):
             nn.init.zeros_(module.conv_expand.weight)
@@ -172,24 +202,34 @@ def load_weights(network: nn.Module, path: Path) -> None:
             state = torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:  # torch raises whatever the unpickler does
             first = str(error).strip().splitlines()[0][:120]
-            raise UsageError(f"{path}: cannot be opened as a plain state dict ({first}); save tensors only") from None
+            raise UsageError(
+                f"{path}: cannot be opened as a plain state dict ({first}); save tensors only"
+            ) from None
     for wrapper in ("state_dict", "model"):
         if isinstance(state, dict) and isinstance(state.get(wrapper), dict):
             state = state[wrapper]
     wanted = network.state_dict()
-    state = {key.removeprefix("module."): value for key, value in state.items() if isinstance(value, torch.Tensor)}
+    state = {
+        key.removeprefix("module."): value
+        for key, value in state.items()
+        if isinstance(value, torch.Tensor)
+    }
     if "features.0.0.weight" in state:
         state = _from_torchvision(state, wanted, path)
     for key, tensor in wanted.items():
         if key.endswith("num_batches_tracked") and key not in state:
             state[key] = tensor
         if key not in state:
-            raise UsageError(f"{path}: has no tensor '{key}', which the backbone needs; is --backbone right?")
+            raise UsageError(
+                f"{path}: has no tensor '{key}', which the backbone needs; is --backbone right?"
+            )
         if state[key].shape != tensor.shape:
             shapes = f"{tuple(state[key].shape)}, not {tuple(tensor.shape)}"
             raise UsageError(f"{path}: tensor '{key}' has shape {shapes}; is --backbone right?")
         if not torch.isfinite(state[key]).all():
-            raise UsageError(f"{path}: tensor '{key}' holds numbers that are not finite; the file is damaged")
+            raise UsageError(
+                f"{path}: tensor '{key}' holds numbers that are not finite; the file is damaged"
+            )
     network.load_state_dict({key: state[key] for key in wanted})
 
 
@@ -198,13 +238,19 @@ def _from_torchvision(
 ) -> dict[str, torch.Tensor]:
     """The state dict of torchvision's EfficientNet or MobileNet under timm's names.
 
-    Both list the same layers in the same order; every pair must agree in its last name and in shape.
+    Both list the same layers in the same order; every pair must agree in its last name and in
+    shape.
     """
     theirs = [key for key in state if key.startswith("features.")]
     for ours, key in zip(wanted, theirs, strict=False):
-        if ours.rpartition(".")[2] != key.rpartition(".")[2] or wanted[ours].shape != state[key].shape:
+        if (
+            ours.rpartition(".")[2] != key.rpartition(".")[2]
+            or wanted[ours].shape != state[key].shape
+        ):
             shapes = f"{tuple(state[key].shape)}, where '{ours}' has {tuple(wanted[ours].shape)}"
-            raise UsageError(f"{path}: torchvision's tensor '{key}' has shape {shapes}; is --backbone right?")
+            raise UsageError(
+                f"{path}: torchvision's tensor '{key}' has shape {shapes}; is --backbone right?"
+            )
     if len(theirs) != len(wanted):
         counts = f"{len(theirs)} of torchvision's tensors, not {len(wanted)}"
         raise UsageError(f"{path}: holds {counts}; is --backbone right?")
@@ -216,7 +262,9 @@ def _pretrained(name: str) -> nn.Module:
     logging.getLogger("huggingface_hub").setLevel(logging.CRITICAL)
     try:
         return timm.create_model(name, pretrained=True, num_classes=0)
-    except Exception as error:  # the hub client, its cache and the network raise each their own kinds
+    except (
+        Exception
+    ) as error:  # the hub client, its cache and the network raise each their own kinds
         config = timm.get_pretrained_cfg(name)
         where = config.hf_hub_id if config is not None and config.hf_hub_id else name
         raise UsageError(
@@ -229,8 +277,9 @@ def _pretrained(name: str) -> nn.Module:
 def _leaves(count: int, size: int, generator: torch.Generator, discs: int = 150) -> torch.Tensor:
     """Grey images (count, 3, size, size) of discs that hide each other, of mean 0 and variance 1.
 
-    The dead leaves model (Lee, Mumford and Huang, Int J Comput Vision 2001): edges, flat regions and scales as in
-    natural images. Radii follow a power law between a fiftieth and six tenths of the image.
+    The dead leaves model (Lee, Mumford and Huang, Int J Comput Vision 2001): edges, flat regions
+    and scales as in natural images. Radii follow a power law between a fiftieth and six tenths of
+    the image.
     """
     y, x = torch.meshgrid(torch.arange(size), torch.arange(size), indexing="ij")
     images = torch.empty(count, 1, size, size)

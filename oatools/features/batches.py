@@ -16,7 +16,8 @@ _LINGER_S = 0.02
 class Batcher:
     """Runs an engine in `threads` threads of its own on slices of many volumes; callers wait for their features.
 
-    A batch that is not full waits while a caller is `preparing` more slices, and a moment longer, before it runs.
+    A batch that is not full waits while a caller is `preparing` more slices, and a moment longer,
+    before it runs.
     """
 
     def __init__(self, engine: Engine, threads: int) -> None:
@@ -92,7 +93,9 @@ class Batcher:
     def _due(self) -> bool:
         if self._slices >= self.engine.batch:
             return True
-        return self._slices > 0 and not self._preparing and time.monotonic() - self._last >= _LINGER_S
+        return (
+            self._slices > 0 and not self._preparing and time.monotonic() - self._last >= _LINGER_S
+        )
 
 
 class _Volume:
@@ -111,7 +114,9 @@ class _Volume:
         """The features in the order of the slices, whatever the order of the batches."""
         return [self.places[start] for start in sorted(self.places)]
 
-    def take(self, start: int, stop: int, part: np.ndarray | None, error: BaseException | None) -> None:
+    def take(
+        self, start: int, stop: int, part: np.ndarray | None, error: BaseException | None
+    ) -> None:
         if part is None:
             self.error = error
         else:

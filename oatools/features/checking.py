@@ -20,5 +20,7 @@ class Checker:
         if self._first is None:
             self._first = row["path"], space
         elif difference := space_difference(space, self._first[1]):
-            raise ItemError(f"{row['path']}: does not belong together with {self._first[0]}: {difference}")
+            raise ItemError(
+                f"{row['path']}: does not belong together with {self._first[0]}: {difference}"
+            )
         return Done({})

@@ -1,8 +1,8 @@
 """What computes features: PyTorch, or on the CPU OpenVINO, which is two to five times as fast.
 
-An engine takes images in [0, 1] as `slices.images` makes them, at most `batch` at a time, and may be called from
-several threads at once. Batches that are not full are filled up with black images, so that a slice's features do not
-depend on how many others share its batch.
+An engine takes images in [0, 1] as `slices.images` makes them, at most `batch` at a time, and may
+be called from several threads at once. Batches that are not full are filled up with black images,
+so that a slice's features do not depend on how many others share its batch.
 """
 
 import ctypes
@@ -16,7 +16,7 @@ from typing import Protocol
 import numpy as np
 
 from oatools.core.errors import ItemError, UsageError
-from oatools.features.record import BackboneRecord
+from oatools.features.backbone_record import BackboneRecord
 
 CPU_BATCH = 2  # more only spills out of the cache
 CUDA_BATCH = 256
@@ -27,9 +27,9 @@ FLOAT32, FLOAT16, BF16 = "float32", "float16", "bf16"
 class EngineSettings:
     """Which backbone, and how it is computed.
 
-    `weights` as in `backbone.load_backbone`; `engine` is auto, torch or openvino; `device` cpu, cuda or cuda:N;
-    `precision` float32, bf16, or on a GPU float16; `batch` images at a time, None for what suits the device;
-    `threads` batches side by side.
+    `weights` as in `backbone.load_backbone`; `engine` is auto, torch or openvino; `device` cpu,
+    cuda or cuda:N; `precision` float32, bf16, or on a GPU float16; `batch` images at a time, None
+    for what suits the device; `threads` batches side by side.
     """
 
     backbone: str
@@ -58,25 +58,36 @@ class Engine(Protocol):
 def open_engine(settings: EngineSettings) -> Engine:
     """The engine that the settings ask for.
 
-    `auto` is OpenVINO on a CPU, unless it is not installed or cannot take the network, and PyTorch on a GPU. Raises
-    `UsageError` for a backbone, weights or a device that cannot be had.
+    `auto` is OpenVINO on a CPU, unless it is not installed or cannot take the network, and PyTorch
+    on a GPU. Raises `UsageError` for a backbone, weights or a device that cannot be had.
     """
     if settings.engine == "openvino" and settings.device != "cpu":
-        raise UsageError(f"the engine openvino computes on the CPU, not on {settings.device}; use --engine torch")
+        raise UsageError(
+            f"the engine openvino computes on the CPU, not on {settings.device}; use --engine torch"
+        )
     if settings.device != "cpu" or settings.engine == "torch":
         return TorchEngine(settings)
     if importlib.util.find_spec("openvino") is None:
         if settings.engine == "openvino":
-            raise UsageError("openvino is not installed; run pip install openvino, or use --engine torch")
-        return TorchEngine(settings, ("openvino is not installed: PyTorch computes, several times slower",))
+            raise UsageError(
+                "openvino is not installed; run pip install openvino, or use --engine torch"
+            )
+        return TorchEngine(
+            settings, ("openvino is not installed: PyTorch computes, several times slower",)
+        )
     from oatools.features.openvino import ExportError, OpenVinoEngine
 
     try:
         return OpenVinoEngine(settings)
     except ExportError as error:
         if settings.engine == "openvino":
-            raise UsageError(f"openvino cannot take {settings.backbone} ({error}); use --engine torch") from None
-        return TorchEngine(settings, (f"openvino cannot take {settings.backbone} ({error}): PyTorch computes, slower",))
+            raise UsageError(
+                f"openvino cannot take {settings.backbone} ({error}); use --engine torch"
+            ) from None
+        return TorchEngine(
+            settings,
+            (f"openvino cannot take {settings.backbone} ({error}): PyTorch computes, slower",),
+        )
 
 
 def best_device(device: str) -> str:
@@ -105,7 +116,9 @@ class TorchEngine:
         torch.set_num_threads(1)  # batches run side by side, each on one thread
         if settings.device == "cpu":
             _keep_freed_memory()
-        backbone = load_backbone(settings.backbone, settings.weights, settings.seed, settings.device)
+        backbone = load_backbone(
+            settings.backbone, settings.weights, settings.seed, settings.device
+        )
         self.record, self.notes = backbone.record, notes
         self.name = f"torch {torch.__version__}"
         self.batch = settings.batch or (CPU_BATCH if settings.device == "cpu" else CUDA_BATCH)
@@ -113,8 +126,10 @@ class TorchEngine:
         # Float32 means float32: no TF32 in convolutions, and the same algorithm in every run.
         torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
         torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
-        self._parts = [(module.to(dtype=type_, memory_format=torch.channels_last).eval(), type_)
-                       for module, type_ in backbone.parts(settings.precision)]  # fmt: skip
+        self._parts = [
+            (module.to(dtype=type_, memory_format=torch.channels_last).eval(), type_)
+            for module, type_ in backbone.parts(settings.precision)
+        ]
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """See `Engine`."""
@@ -129,15 +144,19 @@ class TorchEngine:
                     values = module(values.to(type_) if type_ == torch.bfloat16 else values)
                 return values[: len(images)].float().cpu().numpy()
             except torch.OutOfMemoryError:
-                raise ItemError(f"a batch of {self.batch} slices is too large for the memory of {self._device}; "
-                                "use a smaller --batch-size") from None  # fmt: skip
+                raise ItemError(
+                    f"a batch of {self.batch} slices is too large for the memory of {self._device}; "
+                    "use a smaller --batch-size"
+                ) from None
 
 
 def filled(images: np.ndarray, batch: int) -> np.ndarray:
     """Images followed by as many black ones as make up a batch."""
     if len(images) == batch:
         return images
-    return np.concatenate([images, np.zeros((batch - len(images), *images.shape[1:]), images.dtype)])
+    return np.concatenate(
+        [images, np.zeros((batch - len(images), *images.shape[1:]), images.dtype)]
+    )
 
 
 def _keep_freed_memory() -> None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from oatools.core.errors import ItemError
 from oatools.core.files import atomic
-from oatools.core.provenance import STEPS, Step
+from oatools.core.provenance import Provenance, Step
 
 # Attributes that two files must share for their features to mean the same.
 SPACE = ("backbone", "weights", "weights_sha256", "preprocessing", "precision")
@@ -23,10 +23,11 @@ _CONTENT = "features_sha256"
 class Features:
     """The features of one volume.
 
-    `features` (slices, channels), float32 or float16; `position` (slices,), each slice's place along the slice axis
-    in mm, RAS coordinate of its centre projected on that axis; `provenance`, the attributes of the file: backbone,
-    weights, weights_sha256, preprocessing (a dict), precision, source_sha256, OatoolsSteps, versions, identity of the
-    knee; `augmented` (variants, slices, channels), the features of varied images, where they were asked for.
+    `features` (slices, channels), float32 or float16; `position` (slices,), each slice's place
+    along the slice axis in mm, RAS coordinate of its centre projected on that axis; `provenance`,
+    the attributes of the file: backbone, weights, weights_sha256, preprocessing (a dict),
+    precision, source_sha256, OatoolsSteps, versions, identity of the knee; `augmented` (variants,
+    slices, channels), the features of varied images, where they were asked for.
     """
 
     features: np.ndarray
@@ -62,13 +63,16 @@ def space_difference(space: dict[str, Any], reference: dict[str, Any]) -> str:
     names = [n for n in sorted(flat.keys() | expected.keys()) if flat.get(n) != expected.get(n)]
     if "weights_sha256" not in names:
         names = [n for n in names if n != "weights"]
-    return ", ".join(f"{n} {flat.get(n, 'not stated')}, not {expected.get(n, 'not stated')}" for n in names[:3])
+    return ", ".join(
+        f"{n} {flat.get(n, 'not stated')}, not {expected.get(n, 'not stated')}" for n in names[:3]
+    )
 
 
 def write_features(path: str | Path, features: Features) -> None:
     """Write a feature file, atomically; equal features give equal bytes. Dicts and lists are stored as JSON.
 
-    The attribute features_sha256 is added, the digest of all numbers, by which `check_features` knows them again.
+    The attribute features_sha256 is added, the digest of all numbers, by which `check_features`
+    knows them again.
     """
     # libver fixed and no times, so that the bytes depend on the content alone.
     with atomic(path) as temporary, h5py.File(temporary, "w", libver=("v108", "v108")) as file:
@@ -92,13 +96,19 @@ def read_features(path: str | Path, augmented: bool = False) -> Features:
             varied = file["augmented"][...] if augmented and "augmented" in file else None
             provenance = _attributes(file)
     except (OSError, KeyError, TypeError, ValueError) as error:
-        raise ItemError(f"{path}: not a readable feature file ({error}); embed the volume again") from None
+        raise ItemError(
+            f"{path}: not a readable feature file ({error}); embed the volume again"
+        ) from None
     if features.ndim != 2 or 0 in features.shape or position.shape != features.shape[:1]:
-        raise ItemError(f"{path}: features of shape {features.shape} and positions of shape {position.shape} "
-                        "are no feature file's; embed the volume again")  # fmt: skip
+        raise ItemError(
+            f"{path}: features of shape {features.shape} and positions of shape {position.shape} "
+            "are no feature file's; embed the volume again"
+        )
     if varied is not None and varied.shape[1:] != features.shape:
-        raise ItemError(f"{path}: augmented features of shape {varied.shape} do not belong to features of shape "
-                        f"{features.shape}; embed the volume again")  # fmt: skip
+        raise ItemError(
+            f"{path}: augmented features of shape {varied.shape} do not belong to features of shape "
+            f"{features.shape}; embed the volume again"
+        )
     for array in [features] if varied is None else [features, varied]:
         if array.dtype.kind != "f" or not np.isfinite(array).all():
             raise ItemError(f"{path}: features are not finite numbers; embed the volume again")
@@ -108,17 +118,24 @@ def read_features(path: str | Path, augmented: bool = False) -> Features:
 def check_features(path: str | Path) -> dict[str, Any]:
     """Read a feature file and examine all that it says of itself; its feature space, see `feature_space`.
 
-    Raises an `ItemError` as `read_features` does, and where the attributes that tell how it was made are missing,
-    its numbers are not those that were written, its slices are all alike, or their positions do not go one way.
+    Raises an `ItemError` as `read_features` does, and where the attributes that tell how it was
+    made are missing, its numbers are not those that were written, its slices are all alike, or
+    their positions do not go one way.
     """
     found = read_features(path, augmented=True)
     missing = [key for key in (*SPACE, "source_sha256", _CONTENT) if key not in found.provenance]
     if missing:
-        raise ItemError(f"{path}: does not say how it was made (no {', '.join(missing)}); embed the volume again")
+        raise ItemError(
+            f"{path}: does not say how it was made (no {', '.join(missing)}); embed the volume again"
+        )
     if found.digest() != found.provenance[_CONTENT]:
-        raise ItemError(f"{path}: its numbers are not those that were written; embed the volume again")
+        raise ItemError(
+            f"{path}: its numbers are not those that were written; embed the volume again"
+        )
     if len(found.features) > 1 and not np.ptp(found.features, axis=0).any():
-        raise ItemError(f"{path}: all slices have the same features; check the volume and the weights")
+        raise ItemError(
+            f"{path}: all slices have the same features; check the volume and the weights"
+        )
     steps = np.diff(found.position)
     if not np.isfinite(found.position).all() or not ((steps > 0).all() or (steps < 0).all()):
         raise ItemError(f"{path}: the slices' positions are not in order; embed the volume again")
@@ -129,10 +146,9 @@ def recorded_step(path: str | Path) -> Step | None:
     """The step that made a feature file, None where the file is missing or does not say."""
     try:
         with h5py.File(path, "r") as file:
-            steps = _attributes(file).get(STEPS)
+            return Provenance.from_fields(_attributes(file)).last
     except OSError:
         return None
-    return steps[-1] if isinstance(steps, list) and steps else None
 
 
 def _attributes(file: h5py.File) -> dict[str, Any]:
@@ -147,5 +163,9 @@ def _attributes(file: h5py.File) -> dict[str, Any]:
 def _flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for key, value in values.items():
-        flat |= _flatten(value, f"{prefix}{key} ") if isinstance(value, dict) else {f"{prefix}{key}": value}
+        flat |= (
+            _flatten(value, f"{prefix}{key} ")
+            if isinstance(value, dict)
+            else {f"{prefix}{key}": value}
+        )
     return flat

@@ -1,7 +1,8 @@
 """Backbones in OpenVINO, exported once and kept, so that later processes need neither PyTorch nor timm.
 
-An exported network is kept in `cache_folder()` under the digest of what made it: the backbone, its weights, and the
-versions of everything between. It is opened only if its files have the digests that were recorded with them.
+An exported network is kept in `cache_folder()` under the digest of what made it: the backbone, its
+weights, and the versions of everything between. It is opened only if its files have the digests
+that were recorded with them.
 """
 
 import importlib.metadata
@@ -17,8 +18,8 @@ import numpy as np
 import openvino
 
 from oatools.core.files import digest, digest_json
+from oatools.features.backbone_record import BackboneRecord, weights_id, weights_label
 from oatools.features.engine import CPU_BATCH, EngineSettings, cache_folder, filled
-from oatools.features.record import BackboneRecord, identify, words
 
 _FORMAT = 1
 _RECORD = "record.json"
@@ -32,7 +33,8 @@ class ExportError(Exception):
 class OpenVinoEngine:
     """A backbone that OpenVINO runs on the CPU (see `engine.Engine`).
 
-    `threads` batches run side by side on a core each, so the numbers do not depend on how many there are.
+    `threads` batches run side by side on a core each, so the numbers do not depend on how many
+    there are.
     """
 
     def __init__(self, settings: EngineSettings) -> None:
@@ -41,13 +43,15 @@ class OpenVinoEngine:
         self.batch = settings.batch or CPU_BATCH
         self.name = f"openvino {importlib.metadata.version('openvino')}"
         try:
-            self._compiled = [_compile(core, network, self.batch, settings.threads) for network in networks]
+            self._compiled = [
+                _compile(core, network, self.batch, settings.threads) for network in networks
+            ]
         except RuntimeError as error:
             raise ExportError(_first_line(error)) from None
         self._own = threading.local()
-        # OpenVINO's bindings look up Python's types at their first call, under a lock of their own, and two threads
-        # that make it at once can wait for each other for ever: one has that lock, and one the interpreter's. So the
-        # first call is made here, by one thread.
+        # OpenVINO's bindings look up Python's types at their first call, under a lock of their own,
+        # and two threads that make it at once can wait for each other for ever: one has that lock,
+        # and one the interpreter's. So the first call is made here, by one thread.
         self(np.zeros((1, settings.channels, self.record.size, self.record.size), np.float32))
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
@@ -62,14 +66,20 @@ class OpenVinoEngine:
         return values[: len(images)].copy()
 
 
-def _compile(core: openvino.Core, network: openvino.Model, batch: int, threads: int) -> openvino.CompiledModel:
+def _compile(
+    core: openvino.Core, network: openvino.Model, batch: int, threads: int
+) -> openvino.CompiledModel:
     network.reshape([batch, *list(network.input(0).partial_shape)[1:]])
-    return core.compile_model(network, "CPU", {
-        "INFERENCE_PRECISION_HINT": network.get_rt_info(_PRECISION).value,
-        "NUM_STREAMS": threads,
-        "INFERENCE_NUM_THREADS": threads,
-        "ENABLE_CPU_PINNING": False,  # processes side by side would all be pinned to the same cores
-    })  # fmt: skip
+    return core.compile_model(
+        network,
+        "CPU",
+        {
+            "INFERENCE_PRECISION_HINT": network.get_rt_info(_PRECISION).value,
+            "NUM_STREAMS": threads,
+            "INFERENCE_NUM_THREADS": threads,
+            "ENABLE_CPU_PINNING": False,  # processes side by side would all be pinned to the same cores
+        },
+    )
 
 
 def _networks(
@@ -78,22 +88,32 @@ def _networks(
     """The parts of the network from the cache, or exported into it."""
     # What decides the numbers of the export; its precision only says where it is cut.
     key = {
-        "format": _FORMAT, "backbone": settings.backbone, "weights": identify(settings.weights), "seed": settings.seed,
-        "channels": settings.channels, "precision": settings.precision,
+        "format": _FORMAT,
+        "backbone": settings.backbone,
+        "weights": weights_id(settings.weights),
+        "seed": settings.seed,
+        "channels": settings.channels,
+        "precision": settings.precision,
         **{name: importlib.metadata.version(name) for name in ("openvino", "timm", "torch")},
-    }  # fmt: skip
+    }
     folder = cache_folder() / digest_json(key)
     found = _read(core, folder)
     if found is not None:
         networks, record = found
-        return networks, replace(record, weights=words(settings.weights) or record.weights), ()
+        return (
+            networks,
+            replace(record, weights=weights_label(settings.weights) or record.weights),
+            (),
+        )
     networks, record = _export(settings)
     try:
         _write(folder, networks, record, key)
         return networks, record, ()
     except OSError as error:
-        note = (f"the exported network cannot be kept in {cache_folder()} ({error.strerror}), so every process "
-                "exports it anew; set OATOOLS_CACHE to a folder that can be written")  # fmt: skip
+        note = (
+            f"the exported network cannot be kept in {cache_folder()} ({error.strerror}), so every process "
+            "exports it anew; set OATOOLS_CACHE to a folder that can be written"
+        )
         return networks, record, (note,)
 
 
@@ -102,7 +122,11 @@ def _read(core: openvino.Core, folder: Path) -> tuple[list[openvino.Model], Back
         recorded = json.loads((folder / _RECORD).read_text())
         if any(digest(folder / name) != sha256 for name, sha256 in recorded["files"].items()):
             return None
-        networks = [core.read_model(folder / name) for name in sorted(recorded["files"]) if name.endswith(".xml")]
+        networks = [
+            core.read_model(folder / name)
+            for name in sorted(recorded["files"])
+            if name.endswith(".xml")
+        ]
         return networks, BackboneRecord.from_json(recorded["backbone"])
     except (OSError, ValueError, KeyError, TypeError, RuntimeError):
         return None
@@ -114,7 +138,9 @@ def _write(folder: Path, networks: list[openvino.Model], record: BackboneRecord,
     try:
         try:
             for number, network in enumerate(networks):
-                openvino.save_model(network, temporary / f"network{number}.xml", compress_to_fp16=False)
+                openvino.save_model(
+                    network, temporary / f"network{number}.xml", compress_to_fp16=False
+                )
         except RuntimeError as error:
             raise OSError(0, _first_line(error)) from None
         files = {path.name: digest(path) for path in sorted(temporary.iterdir())}

@@ -1,6 +1,7 @@
 """From a volume to the images that a backbone sees, in NumPy alone.
 
-`oa-embed` and `oa-cam` share these steps, so that a map is computed on exactly the pixels that the features were.
+`oa-embed` and `oa-cam` share these steps, so that a map is computed on exactly the pixels that the
+features were.
 """
 
 from collections.abc import Sequence
@@ -24,9 +25,10 @@ _TILE = 32  # output pixels that share one product of the resizing
 class Preprocessing:
     """How slices become images.
 
-    `window`, the percentiles that become black and white; `size`, `interpolation`, `mean` and `std` (three each), the
-    backbone's own; `slices`, a count around the middle, a range (first, last) counted from 1, or None for all;
-    `triplet`, whether red and blue are the slices before and behind instead of the slice itself.
+    `window`, the percentiles that become black and white; `size`, `interpolation`, `mean` and `std`
+    (three each), the backbone's own; `slices`, a count around the middle, a range (first, last)
+    counted from 1, or None for all; `triplet`, whether red and blue are the slices before and
+    behind instead of the slice itself.
     """
 
     window: tuple[float, float]
@@ -53,8 +55,8 @@ class Preprocessing:
 def intensity_window(data: np.ndarray, percentiles: Sequence[float]) -> tuple[float, float]:
     """The two percentiles of a volume's positive voxels (all of them where fewer than one in a hundred is positive).
 
-    Percentiles are NumPy's (linear between order statistics) and exact. Voxels must be finite. Raises an `ItemError`
-    where the two are equal.
+    Percentiles are NumPy's (linear between order statistics) and exact. Voxels must be finite.
+    Raises an `ItemError` where the two are equal.
     """
     values = data.ravel(order="K")
     positive = sum(int(np.count_nonzero(part > 0)) for part in _blocks(values))
@@ -68,8 +70,9 @@ def intensity_window(data: np.ndarray, percentiles: Sequence[float]) -> tuple[fl
 def chosen(count: int, slices: Slices) -> range:
     """The indices, from 0, of the slices of a volume with `count` that `Preprocessing.slices` names.
 
-    A number is so many consecutive slices around the middle, or all where there are fewer; an odd remainder leaves
-    one more behind than before: 8 of 35 are the indices 13 to 20. Raises an `ItemError` for a range that ends beyond.
+    A number is so many consecutive slices around the middle, or all where there are fewer; an odd
+    remainder leaves one more behind than before: 8 of 35 are the indices 13 to 20. Raises an
+    `ItemError` for a range that ends beyond.
     """
     if slices is None:
         return range(count)
@@ -78,17 +81,20 @@ def chosen(count: int, slices: Slices) -> range:
         return range(first, min(count, first + slices))
     first, last = slices
     if last > count:
-        raise ItemError(f"has {count} slices, so none are {first} to {last}; choose another --range, or --slices")
+        raise ItemError(
+            f"has {count} slices, so none are {first} to {last}; choose another --range, or --slices"
+        )
     return range(first - 1, last)
 
 
 def images(volume: Volume, settings: Preprocessing) -> np.ndarray:
     """The chosen slices of the last axis as images (n, channels, size, size), float32, in [0, 1].
 
-    Intensities go through the volume's robust window; superior (the end of the second axis) is up; a slice that is
-    not square in mm is padded with zeros, centred, so that nothing is stretched. Resizing is Pillow's: the kernel is
-    widened where pixels are merged. There is one channel, or three with `triplet`: a slice's neighbours around it,
-    itself in their place at the ends of the volume.
+    Intensities go through the volume's robust window; superior (the end of the second axis) is up;
+    a slice that is not square in mm is padded with zeros, centred, so that nothing is stretched.
+    Resizing is Pillow's: the kernel is widened where pixels are merged. There is one channel, or
+    three with `triplet`: a slice's neighbours around it, itself in their place at the ends of the
+    volume.
     """
     count = volume.data.shape[2]
     indices = chosen(count, settings.slices)
@@ -110,7 +116,12 @@ def square_padding(volume: Volume) -> tuple[int, int, int, int]:
     side = max(columns * width, rows * height)
     extra_columns = round(side / width) - columns
     extra_rows = round(side / height) - rows
-    return (extra_columns // 2, extra_columns - extra_columns // 2, extra_rows // 2, extra_rows - extra_rows // 2)
+    return (
+        extra_columns // 2,
+        extra_columns - extra_columns // 2,
+        extra_rows // 2,
+        extra_rows - extra_rows // 2,
+    )
 
 
 def slice_positions(volume: Volume, indices: range) -> np.ndarray:
@@ -125,8 +136,9 @@ def slice_positions(volume: Volume, indices: range) -> np.ndarray:
 def resize_weights(length: int, size: int, interpolation: str) -> np.ndarray:
     """The matrix (size, length), float32, that resizes a line of pixels as Pillow does.
 
-    An output pixel weighs the input by a kernel about its own centre, as wide as the larger of the two pixels: the
-    triangle (bilinear), or the cubic of Keys (IEEE TASSP 1981) with a = -0.5 (anything else). Weights sum to one.
+    An output pixel weighs the input by a kernel about its own centre, as wide as the larger of the
+    two pixels: the triangle (bilinear), or the cubic of Keys (IEEE TASSP 1981) with a = -0.5
+    (anything else). Weights sum to one.
     """
     scale = length / size
     width = max(scale, 1.0)
@@ -146,16 +158,23 @@ def _resized(volume: Volume, indices: range, settings: Preprocessing) -> np.ndar
     low, high = intensity_window(volume.data, settings.window)
     columns, rows = volume.data.shape[:2]
     left, right, top, bottom = square_padding(volume)
-    # Padded pixels are zero, so leaving out their weights pads; turning the weights of the rows turns the image.
-    across = resize_weights(columns + left + right, settings.size, settings.interpolation)[:, left : left + columns]
-    down = resize_weights(rows + top + bottom, settings.size, settings.interpolation)[:, top : top + rows][:, ::-1]
+    # Padded pixels are zero, so leaving out their weights pads; turning the weights of the rows
+    # turns the image.
+    across = resize_weights(columns + left + right, settings.size, settings.interpolation)[
+        :, left : left + columns
+    ]
+    down = resize_weights(rows + top + bottom, settings.size, settings.interpolation)[
+        :, top : top + rows
+    ][:, ::-1]
     across_bands, down_bands = _bands(across.T, axis=1), _bands(down, axis=0)
     scale = np.float32(1 / (high - low))
     plane = np.empty((rows, columns), np.float32)
     narrow = np.empty((rows, settings.size), np.float32)
     out = np.empty((len(indices), settings.size, settings.size), np.float32)
     for image, k in zip(out, indices, strict=True):
-        np.subtract(volume.data[:, :, k].T, np.float32(low), out=plane, dtype=np.float32, casting="unsafe")
+        np.subtract(
+            volume.data[:, :, k].T, np.float32(low), out=plane, dtype=np.float32, casting="unsafe"
+        )
         np.multiply(plane, scale, out=plane)
         np.clip(plane, 0, 1, out=plane)
         for to, where, weights in across_bands:
@@ -173,15 +192,18 @@ def _bands(weights: np.ndarray, axis: int) -> list[tuple[slice, slice, np.ndarra
         part = weights[to] if axis == 0 else weights[:, to]
         seen = np.flatnonzero(part.any(axis=axis))
         where = slice(int(seen[0]), int(seen[-1]) + 1) if len(seen) else slice(0, 1)
-        bands.append((to, where, np.ascontiguousarray(part[:, where] if axis == 0 else part[where])))
+        bands.append(
+            (to, where, np.ascontiguousarray(part[:, where] if axis == 0 else part[where]))
+        )
     return bands
 
 
 def _percentiles(values: np.ndarray, fractions: Sequence[float], skipped: int) -> list[float]:
     """Order statistics at `fractions` of `values` beyond the `skipped` smallest, linear between neighbours.
 
-    Two quantiles of a sorted sample around each place are bounds between which only few values lie; these alone are
-    sorted, found in one pass over the values. Should the bounds miss the place, all values are.
+    Two quantiles of a sorted sample around each place are bounds between which only few values lie;
+    these alone are sorted, found in one pass over the values. Should the bounds miss the place, all
+    values are.
     """
     sample = np.sort(values[:: max(1, values.size // _SAMPLE)])
     places = [fraction * (values.size - skipped - 1) for fraction in fractions]
@@ -189,7 +211,12 @@ def _percentiles(values: np.ndarray, fractions: Sequence[float], skipped: int) -
     for place, fraction in zip(places, fractions, strict=True):
         middle = (skipped + place) / values.size * sample.size
         margin = 8 + 6 * np.sqrt(sample.size * max(fraction * (1 - fraction), 1e-4))
-        bounds.append((sample[int(max(0, middle - margin))], sample[int(min(sample.size - 1, middle + margin))]))
+        bounds.append(
+            (
+                sample[int(max(0, middle - margin))],
+                sample[int(min(sample.size - 1, middle + margin))],
+            )
+        )
     for part in _blocks(values):
         for number, (low, high) in enumerate(bounds):
             inside = part >= low
@@ -206,7 +233,9 @@ def _percentiles(values: np.ndarray, fractions: Sequence[float], skipped: int) -
         else:
             inside = values
         inside = np.partition(inside, (rank, last))
-        found.append(float(inside[rank]) + (float(inside[last]) - float(inside[rank])) * (place - int(place)))
+        found.append(
+            float(inside[rank]) + (float(inside[last]) - float(inside[rank])) * (place - int(place))
+        )
     return found
 
 

@@ -1,7 +1,7 @@
 """nibabel without pydicom, which it loads at its own start only to read the DICOM that a NIfTI extension may hold.
 
-That is a tenth of a second of every command on volumes, and none of them reads such extensions. Where pydicom is loaded
-already, or is loaded later, nothing is different.
+That is a tenth of a second of every command on volumes, and none of them reads such extensions.
+Where pydicom is loaded already, or is loaded later, nothing is different.
 """
 
 import sys

@@ -7,10 +7,11 @@ After orientation, the slices lie in the last axis, and every axis runs as follo
     sagittal    posterior to anterior inferior to superior  lateral to medial
     axial       lateral to medial    posterior to anterior  inferior to superior
 
-That is so for both sides with the reference `left`, which leaves left knees in RAS order and turns right knees into
-LAS order (Schiratti et al. 2021); with the reference `right` the lateral-to-medial axes run medial to lateral. The
-mirror image is one of indices alone: axes are permuted and reversed, nothing is resampled, and the affine follows
-exactly, so that every voxel keeps its place in the scanner's coordinates and an overlay on the original fits.
+That is so for both sides with the reference `left`, which leaves left knees in RAS order and turns
+right knees into LAS order (Schiratti et al. 2021); with the reference `right` the lateral-to-medial
+axes run medial to lateral. The mirror image is one of indices alone: axes are permuted and
+reversed, nothing is resampled, and the affine follows exactly, so that every voxel keeps its place
+in the scanner's coordinates and an overlay on the original fits.
 """
 
 from dataclasses import dataclass
@@ -21,7 +22,8 @@ from oatools.core.errors import ItemError
 from oatools.imaging.light import io_orientation
 from oatools.imaging.volume import Geometry, Volume
 
-#: Whatever has `shape`, `affine` and `spacing`: a volume's header is enough to decide on its orientation.
+#: Whatever has `shape`, `affine` and `spacing`: a volume's header is enough to decide on its
+#: orientation.
 Grid = Geometry | Volume
 
 PLANES = {"cor": "coronal", "sag": "sagittal", "ax": "axial"}
@@ -29,7 +31,8 @@ PLANES = {"cor": "coronal", "sag": "sagittal", "ax": "axial"}
 # World axes (0 right, 1 anterior, 2 superior) in the order of the output's axes.
 ORDER = {"coronal": (0, 2, 1), "sagittal": (1, 2, 0), "axial": (0, 1, 2)}
 
-# A knee's centre lies some 80 to 110 mm from the midline; nearer than this the geometry does not tell the side.
+# A knee's centre lies some 80 to 110 mm from the midline; nearer than this the geometry does not
+# tell the side.
 _UNCLEAR_MM = 20.0
 # A knee coil's field of view is 140 to 200 mm across; more, around the midline, shows both knees.
 _BILATERAL_MM = 230.0
@@ -49,7 +52,8 @@ def plane_of(volume: Grid, sequence: str) -> str:
     if prefix in PLANES:
         return PLANES[prefix]
     spacing = volume.spacing
-    # The slice axis is the last one in scanner order; another is coarsest only where it is so by a clear margin.
+    # The slice axis is the last one in scanner order; another is coarsest only where it is so by a
+    # clear margin.
     slice_axis = int(np.argmax(spacing)) if spacing.max() > 1.05 * spacing[2] else 2
     world = int(io_orientation(volume.affine)[slice_axis, 0])
     return {0: "sagittal", 1: "coronal", 2: "axial"}[world]
@@ -66,7 +70,9 @@ def check_side(volume: Grid, side: str) -> None:
     x = centre(volume)[0]
     across = float(np.abs(volume.affine[0, :3]) @ np.array(volume.shape))
     if across > _BILATERAL_MM and abs(x) < across / 4:
-        raise ItemError(f"{across:.0f} mm across around the midline: both knees are in the volume; crop it to one knee")
+        raise ItemError(
+            f"{across:.0f} mm across around the midline: both knees are in the volume; crop it to one knee"
+        )
     shown = side_of(volume)
     if shown is not None and shown != side:
         raise ItemError(
@@ -78,8 +84,8 @@ def check_side(volume: Grid, side: str) -> None:
 def canonical(volume: Grid, plane: str, side: str, reference: str = "left") -> Orientation:
     """The permutation and reversals that bring a volume, of any axes and obliquity, to the canonical axes.
 
-    `side` and `reference` are `left` or `right`; knees of the reference side get RAS directions, the others have
-    left-right reversed.
+    `side` and `reference` are `left` or `right`; knees of the reference side get RAS directions,
+    the others have left-right reversed.
     """
     input_axes = io_orientation(volume.affine)
     axes, flips = [], []

@@ -2,7 +2,8 @@
 
 World coordinates are NIfTI's: RAS+, in mm. Voxel (i, j, k) lies at `affine @ (i, j, k, 1)`.
 
-Compression is what reading and writing cost; ISA-L does it several times as fast as zlib, to files of the same size.
+Compression is what reading and writing cost; ISA-L does it several times as fast as zlib, to files
+of the same size.
 """
 
 import zlib
@@ -65,8 +66,8 @@ def read_geometry(path: str | Path) -> Geometry:
 def read_volume(path: str | Path) -> Volume:
     """Read a NIfTI volume, scaled if its header says so (to float32 at least) and otherwise in its own type.
 
-    Raises `ItemError` if the file is missing, damaged, not three-dimensional, without a usable affine, or holds
-    voxels that are not finite. Trailing axes of length one are dropped.
+    Raises `ItemError` if the file is missing, damaged, not three-dimensional, without a usable
+    affine, or holds voxels that are not finite. Trailing axes of length one are dropped.
     """
     path = _existing(path)
     try:
@@ -76,11 +77,15 @@ def read_volume(path: str | Path) -> Volume:
     except _BROKEN as error:
         raise _unreadable(path, error) from None
     if data.dtype.kind not in "iuf":
-        raise ItemError(f"{path}: voxels of type {data.dtype} are no intensities; convert it to numbers first")
+        raise ItemError(
+            f"{path}: voxels of type {data.dtype} are no intensities; convert it to numbers first"
+        )
     stored = image.header.get_data_dtype()
     if data.dtype.kind == "f" and (bad := int(data.size - np.count_nonzero(np.isfinite(data)))):
         raise ItemError(f"{path}: {bad} voxels are not finite; drop the row or convert it again")
-    if data.dtype == np.float64 and stored.itemsize <= 2:  # scaled: a float32 holds every 16-bit integer exactly
+    if (
+        data.dtype == np.float64 and stored.itemsize <= 2
+    ):  # scaled: a float32 holds every 16-bit integer exactly
         data = data.astype(np.float32)
     return Volume(data.reshape(geometry.shape, order="F"), geometry.affine)
 
@@ -88,8 +93,8 @@ def read_volume(path: str | Path) -> Volume:
 def write_volume(path: str | Path, volume: Volume, compression: int = COMPRESSION) -> None:
     """Write a volume as NIfTI-1, atomically.
 
-    A name that ends in `.gz` is compressed by ISA-L at a level of 0 to 3; it holds no time and no name, so that equal
-    volumes give equal bytes.
+    A name that ends in `.gz` is compressed by ISA-L at a level of 0 to 3; it holds no time and no
+    name, so that equal volumes give equal bytes.
     """
     data = volume.data.astype(volume.data.dtype.newbyteorder("<"), copy=False)
     header = nibabel.Nifti1Header(endianness="<")
@@ -138,10 +143,14 @@ def _geometry(path: Path, image: nibabel.spatialimages.SpatialImage) -> Geometry
         shape = shape[:3]
     if len(shape) != 3 or 0 in shape:
         size = " x ".join(map(str, shape))
-        raise ItemError(f"{path}: has {len(shape)} dimensions ({size}), not 3; split it into volumes first")
+        raise ItemError(
+            f"{path}: has {len(shape)} dimensions ({size}), not 3; split it into volumes first"
+        )
     affine = np.asarray(image.affine, dtype=np.float64)
     if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
-        raise ItemError(f"{path}: its affine is singular, so its axes have no direction; convert it again")
+        raise ItemError(
+            f"{path}: its affine is singular, so its axes have no direction; convert it again"
+        )
     return Geometry(shape, affine)
 
 

@@ -30,7 +30,9 @@ class Checkpoint:
     made_from: str
     every: float = 5.0
 
-    def fit(self, data: Cohort, train: np.ndarray, settings: Settings, seed: int, resume: bool) -> FittedModel:
+    def fit(
+        self, data: Cohort, train: np.ndarray, settings: Settings, seed: int, resume: bool
+    ) -> FittedModel:
         """As `training.fit`, from where the file says if `resume`; the file is gone once training has ended."""
         start = self.read() if resume else None
         last = time.monotonic()
@@ -52,10 +54,16 @@ class Checkpoint:
             tensors |= {f"{name}/{key}": value for key, value in values.items()}
         for number, moments in progress.optimiser["state"].items():
             tensors |= {f"optimiser/{number}/{key}": value for key, value in moments.items()}
-        said = {"made_from": self.made_from, "history": progress.history, "random_state": progress.random_state,
-                "groups": progress.optimiser["param_groups"]}  # fmt: skip
+        said = {
+            "made_from": self.made_from,
+            "history": progress.history,
+            "random_state": progress.random_state,
+            "groups": progress.optimiser["param_groups"],
+        }
         with atomic(self.path) as temporary:
-            temporary.write_bytes(save({k: v.contiguous() for k, v in tensors.items()}, {KEY: json.dumps(said)}))
+            temporary.write_bytes(
+                save({k: v.contiguous() for k, v in tensors.items()}, {KEY: json.dumps(said)})
+            )
 
     def read(self) -> Progress | None:
         """What the file says; None where there is none of this training."""
@@ -77,5 +85,11 @@ class Checkpoint:
                 number, _, moment = key.partition("/")
                 moments.setdefault(int(number), {})[moment] = value
         optimiser = {"state": moments, "param_groups": said["groups"]}
-        return Progress(said["history"], parts["best"], parts["state"], optimiser, tensors["torch_state"],
-                        said["random_state"])  # fmt: skip
+        return Progress(
+            said["history"],
+            parts["best"],
+            parts["state"],
+            optimiser,
+            tensors["torch_state"],
+            said["random_state"],
+        )

@@ -13,9 +13,9 @@ import numpy as np
 from oatools.core.errors import ItemError, UsageError
 from oatools.core.files import digest_json
 from oatools.core.manifest import MISSING, BadRow, Row, Table, number
-from oatools.core.provenance import STEPS
+from oatools.core.provenance import Provenance
 from oatools.features.featurefile import feature_space, read_features, space_difference
-from oatools.learning.model import window
+from oatools.learning.model import middle_slices
 
 CODES = {"sex": {"female": 0.0, "male": 1.0}}
 LABELS = ("knee", "subject", "label")
@@ -25,9 +25,9 @@ LABELS = ("knee", "subject", "label")
 class Cohort:
     """Knees sorted by name. `features` is (knees, slices, channels) float32, zero after each knee's `length` slices.
 
-    `extents` (knees, sequences) says how many slices each sequence of a knee has, one sequence after the other;
-    `joined` names the sequences where there are several. `varied` (copies, knees, slices, channels) are the features
-    of varied images of the same knees, for training alone.
+    `extents` (knees, sequences) says how many slices each sequence of a knee has, one sequence
+    after the other; `joined` names the sequences where there are several. `varied` (copies, knees,
+    slices, channels) are the features of varied images of the same knees, for training alone.
     """
 
     knee: tuple[str, ...]
@@ -42,7 +42,9 @@ class Cohort:
     cautions: tuple[str, ...] = ()
     varied: np.ndarray | None = None
     joined: tuple[str, ...] = ()
-    steps: tuple[str, ...] | None = None  # see `steps_of`; None where they differ between files
+    steps: tuple[str, ...] | None = (
+        None  # see `Provenance.preparation`; None where they differ between files
+    )
 
     def __len__(self) -> int:
         return len(self.knee)
@@ -53,11 +55,16 @@ class Cohort:
             return self
         length = self.length[index]
         return replace(
-            self, knee=_pick(self.knee, index), subject=_pick(self.subject, index), label=self.label[index],
-            features=np.ascontiguousarray(self.features[index, : length.max(initial=0)]), extents=self.extents[index],
-            clinical=self.clinical[index], rows=_pick(self.rows, index) if self.rows else (),
+            self,
+            knee=_pick(self.knee, index),
+            subject=_pick(self.subject, index),
+            label=self.label[index],
+            features=np.ascontiguousarray(self.features[index, : length.max(initial=0)]),
+            extents=self.extents[index],
+            clinical=self.clinical[index],
+            rows=_pick(self.rows, index) if self.rows else (),
             varied=None if self.varied is None else self.varied[:, index, : length.max(initial=0)],
-        )  # fmt: skip
+        )
 
     @functools.cached_property
     def length(self) -> np.ndarray:
@@ -78,7 +85,12 @@ class Cohort:
     def means(self) -> np.ndarray:
         """Each channel's mean over the slices of a sequence, (knees, sequences x channels)."""
         numbers = range(self.extents.shape[1])
-        return np.stack([np.concatenate([self.slices(i, n).mean(axis=0) for n in numbers]) for i in range(len(self))])
+        return np.stack(
+            [
+                np.concatenate([self.slices(i, n).mean(axis=0) for n in numbers])
+                for i in range(len(self))
+            ]
+        )
 
     @functools.cached_property
     def digests(self) -> tuple[str, ...]:
@@ -87,7 +99,9 @@ class Cohort:
 
     def digest(self, index: np.ndarray) -> str:
         """SHA-256 of all that training on the knees at `index` reads."""
-        return digest_json([self.clinical_names, self.space, self.joined, [self.digests[i] for i in index]])
+        return digest_json(
+            [self.clinical_names, self.space, self.joined, [self.digests[i] for i in index]]
+        )
 
     def _digest(self, i: int) -> str:
         said = [self.knee[i], self.subject[i], int(self.label[i]), self.extents[i].tolist()]
@@ -107,47 +121,75 @@ class Flow:
     without_features: int
     failed: tuple[tuple[Row | BadRow, str], ...]
     order: tuple[str, ...]
-    incomplete: int = 0  # of those without features: with some of the sequences that are joined, not all
+    incomplete: int = (
+        0  # of those without features: with some of the sequences that are joined, not all
+    )
 
 
 def make_cohort(
-    knees: Sequence[str], subjects: Sequence[str], label: Sequence[int], features: Sequence[np.ndarray],
-    clinical: np.ndarray | None = None, clinical_names: Sequence[str] = (), **more: Any,
-) -> Cohort:  # fmt: skip
+    knees: Sequence[str],
+    subjects: Sequence[str],
+    label: Sequence[int],
+    features: Sequence[np.ndarray],
+    clinical: np.ndarray | None = None,
+    clinical_names: Sequence[str] = (),
+    **more: Any,
+) -> Cohort:
     """A cohort from one (slices, channels) array a knee; `clinical` is (knees, variables), NaN where missing.
 
-    With `varied` in `more`, one (copies, slices, channels) array a knee, the cohort has these as well; with `extents`,
-    one tuple a knee, each knee's slices are those of several sequences, one after the other.
+    With `varied` in `more`, one (copies, slices, channels) array a knee, the cohort has these as
+    well; with `extents`, one tuple a knee, each knee's slices are those of several sequences, one
+    after the other.
     """
     order = np.argsort(np.asarray(knees), kind="stable")
     length = np.array([len(features[i]) for i in order])
-    packed = np.zeros((len(knees), int(length.max(initial=0)), features[0].shape[1]), dtype=np.float32)
+    packed = np.zeros(
+        (len(knees), int(length.max(initial=0)), features[0].shape[1]), dtype=np.float32
+    )
     for place, i in enumerate(order):
         packed[place, : length[place]] = features[i]
     if (copies := more.pop("varied", None)) is not None:
         more["varied"] = np.zeros((len(copies[0]), *packed.shape), dtype=np.float32)
         for place, i in enumerate(order):
             more["varied"][:, place, : length[place]] = copies[i]
-    values = np.zeros((len(knees), 0)) if clinical is None else np.asarray(clinical, dtype=np.float64)
+    values = (
+        np.zeros((len(knees), 0)) if clinical is None else np.asarray(clinical, dtype=np.float64)
+    )
     rows = _pick(more.pop("rows", ()), order)
     given = more.pop("extents", None)
     extents = length[:, None] if given is None else np.array([given[i] for i in order])
     if (extents.sum(axis=1) != length).any():
         raise ValueError("extents do not add up to the slices of each knee")
-    return Cohort(_pick(knees, order), _pick(subjects, order), np.asarray(label)[order].astype(np.int64), packed,
-                  extents, values[order], tuple(clinical_names), rows, **more)  # fmt: skip
+    return Cohort(
+        _pick(knees, order),
+        _pick(subjects, order),
+        np.asarray(label)[order].astype(np.int64),
+        packed,
+        extents,
+        values[order],
+        tuple(clinical_names),
+        rows,
+        **more,
+    )
 
 
 def load_cohort(
-    features: Table, labels: Table, clinical: Sequence[str] = (), slices: int | None = None,
-    sequences: Sequence[str] = (), fail_fast: bool = False, augmented: bool = False, also: Sequence[str] = (),
-) -> tuple[Cohort, Flow]:  # fmt: skip
+    features: Table,
+    labels: Table,
+    clinical: Sequence[str] = (),
+    slices: int | None = None,
+    sequences: Sequence[str] = (),
+    fail_fast: bool = False,
+    augmented: bool = False,
+    also: Sequence[str] = (),
+) -> tuple[Cohort, Flow]:
     """Join a features table with a labels table by `knee`, and read the feature files of the knees in both.
 
-    Only `slices` around the middle are kept, and varied copies only where `augmented` asks for them; the cohort's rows
-    have the columns `also` of the labels. With several `sequences` a knee has a file of each, and its rows are those of
-    the first. A file that cannot be read leaves its knee out. Raises `UsageError` for tables that cannot be joined,
-    feature files of different spaces or with different numbers of copies, or a cohort with one class.
+    Only `slices` around the middle are kept, and varied copies only where `augmented` asks for
+    them; the cohort's rows have the columns `also` of the labels. With several `sequences` a knee
+    has a file of each, and its rows are those of the first. A file that cannot be read leaves its
+    knee out. Raises `UsageError` for tables that cannot be joined, feature files of different
+    spaces or with different numbers of copies, or a cohort with one class.
     """
     rows, failed, partial = choose_rows(features.require("knee", "path"), sequences)
     labelled = read_labels(labels.require(*LABELS, *clinical, *also))
@@ -180,9 +222,11 @@ def load_cohort(
             counts.append(None if varied is None else len(varied))
             if counts[-1] != counts[0]:
                 paths = f"{spaces[-1][0]} and {spaces[0][0]}"
-                raise UsageError(f"{paths} hold different numbers of varied copies; embed them alike")
+                raise UsageError(
+                    f"{paths} hold different numbers of varied copies; embed them alike"
+                )
             cautions.update(cautions_of(provenance))
-            steps.add(steps_of(provenance))
+            steps.add(Provenance.from_fields(provenance).preparation())
         arrays[knee] = np.concatenate([each for each, _, _ in found])
         extents[knee] = tuple(len(each) for each, _, _ in found)
         if augmented:
@@ -190,19 +234,36 @@ def load_cohort(
     used = list(arrays)
     # A knee that lacks a sequence has no features to speak of.
     without = [knee for knee in labelled if knee not in rows]
-    flow = Flow(len(rows) - len(both), len(without), tuple(failed), tuple(used), sum(k in partial for k in without))
+    flow = Flow(
+        len(rows) - len(both),
+        len(without),
+        tuple(failed),
+        tuple(used),
+        sum(k in partial for k in without),
+    )
     if not used:
-        raise UsageError(f"{features.name}: none of {len(both)} feature files can be read; the first: {failed[0][1]}")
+        raise UsageError(
+            f"{features.name}: none of {len(both)} feature files can be read; the first: {failed[0][1]}"
+        )
     cohort = make_cohort(
-        used, [labelled[k]["subject"] for k in used], [int(labelled[k]["label"]) for k in used],
-        [arrays.pop(k) for k in used], np.array([values[k] for k in used]).reshape(len(used), len(clinical)), clinical,
-        rows=tuple(_identity(rows[k][0], labelled[k], also) for k in used), space=spaces[0][1],
-        cautions=tuple(sorted(cautions)), varied=[copies.pop(k) for k in used] if augmented else None,
-        extents=[extents[k] for k in used], joined=tuple(sequences) if len(sequences) > 1 else (),
+        used,
+        [labelled[k]["subject"] for k in used],
+        [int(labelled[k]["label"]) for k in used],
+        [arrays.pop(k) for k in used],
+        np.array([values[k] for k in used]).reshape(len(used), len(clinical)),
+        clinical,
+        rows=tuple(_identity(rows[k][0], labelled[k], also) for k in used),
+        space=spaces[0][1],
+        cautions=tuple(sorted(cautions)),
+        varied=[copies.pop(k) for k in used] if augmented else None,
+        extents=[extents[k] for k in used],
+        joined=tuple(sequences) if len(sequences) > 1 else (),
         steps=steps.pop() if len(steps) == 1 else None,
-    )  # fmt: skip
+    )
     if len(set(cohort.label.tolist())) < 2:
-        raise UsageError(f"{labels.name}: all {len(used)} knees used have label {cohort.label[0]}; both are needed")
+        raise UsageError(
+            f"{labels.name}: all {len(used)} knees used have label {cohort.label[0]}; both are needed"
+        )
     return cohort, flow
 
 
@@ -211,7 +272,8 @@ def choose_rows(
 ) -> tuple[dict[str, tuple[Row, ...]], list[tuple[Row | BadRow, str]], set[str]]:
     """The row of each of `sequences` by knee, the lines that are no rows, and the knees that lack some of them.
 
-    Without `sequences`, one row a knee, of whatever sequence. A `UsageError` where that does not settle which row.
+    Without `sequences`, one row a knee, of whatever sequence. A `UsageError` where that does not
+    settle which row.
     """
     wanted = list(sequences) or [None]
     rows: dict[str, dict[str | None, Row]] = {}
@@ -226,10 +288,18 @@ def choose_rows(
         if sequence in wanted:
             of_knee = rows.setdefault(row["knee"], {})
             if sequence in of_knee:
-                advice = "choose with --sequence, or drop rows" if not sequences else "keep one of each"
-                raise UsageError(f"{table.name}: {row['knee']} has rows of {_sequences(there[row['knee']])}; {advice}")
+                advice = (
+                    "choose with --sequence, or drop rows" if not sequences else "keep one of each"
+                )
+                raise UsageError(
+                    f"{table.name}: {row['knee']} has rows of {_sequences(there[row['knee']])}; {advice}"
+                )
             of_knee[sequence] = row
-    whole = {knee: tuple(found[s] for s in wanted) for knee, found in rows.items() if len(found) == len(wanted)}
+    whole = {
+        knee: tuple(found[s] for s in wanted)
+        for knee, found in rows.items()
+        if len(found) == len(wanted)
+    }
     if not whole:
         names = _sequences(sorted({s for of_knee in there.values() for s in of_knee}))
         of = f" of sequence {sequences[0]}; there are {names}" if len(sequences) == 1 else "s"
@@ -253,7 +323,9 @@ def read_labels(table: Table) -> dict[str, Row]:
         if label not in ("0", "1"):
             raise UsageError(f"{table.name}: {knee} has label '{label}'; labels are 0, 1 or n/a")
         if row["subject"] == MISSING:
-            raise UsageError(f"{table.name}: {knee} has no subject, so knees of one patient cannot be kept together")
+            raise UsageError(
+                f"{table.name}: {knee} has no subject, so knees of one patient cannot be kept together"
+            )
         rows[knee] = row
     return rows
 
@@ -278,7 +350,9 @@ def clinical_value(row: Row, name: str) -> float:
 def check_space(path: str, space: dict[str, Any], other: str, reference: dict[str, Any]) -> None:
     """Raise a `UsageError` that names two files and what differs, unless their features can be used together."""
     if difference := space_difference(space, reference):
-        raise UsageError(f"{path} and {other} hold features that do not belong together: {difference}")
+        raise UsageError(
+            f"{path} and {other} hold features that do not belong together: {difference}"
+        )
 
 
 def cautions_of(provenance: dict[str, Any]) -> set[str]:
@@ -287,31 +361,24 @@ def cautions_of(provenance: dict[str, Any]) -> set[str]:
     return found | ({"phantoms"} if provenance.get("phantom") else set())
 
 
-def steps_of(recorded: dict[str, Any]) -> tuple[str, ...]:
-    """What a volume went through before its features were made, as far as it changes the picture.
-
-    `recorded` is a volume's sidecar or a feature file's provenance: of `oa-orient` with its reference and `oa-n4`.
-    """
-    found = []
-    for step in recorded.get(STEPS) or []:
-        if step.get("tool") == "oa-orient":
-            found.append(f"oa-orient --reference {step['parameters'].get('reference')}")
-        elif step.get("tool") == "oa-n4":
-            found.append("oa-n4")
-    return tuple(found)
-
-
-def _read(path: str, slices: int | None, augmented: bool) -> tuple[np.ndarray, np.ndarray | None, dict[str, Any]]:
+def _read(
+    path: str, slices: int | None, augmented: bool
+) -> tuple[np.ndarray, np.ndarray | None, dict[str, Any]]:
     found = read_features(Path(path), augmented)
     if augmented and found.augmented is None:
-        raise ItemError(f"{path}: holds no varied copies; embed it with --augment, or train without --augmented")
-    used = window(len(found.features), slices)
+        raise ItemError(
+            f"{path}: holds no varied copies; embed it with --augment, or train without --augmented"
+        )
+    used = middle_slices(len(found.features), slices)
     varied = None if found.augmented is None else found.augmented[:, used].astype(np.float32)
     return found.features[used].astype(np.float32), varied, found.provenance
 
 
 def _identity(row: Row, labelled: Row, also: Sequence[str]) -> Row:
-    named = {c: row.get(c) if row.get(c, MISSING) != MISSING else labelled.get(c, MISSING) for c in ("visit", "side")}
+    named = {
+        c: row.get(c) if row.get(c, MISSING) != MISSING else labelled.get(c, MISSING)
+        for c in ("visit", "side")
+    }
     return {**row, **named, **{c: labelled[c] for c in also}}
 
 
@@ -323,11 +390,15 @@ def _sequences(names: Sequence[str]) -> str:
     return ", ".join(dict.fromkeys(names))
 
 
-def _no_overlap(features: Table, rows: dict[str, Row], labels: Table, labelled: dict[str, Row]) -> str:
+def _no_overlap(
+    features: Table, rows: dict[str, Row], labels: Table, labelled: dict[str, Row]
+) -> str:
     if not labelled:
         return f"{labels.name}: no knee has a label"
-    return (f"no knee is in both tables: {features.name} has {next(iter(rows))}, ...; "
-            f"{labels.name} has {next(iter(labelled))}, ...")  # fmt: skip
+    return (
+        f"no knee is in both tables: {features.name} has {next(iter(rows))}, ...; "
+        f"{labels.name} has {next(iter(labelled))}, ..."
+    )
 
 
 def telltales(cohort: Cohort, least: int = 20) -> list[str]:
@@ -337,11 +408,15 @@ def telltales(cohort: Cohort, least: int = 20) -> list[str]:
     """
     columns = [(f"'{n}'", v) for n, v in zip(cohort.clinical_names, cohort.clinical.T, strict=True)]
     channels = cohort.features.shape[2]
-    columns += [(f"channel {c % channels} of the features", v) for c, v in enumerate(cohort.means().T)]
+    columns += [
+        (f"channel {c % channels} of the features", v) for c, v in enumerate(cohort.means().T)
+    ]
     found = []
     for name, values in columns:
         known = ~np.isnan(values)
         one, other = (values[known & (cohort.label == y)] for y in (0, 1))
-        if min(len(one), len(other)) >= least and (one.max() < other.min() or other.max() < one.min()):
+        if min(len(one), len(other)) >= least and (
+            one.max() < other.min() or other.max() < one.min()
+        ):
             found.append(name)
     return found

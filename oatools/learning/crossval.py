@@ -14,13 +14,30 @@ from oatools.core.manifest import MISSING, Row, write_table
 from oatools.learning import metrics, workers
 from oatools.learning.baseline import baselines
 from oatools.learning.cohort import Cohort
-from oatools.learning.folds import Division, assign_folds, check_patients, describe, inner_split, write_folds
+from oatools.learning.files import is_done, load_model
+from oatools.learning.folds import (
+    Division,
+    assign_folds,
+    check_patients,
+    describe,
+    inner_split,
+    write_folds,
+)
 from oatools.learning.model import predict
-from oatools.learning.modelfile import load_model, may_keep
 from oatools.learning.settings import Settings
 from oatools.learning.workers import Task
 
-PREDICTION_COLUMNS = ["knee", "subject", "visit", "side", "label", "probability", "fold", "predicted", "threshold"]
+PREDICTION_COLUMNS = [
+    "knee",
+    "subject",
+    "visit",
+    "side",
+    "label",
+    "probability",
+    "fold",
+    "predicted",
+    "threshold",
+]
 METRIC_COLUMNS = ["model", "scope", "metric", "value", "ci_low", "ci_high"]
 IMAGES, BOTH = "images", "images+clinical"
 
@@ -60,8 +77,9 @@ class Scored:
 class CrossValidation:
     """Out-of-fold results, one entry a knee, in the cohort's order.
 
-    `models` by name, the one that was asked for first and what it is held against after it; `attention` of the first;
-    `records` of its files, one a fold; `kept`, how many of all models were there already. Fold 0 is trained on only.
+    `models` by name, the one that was asked for first and what it is held against after it;
+    `attention` of the first; `records` of its files, one a fold; `kept`, how many of all models
+    were there already. Fold 0 is trained on only.
     """
 
     fold: np.ndarray
@@ -93,15 +111,21 @@ def candidates(settings: Settings, tune: Sequence[tuple[str, tuple]]) -> tuple[S
     """Every combination of the values to try, `settings` where nothing is to be tried."""
     names = [name for name, _ in tune]
     if len(set(names)) < len(names):
-        raise UsageError("a setting is to be tuned twice; give its values in one --tune, separated by commas")
+        raise UsageError(
+            "a setting is to be tuned twice; give its values in one --tune, separated by commas"
+        )
     choices = itertools.product(*(values for _, values in tune))
     return tuple(replace(settings, **dict(zip(names, values, strict=True))) for values in choices)
 
 
 def validate(
-    data: Cohort, division: Division, plan: Plan, out_dir: Path, note: Callable[[str], None],
+    data: Cohort,
+    division: Division,
+    plan: Plan,
+    out_dir: Path,
+    note: Callable[[str], None],
     detail: Callable[[str], None],
-) -> CrossValidation:  # fmt: skip
+) -> CrossValidation:
     """Divide the knees, write `out_dir/folds.tsv` before any training, say what is in each fold, and cross-validate."""
     fold = division.of(data.knee, data.subject, data.label, data.rows, plan.seed)
     write_folds(out_dir / "folds.tsv", data.knee, data.subject, fold, plan.force)
@@ -113,15 +137,26 @@ def validate(
 
 
 def repeat(
-    data: Cohort, division: Division, plan: Plan, out_dir: Path, first: CrossValidation, repeats: int,
-    note: Callable[[str], None], detail: Callable[[str], None],
-) -> list[Row]:  # fmt: skip
+    data: Cohort,
+    division: Division,
+    plan: Plan,
+    out_dir: Path,
+    first: CrossValidation,
+    repeats: int,
+    note: Callable[[str], None],
+    detail: Callable[[str], None],
+) -> list[Row]:
     """Cross-validate `repeats` - 1 times more, with the following seeds, in `out_dir/repeat-N`; rows of metrics."""
     pooled = [pooled_scores(data, first)]
     for number in range(2, repeats + 1):
         folder = out_dir / f"repeat-{number}"
         again = validate(
-            data, division, replace(plan, seed=plan.seed + number - 1, compare=False), folder, note, detail
+            data,
+            division,
+            replace(plan, seed=plan.seed + number - 1, compare=False),
+            folder,
+            note,
+            detail,
         )
         write_table(folder / "predictions.tsv", PREDICTION_COLUMNS, prediction_rows(data, again))
         pooled.append(pooled_scores(data, again))
@@ -129,13 +164,18 @@ def repeat(
 
 
 def cross_validate(
-    data: Cohort, fold: np.ndarray, plan: Plan, out_dir: Path, note: Callable[[str], None] = lambda _: None
+    data: Cohort,
+    fold: np.ndarray,
+    plan: Plan,
+    out_dir: Path,
+    note: Callable[[str], None] = lambda _: None,
 ) -> CrossValidation:
     """Train and score every fold; models go to `out_dir/fold-N.safetensors`, or are kept there.
 
-    `fold` is 1..k a knee, and 0 for a knee that is only trained on. With clinical variables, the same model without
-    them is trained beside (`out_dir/images/`). Raises `UsageError` where a patient is in two folds (unless `leaky`),
-    a fold cannot be trained, or a model made otherwise is in the way.
+    `fold` is 1..k a knee, and 0 for a knee that is only trained on. With clinical variables, the
+    same model without them is trained beside (`out_dir/images/`). Raises `UsageError` where a
+    patient is in two folds (unless `leaky`), a fold cannot be trained, or a model made otherwise is
+    in the way.
     """
     if not plan.leaky:
         check_patients(data.subject, fold)
@@ -148,14 +188,30 @@ def cross_validate(
         for number in numbers:
             train = np.flatnonzero(fold != number)
             # Fails before hours of work, not after.
-            inner_split([data.subject[i] for i in train], data.label[train], plan.settings.validation, plan.seed)
-            record = model_record(knees, train, plan.candidates, plan.seed, plan.endpoint) | {"fold": number}
+            inner_split(
+                [data.subject[i] for i in train],
+                data.label[train],
+                plan.settings.validation,
+                plan.seed,
+            )
+            record = model_record(knees, train, plan.candidates, plan.seed, plan.endpoint) | {
+                "fold": number
+            }
             path = fold_path(folder, number)
-            if may_keep(path, record["made_from"], plan.force):
+            if is_done(path, record["made_from"], plan.force):
                 kept += 1
             else:
-                tasks.append(Task(f"fold {number}, {name}", train, plan.candidates, plan.seed, path, record,
-                                  clinical=knees is data))  # fmt: skip
+                tasks.append(
+                    Task(
+                        f"fold {number}, {name}",
+                        train,
+                        plan.candidates,
+                        plan.seed,
+                        path,
+                        record,
+                        clinical=knees is data,
+                    )
+                )
     for done, _ in workers.run(data, tasks, plan.jobs, out_dir):
         note(f"{tasks[done].name} trained")
     models, attention, records = {}, [], []
@@ -168,7 +224,9 @@ def cross_validate(
     return CrossValidation(fold, models, attention, records, len(tasks), kept, plan.leaky)
 
 
-def _score(data: Cohort, fold: np.ndarray, folder: Path) -> tuple[Scored, list[np.ndarray], list[dict[str, Any]]]:
+def _score(
+    data: Cohort, fold: np.ndarray, folder: Path
+) -> tuple[Scored, list[np.ndarray], list[dict[str, Any]]]:
     probability, threshold = np.full(len(data), np.nan), np.full(len(data), np.nan)
     attention: list[np.ndarray] = [np.empty(0)] * len(data)
     records = []
@@ -183,13 +241,19 @@ def _score(data: Cohort, fold: np.ndarray, folder: Path) -> tuple[Scored, list[n
 
 
 def null_distribution(
-    data: Cohort, fold: np.ndarray, plan: Plan, out_dir: Path, permutations: int, own_folds: bool,
+    data: Cohort,
+    fold: np.ndarray,
+    plan: Plan,
+    out_dir: Path,
+    permutations: int,
+    own_folds: bool,
     note: Callable[[str], None] = lambda _: None,
-) -> np.ndarray:  # fmt: skip
+) -> np.ndarray:
     """The pooled ROC AUC (permutations,) of the whole procedure where labels tell nothing.
 
-    Labels are permuted between patients who have as many knees, so that knees of a patient stay as alike as they
-    were. Folds are made anew for the permuted labels, unless they were given (`own_folds` False).
+    Labels are permuted between patients who have as many knees, so that knees of a patient stay as
+    alike as they were. Folds are made anew for the permuted labels, unless they were given
+    (`own_folds` False).
     """
     tasks: list[Task] = []
     splits, labels = [], []
@@ -199,20 +263,28 @@ def null_distribution(
         splits.append(split)
         labels.append(label)
         tasks += [
-            Task(f"permutation {number + 1}, fold {k}", np.flatnonzero(split != k), plan.candidates, plan.seed,
-                 test=np.flatnonzero(split == k), label=label)
+            Task(
+                f"permutation {number + 1}, fold {k}",
+                np.flatnonzero(split != k),
+                plan.candidates,
+                plan.seed,
+                test=np.flatnonzero(split == k),
+                label=label,
+            )
             for k in range(1, int(split.max()) + 1)
-        ]  # fmt: skip
+        ]
     folds = int(fold.max())
     probability = np.full((permutations, len(data)), np.nan)
     for ended, (number, result) in enumerate(workers.run(data, tasks, plan.jobs, out_dir), start=1):
         probability[number // folds, tasks[number].test] = result
         if ended % folds == 0:
             note(f"{ended // folds} of {permutations} permutations")
-    return np.array([
-        metrics.roc_auc(label[split > 0], p[split > 0])
-        for label, split, p in zip(labels, splits, probability, strict=True)
-    ])  # fmt: skip
+    return np.array(
+        [
+            metrics.roc_auc(label[split > 0], p[split > 0])
+            for label, split, p in zip(labels, splits, probability, strict=True)
+        ]
+    )
 
 
 def permuted(subjects: Sequence[str], label: np.ndarray, random: np.random.Generator) -> np.ndarray:
@@ -236,7 +308,12 @@ def model_record(
     made_from = digest_json([inputs, [s.as_dict() for s in candidates], seed, endpoint])
     found = {data.rows[i].get("sequence", MISSING) for i in train} if data.rows else set()
     sequences = list(data.joined) or sorted(found)
-    return {"endpoint": endpoint, "sequences": sequences, "inputs_sha256": inputs, "made_from": made_from}
+    return {
+        "endpoint": endpoint,
+        "sequences": sequences,
+        "inputs_sha256": inputs,
+        "made_from": made_from,
+    }
 
 
 def fold_path(out_dir: Path, number: int) -> Path:
@@ -249,9 +326,17 @@ def prediction_rows(data: Cohort, result: CrossValidation) -> list[Row]:
     rows, scored = [], result.first
     for i in np.flatnonzero(result.tested):
         cells = data.rows[i] if data.rows else {}
-        values = (data.knee[i], data.subject[i], cells.get("visit", MISSING), cells.get("side", MISSING), data.label[i],
-                  f"{scored.probability[i]:.6f}", result.fold[i], scored.predicted[i],
-                  f"{scored.threshold[i]:.6f}")  # fmt: skip
+        values = (
+            data.knee[i],
+            data.subject[i],
+            cells.get("visit", MISSING),
+            cells.get("side", MISSING),
+            data.label[i],
+            f"{scored.probability[i]:.6f}",
+            result.fold[i],
+            scored.predicted[i],
+            f"{scored.threshold[i]:.6f}",
+        )
         rows.append({c: str(v) for c, v in zip(PREDICTION_COLUMNS, values, strict=True)})
     return rows
 
@@ -259,34 +344,59 @@ def prediction_rows(data: Cohort, result: CrossValidation) -> list[Row]:
 def metric_rows(data: Cohort, result: CrossValidation, draws: int, seed: int) -> list[Row]:
     """Every metric of every model by fold, its mean and SD over folds, and pooled with a bootstrap interval.
 
-    Then the differences of the first model from each other one, pooled, with intervals of the same draws; and where
-    labels were permuted, the mean and the middle 95 % of the null, and the share of it that reaches the model (p).
+    Then the differences of the first model from each other one, pooled, with intervals of the same
+    draws; and where labels were permuted, the mean and the middle 95 % of the null, and the share
+    of it that reaches the model (p).
     """
     at = result.tested
     label, fold = data.label[at], result.fold[at]
     models = {name: (s.probability[at], s.predicted[at]) for name, s in result.models.items()}
-    drawn = metrics.bootstrap(label, models, [data.subject[i] for i in np.flatnonzero(at)], draws, seed)
+    drawn = metrics.bootstrap(
+        label, models, [data.subject[i] for i in np.flatnonzero(at)], draws, seed
+    )
     rows, pooled = [], {}
     for name, (probability, predicted) in models.items():
-        by_fold = [metrics.scores(label[fold == n], probability[fold == n], predicted[fold == n])
-                   for n in range(1, int(fold.max()) + 1)]  # fmt: skip
-        rows += [_metric(name, f"fold-{n}", m, s[m]) for n, s in enumerate(by_fold, start=1) for m in metrics.METRICS]
+        by_fold = [
+            metrics.scores(label[fold == n], probability[fold == n], predicted[fold == n])
+            for n in range(1, int(fold.max()) + 1)
+        ]
+        rows += [
+            _metric(name, f"fold-{n}", m, s[m])
+            for n, s in enumerate(by_fold, start=1)
+            for m in metrics.METRICS
+        ]
         for scope, function in (("mean", np.mean), ("sd", _sd)):
-            rows += [_metric(name, scope, m, float(function([s[m] for s in by_fold]))) for m in metrics.UNITS]
+            rows += [
+                _metric(name, scope, m, float(function([s[m] for s in by_fold])))
+                for m in metrics.SCORES
+            ]
         pooled[name] = metrics.scores(label, probability, predicted)
-        intervals = {m: metrics.interval(column) for m, column in zip(metrics.UNITS, drawn[name].T, strict=True)}
-        rows += [_metric(name, "pooled", m, pooled[name][m], intervals.get(m)) for m in metrics.METRICS]
+        intervals = {
+            m: metrics.interval(column)
+            for m, column in zip(metrics.SCORES, drawn[name].T, strict=True)
+        }
+        rows += [
+            _metric(name, "pooled", m, pooled[name][m], intervals.get(m)) for m in metrics.METRICS
+        ]
     first = result.name
     for name in list(models)[1:]:
         for m in metrics.COMPARED:
-            column = metrics.UNITS.index(m)
+            column = metrics.SCORES.index(m)
             apart = metrics.interval(drawn[first][:, column] - drawn[name][:, column])
-            rows.append(_metric(f"{first} - {name}", "difference", m, pooled[first][m] - pooled[name][m], apart))
+            rows.append(
+                _metric(
+                    f"{first} - {name}", "difference", m, pooled[first][m] - pooled[name][m], apart
+                )
+            )
     if len(result.null):
-        reached = (1 + int((result.null >= pooled[first]["roc_auc"]).sum())) / (1 + len(result.null))
+        reached = (1 + int((result.null >= pooled[first]["roc_auc"]).sum())) / (
+            1 + len(result.null)
+        )
         middle = metrics.interval(result.null)
-        rows += [_metric(first, "permuted labels", "roc_auc", float(result.null.mean()), middle),
-                 _metric(first, "permuted labels", "p", reached)]  # fmt: skip
+        rows += [
+            _metric(first, "permuted labels", "roc_auc", float(result.null.mean()), middle),
+            _metric(first, "permuted labels", "p", reached),
+        ]
     return rows
 
 
@@ -298,9 +408,16 @@ def pooled_scores(data: Cohort, result: CrossValidation) -> dict[str, float]:
 
 def repeat_rows(name: str, repeats: Sequence[dict[str, float]]) -> list[Row]:
     """The pooled metrics of every repeat, and their mean and SD over the repeats."""
-    rows = [_metric(name, f"repeat-{n}", m, s[m]) for n, s in enumerate(repeats, start=1) for m in metrics.UNITS]
+    rows = [
+        _metric(name, f"repeat-{n}", m, s[m])
+        for n, s in enumerate(repeats, start=1)
+        for m in metrics.SCORES
+    ]
     for scope, function in (("repeats mean", np.mean), ("repeats sd", _sd)):
-        rows += [_metric(name, scope, m, float(function([s[m] for s in repeats]))) for m in metrics.UNITS]
+        rows += [
+            _metric(name, scope, m, float(function([s[m] for s in repeats])))
+            for m in metrics.SCORES
+        ]
     return rows
 
 
@@ -312,19 +429,28 @@ def headlines(rows: Sequence[Row]) -> list[str]:
         parts = []
         for metric, name in (("roc_auc", "ROC AUC"), ("pr_auc", "PR AUC")):
             mean, sd = (_short(cell[model, scope, metric]["value"]) for scope in ("mean", "sd"))
-            parts.append(f"{name} {mean} ± {sd} (mean of folds), {_with_interval(cell[model, 'pooled', metric])} "
-                         "(pooled)")  # fmt: skip
+            parts.append(
+                f"{name} {mean} ± {sd} (mean of folds), {_with_interval(cell[model, 'pooled', metric])} "
+                "(pooled)"
+            )
         prevalence = _short(cell[model, "pooled", "prevalence"]["value"])
         lines.append(f"{model}: {'; '.join(parts)}; prevalence {prevalence}")
-    lines += [f"{r['model']}: ROC AUC {_with_interval(r, '+')}" for r in rows
-              if r["scope"] == "difference" and r["metric"] == "roc_auc"]  # fmt: skip
+    lines += [
+        f"{r['model']}: ROC AUC {_with_interval(r, '+')}"
+        for r in rows
+        if r["scope"] == "difference" and r["metric"] == "roc_auc"
+    ]
     for (model, scope, metric), row in cell.items():
         if scope == "repeats mean" and metric == "roc_auc":
             spread = _short(cell[model, "repeats sd", metric]["value"])
-            lines.append(f"{model}: ROC AUC {_short(row['value'])} ± {spread} (pooled, mean ± SD of repeats)")
+            lines.append(
+                f"{model}: ROC AUC {_short(row['value'])} ± {spread} (pooled, mean ± SD of repeats)"
+            )
         if scope == "permuted labels" and metric == "roc_auc":
-            lines.append(f"{model}: ROC AUC {_with_interval(row)} with permuted labels, "
-                         f"p {_short(cell[model, scope, 'p']['value'])}")  # fmt: skip
+            lines.append(
+                f"{model}: ROC AUC {_with_interval(row)} with permuted labels, "
+                f"p {_short(cell[model, scope, 'p']['value'])}"
+            )
     return lines
 
 
@@ -346,7 +472,9 @@ def _with_interval(row: Row, sign: str = "") -> str:
     return f"{_short(row['value'], sign)} [{_short(row['ci_low'], sign)}, {_short(row['ci_high'], sign)}]"
 
 
-def _metric(model: str, scope: str, name: str, value: float, ci: tuple[float, float] | None = None) -> Row:
+def _metric(
+    model: str, scope: str, name: str, value: float, ci: tuple[float, float] | None = None
+) -> Row:
     low, high = ci or (np.nan, np.nan)
     cells = (model, scope, name, _text(value), _text(low), _text(high))
     return dict(zip(METRIC_COLUMNS, cells, strict=True))

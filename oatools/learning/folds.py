@@ -17,8 +17,9 @@ COLUMNS = ["knee", "subject", "fold"]
 @dataclass(frozen=True)
 class Division:
     """How knees are divided: into `folds` made here, spread over the columns `stratify`; by a table, `file`; or by
-    `held`, a column and the value of the knees to be tested on. `leaky` splits knees and not patients.
-    """  # fmt: skip
+    `held`, a column and the value of the knees to be tested on. `leaky` splits knees and not
+    patients.
+    """
 
     folds: int = 5
     file: str | None = None
@@ -32,7 +33,12 @@ class Division:
         return not (self.file or self.held)
 
     def of(
-        self, knees: Sequence[str], subjects: Sequence[str], label: np.ndarray, rows: Sequence[Row], seed: int
+        self,
+        knees: Sequence[str],
+        subjects: Sequence[str],
+        label: np.ndarray,
+        rows: Sequence[Row],
+        seed: int,
     ) -> np.ndarray:
         """The fold of each knee, checked: no patient in two (unless `leaky`), both classes in each."""
         if self.file:
@@ -40,7 +46,11 @@ class Division:
         elif self.held:
             fold = hold_out([row[self.held[0]] for row in rows], self.held[1], self.held[0])
         else:
-            strata = ["\t".join(row[c] for c in self.stratify) for row in rows] if self.stratify else None
+            strata = (
+                ["\t".join(row[c] for c in self.stratify) for row in rows]
+                if self.stratify
+                else None
+            )
             fold = assign_folds(subjects, label, self.folds, seed, self.leaky, strata)
         if not self.leaky:
             check_patients(subjects, fold)
@@ -49,17 +59,24 @@ class Division:
 
 
 def assign_folds(
-    subjects: Sequence[str], label: np.ndarray, folds: int, seed: int, leaky: bool = False,
+    subjects: Sequence[str],
+    label: np.ndarray,
+    folds: int,
+    seed: int,
+    leaky: bool = False,
     strata: Sequence[str] | None = None,
-) -> np.ndarray:  # fmt: skip
+) -> np.ndarray:
     """The fold, 1 to `folds`, of each knee: grouped by patient, stratified by label, shuffled by `seed`.
 
-    With `strata` (knees,), such as sites, these are spread over the folds too. `leaky` splits knees and not patients,
-    to show what that error is worth. Raises `UsageError` where a class has fewer patients than there are folds.
+    With `strata` (knees,), such as sites, these are spread over the folds too. `leaky` splits knees
+    and not patients, to show what that error is worth. Raises `UsageError` where a class has fewer
+    patients than there are folds.
     """
     check_counts(subjects, label, folds)
     classes = (
-        label if strata is None else np.unique(label.astype(str) + "\t" + np.asarray(strata), return_inverse=True)[1]
+        label
+        if strata is None
+        else np.unique(label.astype(str) + "\t" + np.asarray(strata), return_inverse=True)[1]
     )
     fold = np.zeros(len(label), dtype=np.int64)
     splitter = StratifiedKFold if leaky else StratifiedGroupKFold
@@ -73,16 +90,21 @@ def assign_folds(
 def hold_out(values: Sequence[str], value: str, name: str) -> np.ndarray:
     """Fold 1 for the knees whose value is `value`, to be tested on; 0 for the others, to be trained on only.
 
-    `values` (knees,) is the column `name`. Raises `UsageError` for a value that no knee has, or all have.
+    `values` (knees,) is the column `name`. Raises `UsageError` for a value that no knee has, or all
+    have.
     """
     fold = np.array([int(v == value) for v in values])
     if len(set(fold.tolist())) < 2:
-        raise UsageError(f"{'all' if fold.all() else 'no'} knees have {name} '{value}'; there are "
-                         f"{', '.join(sorted(set(values)))}")  # fmt: skip
+        raise UsageError(
+            f"{'all' if fold.all() else 'no'} knees have {name} '{value}'; there are "
+            f"{', '.join(sorted(set(values)))}"
+        )
     return fold
 
 
-def inner_split(subjects: Sequence[str], label: np.ndarray, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def inner_split(
+    subjects: Sequence[str], label: np.ndarray, share: float, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Indices to fit on and to validate on (epoch, threshold), by patient, stratified; both hold both classes.
 
     Raises `UsageError` where a class has fewer than two patients.
@@ -92,7 +114,9 @@ def inner_split(subjects: Sequence[str], label: np.ndarray, share: float, seed: 
         raise UsageError(
             f"a class has {smallest} patient(s) to train on; at least 2 are needed, one of them to validate on"
         )
-    splitter = StratifiedGroupKFold(min(max(2, round(1 / share)), smallest), shuffle=True, random_state=seed)
+    splitter = StratifiedGroupKFold(
+        min(max(2, round(1 / share)), smallest), shuffle=True, random_state=seed
+    )
     for fit, validate in _split(splitter, subjects, label):
         if len(set(label[fit])) == 2 and len(set(label[validate])) == 2:
             return fit, validate
@@ -109,7 +133,9 @@ def check_counts(subjects: Sequence[str], label: np.ndarray, folds: int) -> None
         raise UsageError(f"all {len(label)} knees have label {only}; both classes are needed")
     if min(patients.values()) < folds:
         counts = ", ".join(f"{n} with label {c}" for c, n in patients.items())
-        raise UsageError(f"{folds} folds need {folds} patients of each class; there are {counts}: use fewer folds")
+        raise UsageError(
+            f"{folds} folds need {folds} patients of each class; there are {counts}: use fewer folds"
+        )
 
 
 def check_patients(subjects: Sequence[str], fold: np.ndarray) -> None:
@@ -117,14 +143,17 @@ def check_patients(subjects: Sequence[str], fold: np.ndarray) -> None:
     seen: dict[str, int] = {}
     for subject, number in zip(subjects, fold.tolist(), strict=True):
         if seen.setdefault(subject, number) != number:
-            raise UsageError(f"patient {subject} is in folds {seen[subject]} and {number}; "
-                             "all knees of a patient belong in one fold")  # fmt: skip
+            raise UsageError(
+                f"patient {subject} is in folds {seen[subject]} and {number}; "
+                "all knees of a patient belong in one fold"
+            )
 
 
 def read_folds(path: str | Path, knees: Sequence[str], subjects: Sequence[str]) -> np.ndarray:
     """The fold of each knee from a table (`knee`, `fold`, maybe `subject`); a `UsageError` for one that is not there.
 
-    Knees of the table that are not asked for are passed over. Folds must be numbered from 1 without a gap.
+    Knees of the table that are not asked for are passed over. Folds must be numbered from 1 without
+    a gap.
     """
     table = read_table(path, ["knee", "fold"])
     rows: dict[str, Row] = {}
@@ -134,13 +163,19 @@ def read_folds(path: str | Path, knees: Sequence[str], subjects: Sequence[str]) 
         rows[row["knee"]] = row
     missing = [k for k in knees if k not in rows]
     if missing:
-        raise UsageError(f"{path}: no fold for {len(missing)} of {len(knees)} knees, the first is {missing[0]}")
+        raise UsageError(
+            f"{path}: no fold for {len(missing)} of {len(knees)} knees, the first is {missing[0]}"
+        )
     for knee, subject in zip(knees, subjects, strict=True):
         if rows[knee].get("subject", subject) != subject:
-            raise UsageError(f"{path}: {knee} is of subject {rows[knee]['subject']}, but of {subject} in the labels")
+            raise UsageError(
+                f"{path}: {knee} is of subject {rows[knee]['subject']}, but of {subject} in the labels"
+            )
     wrong = next((k for k in knees if not rows[k]["fold"].isdecimal()), None)
     if wrong:
-        raise UsageError(f"{path}: the fold of {wrong} is '{rows[wrong]['fold']}', which is no whole number")
+        raise UsageError(
+            f"{path}: the fold of {wrong} is '{rows[wrong]['fold']}', which is no whole number"
+        )
     fold = np.array([int(rows[k]["fold"]) for k in knees])
     expected = list(range(1, int(fold.max()) + 1))
     if sorted(set(fold.tolist())) != expected or len(expected) < 2:
@@ -158,7 +193,9 @@ def fold_rows(knees: Sequence[str], subjects: Sequence[str], fold: np.ndarray) -
     ]
 
 
-def write_folds(path: Path, knees: Sequence[str], subjects: Sequence[str], fold: np.ndarray, force: bool) -> None:
+def write_folds(
+    path: Path, knees: Sequence[str], subjects: Sequence[str], fold: np.ndarray, force: bool
+) -> None:
     """Write the folds table, or keep it; a `UsageError` where other folds are there already, unless `force`."""
     rows = fold_rows(knees, subjects, fold)
     if path.exists() and not force:
@@ -172,8 +209,10 @@ def check_classes(label: np.ndarray, fold: np.ndarray) -> None:
     """Raise a `UsageError` for a fold whose knees are all of one class: nothing can be measured on it."""
     for number in range(1, int(fold.max()) + 1):
         if len(set(label[fold == number].tolist())) < 2:
-            raise UsageError(f"fold {number} holds {int((fold == number).sum())} knees of one class only; "
-                             "use fewer folds or another --seed")  # fmt: skip
+            raise UsageError(
+                f"fold {number} holds {int((fold == number).sum())} knees of one class only; "
+                "use fewer folds or another --seed"
+            )
 
 
 def describe(subjects: Sequence[str], label: np.ndarray, fold: np.ndarray) -> list[str]:
@@ -181,11 +220,15 @@ def describe(subjects: Sequence[str], label: np.ndarray, fold: np.ndarray) -> li
     lines = []
     for number in sorted(set(fold.tolist())):
         at = fold == number
-        inside, outside = ({s for s, a in zip(subjects, at == side, strict=True) if a} for side in (True, False))
+        inside, outside = (
+            {s for s, a in zip(subjects, at == side, strict=True) if a} for side in (True, False)
+        )
         positive = int(label[at].sum())
         name = f"fold {number}" if number else "trained on only"
-        lines.append(f"{name}: {int(at.sum())} knees of {len(inside)} patients, {positive} positive; "
-                     f"patients also in other folds: {len(inside & outside)}")  # fmt: skip
+        lines.append(
+            f"{name}: {int(at.sum())} knees of {len(inside)} patients, {positive} positive; "
+            f"patients also in other folds: {len(inside & outside)}"
+        )
     return lines
 
 
@@ -193,7 +236,9 @@ def _patients(subjects: Sequence[str], label: np.ndarray) -> dict[int, int]:
     return {c: len({s for s, y in zip(subjects, label, strict=True) if y == c}) for c in (0, 1)}
 
 
-def _split(splitter: StratifiedGroupKFold | StratifiedKFold, subjects: Sequence[str], label: np.ndarray) -> list:
+def _split(
+    splitter: StratifiedGroupKFold | StratifiedKFold, subjects: Sequence[str], label: np.ndarray
+) -> list:
     with warnings.catch_warnings():  # it warns of small classes, which are counted and refused here
         warnings.simplefilter("ignore")
         return list(splitter.split(np.zeros(len(label)), label, np.asarray(subjects)))

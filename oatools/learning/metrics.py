@@ -4,10 +4,21 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-UNITS = ("roc_auc", "pr_auc", "prevalence", "f1", "f1_weighted", "precision", "recall", "specificity", "brier",
-         "calibration_slope", "calibration_intercept")  # fmt: skip
+SCORES = (
+    "roc_auc",
+    "pr_auc",
+    "prevalence",
+    "f1",
+    "f1_weighted",
+    "precision",
+    "recall",
+    "specificity",
+    "brier",
+    "calibration_slope",
+    "calibration_intercept",
+)
 COUNTS = ("tn", "fp", "fn", "tp")
-METRICS = UNITS + COUNTS
+METRICS = SCORES + COUNTS
 #: What two models are compared by: none of these depends on a threshold.
 COMPARED = ("roc_auc", "pr_auc", "brier")
 _CHUNK = 64  # draws at a time
@@ -33,7 +44,7 @@ def scores(label: np.ndarray, probability: np.ndarray, predicted: np.ndarray) ->
 def weighted_scores(
     label: np.ndarray, probability: np.ndarray, predicted: np.ndarray, weights: np.ndarray
 ) -> np.ndarray:
-    """`UNITS` (draws, units) where a knee counts `weights` (draws, knees) times; NaN where one is undefined."""
+    """`SCORES` (draws, units) where a knee counts `weights` (draws, knees) times; NaN where one is undefined."""
     label, predicted = label.astype(np.float64), predicted.astype(np.float64)
     total, positive, called = weights.sum(axis=1), weights @ label, weights @ predicted
     tp = weights @ (label * predicted)
@@ -56,10 +67,13 @@ def weighted_scores(
 
 
 def bootstrap(
-    label: np.ndarray, models: Mapping[str, tuple[np.ndarray, np.ndarray]], subjects: Sequence[str], draws: int,
+    label: np.ndarray,
+    models: Mapping[str, tuple[np.ndarray, np.ndarray]],
+    subjects: Sequence[str],
+    draws: int,
     seed: int,
-) -> dict[str, np.ndarray]:  # fmt: skip
-    """`UNITS` (draws, units) of every model, each (probability, predicted), on the same draws.
+) -> dict[str, np.ndarray]:
+    """`SCORES` (draws, units) of every model, each (probability, predicted), on the same draws.
 
     Patients, not knees, are drawn, with replacement: knees of one patient are not independent.
     """
@@ -70,7 +84,9 @@ def bootstrap(
         drawn = random.integers(0, len(patients), (min(_CHUNK, draws - start), len(patients)))
         times = np.stack([np.bincount(row, minlength=len(patients)) for row in drawn])
         for name, (probability, predicted) in models.items():
-            out[name].append(weighted_scores(label, probability, predicted, times[:, member].astype(np.float64)))
+            out[name].append(
+                weighted_scores(label, probability, predicted, times[:, member].astype(np.float64))
+            )
     return {name: np.concatenate(parts) for name, parts in out.items()}
 
 
@@ -99,7 +115,9 @@ def choose_threshold(label: np.ndarray, probability: np.ndarray, rule: str) -> f
     return float(candidates[int(np.argmax(worth))])
 
 
-def calibration(label: np.ndarray, probability: np.ndarray, bins: int = 10) -> list[tuple[float, float, int]]:
+def calibration(
+    label: np.ndarray, probability: np.ndarray, bins: int = 10
+) -> list[tuple[float, float, int]]:
     """Mean probability, observed share of positives and knees in each of at most `bins` bins of equal size.
 
     Knees of equal probability share a bin.
@@ -110,7 +128,9 @@ def calibration(label: np.ndarray, probability: np.ndarray, bins: int = 10) -> l
     return [(float(probability[g].mean()), float(label[g].mean()), int(g.sum())) for g in groups]
 
 
-def _areas(label: np.ndarray, probability: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _areas(
+    label: np.ndarray, probability: np.ndarray, weights: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Areas under the ROC and the precision-recall curve (draws,); equal probabilities are one step."""
     if not len(label):
         return np.full(len(weights), np.nan), np.full(len(weights), np.nan)
@@ -128,11 +148,14 @@ def _areas(label: np.ndarray, probability: np.ndarray, weights: np.ndarray) -> t
     return roc, _ratio((hits * precision).sum(axis=1), positives)
 
 
-def _recalibration(label: np.ndarray, probability: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _recalibration(
+    label: np.ndarray, probability: np.ndarray, weights: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Calibration slope and intercept (draws,), after Cox (1958) and Van Calster et al. (2019); 1 and 0 are perfect.
 
-    The slope is that of a logistic regression of the label on the probability's log odds; the intercept is fitted with
-    the slope held at 1 (calibration in the large). NaN where the fit has no end, as where the classes are apart.
+    The slope is that of a logistic regression of the label on the probability's log odds; the
+    intercept is fitted with the slope held at 1 (calibration in the large). NaN where the fit has
+    no end, as where the classes are apart.
     """
     p = np.clip(probability, 1e-7, 1 - 1e-7)
     odds = np.log(p / (1 - p))
@@ -143,7 +166,9 @@ def _recalibration(label: np.ndarray, probability: np.ndarray, weights: np.ndarr
     return (np.full(len(weights), np.nan) if not odds.std() else slope), intercept
 
 
-def _logistic(design: np.ndarray, offset: np.ndarray, label: np.ndarray, weights: np.ndarray) -> np.ndarray:
+def _logistic(
+    design: np.ndarray, offset: np.ndarray, label: np.ndarray, weights: np.ndarray
+) -> np.ndarray:
     """Coefficients (draws, columns) of weighted logistic regressions by Newton's method; NaN where it does not end."""
     columns = design.shape[1]
     found = np.zeros((len(weights), columns))
@@ -154,9 +179,9 @@ def _logistic(design: np.ndarray, offset: np.ndarray, label: np.ndarray, weights
             fitted = 1 / (1 + np.exp(-(found[at] @ design.T + offset)))
             gradient = (weights[at] * (label - fitted)) @ design
             spread = weights[at] * fitted * (1 - fitted)
-            curvature = (spread @ (design[:, :, None] * design[:, None, :]).reshape(-1, columns**2)).reshape(
-                -1, columns, columns
-            )
+            curvature = (
+                spread @ (design[:, :, None] * design[:, None, :]).reshape(-1, columns**2)
+            ).reshape(-1, columns, columns)
             step = _solve(curvature, gradient)
             found[at] += step
             # A step that is not a number has no end either, and stays one.
@@ -173,8 +198,12 @@ def _solve(matrices: np.ndarray, vectors: np.ndarray) -> np.ndarray:
         return np.where(matrices[:, :, 0] > 0, vectors / matrices[:, :, 0], np.nan)
     (a, b), (c, d) = np.moveaxis(matrices, 0, -1)
     determinant = a * d - b * c
-    x = np.stack([d * vectors[:, 0] - b * vectors[:, 1], a * vectors[:, 1] - c * vectors[:, 0]], axis=1)
-    return np.where(determinant[:, None] > 1e-12 * (a * d)[:, None], x / determinant[:, None], np.nan)
+    x = np.stack(
+        [d * vectors[:, 0] - b * vectors[:, 1], a * vectors[:, 1] - c * vectors[:, 0]], axis=1
+    )
+    return np.where(
+        determinant[:, None] > 1e-12 * (a * d)[:, None], x / determinant[:, None], np.nan
+    )
 
 
 def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:

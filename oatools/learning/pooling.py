@@ -1,8 +1,9 @@
 """From the slices of a knee to one vector, and how much each slice had to say: the poolings of `--pooling`.
 
-Each takes standardised `values` (knees, slices, channels), zero on padding, with a boolean `mask` (knees, slices), and
-returns the pooled values (knees, `width`) and weights (knees, slices), which are exactly 0 on padding and sum to 1.
-Values may be bfloat16, to read half the bytes: products are then taken in it, and all else in the weights' own type.
+Each takes standardised `values` (knees, slices, channels), zero on padding, with a boolean `mask`
+(knees, slices), and returns the pooled values (knees, `width`) and weights (knees, slices), which
+are exactly 0 on padding and sum to 1. Values may be bfloat16, to read half the bytes: products are
+then taken in it, and all else in the weights' own type.
 """
 
 import math
@@ -20,15 +21,22 @@ class RecurrentAttention(nn.Module):
     def __init__(self, channels: int, settings: Settings) -> None:
         super().__init__()
         self.width, self.kernel = channels, settings.kernel
-        # The convolution as one matrix product: every tap's outputs side by side, shifted and added afterwards.
+        # The convolution as one matrix product: every tap's outputs side by side, shifted and added
+        # afterwards.
         self.taps = nn.Parameter(torch.empty(settings.kernel * settings.conv, channels))
         self.bias = nn.Parameter(torch.empty(settings.conv))
         for parameter in (self.taps, self.bias):
-            nn.init.uniform_(parameter, -((channels * settings.kernel) ** -0.5), (channels * settings.kernel) ** -0.5)
+            nn.init.uniform_(
+                parameter,
+                -((channels * settings.kernel) ** -0.5),
+                (channels * settings.kernel) ** -0.5,
+            )
         self.gru = nn.GRU(settings.conv, settings.units, batch_first=True)
         self.score = nn.Linear(settings.units, 1)
 
-    def forward(self, values: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def forward(
+        self, values: torch.Tensor, mask: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Forwards only, so that a knee's padding, which comes last, is never read."""
         taps = product(values, self.taps).unflatten(2, (self.kernel, -1))
         slices, before = values.shape[1], self.kernel // 2
@@ -49,7 +57,9 @@ class Attention(nn.Module):
         self.gate = nn.Linear(channels, settings.units) if settings.pooling == "gated" else None
         self.score = nn.Linear(settings.units, 1)
 
-    def forward(self, values: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def forward(
+        self, values: torch.Tensor, mask: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Every slice is scored by itself, wherever it lies."""
         hidden = torch.tanh(product(values, self.value.weight) + self.value.bias)
         if self.gate is not None:
@@ -65,9 +75,13 @@ class Mean(nn.Module):
         super().__init__()
         self.width = channels
 
-    def forward(self, values: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def forward(
+        self, values: torch.Tensor, mask: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Nothing is learnt here."""
-        attention = mask.to(torch.promote_types(values.dtype, torch.float32)) / mask.sum(dim=1, keepdim=True)
+        attention = mask.to(torch.promote_types(values.dtype, torch.float32)) / mask.sum(
+            dim=1, keepdim=True
+        )
         return weighted(values, attention), attention
 
 
@@ -78,7 +92,9 @@ class Max(nn.Module):
         super().__init__()
         self.width = channels
 
-    def forward(self, values: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def forward(
+        self, values: torch.Tensor, mask: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Nothing is learnt here."""
         largest, place = values.masked_fill(~mask[..., None], -torch.inf).max(dim=1)
         shares = functional.one_hot(place, values.shape[1]).float().mean(dim=1)
@@ -88,8 +104,8 @@ class Max(nn.Module):
 class Transformer(nn.Module):
     """One pre-norm transformer layer over the slices and a class token, whose state is the pooled vector.
 
-    A small form of what Panfilov et al. (2022) put on slice features. Weights are the token's attention to the
-    slices, averaged over heads.
+    A small form of what Panfilov et al. (2022) put on slice features. Weights are the token's
+    attention to the slices, averaged over heads.
     """
 
     def __init__(self, channels: int, settings: Settings) -> None:
@@ -99,9 +115,13 @@ class Transformer(nn.Module):
         self.token = nn.Parameter(torch.randn(width) * 0.02)
         self.before, self.between, self.after = (nn.LayerNorm(width) for _ in range(3))
         self.attention = nn.MultiheadAttention(width, HEADS, batch_first=True)
-        self.inner = nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
+        self.inner = nn.Sequential(
+            nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width)
+        )
 
-    def forward(self, values: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def forward(
+        self, values: torch.Tensor, mask: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Positions are counted from the middle of the knee's slices, and enter as sines and cosines."""
         slices = product(values, self.project.weight) + self.project.bias
         slices = slices + positions(mask, self.width).to(slices.dtype)
@@ -116,8 +136,14 @@ class Transformer(nn.Module):
         return token, on_slices / on_slices.sum(dim=1, keepdim=True).clamp_min(1e-12)
 
 
-POOLINGS = {"gru": RecurrentAttention, "attention": Attention, "gated": Attention, "mean": Mean, "max": Max,
-            "transformer": Transformer}  # fmt: skip
+POOLINGS = {
+    "gru": RecurrentAttention,
+    "attention": Attention,
+    "gated": Attention,
+    "mean": Mean,
+    "max": Max,
+    "transformer": Transformer,
+}
 
 
 def product(values: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
@@ -137,7 +163,9 @@ def masked_softmax(scores: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
 
 def positions(mask: torch.Tensor, width: int) -> torch.Tensor:
     """Sines and cosines (knees, slices, width) of a slice's distance from the middle of its knee's slices."""
-    place = torch.arange(mask.shape[1], device=mask.device) - (mask.sum(dim=1, keepdim=True) - 1) / 2
+    place = (
+        torch.arange(mask.shape[1], device=mask.device) - (mask.sum(dim=1, keepdim=True) - 1) / 2
+    )
     rates = torch.exp(torch.arange(0, width, 2, device=mask.device) * (-math.log(1000.0) / width))
     angles = place[..., None] * rates
     return torch.cat([torch.sin(angles), torch.cos(angles)], dim=2)

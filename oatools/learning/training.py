@@ -24,8 +24,8 @@ DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16}
 class Tensors:
     """Knees as one padded tensor each, from which mini-batches are taken by index.
 
-    `values` is (versions x knees, slices, channels), standardised: the plain features first, then those of varied
-    copies, each in the order of the knees.
+    `values` is (versions x knees, slices, channels), standardised: the plain features first, then
+    those of varied copies, each in the order of the knees.
     """
 
     values: torch.Tensor
@@ -61,17 +61,24 @@ class Progress:
 
 
 def fit(
-    data: Cohort, train_index: np.ndarray, settings: Settings, seed: int, start: Progress | None = None,
+    data: Cohort,
+    train_index: np.ndarray,
+    settings: Settings,
+    seed: int,
+    start: Progress | None = None,
     keep: Callable[[Progress], None] | None = None,
-) -> FittedModel:  # fmt: skip
+) -> FittedModel:
     """Train on the knees at `train_index` and on nothing else; the same bytes for the same knees, settings and seed.
 
-    A share of their patients is set apart: the epoch with the lowest loss on it is kept, and the threshold is chosen
-    on it. Scaling, imputation and class weights come from the others. `keep` is handed the progress of every epoch,
-    and `start` goes on from one. Raises `UsageError` for too few patients.
+    A share of their patients is set apart: the epoch with the lowest loss on it is kept, and the
+    threshold is chosen on it. Scaling, imputation and class weights come from the others. `keep` is
+    handed the progress of every epoch, and `start` goes on from one. Raises `UsageError` for too
+    few patients.
     """
     index = np.sort(np.asarray(train_index))
-    inner = inner_split([data.subject[i] for i in index], data.label[index], settings.validation, seed)
+    inner = inner_split(
+        [data.subject[i] for i in index], data.label[index], settings.validation, seed
+    )
     fitting, held = index[inner[0]], index[inner[1]]
     scaling = fit_clinical(data.clinical[fitting], data.clinical_names)
     threads = torch.get_num_threads()
@@ -79,14 +86,18 @@ def fit(
     try:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            module = build(settings, data.features.shape[2], len(data.clinical_names), data.extents.shape[1])
+            module = build(
+                settings, data.features.shape[2], len(data.clinical_names), data.extents.shape[1]
+            )
             for number, branch in enumerate(module.branches):
                 mean, sd = fit_features([data.slices(i, number) for i in fitting])
                 branch.feature_mean.copy_(torch.from_numpy(mean))
                 branch.feature_sd.copy_(torch.from_numpy(sd))
             weights = class_weights(data.label[fitting]) if settings.balanced else torch.ones(2)
             tensors = [to_tensors(data, i, scaling, module, settings) for i in (fitting, held)]
-            history = optimise(module, *tensors, weights, settings, np.random.default_rng(seed), start, keep)
+            history = optimise(
+                module, *tensors, weights, settings, np.random.default_rng(seed), start, keep
+            )
             del tensors
             module.offset.copy_(-torch.log(weights))
             module.eval()
@@ -97,21 +108,37 @@ def fit(
     threshold = choose_threshold(data.label[held], probability, settings.threshold_rule)
     best = int(np.argmin(history))
     record = {
-        "settings": settings.as_dict(), "seed": seed, "channels": data.features.shape[2],
-        "clinical": scaling.as_records(), "class_weights": weights.tolist(), "feature_space": data.space,
-        "joined": list(data.joined), "volume_steps": None if data.steps is None else list(data.steps),
-        "cautions": list(data.cautions), "epochs": len(history), "best_epoch": best + 1,
-        "validation_loss": history[best], "validation_roc_auc": roc_auc(data.label[held], probability),
-        "threshold": threshold, "threshold_rule": f"{settings.threshold_rule} on the validation knees",
-        "training_knees": [data.knee[i] for i in fitting], "validation_knees": [data.knee[i] for i in held],
-    }  # fmt: skip
+        "settings": settings.as_dict(),
+        "seed": seed,
+        "channels": data.features.shape[2],
+        "clinical": scaling.as_records(),
+        "class_weights": weights.tolist(),
+        "feature_space": data.space,
+        "joined": list(data.joined),
+        "volume_steps": None if data.steps is None else list(data.steps),
+        "cautions": list(data.cautions),
+        "epochs": len(history),
+        "best_epoch": best + 1,
+        "validation_loss": history[best],
+        "validation_roc_auc": roc_auc(data.label[held], probability),
+        "threshold": threshold,
+        "threshold_rule": f"{settings.threshold_rule} on the validation knees",
+        "training_knees": [data.knee[i] for i in fitting],
+        "validation_knees": [data.knee[i] for i in held],
+    }
     return FittedModel(module, settings, scaling, threshold, record)
 
 
 def optimise(
-    module: KneeModel, fitting: Tensors, held: Tensors, weights: torch.Tensor, settings: Settings,
-    random: np.random.Generator, start: Progress | None = None, keep: Callable[[Progress], None] | None = None,
-) -> list[float]:  # fmt: skip
+    module: KneeModel,
+    fitting: Tensors,
+    held: Tensors,
+    weights: torch.Tensor,
+    settings: Settings,
+    random: np.random.Generator,
+    start: Progress | None = None,
+    keep: Callable[[Progress], None] | None = None,
+) -> list[float]:
     """Train in place with early stopping, restore the best epoch, and return the validation loss of every epoch."""
     optimiser = torch.optim.AdamW(
         module.parameters(), settings.learning_rate, weight_decay=settings.weight_decay, fused=True
@@ -128,7 +155,9 @@ def optimise(
         epoch = len(history)
         if settings.schedule == "cosine":
             for group in optimiser.param_groups:
-                group["lr"] = settings.learning_rate * (1 + math.cos(math.pi * epoch / settings.epochs)) / 2
+                group["lr"] = (
+                    settings.learning_rate * (1 + math.cos(math.pi * epoch / settings.epochs)) / 2
+                )
         module.train()
         for batch in torch.from_numpy(random.permutation(len(fitting.label))).split(settings.batch):
             values, mask, clinical = fitting.take(batch, random)
@@ -143,8 +172,16 @@ def optimise(
         if _best(history) == epoch:
             best = copy.deepcopy(module.state_dict())
         if keep:
-            keep(Progress(list(history), best, module.state_dict(), optimiser.state_dict(), torch.get_rng_state(),
-                          random.bit_generator.state))  # fmt: skip
+            keep(
+                Progress(
+                    list(history),
+                    best,
+                    module.state_dict(),
+                    optimiser.state_dict(),
+                    torch.get_rng_state(),
+                    random.bit_generator.state,
+                )
+            )
     module.load_state_dict(best)
     return history
 
@@ -160,9 +197,13 @@ def drop_channels_(values: torch.Tensor, share: float, random: np.random.Generat
         values *= kept.to(values.dtype).div_(1 - share)
 
 
-def training_loss(logits: torch.Tensor, label: torch.Tensor, weights: torch.Tensor, settings: Settings) -> torch.Tensor:
+def training_loss(
+    logits: torch.Tensor, label: torch.Tensor, weights: torch.Tensor, settings: Settings
+) -> torch.Tensor:
     """Weighted cross entropy, with label smoothing (Szegedy 2016) and the focal factor (1 - p)^gamma (Lin 2017)."""
-    losses = functional.cross_entropy(logits, label, weights, reduction="none", label_smoothing=settings.smoothing)
+    losses = functional.cross_entropy(
+        logits, label, weights, reduction="none", label_smoothing=settings.smoothing
+    )
     if settings.focal:
         sure = torch.softmax(logits, dim=1).gather(1, label[:, None])[:, 0]
         losses = losses * (1 - sure) ** settings.focal
@@ -191,10 +232,15 @@ def to_tensors(
     slices = int(data.length[index].max())
     ends = data.extents[index].cumsum(axis=1)
     place = np.arange(slices)
-    number = 1 + (place[None, :, None] >= ends[:, None, :]).sum(axis=2)  # of the sequence; one more than all, past them
+    number = 1 + (place[None, :, None] >= ends[:, None, :]).sum(
+        axis=2
+    )  # of the sequence; one more than all, past them
     mask = torch.from_numpy(np.where(number <= ends.shape[1], number, 0).astype(np.uint8))
     versions = [data.features, *(data.varied if data.varied is not None else ())]
-    values = torch.empty((len(versions), len(index), slices, data.features.shape[2]), dtype=DTYPES[settings.precision])
+    values = torch.empty(
+        (len(versions), len(index), slices, data.features.shape[2]),
+        dtype=DTYPES[settings.precision],
+    )
     for version, features in zip(values, versions, strict=True):
         for part in np.array_split(np.arange(len(index)), -(-len(index) // CHUNK)):
             raw = torch.from_numpy(np.ascontiguousarray(features[index[part], :slices]))

@@ -17,8 +17,8 @@ import numpy as np
 from oatools.core.errors import ItemError, UsageError
 from oatools.core.files import scratch
 from oatools.learning.cohort import Cohort
+from oatools.learning.files import save_model
 from oatools.learning.model import FittedModel, predict
-from oatools.learning.modelfile import save_model
 from oatools.learning.settings import Settings
 from oatools.learning.training import fit
 
@@ -27,9 +27,10 @@ from oatools.learning.training import fit
 class Task:
     """One model to train on the knees at `train`.
 
-    Of several `candidates` the one with the lowest validation loss is kept, which no test knee has a part in. With a
-    `path` the model is written there; without, the probabilities of the knees at `test` are what comes back. `label`
-    replaces the cohort's, and `clinical` False leaves the clinical variables out.
+    Of several `candidates` the one with the lowest validation loss is kept, which no test knee has
+    a part in. With a `path` the model is written there; without, the probabilities of the knees at
+    `test` are what comes back. `label` replaces the cohort's, and `clinical` False leaves the
+    clinical variables out.
     """
 
     name: str
@@ -43,11 +44,13 @@ class Task:
     clinical: bool = True
 
 
-def run(data: Cohort, tasks: Sequence[Task], jobs: int, folder: Path) -> Iterator[tuple[int, np.ndarray | None]]:
+def run(
+    data: Cohort, tasks: Sequence[Task], jobs: int, folder: Path
+) -> Iterator[tuple[int, np.ndarray | None]]:
     """Yield each task's number and result as it ends, `jobs` at a time; results do not depend on `jobs`.
 
-    The features are mapped from a file that lies in `folder` meanwhile. Raises the `UsageError` of a task, or an
-    `ItemError` where a process dies; what was written by then stays.
+    The features are mapped from a file that lies in `folder` meanwhile. Raises the `UsageError` of
+    a task, or an `ItemError` where a process dies; what was written by then stays.
     """
     if jobs == 1 or len(tasks) < 2:
         for number, task in enumerate(tasks):
@@ -72,13 +75,19 @@ def work(data: Cohort, task: Task) -> np.ndarray | None:
 
 
 def fit_best(
-    data: Cohort, train: np.ndarray, candidates: Sequence[Settings], seed: int, train_one: Callable[..., Any] = fit
+    data: Cohort,
+    train: np.ndarray,
+    candidates: Sequence[Settings],
+    seed: int,
+    train_one: Callable[..., Any] = fit,
 ) -> FittedModel:
     """The candidate with the lowest validation loss; its record lists them all. `train_one` is called as `fit`."""
     best, tried = None, []
     for settings in candidates:
         model = train_one(data, train, settings, seed)
-        tried.append({"settings": settings.as_dict(), "validation_loss": model.record["validation_loss"]})
+        tried.append(
+            {"settings": settings.as_dict(), "validation_loss": model.record["validation_loss"]}
+        )
         if best is None or model.record["validation_loss"] < best.record["validation_loss"]:
             best = model
     if best is None:
@@ -126,8 +135,10 @@ def _served(
                     result = ready.recv()  # type: ignore[union-attr]
                 except (EOFError, ConnectionResetError):
                     processes[ready].join()  # type: ignore[index]
-                    raise ItemError(f"{task.name}: its process ended with status {processes[ready].exitcode}; "  # type: ignore[index]
-                                    "memory may be short: use fewer jobs (-j)") from None  # fmt: skip
+                    raise ItemError(
+                        f"{task.name}: its process ended with status {processes[ready].exitcode}; "  # type: ignore[index]
+                        "memory may be short: use fewer jobs (-j)"
+                    ) from None
                 if isinstance(result, UsageError):
                     raise result
                 if waiting:
@@ -146,7 +157,8 @@ def _serve(tasks: Connection, rest: Cohort, paths: dict[str, Path]) -> None:
         signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     os.dup2(2, 1)
-    # Mapped so that what is written stays here: nothing is, but PyTorch warns of arrays that cannot be written.
+    # Mapped so that what is written stays here: nothing is, but PyTorch warns of arrays that cannot
+    # be written.
     data = replace(rest, **{name: np.load(path, mmap_mode="c") for name, path in paths.items()})
     with contextlib.suppress(EOFError):
         while True:

@@ -1,7 +1,8 @@
 """The clinical variables of a knee: one table that declares them, and their extraction from the study's tables.
 
-A source column is written with `Vxx` for the visit's prefix (`V00`, `V01`, ...). A column that begins with P01, P02
-or V00 describes the entry to the study; it is used at later visits only where the variable lasts (sex, height).
+A source column is written with `Vxx` for the visit's prefix (`V00`, `V01`, ...). A column that
+begins with P01, P02 or V00 describes the entry to the study; it is used at later visits only where
+the variable lasts (sex, height).
 """
 
 import math
@@ -12,7 +13,18 @@ from decimal import Decimal
 
 from oatools.core.errors import UsageError
 from oatools.core.manifest import MISSING
-from oatools.oai.cells import PROSTHESIS, VISITS, Knee, Record, code, decimal, is_missing, knee_of, plain, subject_of
+from oatools.oai.codes import (
+    PROSTHESIS,
+    VISITS,
+    Knee,
+    Record,
+    code,
+    decimal,
+    is_missing,
+    knee_of,
+    plain,
+    subject_of,
+)
 from oatools.oai.tables import Tables, read_table
 
 YES_NO = {"0": "0", "1": "1"}
@@ -22,8 +34,9 @@ YES_NO = {"0": "0", "1": "1"}
 class Variable:
     """One column of the labels: where it comes from for a right and a left knee, and how a cell becomes a value.
 
-    `codes` translates categories; numbers are multiplied by `factor` and must lie in `limits`. `lasting`: the value
-    at entry holds at later visits. `ever`: true once any source up to the visit says so.
+    `codes` translates categories; numbers are multiplied by `factor` and must lie in `limits`.
+    `lasting`: the value at entry holds at later visits. `ever`: true once any source up to the
+    visit says so.
     """
 
     name: str
@@ -43,7 +56,14 @@ def _person(name: str, unit: str, description: str, *sources: str, **options: ob
 
 
 def _score(name: str, highest: int, description: str, stem: str) -> Variable:
-    return Variable(name, f"0 to {highest}", description, (f"Vxx{stem}R",), (f"Vxx{stem}L",), limits=(0, highest))
+    return Variable(
+        name,
+        f"0 to {highest}",
+        description,
+        (f"Vxx{stem}R",),
+        (f"Vxx{stem}L",),
+        limits=(0, highest),
+    )
 
 
 VARIABLES = (
@@ -72,13 +92,26 @@ VARIABLES = (
 )  # fmt: skip
 CLINICAL_COLUMNS = [variable.name for variable in VARIABLES]
 
-#: `paper10` is our guess: the published list stands in a supplement that was not available to us. It is the reading
-#: study's six variables, KL grade, past injury, past surgery and WOMAC stiffness (allowed with every endpoint).
+#: `paper10` is our guess: the published list stands in a supplement that was not available to us.
+#: It is the reading study's six variables, KL grade, past injury, past surgery and WOMAC stiffness
+#: (allowed with every endpoint).
 PRESETS = {
     "bmi": ["bmi"],
-    "paper10": ["age", "sex", "bmi", "height", "weight", "jsw", "kl", "injury", "surgery", "womac_stiffness"],
+    "paper10": [
+        "age",
+        "sex",
+        "bmi",
+        "height",
+        "weight",
+        "jsw",
+        "kl",
+        "injury",
+        "surgery",
+        "womac_stiffness",
+    ],
 }
-# The total is a sum with pain in it, and the KOOS pain scale holds the five WOMAC pain questions among its nine.
+# The total is a sum with pain in it, and the KOOS pain scale holds the five WOMAC pain questions
+# among its nine.
 _PAIN_SCORES = ("womac_pain", "womac_total", "koos_pain")
 _NOT_CLINICAL = ("knee", "subject", "visit", "sequence", "path", "readprj", "fold", "probability")
 
@@ -91,7 +124,8 @@ _DAYS_A_MONTH = Decimal("30.4375")
 def clinical_set(text: str, endpoint: str) -> list[str]:
     """Column names from a preset (`bmi`, `paper10`), a comma-separated list of columns and presets, or `none`.
 
-    Raises a `UsageError` for columns from which the endpoint's label is made, and for those that are no predictors.
+    Raises a `UsageError` for columns from which the endpoint's label is made, and for those that
+    are no predictors.
     """
     names: list[str] = []
     for item in (part.strip() for part in text.split(",")):
@@ -99,9 +133,13 @@ def clinical_set(text: str, endpoint: str) -> list[str]:
             names += PRESETS.get(item, [item])
     for name in names:
         if name in ("label", "jsn") or (endpoint == "pain" and name in _PAIN_SCORES):
-            raise UsageError(f"'{name}' cannot be a clinical variable (endpoint {endpoint}): the label is made from it")
+            raise UsageError(
+                f"'{name}' cannot be a clinical variable (endpoint {endpoint}): the label is made from it"
+            )
         if name in _NOT_CLINICAL:
-            raise UsageError(f"'{name}' cannot be a clinical variable: it says nothing about the knee at the visit")
+            raise UsageError(
+                f"'{name}' cannot be a clinical variable: it says nothing about the knee at the visit"
+            )
     return list(dict.fromkeys(names))
 
 
@@ -115,12 +153,14 @@ def read_people(
 ) -> dict[str, Record]:
     """Subject -> the cells of all clinical columns up to the horizon, from Enrollees, SubjectChar00 and AllClinicalNN.
 
-    Of a column found twice the first value that is not missing holds. `partial`: do without Enrollees and the
-    visit's AllClinical where they are not there; the rest is always optional. `required` names columns without
-    which the visit's AllClinical is unusable (`UsageError`).
+    Of a column found twice the first value that is not missing holds. `partial`: do without
+    Enrollees and the visit's AllClinical where they are not there; the rest is always optional.
+    `required` names columns without which the visit's AllClinical is unusable (`UsageError`).
     """
     numbers = range(VISITS[horizon] + 1)
-    sources = [s for v in VARIABLES for s in v.right + v.left] + [s for pair in _REPLACED.values() for s in pair]
+    sources = [s for v in VARIABLES for s in v.right + v.left] + [
+        s for pair in _REPLACED.values() for s in pair
+    ]
     columns = sorted({column_at(source, n) for source in sources for n in numbers})
     visits = [VISITS[visit], *(n for n in numbers if n != VISITS[visit])]
     own = f"AllClinical{VISITS[visit]:02d}"
@@ -139,8 +179,8 @@ def read_people(
 def kl_grades(records: Iterable[Record], visit: str) -> dict[Knee, str]:
     """Knee -> KL grade `0` to `4`, or `.P` for a prosthesis, from the records of kxr_sq_buNN.
 
-    Of several readings that of project 15 comes first (37 at 72 and 96 months, of which 42 is a recoding), then the
-    other projects by number; a missing grade gives way to the next.
+    Of several readings that of project 15 comes first (37 at 72 and 96 months, of which 42 is a
+    recoding), then the other projects by number; a missing grade gives way to the next.
     """
     number = VISITS[visit]
     first = ["15", "37"] if number <= 6 else ["37", "15"]
@@ -160,27 +200,39 @@ def project_rank(project: str, first: Collection[str]) -> tuple[int, str]:
     return (int(project), "") if project.isdigit() else (10**9, project)
 
 
-def replaced_knees(people: Mapping[str, Record], horizon: str, grades: Mapping[Knee, str]) -> set[Knee]:
+def replaced_knees(
+    people: Mapping[str, Record], horizon: str, grades: Mapping[Knee, str]
+) -> set[Knee]:
     """The knees that were replaced at entry or by the horizon, by the questionnaires or by a KL reading (`.P`)."""
     replaced = {knee for knee, grade in grades.items() if grade == PROSTHESIS}
     for side, sources in _REPLACED.items():
         columns = {column_at(source, n) for source in sources for n in range(VISITS[horizon] + 1)}
-        replaced |= {(s, side) for s, person in people.items() if any(code(person.get(c, ".")) == "1" for c in columns)}
+        replaced |= {
+            (s, side)
+            for s, person in people.items()
+            if any(code(person.get(c, ".")) == "1" for c in columns)
+        }
     return replaced
 
 
 def replaced_by_outcome(records: Iterable[Record], horizon: str) -> set[Knee]:
     """The knees that Outcomes99 calls replaced by the horizon: by its day, or by the visit that reported it.
 
-    Where the two disagree the earlier counts, so that no width of a prosthesis is taken for one of cartilage.
+    Where the two disagree the earlier counts, so that no width of a prosthesis is taken for one of
+    cartilage.
     """
     latest = int(horizon[:-1]) * _DAYS_A_MONTH
     replaced = set()
     for record in records:
         for side, (day_column, visit_column) in _OUTCOMES.items():
-            day, visit = _number(record.get(day_column, ".")), _number(record.get(visit_column, "."))
+            day, visit = (
+                _number(record.get(day_column, ".")),
+                _number(record.get(visit_column, ".")),
+            )
             by_visit = visit is not None and horizon in VISITS and visit <= VISITS[horizon]
-            if (by_visit or (day is not None and day <= latest)) and (subject := subject_of(record)) is not None:
+            if (by_visit or (day is not None and day <= latest)) and (
+                subject := subject_of(record)
+            ) is not None:
                 replaced.add((subject, side))
     return replaced
 
@@ -202,7 +254,9 @@ def clinical_values(person: Record, knee: Knee, visit: str, grade: str) -> dict[
 
 def missing_counts(rows: Iterable[Mapping[str, str]]) -> Counter[str]:
     """Clinical column -> the number of rows in which it is `n/a`."""
-    return Counter(name for row in rows for name in CLINICAL_COLUMNS if row.get(name, MISSING) == MISSING)
+    return Counter(
+        name for row in rows for name in CLINICAL_COLUMNS if row.get(name, MISSING) == MISSING
+    )
 
 
 def variable_rows() -> list[dict[str, str]]:
@@ -211,7 +265,9 @@ def variable_rows() -> list[dict[str, str]]:
     for v in VARIABLES:
         right, left = ", ".join(v.right), ", ".join(v.left)
         source = right if right == left else f"{right} / {left}"
-        rows.append({"variable": v.name, "unit": v.unit, "description": v.description, "source": source})
+        rows.append(
+            {"variable": v.name, "unit": v.unit, "description": v.description, "source": source}
+        )
     return rows
 
 
@@ -237,7 +293,11 @@ def _grade(cell: str) -> str:
 
 def _value(variable: Variable, sources: tuple[str, ...], person: Record, number: int) -> str:
     if variable.ever:
-        found = {_convert(variable, person.get(column_at(s, n), ".")) for s in sources for n in range(number + 1)}
+        found = {
+            _convert(variable, person.get(column_at(s, n), "."))
+            for s in sources
+            for n in range(number + 1)
+        }
         return next((answer for answer in ("1", "0") if answer in found), MISSING)
     usable = [s for s in sources if s.startswith("Vxx") or number == 0 or variable.lasting]
     values = (_convert(variable, person.get(column_at(source, number), ".")) for source in usable)

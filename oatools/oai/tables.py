@@ -1,9 +1,10 @@
 """The study's clinical and reading tables, in whichever form they were downloaded: where they are, and their records.
 
-ASCII: latin-1 text with CRLF line ends, cells separated by `|` and not quoted, under names and column names whose
-case varies between releases. SAS: the same tables as `.sas7bdat`, with plain numbers for codes. NDA: one
-structure for all visits, tab-separated and quoted, a second line of descriptions, and lower-case column names without
-the visit's prefix. All lie in one folder or in many; they are found at any depth.
+ASCII: latin-1 text with CRLF line ends, cells separated by `|` and not quoted, under names and
+column names whose case varies between releases. SAS: the same tables as `.sas7bdat`, with plain
+numbers for codes. NDA: one structure for all visits, tab-separated and quoted, a second line of
+descriptions, and lower-case column names without the visit's prefix. All lie in one folder or in
+many; they are found at any depth.
 """
 
 import re
@@ -12,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from oatools.core.errors import UsageError
-from oatools.oai.cells import VISITS, Record, cell_of
+from oatools.oai.codes import VISITS, Record, cell_of
 from oatools.oai.nda import find_structure, holds, read_structure
 
 # The order of preference where a table is there in several forms.
@@ -40,7 +41,12 @@ class Tables:
 
     def passed_over(self) -> list[Path]:
         """The files that are not read because their table is there in a better form, too."""
-        return [path for found in self.paths.values() for path in found if path.suffix.lower() != _form(found)]
+        return [
+            path
+            for found in self.paths.values()
+            for path in found
+            if path.suffix.lower() != _form(found)
+        ]
 
     def _standing_in(self, name: str, columns: Iterable[str]) -> list[Path]:
         return find_structure(self.structures, name, columns)
@@ -66,11 +72,13 @@ def find_tables(folder: str | Path) -> Tables:
     return Tables(folder, paths, structures)
 
 
-def read_table(tables: Tables, name: str, required: Iterable[str], optional: Iterable[str] = ()) -> list[Record]:
+def read_table(
+    tables: Tables, name: str, required: Iterable[str], optional: Iterable[str] = ()
+) -> list[Record]:
     """Read some columns of the table of that name (`kxr_qjsw_duryea00`): upper-case name -> cell (see `cells`).
 
-    Raises a `UsageError` where there is no such table, where files of that name differ, or where a required column
-    is missing.
+    Raises a `UsageError` where there is no such table, where files of that name differ, or where a
+    required column is missing.
     """
     required = [column.upper() for column in required]
     columns = [*required, *(column.upper() for column in optional)]
@@ -78,29 +86,42 @@ def read_table(tables: Tables, name: str, required: Iterable[str], optional: Ite
     if not found:
         stand_ins = tables._standing_in(name, columns)
         if not stand_ins:
-            raise UsageError(f"no table {name}.txt anywhere below {tables.folder}, nor an NDA structure or SAS table "
-                             "in its place; unpack it there (any folder, any case)")  # fmt: skip
+            raise UsageError(
+                f"no table {name}.txt anywhere below {tables.folder}, nor an NDA structure or SAS table "
+                "in its place; unpack it there (any folder, any case)"
+            )
         for column in required:
             if not any(holds(tables.structures[path], column) for path in stand_ins):
                 raise UsageError(
                     f"{stand_ins[0]}: no column for {column}, nor in another structure below {tables.folder}"
                 )
         number = _NUMBERED.fullmatch(name)
-        visit = int(number["number"]) if number and int(number["number"]) in VISITS.values() else None
-        return [record for path in stand_ins for record in read_structure(path, visit, columns, required)]
+        visit = (
+            int(number["number"]) if number and int(number["number"]) in VISITS.values() else None
+        )
+        return [
+            record
+            for path in stand_ins
+            for record in read_structure(path, visit, columns, required)
+        ]
     best = [path for path in found if path.suffix.lower() == _form(found)]
     contents = {path.read_bytes() for path in best} if len(best) > 1 else set()
     if len(contents) > 1:
-        raise UsageError(f"{name}: {best[0]} and {best[1]} differ; keep the one to use below {tables.folder}")
+        raise UsageError(
+            f"{name}: {best[0]} and {best[1]} differ; keep the one to use below {tables.folder}"
+        )
     read = read_sas if _form(found) == ".sas7bdat" else read_ascii
     return read(best[0], columns, required)
 
 
-def read_ascii(path: str | Path, columns: Collection[str] | None = None, required: Iterable[str] = ()) -> list[Record]:
+def read_ascii(
+    path: str | Path, columns: Collection[str] | None = None, required: Iterable[str] = ()
+) -> list[Record]:
     """Read a text table: upper-case column name -> cell (see `cells.cell_of`), one record a line.
 
-    `columns` (upper case) limits what is kept. The delimiter is `|`, or, where the header has none, a tab, or a
-    comma. Raises a `UsageError` for a required column that is not there and for a line of another length.
+    `columns` (upper case) limits what is kept. The delimiter is `|`, or, where the header has none,
+    a tab, or a comma. Raises a `UsageError` for a required column that is not there and for a line
+    of another length.
     """
     path = Path(path)
     lines = _lines(path)
@@ -108,20 +129,26 @@ def read_ascii(path: str | Path, columns: Collection[str] | None = None, require
     delimiter = next((mark for mark in "|\t" if mark in first), ",")
     header = [name.strip().strip('"').upper() for name in first.split(delimiter)]
     _require(path, header, required)
-    kept = [(i, name) for i, name in enumerate(header) if name and (columns is None or name in columns)]
+    kept = [
+        (i, name) for i, name in enumerate(header) if name and (columns is None or name in columns)
+    ]
     records = []
     for count, line in enumerate(lines, start=2):
         if not line.strip():
             continue
         cells = line.split(delimiter)
         if len(cells) != len(header):
-            raise UsageError(f"{path} line {count}: {len(cells)} cells where the header has {len(header)}; "
-                             "a cell may hold a line break, or the download be cut off")  # fmt: skip
+            raise UsageError(
+                f"{path} line {count}: {len(cells)} cells where the header has {len(header)}; "
+                "a cell may hold a line break, or the download be cut off"
+            )
         records.append({name: cell_of(cells[i].strip().strip('"')) for i, name in kept})
     return records
 
 
-def read_sas(path: str | Path, columns: Collection[str] | None = None, required: Iterable[str] = ()) -> list[Record]:
+def read_sas(
+    path: str | Path, columns: Collection[str] | None = None, required: Iterable[str] = ()
+) -> list[Record]:
     """Read a SAS table (`.sas7bdat`) as `read_ascii` reads text; special missing values become `.`."""
     import pandas
 
@@ -130,19 +157,31 @@ def read_sas(path: str | Path, columns: Collection[str] | None = None, required:
         frame = pandas.read_sas(path, encoding="cp1252")
     except (OSError, ValueError, KeyError, IndexError, TypeError, NotImplementedError) as error:
         reason = str(error).strip().split("\n")[0] or type(error).__name__
-        raise UsageError(f"{path}: not a readable SAS table ({reason}); download it again") from None
+        raise UsageError(
+            f"{path}: not a readable SAS table ({reason}); download it again"
+        ) from None
     header = [str(name).strip().upper() for name in frame.columns]
     _require(path, header, required)
-    kept = [(frame[original], name) for original, name in zip(frame.columns, header, strict=True)
-            if columns is None or name in columns]  # fmt: skip
+    kept = [
+        (frame[original], name)
+        for original, name in zip(frame.columns, header, strict=True)
+        if columns is None or name in columns
+    ]
     texts = [[_sas_cell(value) for value in series] for series, _ in kept]
-    return [dict(zip((name for _, name in kept), row, strict=True)) for row in zip(*texts, strict=True)]
+    return [
+        dict(zip((name for _, name in kept), row, strict=True)) for row in zip(*texts, strict=True)
+    ]
 
 
 def _sas_cell(value: object) -> str:
     if isinstance(value, float):
-        # The shortest text of the same double: 4.1 is stored as its nearest double and comes back as 4.1.
-        return "." if value != value else cell_of(repr(int(value)) if value.is_integer() else repr(value))  # noqa: PLR0124
+        # The shortest text of the same double: 4.1 is stored as its nearest double and comes back
+        # as 4.1.
+        return (
+            "."
+            if value != value
+            else cell_of(repr(int(value)) if value.is_integer() else repr(value))
+        )  # noqa: PLR0124
     return "." if value is None or value != value else cell_of(str(value))  # noqa: PLR0124
 
 
@@ -166,11 +205,17 @@ def _structure_names(path: Path) -> list[str]:
             first = stream.readline(1 << 20).decode("latin-1")
     except OSError:
         return []
-    return [name.strip().strip('"').lower() for name in first.removeprefix(_BOM).split("\t")] if "\t" in first else []
+    return (
+        [name.strip().strip('"').lower() for name in first.removeprefix(_BOM).split("\t")]
+        if "\t" in first
+        else []
+    )
 
 
 def _require(path: Path, header: list[str], required: Iterable[str]) -> None:
     for column in required:
         if column not in header:
-            shown = ", ".join(header[:12]) + (f" and {len(header) - 12} more" if len(header) > 12 else "")
+            shown = ", ".join(header[:12]) + (
+                f" and {len(header) - 12} more" if len(header) > 12 else ""
+            )
             raise UsageError(f"{path}: no column {column}; it has {shown}")

@@ -1,11 +1,12 @@
 """A schematic knee made of implicit shapes, drawn on any voxel grid in any of OAI's three contrasts.
 
-Knee frame: x mediolateral with medial positive, y anterior, z superior, millimetres, origin on the joint line
-between the condyles. Patient frame: RAS+ millimetres, as in NIfTI. A right knee is the exact mirror image of
-a left one. Arrays are indexed (i, j, k) as in NIfTI; they are float32.
+Knee frame: x mediolateral with medial positive, y anterior, z superior, millimetres, origin on the
+joint line between the condyles. Patient frame: RAS+ millimetres, as in NIfTI. A right knee is the
+exact mirror image of a left one. Arrays are indexed (i, j, k) as in NIfTI; they are float32.
 
-A picture is painted part by part, later parts over earlier ones: a cartilage layer is an inflated condyle over
-which the bone is painted next, a meniscus a ring of which the cartilage above leaves the wedge.
+A picture is painted part by part, later parts over earlier ones: a cartilage layer is an inflated
+condyle over which the bone is painted next, a meniscus a ring of which the cartilage above leaves
+the wedge.
 """
 
 from __future__ import annotations
@@ -44,7 +45,8 @@ class Tissue(IntEnum):
 
 # Mean signal of each tissue, in Tissue's order, relative to the brightest fluid.
 SIGNAL: dict[str, tuple[float, ...]] = {
-    # intermediate weighting: fat, marrow and fluid bright, cartilage between, oedema dark in the marrow
+    # intermediate weighting: fat, marrow and fluid bright, cartilage between, oedema dark in the
+    # marrow
     "iw": (0.0, 0.35, 0.72, 0.30, 0.06, 0.64, 0.48, 0.10, 0.08, 1.00, 0.36, 0.12, 0.08),
     # fat suppressed: marrow dark, fluid and oedema bright
     "iw-fs": (0.0, 0.22, 0.17, 0.36, 0.05, 0.14, 0.58, 0.12, 0.08, 1.00, 0.34, 0.80, 0.15),
@@ -59,7 +61,8 @@ _TEXTURE[[Tissue.FAT, Tissue.MARROW, Tissue.MUSCLE]] = 0.04, 0.06, 0.08
 class Waves:
     """A smooth random field: `offset` + sum of amplitude * cos(vector . point + phase), in the knee frame.
 
-    A plane wave on an affine grid is an outer product of one-dimensional waves, so a slice costs one matrix product.
+    A plane wave on an affine grid is an outer product of one-dimensional waves, so a slice costs
+    one matrix product.
     """
 
     vectors: NDArray[np.float64]  # (n, 3), radians per mm
@@ -79,9 +82,15 @@ class Waves:
         along_i = step[:, 0, None] * np.arange(ni)
         right = np.concatenate([np.cos(along_i), np.sin(along_i)]).astype(np.float32)
         slices = np.arange(k.start, k.stop)
-        along_j = start[:, None] + step[:, 1, None] * np.arange(nj) + step[:, 2, None] * slices[:, None, None]
+        along_j = (
+            start[:, None]
+            + step[:, 1, None] * np.arange(nj)
+            + step[:, 2, None] * slices[:, None, None]
+        )
         scaled = self.amplitudes[:, None]
-        left = np.concatenate([scaled * np.cos(along_j), -scaled * np.sin(along_j)], axis=1).astype(np.float32)
+        left = np.concatenate([scaled * np.cos(along_j), -scaled * np.sin(along_j)], axis=1).astype(
+            np.float32
+        )
         return np.matmul(left.transpose(0, 2, 1), right) + np.float32(self.offset)
 
 
@@ -113,8 +122,8 @@ def _no_waves() -> Waves:
 class Knee:
     """One knee: where it lies, its shape, its findings and its imaging conditions.
 
-    `centre` is the joint's centre: mm lateral to the midline, anterior and superior in the patient frame.
-    `progression` and `effusion` run from 0 (no finding) to 1.
+    `centre` is the joint's centre: mm lateral to the midline, anterior and superior in the patient
+    frame. `progression` and `effusion` run from 0 (no finding) to 1.
     """
 
     side: str = "left"
@@ -154,7 +163,9 @@ def random_bias(rng: np.random.Generator, rms: float = BIAS_RMS) -> Waves:
     direction = rng.standard_normal((n, 3))
     direction /= np.linalg.norm(direction, axis=1, keepdims=True)
     waves = Waves(
-        direction * (2 * np.pi / rng.uniform(160, 320, (n, 1))), rng.uniform(0, 2 * np.pi, n), rng.uniform(0.5, 1.0, n)
+        direction * (2 * np.pi / rng.uniform(160, 320, (n, 1))),
+        rng.uniform(0, 2 * np.pi, n),
+        rng.uniform(0.5, 1.0, n),
     )
     axis = np.linspace(-1, 1, 11)
     grid = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), axis=-1).reshape(-1, 3)
@@ -169,11 +180,15 @@ def random_texture(rng: np.random.Generator) -> Waves:
     direction = rng.standard_normal((n, 3))
     direction /= np.linalg.norm(direction, axis=1, keepdims=True)
     return Waves(
-        direction * (2 * np.pi / rng.uniform(3.5, 14, (n, 1))), rng.uniform(0, 2 * np.pi, n), np.full(n, np.sqrt(2 / n))
+        direction * (2 * np.pi / rng.uniform(3.5, 14, (n, 1))),
+        rng.uniform(0, 2 * np.pi, n),
+        np.full(n, np.sqrt(2 / n)),
     )
 
 
-def random_knee(rng: np.random.Generator, side: str = "left", size: float = 1.0, fat: float = 9.0) -> Knee:
+def random_knee(
+    rng: np.random.Generator, side: str = "left", size: float = 1.0, fat: float = 9.0
+) -> Knee:
     """A knee without findings, with natural variation about the given size and thickness of the fat."""
 
     def around(mean: float, sd: float) -> float:
@@ -209,7 +224,8 @@ def random_knee(rng: np.random.Generator, side: str = "left", size: float = 1.0,
     )
 
 
-# ------------------------------------------------------------------------------------------- findings
+# -------------------------------------------------------------------------------------------
+# findings
 
 
 @dataclass(frozen=True)
@@ -266,7 +282,8 @@ def effusion(knee: Knee) -> list[Finding]:
     return [_in_patient(knee, centre, radii) for centre, radii in _effusion_shapes(knee)]
 
 
-# --------------------------------------------------------------------------------------------- shapes
+# ---------------------------------------------------------------------------------------------
+# shapes
 
 Distance = Callable[[Array, Array, Array], Array]
 
@@ -335,20 +352,29 @@ def _joined(first: Array, second: Array, width: float) -> Array:
 
 
 def _blob(centre: Point, radii: Point, tissue: Tissue, **options: float) -> Part:
-    low, high = zip(*((c - r - 1, c + r + 1) for c, r in zip(centre, radii, strict=True)), strict=True)
+    low, high = zip(
+        *((c - r - 1, c + r + 1) for c, r in zip(centre, radii, strict=True)), strict=True
+    )
     return Part(_ellipsoid(centre, radii), low, high, ((tissue, 0.0),), **options)
 
 
 def _rod(start: Point, end: Point, radius: float, tissue: Tissue) -> Part:
     low, high = zip(
-        *((min(a, b) - radius - 1, max(a, b) + radius + 1) for a, b in zip(start, end, strict=True)), strict=True
+        *(
+            (min(a, b) - radius - 1, max(a, b) + radius + 1)
+            for a, b in zip(start, end, strict=True)
+        ),
+        strict=True,
     )
     return Part(_capsule(start, end, radius), low, high, ((tissue, 0.0),))
 
 
 def _condyles(s: Shape) -> tuple[tuple[Point, Point], tuple[Point, Point]]:
     medial = ((s.notch + s.medial_width, -4.0, 21.5), (s.medial_width, s.condyle_depth, 19.0))
-    lateral = ((-s.notch - s.lateral_width, -3.0, 21.5), (s.lateral_width, s.condyle_depth + 1, 19.0))
+    lateral = (
+        (-s.notch - s.lateral_width, -3.0, 21.5),
+        (s.lateral_width, s.condyle_depth + 1, 19.0),
+    )
     return medial, lateral
 
 
@@ -373,7 +399,10 @@ def _femur(s: Shape) -> Distance:
 def _tibia(s: Shape) -> Distance:
     head = _ellipsoid((0.0, -4.0, -6.0), (39.0, 26.0, 46.0))
     tuberosity = _ellipsoid((-3.0, 14.0, -38.0), (12.0, 9.0, 16.0))
-    spines = _ellipsoid((4.0, -4.0, -2.0), (4.0, 8.0, 7.0)), _ellipsoid((-5.5, -5.0, -2.0), (4.0, 7.0, 6.0))
+    spines = (
+        _ellipsoid((4.0, -4.0, -2.0), (4.0, 8.0, 7.0)),
+        _ellipsoid((-5.5, -5.0, -2.0), (4.0, 7.0, 6.0)),
+    )
 
     def distance(x: Array, y: Array, z: Array) -> Array:
         d = np.maximum(head(x, y, z), z + np.float32(2.5) - np.float32(s.slope) * y)
@@ -399,7 +428,9 @@ def _plateau(s: Shape, side: int) -> tuple[Distance, Distance]:
     def ring(x: Array, y: Array, z: Array) -> Array:
         r = radius(x, y)
         d = np.maximum((r - 1) * ax, (np.float32(0.5) - r) * ax)
-        d = np.maximum(d, z - np.float32(s.slope) * y - 13 * (r - np.float32(0.5)))  # a wedge, highest at the rim
+        d = np.maximum(
+            d, z - np.float32(s.slope) * y - 13 * (r - np.float32(0.5))
+        )  # a wedge, highest at the rim
         return np.maximum(d, np.float32(12) - side * x)  # the ring is open towards the notch
 
     return outline, ring
@@ -410,7 +441,9 @@ def _between(d: Distance, bottom: float, top: float, slope: float, inset: float 
     middle, half = np.float32((bottom + top) / 2), np.float32((top - bottom) / 2)
 
     def distance(x: Array, y: Array, z: Array) -> Array:
-        return np.maximum(d(x, y, z) + np.float32(inset), np.abs(z - np.float32(slope) * y - middle) - half)
+        return np.maximum(
+            d(x, y, z) + np.float32(inset), np.abs(z - np.float32(slope) * y - middle) - half
+        )
 
     return distance
 
@@ -429,7 +462,12 @@ def _limb(s: Shape) -> list[Part]:
         Part(
             distance,
             *everywhere,
-            ((Tissue.SKIN, -s.fat - 1.5), (Tissue.FAT, -s.fat), (Tissue.LIGAMENT, 0.0), (Tissue.FAT, 0.8)),
+            (
+                (Tissue.SKIN, -s.fat - 1.5),
+                (Tissue.FAT, -s.fat),
+                (Tissue.LIGAMENT, 0.0),
+                (Tissue.FAT, 0.8),
+            ),
         )
     ]
 
@@ -462,12 +500,24 @@ def _soft_tissue(knee: Knee) -> list[Part]:
         _rod((8, -43, -90), (-4, -42, 100), 3.0, Tissue.VESSEL),
     ]
     if knee.effusion > 0:
-        # the fluid also spreads in the notch and behind the condyles, where it lightens the synovium
-        parts.append(_blob((0, -2, 8), (43, 32, 30), Tissue.FLUID, blur=2.0, amount=0.9 * knee.effusion))
+        # the fluid also spreads in the notch and behind the condyles, where it lightens the
+        # synovium
+        parts.append(
+            _blob((0, -2, 8), (43, 32, 30), Tissue.FLUID, blur=2.0, amount=0.9 * knee.effusion)
+        )
         for centre, radii in _effusion_shapes(knee):
             capsule = tuple(r + 1.3 for r in radii)
-            low, high = zip(*((c - r - 1, c + r + 1) for c, r in zip(centre, capsule, strict=True)), strict=True)
-            parts.append(Part(_ellipsoid(centre, capsule), low, high, ((Tissue.LIGAMENT, 0.0), (Tissue.FLUID, 1.3))))
+            low, high = zip(
+                *((c - r - 1, c + r + 1) for c, r in zip(centre, capsule, strict=True)), strict=True
+            )
+            parts.append(
+                Part(
+                    _ellipsoid(centre, capsule),
+                    low,
+                    high,
+                    ((Tissue.LIGAMENT, 0.0), (Tissue.FLUID, 1.3)),
+                )
+            )
     for side in (1, -1):
         outline, ring = _plateau(s, side)
         low, high = ((0, -30, -7), (45, 25, 10)) if side > 0 else ((-45, -30, -7), (0, 25, 10))
@@ -490,10 +540,14 @@ def _femoral_cartilage(knee: Knee) -> list[Part]:
     for (centre, radii), t in ((medial, thin), (lateral, thick), (_TROCHLEA, thick)):
         shell = _ellipsoid(centre, (radii[0], radii[1] + t, radii[2] + t))
 
-        def distance(x: Array, y: Array, z: Array, shell: Distance = shell, top: float = centre[2] + 8) -> Array:
+        def distance(
+            x: Array, y: Array, z: Array, shell: Distance = shell, top: float = centre[2] + 8
+        ) -> Array:
             return np.maximum(shell(x, y, z), z - np.float32(top))
 
-        low, high = zip(*((c - r - 4, c + r + 4) for c, r in zip(centre, radii, strict=True)), strict=True)
+        low, high = zip(
+            *((c - r - 4, c + r + 4) for c, r in zip(centre, radii, strict=True)), strict=True
+        )
         parts.append(Part(distance, low, high, ((Tissue.CARTILAGE, 0.0),)))
     return parts
 
@@ -502,7 +556,10 @@ def _bones(knee: Knee) -> list[Part]:
     s, size = knee.shape, knee.shape.patella_size
     bone = ((Tissue.CORTEX, 0.0), (Tissue.MARROW, 1.2))
     fibula_x = -35 + s.fibula_offset
-    head, shaft = _ellipsoid((fibula_x, -17, -22), (8, 8.5, 11)), _capsule((fibula_x, -17, -24), (-33, -15, -150), 5.5)
+    head, shaft = (
+        _ellipsoid((fibula_x, -17, -22), (8, 8.5, 11)),
+        _capsule((fibula_x, -17, -24), (-33, -15, -150), 5.5),
+    )
     patella: tuple[Point, Point] = ((-3, 40, s.patella_height), (21 * size, 9.5 * size, 20 * size))
 
     def fibula(x: Array, y: Array, z: Array) -> Array:
@@ -514,7 +571,12 @@ def _bones(knee: Knee) -> list[Part]:
         Part(_femur(s), (-45, -36, 0), (45, 32, 200), bone),
         Part(_tibia(s), (-42, -32, -200), (42, 26, 8), bone),
         Part(fibula, (-48, -30, -200), (-22, -5, -8), bone),
-        Part(_ellipsoid(*patella), (-28, 26, s.patella_height - 24), (22, 54, s.patella_height + 24), bone),
+        Part(
+            _ellipsoid(*patella),
+            (-28, 26, s.patella_height - 24),
+            (22, 54, s.patella_height + 24),
+            bone,
+        ),
     ]
 
 
@@ -528,11 +590,19 @@ def _lesions(knee: Knee) -> list[Part]:
     for centre, bone in ((tibial, _tibia(knee.shape)), (femoral, _femur(knee.shape))):
         ball = _ellipsoid(centre, radii)
 
-        def distance(x: Array, y: Array, z: Array, ball: Distance = ball, bone: Distance = bone) -> Array:
+        def distance(
+            x: Array, y: Array, z: Array, ball: Distance = ball, bone: Distance = bone
+        ) -> Array:
             return np.maximum(ball(x, y, z), bone(x, y, z) + np.float32(1.2))
 
-        low, high = zip(*((c - r - 2, c + r + 2) for c, r in zip(centre, radii, strict=True)), strict=True)
-        parts.append(Part(distance, low, high, ((Tissue.LESION, 0.0),), blur=1.5, amount=1.15 * u / (u + 0.15)))
+        low, high = zip(
+            *((c - r - 2, c + r + 2) for c, r in zip(centre, radii, strict=True)), strict=True
+        )
+        parts.append(
+            Part(
+                distance, low, high, ((Tissue.LESION, 0.0),), blur=1.5, amount=1.15 * u / (u + 0.15)
+            )
+        )
     return parts
 
 
@@ -544,7 +614,9 @@ def _ligaments(s: Shape) -> list[Part]:
         _rod((-6, -14, 22), (1, 10, -2), 3.2, band),  # anterior cruciate
         _rod((6, 4, 12), (0, -25, -8), 3.8, band),  # posterior cruciate
         _rod((medial + 0.5, 0, 26), (medial - 1, 3, -46), 1.4, band),  # medial collateral
-        _rod((lateral - 0.5, -6, 22), (-35 + s.fibula_offset, -16, -13), 1.6, band),  # lateral collateral
+        _rod(
+            (lateral - 0.5, -6, 22), (-35 + s.fibula_offset, -16, -13), 1.6, band
+        ),  # lateral collateral
         _rod((-44, 14, 75), (-34, 17, -14), 1.6, band),  # iliotibial band
         _rod((-3, 44, bottom), (-3, 25, -40), 2.8, band),  # patellar tendon
         _rod((-3, 45, s.patella_height + 16), (-2, 40, 150), 3.2, band),  # quadriceps tendon
@@ -554,10 +626,18 @@ def _ligaments(s: Shape) -> list[Part]:
 def parts(knee: Knee) -> list[Part]:
     """Everything to paint, in order."""
     s = knee.shape
-    return [*_limb(s), *_muscles(s), *_soft_tissue(knee), *_bones(knee), *_lesions(knee), *_ligaments(s)]
+    return [
+        *_limb(s),
+        *_muscles(s),
+        *_soft_tissue(knee),
+        *_bones(knee),
+        *_lesions(knee),
+        *_ligaments(s),
+    ]
 
 
-# ------------------------------------------------------------------------------------------- painting
+# -------------------------------------------------------------------------------------------
+# painting
 
 
 @dataclass(frozen=True)
@@ -581,7 +661,9 @@ def _slabs(affine: NDArray[np.float64], shape: tuple[int, int, int]) -> Iterator
         yield _Slab(slices, affine, (x, y, z))
 
 
-def _window(part: Part, slab: _Slab, knee_to_index: NDArray[np.float64]) -> tuple[slice, slice, slice] | None:
+def _window(
+    part: Part, slab: _Slab, knee_to_index: NDArray[np.float64]
+) -> tuple[slice, slice, slice] | None:
     """The (k, j, i) slices of the slab that can meet the part's box; None if there are none."""
     corners = np.array(np.meshgrid(*zip(part.low, part.high, strict=True))).reshape(3, -1)
     index = knee_to_index[:3, :3] @ corners + knee_to_index[:3, 3:]
@@ -589,11 +671,17 @@ def _window(part: Part, slab: _Slab, knee_to_index: NDArray[np.float64]) -> tupl
     nk, nj, ni = slab.coordinates[0].shape
     offset = (0, 0, slab.slices.start)
     (i0, j0, k0), (i1, j1, k1) = low - offset, high - offset
-    window = slice(max(k0, 0), min(k1, nk)), slice(max(j0, 0), min(j1, nj)), slice(max(i0, 0), min(i1, ni))
+    window = (
+        slice(max(k0, 0), min(k1, nk)),
+        slice(max(j0, 0), min(j1, nj)),
+        slice(max(i0, 0), min(i1, ni)),
+    )
     return window if all(s.start < s.stop for s in window) else None
 
 
-def _distances(slab: _Slab, todo: list[Part]) -> Iterator[tuple[Part, tuple[slice, slice, slice], Array]]:
+def _distances(
+    slab: _Slab, todo: list[Part]
+) -> Iterator[tuple[Part, tuple[slice, slice, slice], Array]]:
     inverse = np.linalg.inv(slab.affine)
     for part in todo:
         window = _window(part, slab, inverse)
@@ -607,7 +695,8 @@ def _paint(slab: _Slab, todo: list[Part], signal: Array, edge: float, texture: A
         target = picture[window]
         scale = np.float32(1 / (edge + part.blur))
         for tissue, depth in part.layers:
-            # a linear ramp across the surface is the partial volume of a flat edge in a voxel of that width
+            # a linear ramp across the surface is the partial volume of a flat edge in a voxel of
+            # that width
             cover = distance * -scale
             cover += np.float32(0.5 - depth * scale)
             np.clip(cover, 0, 1, out=cover)
@@ -625,12 +714,16 @@ def _paint(slab: _Slab, todo: list[Part], signal: Array, edge: float, texture: A
 
 
 def render(
-    knee: Knee, shape: tuple[int, int, int], affine: NDArray[np.float64], contrast: str, bias: bool = True
+    knee: Knee,
+    shape: tuple[int, int, int],
+    affine: NDArray[np.float64],
+    contrast: str,
+    bias: bool = True,
 ) -> Array:
     """The knee's noiseless image on a grid, float32 of the given shape, about 0 to 1.5.
 
-    `affine` (4, 4) takes indices (i, j, k) to patient RAS mm; `contrast` is a key of `SIGNAL`. Edges are as wide as
-    a voxel is in plane. With `bias` the picture is multiplied by `bias_field`.
+    `affine` (4, 4) takes indices (i, j, k) to patient RAS mm; `contrast` is a key of `SIGNAL`.
+    Edges are as wide as a voxel is in plane. With `bias` the picture is multiplied by `bias_field`.
     """
     into_knee = knee_from_ras(knee) @ affine
     signal = np.array(SIGNAL[contrast], np.float32) * np.float32(knee.gain)
@@ -646,7 +739,9 @@ def render(
     return out.T
 
 
-def labels(knee: Knee, shape: tuple[int, int, int], affine: NDArray[np.float64]) -> NDArray[np.uint8]:
+def labels(
+    knee: Knee, shape: tuple[int, int, int], affine: NDArray[np.float64]
+) -> NDArray[np.uint8]:
     """The tissue (a `Tissue` value) at each voxel's centre, uint8; the grid is given as for `render`."""
     into_knee = knee_from_ras(knee) @ affine
     todo = parts(knee)

@@ -41,19 +41,40 @@ class Sequence:
 SEQUENCES: dict[str, Sequence] = {
     s.name: s
     for s in (
-        Sequence("cor-iw-tse", "COR_IW_TSE", "iw", 384, 384, 140 / 384, 35, 3.0, 0.025, 29, 3700, 180),
-        Sequence("sag-iw-tse", "SAG_IW_TSE", "iw-fs", 448, 444, 160 / 448, 37, 3.0, 0.025, 30, 3200, 180),
-        Sequence("sag-3d-dess", "SAG_3D_DESS", "dess-we", 384, 384, 140 / 384, 160, 0.7, 0.03, 4.7, 16.3, 25, True),
+        Sequence(
+            "cor-iw-tse", "COR_IW_TSE", "iw", 384, 384, 140 / 384, 35, 3.0, 0.025, 29, 3700, 180
+        ),
+        Sequence(
+            "sag-iw-tse", "SAG_IW_TSE", "iw-fs", 448, 444, 160 / 448, 37, 3.0, 0.025, 30, 3200, 180
+        ),
+        Sequence(
+            "sag-3d-dess",
+            "SAG_3D_DESS",
+            "dess-we",
+            384,
+            384,
+            140 / 384,
+            160,
+            0.7,
+            0.03,
+            4.7,
+            16.3,
+            25,
+            True,
+        ),
     )
 }
 
 
-def grid(sequence: Sequence, matrix: int, side: str, centre: Point, turn: float) -> tuple[tuple[int, int, int], Affine]:
+def grid(
+    sequence: Sequence, matrix: int, side: str, centre: Point, turn: float
+) -> tuple[tuple[int, int, int], Affine]:
     """Shape (columns, rows, slices) and affine into patient RAS mm of a series.
 
-    `centre` (mm lateral to the midline, anterior, superior) is the middle of the volume; `turn` (degrees) turns the
-    slices about the long axis, by mirrored angles on the two sides. Coronal slices run from anterior to posterior,
-    sagittal ones towards the patient's right on both sides: medial to lateral in a right knee, the reverse in a left.
+    `centre` (mm lateral to the midline, anterior, superior) is the middle of the volume; `turn`
+    (degrees) turns the slices about the long axis, by mirrored angles on the two sides. Coronal
+    slices run from anterior to posterior, sagittal ones towards the patient's right on both sides:
+    medial to lateral in a right knee, the reverse in a left.
     """
     scale = REFERENCE_MATRIX / matrix
     shape = (round(sequence.columns / scale), round(sequence.rows / scale), sequence.slices)
@@ -67,7 +88,9 @@ def grid(sequence: Sequence, matrix: int, side: str, centre: Point, turn: float)
     lateral, anterior, superior = centre
     affine = np.eye(4)
     affine[:3, :3] = step
-    affine[:3, 3] = np.array([sign * lateral, -anterior, superior]) - step @ ((np.array(shape) - 1) / 2)
+    affine[:3, 3] = np.array([sign * lateral, -anterior, superior]) - step @ (
+        (np.array(shape) - 1) / 2
+    )
     return shape, np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine
 
 
@@ -77,7 +100,9 @@ def uid(*parts: object) -> UID:
     return UID(f"2.25.{int.from_bytes(digest[:16], 'big')}")
 
 
-def digitise(image: NDArray[np.float32], noise: float, rng: np.random.Generator) -> NDArray[np.uint16]:
+def digitise(
+    image: NDArray[np.float32], noise: float, rng: np.random.Generator
+) -> NDArray[np.uint16]:
     """Scanner pixel values (12 bits) of a noiseless magnitude image, with Rician noise of the given deviation."""
     flat = image.T  # (k, j, i) is the order in memory
     out = np.empty(flat.shape, np.uint16)
@@ -103,7 +128,9 @@ def _acquisition_time(sequence: Sequence, start: str, k: int) -> str:
     return f"{start[:4]}{rank * sequence.repetition_time / 1000 / sequence.slices:09.6f}"
 
 
-def _header(sequence: Sequence, identity: dict[str, str], shape: tuple[int, int, int], affine: Affine) -> Dataset:
+def _header(
+    sequence: Sequence, identity: dict[str, str], shape: tuple[int, int, int], affine: Affine
+) -> Dataset:
     """What all the slices of a series share. `identity` holds DICOM keywords and values of patient and study."""
     ds = Dataset()
     for keyword, value in identity.items():
@@ -111,11 +138,17 @@ def _header(sequence: Sequence, identity: dict[str, str], shape: tuple[int, int,
     ds.SOPClassUID = MRImageStorage
     ds.Modality, ds.Manufacturer, ds.ManufacturerModelName = "MR", "SIEMENS", "Trio"
     ds.ImageType = ["ORIGINAL", "PRIMARY", "M", "ND"]
-    ds.ScanningSequence, ds.SequenceVariant = ("GR", ["SK", "SS", "SP"]) if sequence.volume else ("SE", ["SK", "SP"])
+    ds.ScanningSequence, ds.SequenceVariant = (
+        ("GR", ["SK", "SS", "SP"]) if sequence.volume else ("SE", ["SK", "SP"])
+    )
     ds.ScanOptions = "WE" if sequence.volume else "FS" if sequence.contrast == "iw-fs" else ""
     ds.MRAcquisitionType = "3D" if sequence.volume else "2D"
     ds.MagneticFieldStrength, ds.ImagedNucleus, ds.ImagingFrequency = "2.89362", "1H", "123.253"
-    ds.RepetitionTime, ds.EchoTime, ds.FlipAngle = sequence.repetition_time, sequence.echo_time, sequence.flip_angle
+    ds.RepetitionTime, ds.EchoTime, ds.FlipAngle = (
+        sequence.repetition_time,
+        sequence.echo_time,
+        sequence.flip_angle,
+    )
     ds.EchoTrainLength, ds.NumberOfAverages = 1 if sequence.volume else 7, 1
     ds.SliceThickness = ds.SpacingBetweenSlices = _text(sequence.thickness)
     ds.PatientPosition, ds.PositionReferenceIndicator = "FFS", ""
@@ -132,12 +165,17 @@ def _header(sequence: Sequence, identity: dict[str, str], shape: tuple[int, int,
 
 
 def write_series(
-    folder: Path, sequence: Sequence, pixels: NDArray[np.uint16], affine: Affine, identity: dict[str, str]
+    folder: Path,
+    sequence: Sequence,
+    pixels: NDArray[np.uint16],
+    affine: Affine,
+    identity: dict[str, str],
 ) -> None:
     """Write a volume (columns, rows, slices) as MR images 001, 002, … into an existing folder.
 
-    `affine` takes indices to patient RAS mm; `identity` must hold `SeriesInstanceUID`, from which those of the images
-    follow, and `SeriesTime`. Explicit VR little endian, uncompressed, one frame a file.
+    `affine` takes indices to patient RAS mm; `identity` must hold `SeriesInstanceUID`, from which
+    those of the images follow, and `SeriesTime`. Explicit VR little endian, uncompressed, one frame
+    a file.
     """
     base = _header(sequence, identity, pixels.shape, affine)
     for k in range(pixels.shape[2]):

@@ -1,8 +1,9 @@
 """A synthetic cohort's clinical and reading tables, in the form of the study's ASCII release.
 
-Pipe-delimited, CRLF, `code: label` for categories, `.A: Not Expected` and the like for missing values, a blank for a
-score that could not be computed. As in the study, not everything is there: about one knee in twenty lacks a reading
-or a score, and one in twenty was read by two projects that disagree by a constant.
+Pipe-delimited, CRLF, `code: label` for categories, `.A: Not Expected` and the like for missing
+values, a blank for a score that could not be computed. As in the study, not everything is there:
+about one knee in twenty lacks a reading or a score, and one in twenty was read by two projects that
+disagree by a constant.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from oatools.core.files import atomic
-from oatools.phantom.cohort import Patient, PhantomKnee, Settings, stream
+from oatools.phantom.people import Patient, PhantomKnee, Settings, stream
 
 READING_PROJECT, SECOND_PROJECT = "16", "18"
 _XRAY = Path("X-Ray Image Assessments_ASCII")
@@ -26,7 +27,9 @@ Row = dict[str, str]
 def write_tables(folder: Path, settings: Settings, patients: Sequence[Patient]) -> None:
     """Write Enrollees, AllClinical00, the joint space widths at 0, 12 and 24 months and the KL grades."""
     _write(folder / "General_ASCII/Enrollees.txt", [_enrollee(p) for p in patients])
-    _write(folder / "AllClinical_ASCII/AllClinical00.txt", [_clinical(settings, p) for p in patients])
+    _write(
+        folder / "AllClinical_ASCII/AllClinical00.txt", [_clinical(settings, p) for p in patients]
+    )
     for position, visit in enumerate(("00", "01", "03")):
         rows = [row for p in patients for row in _joint_space(settings, p, visit, position)]
         _write(folder / _XRAY / "Quant JSW_ASCII" / f"kxr_qjsw_duryea{visit}.txt", rows)
@@ -105,7 +108,11 @@ def _joint_space(settings: Settings, p: Patient, visit: str, position: int) -> l
         rows.append(_reading(p, knee, visit, READING_PROJECT, value))
         # the second project stopped after the first year
         if twice and visit != "03":
-            rows.append(_reading(p, knee, visit, SECOND_PROJECT, f"{max(0.0, knee.jsw[position] + offset):.3f}"))
+            rows.append(
+                _reading(
+                    p, knee, visit, SECOND_PROJECT, f"{max(0.0, knee.jsw[position] + offset):.3f}"
+                )
+            )
     return rows
 
 

@@ -10,19 +10,40 @@ from oatools.core.manifest import MISSING, Row
 from oatools.reading.groups import by_group, middle, of_mean, resampled, t_bounds, t_p
 from oatools.reading.score import ALL, MEAN, Groups, Key, Scores, text
 
-COLUMNS = ["one", "other", "pairs", "groups", "one_auc", "other_auc", "difference", "ci_low", "ci_high", "p_difference",
-           "p_mcnemar", "agreement", "kappa", "kappa_low", "kappa_high"]  # fmt: skip
+COLUMNS = [
+    "one",
+    "other",
+    "pairs",
+    "groups",
+    "one_auc",
+    "other_auc",
+    "difference",
+    "ci_low",
+    "ci_high",
+    "p_difference",
+    "p_mcnemar",
+    "agreement",
+    "kappa",
+    "kappa_low",
+    "kappa_high",
+]
 
 
 def compare(
-    scores: Mapping[str, Scores], readers: Sequence[str], key: Key, groups: Groups, draws: int, seed: int
+    scores: Mapping[str, Scores],
+    readers: Sequence[str],
+    key: Key,
+    groups: Groups,
+    draws: int,
+    seed: int,
 ) -> list[Row]:
     """A row for each two of those scored, each model and the readers' mean, and Fleiss' kappa of three or more readers.
 
-    `difference` is that of the shares right (the rank AUCs, correlated since the pairs are the same), with its 95 %
-    interval and p by Student's t, over `groups` of pairs that share patients. `p_mcnemar` is the exact test on the
-    pairs where only one is right; `agreement` the share of pairs in which both choose the same knee, and `kappa`
-    Cohen's, ties left out, with an interval from `draws` of groups. `readers` are those of `scores` who are no model.
+    `difference` is that of the shares right (the rank AUCs, correlated since the pairs are the
+    same), with its 95 % interval and p by Student's t, over `groups` of pairs that share patients.
+    `p_mcnemar` is the exact test on the pairs where only one is right; `agreement` the share of
+    pairs in which both choose the same knee, and `kappa` Cohen's, ties left out, with an interval
+    from `draws` of groups. `readers` are those of `scores` who are no model.
     """
     rows = []
     for one, other in combinations(scores, 2):
@@ -30,8 +51,10 @@ def compare(
         left, right = (np.array([scores[name][pair] for pair in both]) for name in (one, other))
         row = _difference(one, other, left, right, [groups[pair] for pair in both])
         if both:
-            row |= {"p_mcnemar": text(mcnemar(left, right)), **_agreement(scores, (one, other), key, both, groups,
-                                                                            draws, seed)}  # fmt: skip
+            row |= {
+                "p_mcnemar": text(mcnemar(left, right)),
+                **_agreement(scores, (one, other), key, both, groups, draws, seed),
+            }
         rows.append(row)
     if len(readers) > 1:
         for model in (name for name in scores if name not in readers):
@@ -48,7 +71,10 @@ def choices(scores: Scores, key: Key, pairs: Sequence[str]) -> list[str]:
     """The place chosen in each pair, empty for a tie: it follows from who was right."""
     other = {"A": "B", "B": "A"}
     places = (key[pair]["place"] for pair in pairs)
-    return [{1.0: place, 0.0: other[place]}.get(scores[pair], "") for pair, place in zip(pairs, places, strict=True)]
+    return [
+        {1.0: place, 0.0: other[place]}.get(scores[pair], "")
+        for pair, place in zip(pairs, places, strict=True)
+    ]
 
 
 def mcnemar(left: np.ndarray, right: np.ndarray) -> float:
@@ -87,30 +113,47 @@ def _beyond(same: np.ndarray, chance: np.ndarray) -> np.ndarray:
     return np.where(chance < 1, (same - chance) / np.where(chance < 1, 1 - chance, 1), np.nan)
 
 
-def _difference(one: str, other: str, left: np.ndarray, right: np.ndarray, groups: Sequence[int]) -> Row:
-    row = dict.fromkeys(COLUMNS, MISSING) | {"one": one, "other": other, "pairs": str(len(left)),
-                                            "groups": str(len(set(groups)))}  # fmt: skip
+def _difference(
+    one: str, other: str, left: np.ndarray, right: np.ndarray, groups: Sequence[int]
+) -> Row:
+    row = dict.fromkeys(COLUMNS, MISSING) | {
+        "one": one,
+        "other": other,
+        "pairs": str(len(left)),
+        "groups": str(len(set(groups))),
+    }
     if len(left):
         apart = left - right
         mean = float(apart.mean())
         moves = of_mean(apart)
-        values = {"one_auc": left.mean(), "other_auc": right.mean(), "difference": mean,
-                  "p_difference": t_p(mean, moves, groups)}  # fmt: skip
+        values = {
+            "one_auc": left.mean(),
+            "other_auc": right.mean(),
+            "difference": mean,
+            "p_difference": t_p(mean, moves, groups),
+        }
         values["ci_low"], values["ci_high"] = t_bounds(mean, moves, groups, -1, 1)
         row |= {column: text(float(value)) for column, value in values.items()}
     return row
 
 
 def _agreement(
-    scores: Mapping[str, Scores], two: tuple[str, str], key: Key, pairs: Sequence[str], groups: Groups,
-    draws: int, seed: int,
-) -> Row:  # fmt: skip
+    scores: Mapping[str, Scores],
+    two: tuple[str, str],
+    key: Key,
+    pairs: Sequence[str],
+    groups: Groups,
+    draws: int,
+    seed: int,
+) -> Row:
     one, other = (np.array(choices(scores[name], key, pairs)) for name in two)
     clear = (one != "") & (other != "")
     if not clear.any():
         return {}
     kinds = [(one == a) & (other == b) for a in "AB" for b in "AB"]
-    counts = by_group(np.column_stack(kinds)[clear].astype(float), np.array([groups[p] for p in pairs])[clear])
+    counts = by_group(
+        np.column_stack(kinds)[clear].astype(float), np.array([groups[p] for p in pairs])[clear]
+    )
     same, kappa = cohen(counts.sum(axis=0))
     low, high = middle(cohen(resampled(counts, draws, seed))[1])
     values = {"agreement": same, "kappa": kappa, "kappa_low": low, "kappa_high": high}
@@ -118,13 +161,24 @@ def _agreement(
 
 
 def _fleiss(
-    scores: Mapping[str, Scores], readers: Sequence[str], key: Key, groups: Groups, draws: int, seed: int
+    scores: Mapping[str, Scores],
+    readers: Sequence[str],
+    key: Key,
+    groups: Groups,
+    draws: int,
+    seed: int,
 ) -> Row:
     whole = [pair for pair in key if all(scores[name].get(pair) in (0.0, 1.0) for name in readers)]
-    row = dict.fromkeys(COLUMNS, MISSING) | {"one": "fleiss", "other": ALL, "pairs": str(len(whole)),
-                                              "groups": str(len({groups[pair] for pair in whole}))}  # fmt: skip
+    row = dict.fromkeys(COLUMNS, MISSING) | {
+        "one": "fleiss",
+        "other": ALL,
+        "pairs": str(len(whole)),
+        "groups": str(len({groups[pair] for pair in whole})),
+    }
     if whole:
-        said_a = (np.array([choices(scores[name], key, whole) for name in readers]) == "A").sum(axis=0)
+        said_a = (np.array([choices(scores[name], key, whole) for name in readers]) == "A").sum(
+            axis=0
+        )
         sums = by_group(fleiss_terms(said_a, len(readers)), [groups[pair] for pair in whole])
         low, high = middle(fleiss(resampled(sums, draws, seed), len(readers)))
         kappa = float(fleiss(sums.sum(axis=0), len(readers)))

@@ -1,8 +1,8 @@
 """What chance leaves open in a reading study, where pairs may share patients.
 
-Pairs that share a patient are not independent. They make a group, and so do those that are linked through others; what
-counts as one observation, and what a bootstrap draws with replacement, are groups. Where no patient is in two pairs,
-every pair is a group of its own.
+Pairs that share a patient are not independent. They make a group, and so do those that are linked
+through others; what counts as one observation, and what a bootstrap draws with replacement, are
+groups. Where no patient is in two pairs, every pair is a group of its own.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,11 +17,13 @@ from oatools.core.manifest import MISSING, Row, row_from_path
 _NO_SPREAD = 1e-12  # what is left of zero after rounding
 
 
-def groups_of(key: Mapping[str, Row], pairs: Mapping[str, Mapping[str, Row]] | None) -> tuple[dict[str, int], int]:
+def groups_of(
+    key: Mapping[str, Row], pairs: Mapping[str, Mapping[str, Row]] | None
+) -> tuple[dict[str, int], int]:
     """Pair -> number of its group, and how many knees are of an unknown patient, and link nothing.
 
-    The patients are those of both knees, or without `pairs` of the progressors alone: from the column `subject`, or
-    the knee's name where it has the form `9000099_00m_right`.
+    The patients are those of both knees, or without `pairs` of the progressors alone: from the
+    column `subject`, or the knee's name where it has the form `9000099_00m_right`.
     """
     names = list(key)
     patients: dict[str, int] = {}
@@ -39,7 +41,9 @@ def groups_of(key: Mapping[str, Row], pairs: Mapping[str, Mapping[str, Row]] | N
             links.append((n, len(names) + patients.setdefault(subject, len(patients))))
     size = len(names) + len(patients)
     ends = np.array(links, dtype=np.int32).reshape(-1, 2).T
-    graph = coo_array((np.ones(ends.shape[1], dtype=np.int8), (ends[0], ends[1])), shape=(size, size))
+    graph = coo_array(
+        (np.ones(ends.shape[1], dtype=np.int8), (ends[0], ends[1])), shape=(size, size)
+    )
     _, group = connected_components(graph, directed=False)
     return {name: int(group[n]) for n, name in enumerate(names)}, unknown
 
@@ -68,9 +72,13 @@ def middle(values: np.ndarray) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def bootstrap_bounds(values: np.ndarray, groups: Sequence[int], draws: int, seed: int) -> tuple[float, float]:
+def bootstrap_bounds(
+    values: np.ndarray, groups: Sequence[int], draws: int, seed: int
+) -> tuple[float, float]:
     """The middle 95 % of the mean of values (pairs,) over draws of groups."""
-    drawn = resampled(by_group(np.column_stack([values, np.ones(len(values))]), groups), draws, seed)
+    drawn = resampled(
+        by_group(np.column_stack([values, np.ones(len(values))]), groups), draws, seed
+    )
     return middle(drawn[:, 0] / drawn[:, 1])
 
 
@@ -82,8 +90,8 @@ def of_mean(values: np.ndarray) -> np.ndarray:
 def robust_error(influence: np.ndarray, groups: Sequence[int]) -> tuple[float, int]:
     """The cluster-robust standard error (Liang and Zeger 1986) of an estimate, and its K - 1 degrees of freedom.
 
-    `influence` (pairs,) is how far each pair moves the estimate, and sums to zero. NaN with fewer than two groups. With
-    every pair a group of its own it is the usual error of a mean.
+    `influence` (pairs,) is how far each pair moves the estimate, and sums to zero. NaN with fewer
+    than two groups. With every pair a group of its own it is the usual error of a mean.
     """
     sums = by_group(influence, groups)
     count = len(sums)
@@ -94,7 +102,11 @@ def robust_error(influence: np.ndarray, groups: Sequence[int]) -> tuple[float, i
 
 
 def t_bounds(
-    estimate: float, influence: np.ndarray, groups: Sequence[int], least: float = -np.inf, most: float = np.inf
+    estimate: float,
+    influence: np.ndarray,
+    groups: Sequence[int],
+    least: float = -np.inf,
+    most: float = np.inf,
 ) -> tuple[float, float]:
     """The 95 % interval by Student's t, not beyond `least` and `most`; NaN where the values show no spread."""
     error, freedom = robust_error(influence, groups)
@@ -115,9 +127,10 @@ def t_p(estimate: float, influence: np.ndarray, groups: Sequence[int]) -> float:
 def share_bounds(values: np.ndarray, groups: Sequence[int]) -> tuple[float, float]:
     """The 95 % interval of a share over groups, after Korn and Graubard (Survey Methodology 1998); NaN for one group.
 
-    It is the exact interval of Clopper and Pearson on the effective number of pairs: that which, were they
-    independent, would have the cluster-robust error, made smaller for its few degrees of freedom, and never more than
-    there are. Where all values are one the error says nothing, and each group counts as one pair.
+    It is the exact interval of Clopper and Pearson on the effective number of pairs: that which,
+    were they independent, would have the cluster-robust error, made smaller for its few degrees of
+    freedom, and never more than there are. Where all values are one the error says nothing, and
+    each group counts as one pair.
     """
     share, count = values.mean(), len(values)
     error, freedom = robust_error(of_mean(values), groups)

@@ -1,7 +1,7 @@
 """Volumes as a reading page shows them: one grid, one range of grey, and nothing else of where they come from.
 
-All volumes of a sequence are laid on one grid, and their grey values on one scale, so that neither the size of an
-image, of a file, nor the range of its values tells one knee from another.
+All volumes of a sequence are laid on one grid, and their grey values on one scale, so that neither
+the size of an image, of a file, nor the range of its values tells one knee from another.
 """
 
 import base64
@@ -18,9 +18,11 @@ from oatools.features.slices import intensity_window, resize_weights
 from oatools.imaging.orient import Orientation, apply, canonical, plane_of
 from oatools.imaging.volume import Geometry, Volume, read_geometry, read_volume
 
-#: Percentiles of a volume's positive voxels that become black and white; between them lie the stored grey values.
+#: Percentiles of a volume's positive voxels that become black and white; between them lie the
+#: stored grey values.
 WINDOW = (0.1, 99.9)
-#: Grey values from 0 to 255 are of the square root of the intensity: finer steps where cartilage and bone lie.
+#: Grey values from 0 to 255 are of the square root of the intensity: finer steps where cartilage
+#: and bone lie.
 LEVELS = 255
 _SAME = 1e-3  # pixels whose sizes differ by less are of one size
 _LARGEST = 2048
@@ -42,19 +44,23 @@ class Frame:
 def common_frame(paths: Iterable[str | Path], sequence: str) -> Frame:
     """The smallest grid on which all volumes of one sequence fit, from their headers alone.
 
-    Pixels are as small as the finest volume's. Raises an `ItemError` where the volumes' planes differ, or the grid is
-    larger than 2048 pixels.
+    Pixels are as small as the finest volume's. Raises an `ItemError` where the volumes' planes
+    differ, or the grid is larger than 2048 pixels.
     """
     sizes, pixel, planes = [], np.inf, {}
     for path in paths:
         grid = read_geometry(path)
         plane = plane_of(grid, sequence)
         planes.setdefault(plane, str(path))
-        shape, spacing = _turned(grid, canonical(grid, plane, "left"))  # the mirror image is as large
+        shape, spacing = _turned(
+            grid, canonical(grid, plane, "left")
+        )  # the mirror image is as large
         sizes.append((shape[0] * spacing[0], shape[1] * spacing[1], shape[2]))
         pixel = min(pixel, spacing[0], spacing[1])
     if len(planes) != 1:
-        raise ItemError(f"the volumes of a sequence lie in one plane, and these do not: {_listed(planes)}")
+        raise ItemError(
+            f"the volumes of a sequence lie in one plane, and these do not: {_listed(planes)}"
+        )
     wide, high, slices = np.max(sizes, axis=0)
     # Pixel sizes in headers are rounded: so is their number.
     shape = (round(float(wide / pixel)), round(float(high / pixel)), int(slices))
@@ -63,15 +69,17 @@ def common_frame(paths: Iterable[str | Path], sequence: str) -> Frame:
             f"volumes from {pixel:.3g} mm a pixel to {max(wide, high):.0f} mm across would need images of "
             f"{max(shape[:2])} pixels; leave out the finest or the largest"
         )
-    smaller = sum((round(float(w / pixel)), round(float(h / pixel)), n) != shape for w, h, n in sizes)
+    smaller = sum(
+        (round(float(w / pixel)), round(float(h / pixel)), n) != shape for w, h, n in sizes
+    )
     return Frame(shape, float(pixel), next(iter(planes)), smaller)
 
 
 def grey_values(path: str | Path, side: str, frame: Frame) -> np.ndarray:
     """A volume on the frame's grid: uint8 (slices, rows, columns), superior up, right knees mirrored onto left ones.
 
-    Coronal and axial slices run from lateral on the left to medial on the right, sagittal ones from posterior to
-    anterior. What the volume does not reach is 0. Errors as in `read_volume`.
+    Coronal and axial slices run from lateral on the left to medial on the right, sagittal ones from
+    posterior to anterior. What the volume does not reach is 0. Errors as in `read_volume`.
     """
     volume = read_volume(path)
     volume = apply(volume, canonical(volume, frame.plane, side))
@@ -82,8 +90,10 @@ def grey_values(path: str | Path, side: str, frame: Frame) -> np.ndarray:
     grey = np.rint(LEVELS * np.sqrt(planes)).astype(np.uint8)
     columns, rows, slices = frame.shape
     out = np.zeros((slices, rows, columns), np.uint8)
-    place = [slice((room - size) // 2, (room - size) // 2 + size)
-             for room, size in zip(out.shape, grey.shape, strict=True)]  # fmt: skip
+    place = [
+        slice((room - size) // 2, (room - size) // 2 + size)
+        for room, size in zip(out.shape, grey.shape, strict=True)
+    ]
     out[tuple(place)] = grey
     return out
 
@@ -111,12 +121,14 @@ def unpack(data: bytes, shape: tuple[int, int, int]) -> np.ndarray:
 def write_script(path: Path, name: str, grey: np.ndarray) -> str:
     """Write a volume as a script that hands it to the page: browsers let a page from disk load nothing else.
 
-    Returns the checksum with which zlib data ends (Adler-32, 8 hexadecimal digits): it is of the values, not of how
-    they were packed.
+    Returns the checksum with which zlib data ends (Adler-32, 8 hexadecimal digits): it is of the
+    values, not of how they were packed.
     """
     packed = pack(grey)
     with atomic(path) as temporary:
-        temporary.write_text(f'reading.volume("{name}","{base64.b64encode(packed).decode()}");\n', encoding="ascii")
+        temporary.write_text(
+            f'reading.volume("{name}","{base64.b64encode(packed).decode()}");\n', encoding="ascii"
+        )
     return packed[-4:].hex()
 
 

@@ -34,13 +34,21 @@ def model_card(
 
 
 def tripod(
-    data: Cohort, flow: Flow, result: CrossValidation, metrics: Sequence[Row], run: Mapping[str, Any]
+    data: Cohort,
+    flow: Flow,
+    result: CrossValidation,
+    metrics: Sequence[Row],
+    run: Mapping[str, Any],
 ) -> list[tuple[str, str]]:
     """Item and answer, in the checklist's order."""
     record = result.records[0]
     settings, space = record["settings"], data.space
     positives, patients = int(data.label.sum()), len(set(data.subject))
-    missing = {n: int(m) for n, m in zip(data.clinical_names, np.isnan(data.clinical).sum(axis=0), strict=True) if m}
+    missing = {
+        n: int(m)
+        for n, m in zip(data.clinical_names, np.isnan(data.clinical).sum(axis=0), strict=True)
+        if m
+    }
     clinical = ", ".join(data.clinical_names) or "none"
     tuned = "tried" in record
     unit = "knees (leaky, for comparison only)" if result.leaky else "patients"
@@ -48,9 +56,13 @@ def tripod(
     divided = f"{tested} knees held out, {len(data) - tested} to train on"
     if tested == len(data):
         divided = f"{len(result.records)} folds of {unit}, stratified by label"
-    sequences = (" joined with " if data.joined else ", ").join(record.get("sequences") or [MISSING])
+    sequences = (" joined with " if data.joined else ", ").join(
+        record.get("sequences") or [MISSING]
+    )
     how = f"chosen among {len(record['tried'])} by" if tuned else "fixed beforehand, epoch by"
-    pooled = {r["metric"]: r for r in metrics if r["model"] == result.name and r["scope"] == "pooled"}
+    pooled = {
+        r["metric"]: r for r in metrics if r["model"] == result.name and r["scope"] == "pooled"
+    }
     area = pooled["roc_auc"]
     return [
         ("1, 2 title and abstract", AUTHOR),

@@ -1,6 +1,7 @@
 """Figures of a cross-validation: curves, confusion, calibration, attention. Colour-blind safe, legible in print.
 
-Every function takes plain arrays and returns a matplotlib figure; lines differ in style as well as in colour.
+Every function takes plain arrays and returns a matplotlib figure; lines differ in style as well as
+in colour.
 """
 
 import io
@@ -24,14 +25,24 @@ from oatools.learning.metrics import average_precision, calibration, roc_auc
 BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#6E6E6E"
 # What the model is held against: no two alike, even without colour.
 OTHERS = ((RED, "--"), (ORANGE, "-."), (GREEN, (0, (1, 1))), ("#CC79A7", (0, (6, 1, 1, 1, 1, 1))))
-STYLE = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False,
-         "legend.fontsize": 8, "svg.hashsalt": "oatools", "figure.dpi": 100, "savefig.dpi": 150}  # fmt: skip
+STYLE = {
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "legend.fontsize": 8,
+    "svg.hashsalt": "oatools",
+    "figure.dpi": 100,
+    "savefig.dpi": 150,
+}
 GRID = np.linspace(0, 1, 201)
 NONE: Mapping[str, np.ndarray] = MappingProxyType({})
 
 
 def roc_figure(
-    label: np.ndarray, probability: np.ndarray, fold: np.ndarray, others: Mapping[str, np.ndarray] = NONE
+    label: np.ndarray,
+    probability: np.ndarray,
+    fold: np.ndarray,
+    others: Mapping[str, np.ndarray] = NONE,
 ) -> Figure:
     """ROC curve of every fold, their vertical mean, that of the others, and the diagonal."""
     figure, axes = _square("1 − specificity", "Recall (sensitivity)")
@@ -45,7 +56,10 @@ def roc_figure(
 
 
 def pr_figure(
-    label: np.ndarray, probability: np.ndarray, fold: np.ndarray, others: Mapping[str, np.ndarray] = NONE
+    label: np.ndarray,
+    probability: np.ndarray,
+    fold: np.ndarray,
+    others: Mapping[str, np.ndarray] = NONE,
 ) -> Figure:
     """Precision-recall curve of every fold, their mean, that of the others, and the prevalence."""
     figure, axes = _square("Recall (sensitivity)", "Precision")
@@ -54,7 +68,13 @@ def pr_figure(
         axes.step(recall, precision, where="post", color=BLUE, alpha=0.35, linewidth=0.8)
     _mean_curves(axes, _pr_on_grid, average_precision, "AP", label, fold, probability, others)
     prevalence = float(label.mean())
-    axes.axhline(prevalence, color=GREY, linewidth=1, linestyle=":", label=f"no skill, prevalence {prevalence:.3f}")
+    axes.axhline(
+        prevalence,
+        color=GREY,
+        linewidth=1,
+        linestyle=":",
+        label=f"no skill, prevalence {prevalence:.3f}",
+    )
     _legend(axes)
     return figure
 
@@ -62,7 +82,9 @@ def pr_figure(
 def confusion_figure(label: np.ndarray, predicted: np.ndarray, fold: np.ndarray) -> Figure:
     """Confusion matrices, pooled first and then by fold: counts, shaded by the share of the row."""
     numbers = sorted(set(fold.tolist()))
-    parts = [("pooled", np.ones(len(label), dtype=bool))] + [(f"fold {n}", fold == n) for n in numbers]
+    parts = [("pooled", np.ones(len(label), dtype=bool))] + [
+        (f"fold {n}", fold == n) for n in numbers
+    ]
     columns = min(len(parts), 6)
     lines = -(-len(parts) // columns)
     with matplotlib.rc_context(STYLE):
@@ -91,8 +113,15 @@ def calibration_figure(
         axes, below = figure.subplots(2, 1, sharex=True, height_ratios=[4, 1])
     axes.plot([0, top], [0, top], color=GREY, linewidth=1, linestyle=":", label="perfect")
     for n, found, (colour, shape, style) in points:
-        axes.plot([x for x, _, _ in found], [y for _, y, _ in found], color=colour, marker=shape, linestyle=style,
-                  markersize=4, label=n)  # fmt: skip
+        axes.plot(
+            [x for x, _, _ in found],
+            [y for _, y, _ in found],
+            color=colour,
+            marker=shape,
+            linestyle=style,
+            markersize=4,
+            label=n,
+        )
     axes.set(ylabel="Observed share of positives", xlim=(0, top), ylim=(0, top))
     _legend(axes)
     below.hist(np.clip(probability, 0, top), bins=30, range=(0, top), color=BLUE)
@@ -100,19 +129,43 @@ def calibration_figure(
     return figure
 
 
-def comparison_figure(areas: Sequence[tuple[str, float, float, float]], null: Sequence[float] = ()) -> Figure:
+def comparison_figure(
+    areas: Sequence[tuple[str, float, float, float]], null: Sequence[float] = ()
+) -> Figure:
     """The pooled ROC AUC of every model (name, value, low, high), above what permuted labels gave."""
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(6.0, 0.9 + 0.35 * len(areas) + (1.1 if len(null) else 0)), layout="constrained")
-        parts = figure.subplots(2 if len(null) else 1, 1, sharex=True, squeeze=False,
-                                height_ratios=[0.35 * len(areas), 1.1][: 2 if len(null) else 1])[:, 0]  # fmt: skip
+        figure = Figure(
+            figsize=(6.0, 0.9 + 0.35 * len(areas) + (1.1 if len(null) else 0)), layout="constrained"
+        )
+        parts = figure.subplots(
+            2 if len(null) else 1,
+            1,
+            sharex=True,
+            squeeze=False,
+            height_ratios=[0.35 * len(areas), 1.1][: 2 if len(null) else 1],
+        )[:, 0]
     axes = parts[0]
     for place, (_, value, low, high) in enumerate(areas):
         axes.plot([low, high], [place, place], color=BLUE if place == 0 else GREY, linewidth=2)
-        axes.plot([value], [place], "o" if place == 0 else "s", color=BLUE if place == 0 else GREY, markersize=5)
-        axes.annotate(f"{value:.3f} [{low:.3f}, {high:.3f}]", (1.02, place), xycoords=("axes fraction", "data"),
-                      va="center", fontsize=8)  # fmt: skip
-    axes.set(yticks=range(len(areas)), yticklabels=[name for name, *_ in areas], ylim=(len(areas) - 0.4, -0.6))
+        axes.plot(
+            [value],
+            [place],
+            "o" if place == 0 else "s",
+            color=BLUE if place == 0 else GREY,
+            markersize=5,
+        )
+        axes.annotate(
+            f"{value:.3f} [{low:.3f}, {high:.3f}]",
+            (1.02, place),
+            xycoords=("axes fraction", "data"),
+            va="center",
+            fontsize=8,
+        )
+    axes.set(
+        yticks=range(len(areas)),
+        yticklabels=[name for name, *_ in areas],
+        ylim=(len(areas) - 0.4, -0.6),
+    )
     if len(null):
         parts[1].hist(null, bins=20, color=GREY)
         parts[1].axvline(areas[0][1], color=BLUE, linewidth=2)
@@ -131,7 +184,10 @@ def attention_figure(attention: Sequence[np.ndarray], label: np.ndarray) -> Figu
         axes = figure.subplots()
     for value, name, colour, style in ((0, "label 0", BLUE, "o-"), (1, "label 1", ORANGE, "s--")):
         chosen = [a for a, y in zip(attention, label, strict=True) if y == value]
-        at = {o: [a[o + len(a) // 2] for a in chosen if 0 <= o + len(a) // 2 < len(a)] for o in offsets}
+        at = {
+            o: [a[o + len(a) // 2] for a in chosen if 0 <= o + len(a) // 2 < len(a)]
+            for o in offsets
+        }
         seen = [o for o in offsets if at[o]]
         axes.plot(
             seen,
@@ -187,7 +243,9 @@ def _square(x: str, y: str) -> tuple[Figure, "matplotlib.axes.Axes"]:
 
 def _legend(axes: "matplotlib.axes.Axes") -> None:
     """A legend below the axes, where it hides no data."""
-    axes.figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", frameon=False, fontsize=8)
+    axes.figure.legend(
+        *axes.get_legend_handles_labels(), loc="outside lower center", frameon=False, fontsize=8
+    )
 
 
 def _folds(label: np.ndarray, fold: np.ndarray) -> list[np.ndarray]:
@@ -209,8 +267,10 @@ def _mean_curves(
     """Draw the mean curve over the folds, and those of the others, with their areas in the legend."""
     folds = _folds(label, fold)
     lines = [(probability, f"mean of {len(folds)} folds", {"color": BLUE, "linewidth": 2})]
-    lines += [(values, name, {"color": colour, "linewidth": 1.2, "linestyle": style})
-              for (name, values), (colour, style) in zip(others.items(), OTHERS, strict=False)]  # fmt: skip
+    lines += [
+        (values, name, {"color": colour, "linewidth": 1.2, "linestyle": style})
+        for (name, values), (colour, style) in zip(others.items(), OTHERS, strict=False)
+    ]
     for values, name, style in lines if folds else []:
         areas = [area(label[at], values[at]) for at in folds]
         mean = np.mean([on_grid(label[at], values[at]) for at in folds], axis=0)
@@ -232,7 +292,9 @@ def _pr_on_grid(label: np.ndarray, probability: np.ndarray) -> np.ndarray:
     return precision[np.minimum(np.searchsorted(recall, GRID, side="left"), len(recall) - 1)]
 
 
-def _confusion(axes: "matplotlib.axes.Axes", title: str, label: np.ndarray, predicted: np.ndarray) -> None:
+def _confusion(
+    axes: "matplotlib.axes.Axes", title: str, label: np.ndarray, predicted: np.ndarray
+) -> None:
     counts = np.array([[((label == y) & (predicted == p)).sum() for p in (0, 1)] for y in (0, 1)])
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     axes.imshow(share, cmap="Blues", vmin=0, vmax=1)

@@ -12,7 +12,9 @@ _WIDTH_IN, _LINE_IN, _PAD_IN = 7.2, 0.19, 0.16
 _WRAP = 46
 
 
-def draw_flow(path: str | Path, assessed: str, left_out: Sequence[str], labelled: str, groups: Sequence[str]) -> None:
+def draw_flow(
+    path: str | Path, assessed: str, left_out: Sequence[str], labelled: str, groups: Sequence[str]
+) -> None:
     """Draw boxes of text: assessed, beside it what was left out, below it labelled, and below that the groups.
 
     The form follows the path's suffix (`SUFFIXES`). The same texts give the same bytes.
@@ -24,8 +26,17 @@ def draw_flow(path: str | Path, assessed: str, left_out: Sequence[str], labelled
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    reasons = [line for reason in left_out for line in textwrap.wrap(reason, _WRAP, subsequent_indent="    ")]
-    heights = [_box(1 + assessed.count("\n")), _box(len(reasons)), _box(1 + labelled.count("\n")), _box(2)]
+    reasons = [
+        line
+        for reason in left_out
+        for line in textwrap.wrap(reason, _WRAP, subsequent_indent="    ")
+    ]
+    heights = [
+        _box(1 + assessed.count("\n")),
+        _box(len(reasons)),
+        _box(1 + labelled.count("\n")),
+        _box(2),
+    ]
     gap = 0.35
     total = heights[0] + heights[1] + heights[2] + heights[3] + 4.5 * gap
     with matplotlib.rc_context({"svg.hashsalt": "oatools", "svg.fonttype": "none", "font.size": 9}):
@@ -58,16 +69,30 @@ def _box(lines: int) -> float:
     return max(1, lines) * _LINE_IN + _PAD_IN
 
 
-def _draw(axes, x: float, top: float, width: float, height: float, text: str, align: str = "center") -> float:  # noqa: ANN001
+def _draw(
+    axes, x: float, top: float, width: float, height: float, text: str, align: str = "center"
+) -> float:  # noqa: ANN001
     """A box of text hanging from `top`, centred at x; returns its lower edge."""
     from matplotlib.patches import Rectangle
 
-    axes.add_patch(Rectangle((x - width / 2, top - height), width, height, fill=False, linewidth=0.8))
+    axes.add_patch(
+        Rectangle((x - width / 2, top - height), width, height, fill=False, linewidth=0.8)
+    )
     at = x if align == "center" else x - width / 2 + 0.12
     axes.text(at, top - height / 2, text, ha=align, va="center", linespacing=1.35)
     return top - height
 
 
 def _arrow(axes, start: tuple[float, float], end: tuple[float, float]) -> None:  # noqa: ANN001
-    axes.annotate("", xy=end, xytext=start, arrowprops={"arrowstyle": "-|>", "linewidth": 0.8, "color": "black",
-                                                        "shrinkA": 0, "shrinkB": 0})  # fmt: skip
+    axes.annotate(
+        "",
+        xy=end,
+        xytext=start,
+        arrowprops={
+            "arrowstyle": "-|>",
+            "linewidth": 0.8,
+            "color": "black",
+            "shrinkA": 0,
+            "shrinkB": 0,
+        },
+    )

@@ -37,10 +37,21 @@ pre { background: #f5f5f5; padding: .7rem 1rem; white-space: pre-wrap; overflow-
   th, td { padding: .15rem .3rem; }
 }
 """
-NAMES = {"roc_auc": "ROC AUC", "pr_auc": "PR AUC (average precision)", "prevalence": "prevalence (no-skill PR AUC)",
-         "f1": "F1", "f1_weighted": "weighted F1", "brier": "Brier score", "p": "p (share of the null that reaches it)",
-         "calibration_slope": "calibration slope (1 is right)", "calibration_intercept": "calibration intercept (0)",
-         "tn": "true negatives", "fp": "false positives", "fn": "false negatives", "tp": "true positives"}  # fmt: skip
+NAMES = {
+    "roc_auc": "ROC AUC",
+    "pr_auc": "PR AUC (average precision)",
+    "prevalence": "prevalence (no-skill PR AUC)",
+    "f1": "F1",
+    "f1_weighted": "weighted F1",
+    "brier": "Brier score",
+    "p": "p (share of the null that reaches it)",
+    "calibration_slope": "calibration slope (1 is right)",
+    "calibration_intercept": "calibration intercept (0)",
+    "tn": "true negatives",
+    "fp": "false positives",
+    "fn": "false negatives",
+    "tp": "true positives",
+}
 
 
 @dataclass(frozen=True)
@@ -72,21 +83,35 @@ class Report:
 def render(report: Report) -> str:
     """The page as HTML; the same report gives the same text."""
     parts = [
-        f"<h1>{escape(report.title)}</h1>", f'<p class="lead">{escape(report.lead)}</p>',
+        f"<h1>{escape(report.title)}</h1>",
+        f'<p class="lead">{escape(report.lead)}</p>',
         *(f'<p class="caution" role="note">{escape(c)}</p>' for c in report.cautions),
-        "<h2>Cohort</h2>", _pairs(report.cohort),
-        "<h2>Folds</h2>", _table(report.folds),
-        "<h2>Metrics</h2>", "<p>Two summaries that need not agree: the mean over folds (with its SD), and "
+        "<h2>Cohort</h2>",
+        _pairs(report.cohort),
+        "<h2>Folds</h2>",
+        _table(report.folds),
+        "<h2>Metrics</h2>",
+        "<p>Two summaries that need not agree: the mean over folds (with its SD), and "
         "all held-out knees pooled, with a 95 % interval from drawing patients with replacement. Read PR AUC against "
-        "the prevalence, which is what no skill gives.</p>", *_metrics(report.metrics),
-        "<h2>Figures</h2>", '<div class="figures">', *(_picture(p) for p in report.pictures), "</div>",
-        "<h2>Settings</h2>", _pairs(report.settings), "<h2>Versions</h2>", _pairs(report.versions),
-        "<h2>To run it again</h2>", f"<pre>{escape(report.command)}</pre>",
-    ]  # fmt: skip
-    return (f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-            f"<title>{escape(report.title)}</title>\n"
-            '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-            f"<style>{CSS}</style>\n</head>\n<body>\n" + "\n".join(parts) + "\n</body>\n</html>\n")  # fmt: skip
+        "the prevalence, which is what no skill gives.</p>",
+        *_metrics(report.metrics),
+        "<h2>Figures</h2>",
+        '<div class="figures">',
+        *(_picture(p) for p in report.pictures),
+        "</div>",
+        "<h2>Settings</h2>",
+        _pairs(report.settings),
+        "<h2>Versions</h2>",
+        _pairs(report.versions),
+        "<h2>To run it again</h2>",
+        f"<pre>{escape(report.command)}</pre>",
+    ]
+    return (
+        f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f"<title>{escape(report.title)}</title>\n"
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<style>{CSS}</style>\n</head>\n<body>\n" + "\n".join(parts) + "\n</body>\n</html>\n"
+    )
 
 
 #: What models are put side by side by: as much as fits a page.
@@ -100,35 +125,57 @@ def _metrics(rows: Sequence[Row]) -> list[str]:
     metrics = list(dict.fromkeys(row["metric"] for row in rows if row["scope"] == "pooled"))
     lines: list[Row] = []
     for model in models:
-        line = {"model": model, f"{_name('roc_auc')}, mean ± SD of folds": _spread(cell, model, "roc_auc")}
-        line |= {f"{_name(m)}, pooled": _bracketed(cell.get((model, "pooled", m), {})) for m in SUMMARY if m in metrics}
+        line = {
+            "model": model,
+            f"{_name('roc_auc')}, mean ± SD of folds": _spread(cell, model, "roc_auc"),
+        }
+        line |= {
+            f"{_name(m)}, pooled": _bracketed(cell.get((model, "pooled", m), {}))
+            for m in SUMMARY
+            if m in metrics
+        }
         lines.append(line)
     parts = [_table(lines)]
     apart: dict[str, Row] = {}
     for row in rows:
         if row["scope"] == "difference":
-            apart.setdefault(row["model"], {"difference": row["model"]})[_name(row["metric"])] = _bracketed(row)
+            apart.setdefault(row["model"], {"difference": row["model"]})[_name(row["metric"])] = (
+                _bracketed(row)
+            )
     if apart:
-        parts += ["<h3>Differences</h3>", "<p>Pooled, with 95 % intervals of the same draws of patients. An interval "
-                  "with 0 inside shows no difference; a Brier score is better the lower it is.</p>",
-                  _table(list(apart.values()))]  # fmt: skip
+        parts += [
+            "<h3>Differences</h3>",
+            "<p>Pooled, with 95 % intervals of the same draws of patients. An interval "
+            "with 0 inside shows no difference; a Brier score is better the lower it is.</p>",
+            _table(list(apart.values())),
+        ]
     null = {m: row for (_, scope, m), row in cell.items() if scope == "permuted labels"}
     if null:
-        parts += ["<h3>Permuted labels</h3>",
-                  f"<p>The whole procedure on permuted labels gave a pooled ROC AUC of {_bracketed(null['roc_auc'])} "
-                  "(mean, and the middle 95 %); the share that reaches the model's is "
-                  f"p = {_round(null['p'])}.</p>"]  # fmt: skip
+        parts += [
+            "<h3>Permuted labels</h3>",
+            f"<p>The whole procedure on permuted labels gave a pooled ROC AUC of {_bracketed(null['roc_auc'])} "
+            "(mean, and the middle 95 %); the share that reaches the model's is "
+            f"p = {_round(null['p'])}.</p>",
+        ]
     first = models[0]
     scopes = [s for m, s, _ in cell if m == first and s.startswith("fold")]
     repeated = any(scope == "repeats mean" for _, scope, _ in cell)
     lines = []
     for metric in metrics:
-        line = {"metric": _name(metric), "mean ± SD": _spread(cell, first, metric),
-                "pooled": _bracketed(cell[first, "pooled", metric])}  # fmt: skip
+        line = {
+            "metric": _name(metric),
+            "mean ± SD": _spread(cell, first, metric),
+            "pooled": _bracketed(cell[first, "pooled", metric]),
+        }
         if repeated:
             line["mean ± SD of repeats"] = _spread(cell, first, metric, "repeats ")
         lines.append(line | {s: _round(cell[first, s, metric]) for s in dict.fromkeys(scopes)})
-    return [*parts, f"<h3>All of {escape(first)}</h3>", _table(lines), "<p>metrics.tsv has the same of all models.</p>"]
+    return [
+        *parts,
+        f"<h3>All of {escape(first)}</h3>",
+        _table(lines),
+        "<p>metrics.tsv has the same of all models.</p>",
+    ]
 
 
 def _spread(cell: dict[tuple[str, str, str], Row], model: str, metric: str, of: str = "") -> str:
@@ -144,20 +191,27 @@ def _bracketed(row: Row) -> str:
 def _picture(picture: Picture) -> str:
     data = base64.b64encode(encode(picture.figure, "svg")).decode()
     kind = ' class="wide"' if picture.wide else ""
-    return (f'<figure{kind}><img alt="{escape(picture.name, quote=True)}" src="data:image/svg+xml;base64,{data}">'
-            f"<figcaption>{escape(picture.caption)}</figcaption></figure>")  # fmt: skip
+    return (
+        f'<figure{kind}><img alt="{escape(picture.name, quote=True)}" src="data:image/svg+xml;base64,{data}">'
+        f"<figcaption>{escape(picture.caption)}</figcaption></figure>"
+    )
 
 
 def _table(rows: Sequence[Row]) -> str:
     if not rows:
         return ""
     head = "".join(f'<th scope="col">{escape(c)}</th>' for c in rows[0])
-    body = "\n".join("<tr>" + "".join(f"<td>{escape(v)}</td>" for v in row.values()) + "</tr>" for row in rows)
+    body = "\n".join(
+        "<tr>" + "".join(f"<td>{escape(v)}</td>" for v in row.values()) + "</tr>" for row in rows
+    )
     return f'<div class="scroll"><table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table></div>'
 
 
 def _pairs(pairs: Sequence[tuple[str, str]]) -> str:
-    body = "\n".join(f'<tr><th scope="row">{escape(k)}</th><td class="text">{escape(v)}</td></tr>' for k, v in pairs)
+    body = "\n".join(
+        f'<tr><th scope="row">{escape(k)}</th><td class="text">{escape(v)}</td></tr>'
+        for k, v in pairs
+    )
     return f'<div class="scroll"><table>\n<tbody>\n{body}\n</tbody>\n</table></div>'
 
 

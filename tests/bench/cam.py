@@ -2,14 +2,15 @@
 
     python tests/bench/cam.py [FOLDER] [--patients 150] [--backbone NAME --weights FILE] [--measured 8]
 
-Makes a synthetic cohort in FOLDER (or goes on with one that examples/demo.sh left), trains a model of narrowing and
-one of pain on half of the patients, and explains the positive knees of the other half that the model calls positive.
-A hit is exact, or within 10 mm of the finding: half a cell of a 7 x 7 map over 140 mm. Chance is the same share of all
-places, air excepted, in the slices that the model sees. Attention: the share on slices that the finding reaches, beside
-the share of such slices. Deletion is the area under the deletion curve, less that of smooth noise; the more negative,
-the better; insertion likewise, the more the better; randomised is the rank correlation with maps of models with random
-weights. Occlusion and these three are slow, and done for the first knees only; all methods are shown on these too.
-Synthetic knees: none of it says anything about patients.
+Makes a synthetic cohort in FOLDER (or goes on with one that examples/demo.sh left), trains a model
+of narrowing and one of pain on half of the patients, and explains the positive knees of the other
+half that the model calls positive. A hit is exact, or within 10 mm of the finding: half a cell of a
+7 x 7 map over 140 mm. Chance is the same share of all places, air excepted, in the slices that the
+model sees. Attention: the share on slices that the finding reaches, beside the share of such
+slices. Deletion is the area under the deletion curve, less that of smooth noise; the more negative,
+the better; insertion likewise, the more the better; randomised is the rank correlation with maps of
+models with random weights. Occlusion and these three are slow, and done for the first knees only;
+all methods are shown on these too. Synthetic knees: none of it says anything about patients.
 """
 
 import argparse
@@ -25,16 +26,28 @@ import numpy as np
 import torch
 
 from oatools.explain.faithfulness import areas, randomised
-from oatools.explain.knee import Chain, look
-from oatools.explain.stage import CamSettings, explain, load
+from oatools.explain.knee import EndToEnd, prepare
+from oatools.explain.rows import CamSettings, explain, load
 from oatools.imaging.volume import Volume, read_volume
 from oatools.phantom import anatomy
-from oatools.phantom.cohort import Settings, make_cohort
+from oatools.phantom.people import Settings, make_cohort
 
 METHODS = ("gradcam", "gradcam++", "hirescam", "occlusion")
 NEAR_MM = 10.0
-COLUMNS = ["endpoint", "method", "knees", "hit", "chance", "hit_10mm", "chance_10mm", "attention", "attention_uniform",
-           "deletion", "insertion", "randomised"]  # fmt: skip
+COLUMNS = [
+    "endpoint",
+    "method",
+    "knees",
+    "hit",
+    "chance",
+    "hit_10mm",
+    "chance_10mm",
+    "attention",
+    "attention_uniform",
+    "deletion",
+    "insertion",
+    "randomised",
+]
 
 
 def main() -> None:
@@ -49,8 +62,10 @@ def main() -> None:
     options = parser.parse_args()
     folder = (options.folder or Path(tempfile.mkdtemp())).absolute()
     folder.mkdir(parents=True, exist_ok=True)
-    weights = options.weights if options.weights == "random" else str(Path(options.weights).absolute())
-    features, volumes = prepare(folder, options.patients, options.backbone, weights, options.j)
+    weights = (
+        options.weights if options.weights == "random" else str(Path(options.weights).absolute())
+    )
+    features, volumes = make_volumes(folder, options.patients, options.backbone, weights, options.j)
     recorded = json.loads((folder / "oai/phantom.json").read_text())["settings"]
     settings = Settings(**recorded | {"sequences": tuple(recorded["sequences"])})
     knees = {knee.name: knee for patient in make_cohort(settings) for knee in patient.knees}
@@ -58,18 +73,24 @@ def main() -> None:
     for endpoint in ("jsn12", "pain"):
         model, held, clinical = train(folder, endpoint, features)
         loaded = load(CamSettings(model, None if weights == "random" else weights))
-        chosen = [name for name, probability in predict(folder, model, held) if probability >= loaded[0].threshold]
+        chosen = [
+            name
+            for name, probability in predict(folder, model, held)
+            if probability >= loaded[0].threshold
+        ]
         found = {method: [] for method in METHODS}
         for number, name in enumerate(chosen):
             volume = read_volume(volumes[name])
             values = np.array([float(clinical[name][n]) for n in loaded[0].scaling.names])
-            chain, knee = Chain(*loaded, values), look([volume], loaded[0])
+            chain, knee = EndToEnd(*loaded, values), prepare([volume], loaded[0])
             inside, near = places(volume, findings(knees[name].anatomy, endpoint))
             few = number < options.measured
             noise = areas(chain, knee, torch.rand((len(knee.pixels), 7, 7))) if few else None
             for method in METHODS if few else METHODS[:-1]:
                 (one,), heat = explain(chain, knee, method)
-                found[method].append(score(volume, one, inside, near) + measured(chain, knee, heat, method, noise))
+                found[method].append(
+                    score(volume, one, inside, near) + measured(chain, knee, heat, method, noise)
+                )
         few = len(found["occlusion"])
         for method, rows in found.items():
             report(endpoint, method, rows)
@@ -77,30 +98,48 @@ def main() -> None:
                 report(endpoint, method, rows[:few])
 
 
-def prepare(folder: Path, patients: int, backbone: str, weights: str, jobs: int) -> tuple[list[dict], dict[str, Path]]:
+def make_volumes(
+    folder: Path, patients: int, backbone: str, weights: str, jobs: int
+) -> tuple[list[dict], dict[str, Path]]:
     """Rows of features, and the volume of each knee."""
     (folder / "n4.tsv").touch()
     name = f"features-{backbone}"
-    shell(folder, f"[ -e oai/phantom.json ] || oa-phantom oai --patients {patients} --sequence cor-iw-tse "
-                  f"--matrix 192 -j {jobs} > series.tsv")  # fmt: skip
     shell(
-        folder, f"[ -s n4.tsv ] || oa-convert oai/00m -o nii | oa-orient -o oriented | oa-n4 -j {jobs} -o n4 > n4.tsv"
+        folder,
+        f"[ -e oai/phantom.json ] || oa-phantom oai --patients {patients} --sequence cor-iw-tse "
+        f"--matrix 192 -j {jobs} > series.tsv",
     )
-    shell(folder, f"oa-embed -j {jobs} --backbone {backbone} --weights {weights} --slices 12 -o {name} "
-                  f"< n4.tsv > {name}.tsv")  # fmt: skip
-    return read(folder / f"{name}.tsv"), {r["knee"]: folder / r["path"] for r in read(folder / "n4.tsv")}
+    shell(
+        folder,
+        f"[ -s n4.tsv ] || oa-convert oai/00m -o nii | oa-orient -o oriented | oa-n4 -j {jobs} -o n4 > n4.tsv",
+    )
+    shell(
+        folder,
+        f"oa-embed -j {jobs} --backbone {backbone} --weights {weights} --slices 12 -o {name} "
+        f"< n4.tsv > {name}.tsv",
+    )
+    return read(folder / f"{name}.tsv"), {
+        r["knee"]: folder / r["path"] for r in read(folder / "n4.tsv")
+    }
 
 
-def train(folder: Path, endpoint: str, features: list[dict]) -> tuple[Path, list[dict], dict[str, dict]]:
+def train(
+    folder: Path, endpoint: str, features: list[dict]
+) -> tuple[Path, list[dict], dict[str, dict]]:
     """A model of every other patient; the positive knees of the others, and the clinical variables by knee."""
     shell(folder, f"oa-label oai/tables --endpoint {endpoint} > labels-{endpoint}.tsv")
     labels = {r["knee"]: r for r in read(folder / f"labels-{endpoint}.tsv")}
     patients = sorted({r["subject"] for r in features})
     write(folder / "train.tsv", [r for r in features if patients.index(r["subject"]) % 2 == 0])
-    held = [r for r in features if patients.index(r["subject"]) % 2 and labels.get(r["knee"], {}).get("label") == "1"]
+    held = [
+        r
+        for r in features
+        if patients.index(r["subject"]) % 2 and labels.get(r["knee"], {}).get("label") == "1"
+    ]
     model = folder / f"half-{endpoint}.safetensors"
     shell(
-        folder, f"oa-train train.tsv -l labels-{endpoint}.tsv --clinical bmi --slices 8 -o {model} --force > train.out"
+        folder,
+        f"oa-train train.tsv -l labels-{endpoint}.tsv --clinical bmi --slices 8 -o {model} --force > train.out",
     )
     return model, held, labels
 
@@ -109,14 +148,19 @@ def predict(folder: Path, model: Path, held: list[dict]) -> list[tuple[str, floa
     """Knees and their probabilities."""
     write(folder / "held.tsv", held)
     shell(
-        folder, f"oa-predict {model} held.tsv --with-clinical labels-{model.stem.removeprefix('half-')}.tsv > held.out"
+        folder,
+        f"oa-predict {model} held.tsv --with-clinical labels-{model.stem.removeprefix('half-')}.tsv > held.out",
     )
     return [(r["knee"], float(r["probability"])) for r in read(folder / "held.out")]
 
 
 def findings(knee: anatomy.Knee, endpoint: str) -> list[anatomy.Finding]:
     """What was planted for an endpoint."""
-    return [anatomy.lesion(knee), anatomy.femoral_lesion(knee)] if endpoint == "jsn12" else anatomy.effusion(knee)
+    return (
+        [anatomy.lesion(knee), anatomy.femoral_lesion(knee)]
+        if endpoint == "jsn12"
+        else anatomy.effusion(knee)
+    )
 
 
 def places(volume: Volume, planted: list[anatomy.Finding]) -> tuple[np.ndarray, np.ndarray]:
@@ -138,8 +182,14 @@ def score(volume: Volume, found, inside: np.ndarray, near: np.ndarray) -> list[f
     seen = found.attention > 0
     tissue = (volume.data > 0.1 * np.percentile(volume.data, 99)) & seen
     planted = inside.any(axis=(0, 1))
-    return [inside[place], inside[tissue].mean(), near[place], near[tissue].mean(), found.attention[planted].sum(),
-            (planted & seen).sum() / seen.sum()]  # fmt: skip
+    return [
+        inside[place],
+        inside[tissue].mean(),
+        near[place],
+        near[tissue].mean(),
+        found.attention[planted].sum(),
+        (planted & seen).sum() / seen.sum(),
+    ]
 
 
 def measured(chain, knee, heat, method: str, noise: tuple[float, float] | None) -> list[float]:  # noqa: ANN001
@@ -155,13 +205,17 @@ def report(endpoint: str, method: str, rows: list[list[float]]) -> None:
     if rows:
         columns = np.array(rows, dtype=float).T
         means = [np.nan if np.isnan(c).all() else np.nanmean(c) for c in columns]
-        print("\t".join([endpoint, method, str(len(rows)), *(f"{m:.3f}" for m in means)]), flush=True)
+        print(
+            "\t".join([endpoint, method, str(len(rows)), *(f"{m:.3f}" for m in means)]), flush=True
+        )
 
 
 def shell(folder: Path, command: str) -> None:
     """Run a pipe; its messages are kept in FOLDER/log."""
     with (folder / "log").open("a") as log:
-        subprocess.run(["bash", "-o", "pipefail", "-c", command], cwd=folder, check=True, stderr=log)
+        subprocess.run(
+            ["bash", "-o", "pipefail", "-c", command], cwd=folder, check=True, stderr=log
+        )
 
 
 def read(path: Path) -> list[dict]:

@@ -2,10 +2,11 @@
 
     python tests/bench/convert.py [--knees 40] [--rounds 3]
 
-dcm2niix runs under GNU parallel -j 2, with -z y as most scripts have it (it then calls pigz, where that is installed)
-and with -z i (its own zlib); `oa-convert -j 2` does the same series. The floor is dcm2niix without compression plus
-ISA-L on what it wrote, one series after the other in one process; beside it stands `oa-convert -j 1`, without and with
-the start of its process. Series are synthetic, of the study's size.
+dcm2niix runs under GNU parallel -j 2, with -z y as most scripts have it (it then calls pigz, where
+that is installed) and with -z i (its own zlib); `oa-convert -j 2` does the same series. The floor
+is dcm2niix without compression plus ISA-L on what it wrote, one series after the other in one
+process; beside it stands `oa-convert -j 1`, without and with the start of its process. Series are
+synthetic, of the study's size.
 """
 
 import argparse
@@ -21,7 +22,9 @@ BIN = Path(sys.executable).parent
 
 def main() -> None:
     """Run all, round by round, and print the best time of each and the ratios."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--knees", type=int, default=40)
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
@@ -29,7 +32,14 @@ def main() -> None:
         sys.exit("convert.py: GNU parallel is not installed")
     with tempfile.TemporaryDirectory() as temporary:
         root = Path(temporary)
-        make = [BIN / "oa-phantom", root / "in", "--patients", str(options.knees // 2), "--sequence", "cor-iw-tse"]
+        make = [
+            BIN / "oa-phantom",
+            root / "in",
+            "--patients",
+            str(options.knees // 2),
+            "--sequence",
+            "cor-iw-tse",
+        ]
         subprocess.run([*map(str, make), "-q", "-j", "2"], check=True, stdout=subprocess.DEVNULL)
         series = sorted((root / "in/00m/0.E.1").glob("*/*/*"))
         rounds = [measure(root, series) for _ in range(options.rounds)]
@@ -40,8 +50,14 @@ def main() -> None:
     print(
         f"dcm2niix -z y under parallel / oa-convert -j 2\t{best['dcm2niix -z y, parallel -j 2'] / best['oa-convert -j 2']:.1f}"
     )
-    start, one, floor = best["oa-convert, nothing to do"], best["oa-convert -j 1"], best["floor, one by one"]
-    print(f"oa-convert -j 1 / floor, without and with its start\t{(one - start) / floor:.2f}\t{one / floor:.2f}")
+    start, one, floor = (
+        best["oa-convert, nothing to do"],
+        best["oa-convert -j 1"],
+        best["floor, one by one"],
+    )
+    print(
+        f"oa-convert -j 1 / floor, without and with its start\t{(one - start) / floor:.2f}\t{one / floor:.2f}"
+    )
 
 
 def measure(root: Path, series: list[Path]) -> dict[str, float]:
@@ -79,7 +95,20 @@ def floor(root: Path, series: list[Path]) -> float:
     for number, path in enumerate(series):
         out = root / "out" / str(number)
         out.mkdir(parents=True)
-        call = [dcm2niix.bin, "-b", "y", "-ba", "y", "-z", "n", "-f", "out", "-o", str(out), str(path)]
+        call = [
+            dcm2niix.bin,
+            "-b",
+            "y",
+            "-ba",
+            "y",
+            "-z",
+            "n",
+            "-f",
+            "out",
+            "-o",
+            str(out),
+            str(path),
+        ]
         subprocess.run(call, check=True, stdout=subprocess.DEVNULL)
         (out / "out.nii.gz").write_bytes(isal_zlib.compress((out / "out.nii").read_bytes(), 2, 31))
     return time.perf_counter() - start

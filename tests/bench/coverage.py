@@ -2,9 +2,10 @@
 
     python tests/bench/coverage.py [--cohorts 200] [--strength 0] [-j 2]
 
-Features are noise, shifted in two of eight slices where the label is 1; both knees of a patient share a shift of their
-own, and a patient's knees have the same label in two of three cases. With --strength 0 the truth is an AUC of 0.5. With
-a signal it is the mean AUC of the five models of a cohort on 2,000 new knees. All of it is synthetic.
+Features are noise, shifted in two of eight slices where the label is 1; both knees of a patient
+share a shift of their own, and a patient's knees have the same label in two of three cases. With
+--strength 0 the truth is an AUC of 0.5. With a signal it is the mean AUC of the five models of a
+cohort on 2,000 new knees. All of it is synthetic.
 """
 
 import argparse
@@ -33,24 +34,32 @@ def main() -> None:
     parser.add_argument("-j", type=int, default=2)
     options = parser.parse_args()
     with ProcessPoolExecutor(options.j) as pool:
-        found = np.array(list(pool.map(one, range(options.cohorts), [options.strength] * options.cohorts)))
+        found = np.array(
+            list(pool.map(one, range(options.cohorts), [options.strength] * options.cohorts))
+        )
     area, low, high, truth = found.T
     held = (low <= truth) & (truth <= high)
     print("cohorts\tstrength\tcoverage\tbelow\tabove\tmean_auc\tsd_auc\tmean_truth\tmean_width")
-    print(f"{len(found)}\t{options.strength}\t{held.mean():.3f}\t{(high < truth).mean():.3f}\t{(low > truth).mean():.3f}"
-          f"\t{area.mean():.4f}\t{area.std(ddof=1):.4f}\t{truth.mean():.4f}\t{(high - low).mean():.4f}")  # fmt: skip
+    print(
+        f"{len(found)}\t{options.strength}\t{held.mean():.3f}\t{(high < truth).mean():.3f}\t{(low > truth).mean():.3f}"
+        f"\t{area.mean():.4f}\t{area.std(ddof=1):.4f}\t{truth.mean():.4f}\t{(high - low).mean():.4f}"
+    )
 
 
 def cohort(patients: int, strength: float, random: np.random.Generator) -> Cohort:
     """Knees of so many patients."""
     first = (random.random(patients) < 0.4).astype(int)
-    other = np.where(random.random(patients) < 0.5, first, random.random(patients) < 0.4).astype(int)
+    other = np.where(random.random(patients) < 0.5, first, random.random(patients) < 0.4).astype(
+        int
+    )
     label = np.stack([first, other], axis=1).ravel()
     shared = np.repeat(random.normal(0, 0.5, (patients, 1, 32)), 2, axis=0)
     features = shared + random.normal(size=(2 * patients, 8, 32))
     features[:, 2:4, :4] += strength * label[:, None, None]
     names = [f"{9000000 + i // 2}_00m_{'left' if i % 2 else 'right'}" for i in range(2 * patients)]
-    return make_cohort(names, [n.split("_")[0] for n in names], label, list(features.astype(np.float32)))
+    return make_cohort(
+        names, [n.split("_")[0] for n in names], label, list(features.astype(np.float32))
+    )
 
 
 def one(seed: int, strength: float) -> tuple[float, float, float, float]:
@@ -66,11 +75,16 @@ def one(seed: int, strength: float) -> tuple[float, float, float, float]:
         probability[test], _ = predict(model, *data.scored(test))
         if new is not None:
             with torch.inference_mode():
-                logits, _ = model.module(torch.from_numpy(new.features), torch.ones(new.features.shape[:2]),
-                                         torch.zeros(len(new), 0))  # fmt: skip
+                logits, _ = model.module(
+                    torch.from_numpy(new.features),
+                    torch.ones(new.features.shape[:2]),
+                    torch.zeros(len(new), 0),
+                )
             truths.append(roc_auc(new.label, (logits[:, 1] - logits[:, 0]).double().numpy()))
     called = (probability >= 0.5).astype(int)
-    low, high = interval(bootstrap(data.label, {"": (probability, called)}, data.subject, 1000, seed)[""][:, 0])
+    low, high = interval(
+        bootstrap(data.label, {"": (probability, called)}, data.subject, 1000, seed)[""][:, 0]
+    )
     return roc_auc(data.label, probability), low, high, float(np.mean(truths)) if truths else 0.5
 
 

@@ -2,13 +2,14 @@
 
     python tests/bench/embed.py [--part speed|memory]... [--knees 40] [--cores 2] [--backbone NAME]
 
-speed:  slices a second of the whole command, its start included, on coronal volumes of the study's size: as
+speed:  slices a second of the whole command, its start included, on coronal volumes of the study's
+size: as
         `oa-convert` leaves them (int16, .nii.gz), and as `oa-n4` does (float32, .nii.gz; .nii with --compress 0).
         Beside it, in the same run: the bare forward pass of the same network in the same engine, on as many cores,
         with data in memory, at the best of several batch sizes; and the usual script: one volume after the other,
         nibabel, torchvision's transforms slice by slice, eager PyTorch on as many cores, a batch of the volume's slices.
-memory: peak of the resident memory for 10 and for 400 volumes.
-Weights are random and volumes synthetic, which no time depends on.
+memory: peak of the resident memory for 10 and for 400 volumes. Weights are random and volumes
+synthetic, which no time depends on.
 """
 
 import argparse
@@ -47,7 +48,9 @@ print(count)
 
 def main() -> None:
     """Run the parts asked for (all by default)."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--part", action="append", choices=["speed", "memory"])
     parser.add_argument("--knees", type=int, default=40)
     parser.add_argument("--cores", type=int, default=2)
@@ -66,10 +69,12 @@ def main() -> None:
 
 def make(root: Path, knees: int) -> None:
     """Coronal volumes of synthetic knees, in three forms."""
-    line = (f"{BIN}/oa-phantom in --patients {-(-knees // 2)} --sequence cor-iw-tse -q -j 2 > /dev/null && "
-            f"{BIN}/oa-convert -q -j 2 in/00m -o int16 | head -n {knees + 1} > int16.tsv && "
-            f"{BIN}/oa-n4 -q -j 2 -o float32 < int16.tsv > float32.tsv && "
-            f"{BIN}/oa-n4 -q -j 2 --compress 0 -o plain < int16.tsv > plain.tsv")  # fmt: skip
+    line = (
+        f"{BIN}/oa-phantom in --patients {-(-knees // 2)} --sequence cor-iw-tse -q -j 2 > /dev/null && "
+        f"{BIN}/oa-convert -q -j 2 in/00m -o int16 | head -n {knees + 1} > int16.tsv && "
+        f"{BIN}/oa-n4 -q -j 2 -o float32 < int16.tsv > float32.tsv && "
+        f"{BIN}/oa-n4 -q -j 2 --compress 0 -o plain < int16.tsv > plain.tsv"
+    )
     subprocess.run(line, shell=True, check=True, cwd=root)
 
 
@@ -85,8 +90,13 @@ def speed(root: Path, backbone: str, cores: int) -> None:
     slices = slices_of(root / volumes[0]) * len(volumes)
     command = f"{BIN}/oa-embed -q -f -j {cores} --weights random --backbone {backbone} -o out"
     for precision in ("float32", "bf16"):  # the export, which is made once and kept, is not counted
-        subprocess.run(f"{command} --slices 1 --precision {precision} {volumes[0]}", shell=True, check=True, cwd=root,
-                       stdout=subprocess.DEVNULL)  # fmt: skip
+        subprocess.run(
+            f"{command} --slices 1 --precision {precision} {volumes[0]}",
+            shell=True,
+            check=True,
+            cwd=root,
+            stdout=subprocess.DEVNULL,
+        )
     for _ in range(2):
         for precision in ("float32", "bf16"):
             for batch in (1, 2, 4, 8, 16):
@@ -95,14 +105,25 @@ def speed(root: Path, backbone: str, cores: int) -> None:
                 shutil.rmtree(root / "out", ignore_errors=True)
                 line = f"{command} --precision {precision} < {form}.tsv > /dev/null"
                 note(f"oa-embed {precision} {form}", slices / timed(line, root))
-    script = [sys.executable, "-c", USUAL, backbone, str(cores), *volumes[: max(4, len(volumes) // 4)]]
+    script = [
+        sys.executable,
+        "-c",
+        USUAL,
+        backbone,
+        str(cores),
+        *volumes[: max(4, len(volumes) // 4)],
+    ]
     start = time.perf_counter()
-    done = subprocess.run(script, check=True, cwd=root, capture_output=True, text=True, env=threaded(cores))
+    done = subprocess.run(
+        script, check=True, cwd=root, capture_output=True, text=True, env=threaded(cores)
+    )
     note("usual script", int(done.stdout) / (time.perf_counter() - start))
     print("what\tslices_a_second\tof_bare\ttimes_usual")
     for name, rate in best.items():
         precision = "bf16" if "bf16" in name else "float32"
-        print(f"{name}\t{rate:.1f}\t{rate / best[f'bare {precision}']:.2f}\t{rate / best['usual script']:.1f}")
+        print(
+            f"{name}\t{rate:.1f}\t{rate / best[f'bare {precision}']:.2f}\t{rate / best['usual script']:.1f}"
+        )
 
 
 def bare(backbone: str, precision: str, batch: int, cores: int, seconds: float = 4.0) -> float:
@@ -111,8 +132,12 @@ def bare(backbone: str, precision: str, batch: int, cores: int, seconds: float =
 
     from oatools.features.engine import EngineSettings, open_engine
 
-    engine = open_engine(EngineSettings(backbone, "random", precision=precision, batch=batch, threads=cores))
-    images = np.random.default_rng(0).random((batch, 1, engine.record.size, engine.record.size), dtype=np.float32)
+    engine = open_engine(
+        EngineSettings(backbone, "random", precision=precision, batch=batch, threads=cores)
+    )
+    images = np.random.default_rng(0).random(
+        (batch, 1, engine.record.size, engine.record.size), dtype=np.float32
+    )
     engine(images)
     counts = [0] * cores
     end = time.perf_counter() + seconds
@@ -138,12 +163,28 @@ def memory(root: Path, backbone: str) -> None:
     for count in (10, 400):
         rows = [f"knee{k}\t{volumes[k % len(volumes)]}" for k in range(count)]
         (root / "many.tsv").write_text("\n".join(["knee\tpath", *rows]) + "\n")
-        line = [f"{BIN}/oa-embed", "-q", "-j", "2", "--weights", "random", "--backbone", backbone, "--slices", "8", "-o",
-                str(root / f"out{count}"), str(root / "many.tsv")]  # fmt: skip
+        line = [
+            f"{BIN}/oa-embed",
+            "-q",
+            "-j",
+            "2",
+            "--weights",
+            "random",
+            "--backbone",
+            backbone,
+            "--slices",
+            "8",
+            "-o",
+            str(root / f"out{count}"),
+            str(root / "many.tsv"),
+        ]
         child = os.fork()
         if child == 0:
             subprocess.run(line, check=True, stdout=subprocess.DEVNULL)
-            print(f"{count}\t{resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024:.0f}", flush=True)
+            print(
+                f"{count}\t{resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024:.0f}",
+                flush=True,
+            )
             os._exit(0)
         os.waitpid(child, 0)
 

@@ -2,7 +2,8 @@
 
     python tests/bench/list_tree.py [--files 100000]
 
-The tree has the release's form: 35 files a series, three series a knee. Its files are one scan's, linked.
+The tree has the release's form: 35 files a series, three series a knee. Its files are one scan's,
+linked.
 """
 
 import argparse
@@ -18,17 +19,26 @@ SLICES = 35
 
 def main() -> None:
     """Build the tree, run both commands three times in turn, and print the best times and their ratio."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--files", type=int, default=100_000)
     files = parser.parse_args().files
     with tempfile.TemporaryDirectory() as temporary:
         root = Path(temporary)
         count = build(root, files)
-        listing = [str(Path(sys.executable).with_name("oa-convert")), "--list", "-q", str(root / "00m")]
+        listing = [
+            str(Path(sys.executable).with_name("oa-convert")),
+            "--list",
+            "-q",
+            str(root / "00m"),
+        ]
         times = {"find": [], "list": [], "first row": []}
         for _ in range(3):
             start = time.perf_counter()
-            subprocess.run(f"find {root / '00m'} | wc -l", shell=True, check=True, stdout=subprocess.DEVNULL)
+            subprocess.run(
+                f"find {root / '00m'} | wc -l", shell=True, check=True, stdout=subprocess.DEVNULL
+            )
             times["find"].append(time.perf_counter() - start)
             start = time.perf_counter()
             with subprocess.Popen(listing, stdout=subprocess.PIPE) as process:
@@ -39,14 +49,16 @@ def main() -> None:
             times["list"].append(time.perf_counter() - start)
     best = {name: min(values) for name, values in times.items()}
     print("files\tseries\tfind_s\tlist_s\tfirst_row_s\tratio")
-    print(f"{count}\t{rows}\t{best['find']:.2f}\t{best['list']:.2f}\t{best['first row']:.2f}\t"
-          f"{best['list'] / best['find']:.1f}")  # fmt: skip
+    print(
+        f"{count}\t{rows}\t{best['find']:.2f}\t{best['list']:.2f}\t{best['first row']:.2f}\t"
+        f"{best['list'] / best['find']:.1f}"
+    )
 
 
 def build(root: Path, files: int) -> int:
     """Link the slices of three synthetic series a knee into as many participants' folders as it takes."""
-    from oatools.phantom.cohort import Settings
-    from oatools.phantom.release import write_release
+    from oatools.phantom.download import write_release
+    from oatools.phantom.people import Settings
 
     write_release(root / "one", Settings(patients=1, seed=1, matrix=32, sequences=("cor-iw-tse",)))
     sources = [sorted(p.iterdir()) for p in sorted((root / "one").glob("00m/0.E.1/*/*/*"))]
@@ -70,9 +82,7 @@ def rewrite(source: Path, target: Path, participant: int, number: int) -> None:
 
     header = pydicom.dcmread(source)
     header.PatientID = str(participant)
-    header.SeriesDescription = (
-        f"{('COR_IW_TSE', 'SAG_IW_TSE', 'SAG_3D_DESS')[number // 2]}_{['LEFT', 'RIGHT'][number % 2]}"
-    )
+    header.SeriesDescription = f"{('COR_IW_TSE', 'SAG_IW_TSE', 'SAG_3D_DESS')[number // 2]}_{['LEFT', 'RIGHT'][number % 2]}"
     header.save_as(target)
 
 

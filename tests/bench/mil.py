@@ -2,11 +2,11 @@
 
     python tests/bench/mil.py [FOLDER] [--set musk1]... [--pooling attention]... [-j 2]
 
-FOLDER (by default mil/ in the folder that OATOOLS_TEST_DATA names) holds musk1.csv.gz and so on, with columns bag_id,
-bag_label, f1, ... A bag is a knee here, and its instances the
-slices. Accuracy at a probability of 0.5, its mean over the folds of all repeats with the standard error of that mean
-over repeats, beside the published mean and standard error. Within each fold nothing but its training bags is used: a
-tenth of them chooses the epoch.
+FOLDER (by default mil/ in the folder that OATOOLS_TEST_DATA names) holds musk1.csv.gz and so on,
+with columns bag_id, bag_label, f1, ... A bag is a knee here, and its instances the slices. Accuracy
+at a probability of 0.5, its mean over the folds of all repeats with the standard error of that mean
+over repeats, beside the published mean and standard error. Within each fold nothing but its
+training bags is used: a tenth of them chooses the epoch.
 """
 
 import argparse
@@ -25,21 +25,46 @@ from oatools.learning.settings import Settings
 from oatools.learning.training import fit
 
 PUBLISHED = {
-    "attention": {"musk1": (0.892, 0.040), "musk2": (0.858, 0.048), "fox": (0.615, 0.043), "tiger": (0.839, 0.022),
-                  "elephant": (0.868, 0.022)},
-    "gated": {"musk1": (0.900, 0.050), "musk2": (0.863, 0.042), "fox": (0.603, 0.029), "tiger": (0.845, 0.018),
-              "elephant": (0.857, 0.027)},
-}  # fmt: skip
+    "attention": {
+        "musk1": (0.892, 0.040),
+        "musk2": (0.858, 0.048),
+        "fox": (0.615, 0.043),
+        "tiger": (0.839, 0.022),
+        "elephant": (0.868, 0.022),
+    },
+    "gated": {
+        "musk1": (0.900, 0.050),
+        "musk2": (0.863, 0.042),
+        "fox": (0.603, 0.029),
+        "tiger": (0.845, 0.018),
+        "elephant": (0.857, 0.027),
+    },
+}
 # The layers are Ilse's; the rest is what one would try first, and was not tuned on these sets.
-SETTINGS = {"instance": (256, 128, 64), "units": 64, "hidden": 0, "dropout": 0.2, "learning_rate": 5e-4,
-            "weight_decay": 0.005, "batch": 8, "epochs": 60, "patience": 60, "validation": 0.1,
-            "balanced": False}  # fmt: skip
+SETTINGS = {
+    "instance": (256, 128, 64),
+    "units": 64,
+    "hidden": 0,
+    "dropout": 0.2,
+    "learning_rate": 5e-4,
+    "weight_decay": 0.005,
+    "batch": 8,
+    "epochs": 60,
+    "patience": 60,
+    "validation": 0.1,
+    "balanced": False,
+}
 
 
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("folder", type=Path, nargs="?", default=Path(os.environ.get("OATOOLS_TEST_DATA", "")) / "mil")
+    parser.add_argument(
+        "folder",
+        type=Path,
+        nargs="?",
+        default=Path(os.environ.get("OATOOLS_TEST_DATA", "")) / "mil",
+    )
     parser.add_argument("--set", action="append", choices=list(PUBLISHED["gated"]))
     parser.add_argument("--pooling", action="append", choices=["attention", "gated", "mean", "max"])
     parser.add_argument("--repeats", type=int, default=5)
@@ -47,18 +72,31 @@ def main() -> None:
     parser.add_argument("-j", type=int, default=2)
     options = parser.parse_args()
     if not (options.folder / "musk1.csv.gz").exists():
-        print(f"skipped: no musk1.csv.gz in {options.folder}; name the folder, or set OATOOLS_TEST_DATA")
+        print(
+            f"skipped: no musk1.csv.gz in {options.folder}; name the folder, or set OATOOLS_TEST_DATA"
+        )
         return
-    print("set\tpooling\taccuracy\tstandard_error\tpublished\tpublished_se\twithin_2_se_or_better", flush=True)
+    print(
+        "set\tpooling\taccuracy\tstandard_error\tpublished\tpublished_se\twithin_2_se_or_better",
+        flush=True,
+    )
     with ProcessPoolExecutor(options.j) as pool:
         for name in options.set or PUBLISHED["gated"]:
             for pooling in options.pooling or PUBLISHED:
-                tasks = [(options.folder, name, pooling, options.seed + n) for n in range(options.repeats)]
-                by_repeat = [float(np.mean(each)) for each in pool.map(repeat, *zip(*tasks, strict=True))]
+                tasks = [
+                    (options.folder, name, pooling, options.seed + n)
+                    for n in range(options.repeats)
+                ]
+                by_repeat = [
+                    float(np.mean(each)) for each in pool.map(repeat, *zip(*tasks, strict=True))
+                ]
                 mean, error = np.mean(by_repeat), np.std(by_repeat, ddof=1) / len(by_repeat) ** 0.5
                 known, known_error = PUBLISHED.get(pooling, {}).get(name, (np.nan, np.nan))
                 verdict = "yes" if mean >= known - 2 * known_error else "no"
-                print(f"{name}\t{pooling}\t{mean:.3f}\t{error:.3f}\t{known}\t{known_error}\t{verdict}", flush=True)
+                print(
+                    f"{name}\t{pooling}\t{mean:.3f}\t{error:.3f}\t{known}\t{known_error}\t{verdict}",
+                    flush=True,
+                )
 
 
 def repeat(folder: Path, name: str, pooling: str, seed: int) -> list[float]:
@@ -68,7 +106,9 @@ def repeat(folder: Path, name: str, pooling: str, seed: int) -> list[float]:
     out = []
     for number in range(1, 11):
         test = np.flatnonzero(fold == number)
-        model = fit(data, np.flatnonzero(fold != number), Settings(pooling=pooling, **SETTINGS), seed)
+        model = fit(
+            data, np.flatnonzero(fold != number), Settings(pooling=pooling, **SETTINGS), seed
+        )
         probability, _ = predict(model, *data.scored(test))
         out.append(float(((probability >= 0.5) == data.label[test]).mean()))
     return out

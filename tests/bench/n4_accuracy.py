@@ -2,12 +2,13 @@
 
     python tests/bench/n4_accuracy.py [--seeds 10] [--ants PYTHON] [--sequence NAME]... [--way NAME]...
 
-Three sequences, three strengths of the field (RMS of its logarithm in tissue 0.105, 0.21, 0.315), two noise levels,
-seeds from 1000 on (the defaults were chosen on seeds 100 to 102). Errors are the RMS of the difference of the log
-fields in tissue, after the mean. CV is the mean coefficient of variation of the corrected intensity within fat,
-muscle, marrow and cartilage; noise and texture are most of it, so `field_cv` is that of what is left of the field.
-`itk usual` is SimpleITK's filter with its own settings on every fourth voxel of each axis inside Otsu's mask; `itk
-ours` is given our boxes, mask and floor; `fast flat` is our engine as N4 alone. ANTs is run by the interpreter given,
+Three sequences, three strengths of the field (RMS of its logarithm in tissue 0.105, 0.21, 0.315),
+two noise levels, seeds from 1000 on (the defaults were chosen on seeds 100 to 102). Errors are the
+RMS of the difference of the log fields in tissue, after the mean. CV is the mean coefficient of
+variation of the corrected intensity within fat, muscle, marrow and cartilage; noise and texture are
+most of it, so `field_cv` is that of what is left of the field. `itk usual` is SimpleITK's filter
+with its own settings on every fourth voxel of each axis inside Otsu's mask; `itk ours` is given our
+boxes, mask and floor; `fast flat` is our engine as N4 alone. ANTs is run by the interpreter given,
 in which antspyx must be installed. All of it is synthetic.
 """
 
@@ -23,8 +24,8 @@ os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_O
 import numpy as np
 import SimpleITK as sitk
 
-from oatools.imaging.bias import N4Settings, correct
 from oatools.imaging.volume import Volume
+from oatools.n4.correct import N4Settings, correct
 from oatools.phantom import anatomy, series
 from oatools.phantom.anatomy import Tissue
 
@@ -41,7 +42,9 @@ np.save(sys.argv[2], np.log(field.numpy()))
 
 def main() -> None:
     """Print a line a sequence, strength and noise with the mean over seeds of every way's error and CV."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--ants", metavar="PYTHON")
     parser.add_argument("--sequence", action="append", choices=list(series.SEQUENCES))
@@ -53,18 +56,31 @@ def main() -> None:
     for name in options.sequence or series.SEQUENCES:
         for strength in STRENGTHS:
             for noise in NOISES:
-                found = [one(name, strength, noise, FIRST_SEED + n, ways, options.ants) for n in range(options.seeds)]
+                found = [
+                    one(name, strength, noise, FIRST_SEED + n, ways, options.ants)
+                    for n in range(options.seeds)
+                ]
                 for way in found[0]:
                     values = np.mean([each[way] for each in found], axis=0)
                     totals.setdefault((name, way), []).append(values)
                     print(
-                        name, strength, noise, way, *(f"{v:.4f}" for v in values), options.seeds, sep="\t", flush=True
+                        name,
+                        strength,
+                        noise,
+                        way,
+                        *(f"{v:.4f}" for v in values),
+                        options.seeds,
+                        sep="\t",
+                        flush=True,
                     )
     for (name, way), values in totals.items():
         means = np.mean(values, axis=0)
         base = np.mean(totals.get((name, "itk usual"), [np.full(3, np.nan)]), axis=0)
         print(name, "all", "all", way, *(f"{v:.4f}" for v in means), sep="\t", end="\t")
-        print(f"error is {means[0] / base[0]:.2f} of itk usual, field_cv {means[2] / base[2]:.2f}", flush=True)
+        print(
+            f"error is {means[0] / base[0]:.2f} of itk usual, field_cv {means[2] / base[2]:.2f}",
+            flush=True,
+        )
 
 
 def one(
@@ -75,7 +91,10 @@ def one(
     knee, protocol = anatomy.random_knee(rng, "left"), series.SEQUENCES[name]
     shape, affine = series.grid(protocol, 384, "left", (95.0, 0.0, 0.0), 5.0)
     plain = anatomy.render(knee, shape, affine, protocol.contrast, bias=False)
-    labels, planted = anatomy.labels(knee, shape, affine), np.log(anatomy.bias_field(knee, shape, affine))
+    labels, planted = (
+        anatomy.labels(knee, shape, affine),
+        np.log(anatomy.bias_field(knee, shape, affine)),
+    )
     tissue = labels > 0
     planted *= strength * RMS / planted[tissue].std()
     image = series.digitise(plain * np.exp(planted), protocol.noise * noise, rng)
@@ -109,16 +128,25 @@ def by_ants(image: np.ndarray, spacing: np.ndarray, python: str) -> np.ndarray:
         full = sitk.GetImageFromArray(np.ascontiguousarray(image.T, dtype=np.float32))
         full.SetSpacing([float(s) for s in spacing])
         sitk.WriteImage(full, str(source))
-        subprocess.run([python, "-c", ANTS, str(source), str(target)], check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(
+            [python, "-c", ANTS, str(source), str(target)], check=True, stdout=subprocess.DEVNULL
+        )
         return np.load(target)
 
 
 def score(
-    field: np.ndarray, planted: np.ndarray, image: np.ndarray, labels: np.ndarray, tissue: np.ndarray
+    field: np.ndarray,
+    planted: np.ndarray,
+    image: np.ndarray,
+    labels: np.ndarray,
+    tissue: np.ndarray,
 ) -> tuple[float, float, float]:
     """RMS error of a log field in tissue; mean coefficients of variation within tissues, of image and field's rest."""
     corrected, rest = image / np.exp(field), np.exp(planted - field)
-    cvs = [np.mean([part[labels == t].std() / part[labels == t].mean() for t in TISSUES]) for part in (corrected, rest)]
+    cvs = [
+        np.mean([part[labels == t].std() / part[labels == t].mean() for t in TISSUES])
+        for part in (corrected, rest)
+    ]
     return float((field - planted)[tissue].std()), float(cvs[0]), float(cvs[1])
 
 

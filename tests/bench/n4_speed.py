@@ -2,14 +2,15 @@
 
     python tests/bench/n4_speed.py [--part filter|command|floor|growth]... [--full] [--knees 20]
 
-filter: the same samples, mask, iterations and tolerance for both, one thread each, on a coronal and a DESS volume at
+filter: the same samples, mask, iterations and tolerance for both, one thread each, on a coronal and
+a DESS volume at
         every fourth voxel of each axis; with --full, also the coronal volume at full resolution (many minutes).
         Beside the time, how far apart the fields are with the iterations fixed (RMS and maximum in the mask).
-command: `oa-n4 -j 2` on coronal volumes beside a plain SimpleITK script (shrink 4) under GNU parallel -j 2; process
+command: `oa-n4 -j 2` on coronal volumes beside a plain SimpleITK script (shrink 4) under GNU
+parallel -j 2; process
         start and .nii.gz in and out included.
 floor:  `oa-n4` beside reading, unpacking, packing and writing the same bytes with the same library.
-growth: seconds and peak memory for 1 to 64 million voxels.
-All volumes are synthetic.
+growth: seconds and peak memory for 1 to 64 million voxels. All volumes are synthetic.
 """
 
 import argparse
@@ -38,7 +39,9 @@ sitk.WriteImage(image / sitk.Exp(n4.GetLogBiasFieldAsImage(image)), sys.argv[2])
 
 def main() -> None:
     """Run the parts asked for (all by default)."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--part", action="append", choices=["filter", "command", "floor", "growth"])
     parser.add_argument("--full", action="store_true")
     parser.add_argument("--knees", type=int, default=20)
@@ -55,8 +58,8 @@ def main() -> None:
 
 def filters(full: bool) -> None:
     """Filter against filter."""
-    from oatools.imaging import n4
-    from oatools.imaging.masks import otsu_mask
+    from oatools.n4.field import fit_field
+    from oatools.n4.masks import otsu_mask
 
     print("filter\tsamples\titk_s\tfast_s\tratio\trms_of_difference\tmaximum")
     cases = [("cor-iw-tse", 4), ("sag-3d-dess", 4)] + [("cor-iw-tse", 1)] * full
@@ -64,20 +67,27 @@ def filters(full: bool) -> None:
         image = volume(name)[::step, ::step, ::step]
         mask = otsu_mask(image)
         seconds, _ = by_itk(image, mask, (50,) * 4, 0.001)
-        ours = min(timed(lambda i=image, m=mask: n4.estimate(i, m, (50,) * 4, 0.001)) for _ in range(3))
+        ours = min(
+            timed(lambda i=image, m=mask: fit_field(i, m, (50,) * 4, 0.001)) for _ in range(3)
+        )
         fixed = (10, 10, 10, 10)
         _, theirs = by_itk(image, mask, fixed, 0.0)
-        log = n4.estimate(image, mask, fixed, 0.0).log_at([np.linspace(0, 1, n) for n in image.shape])
+        log = fit_field(image, mask, fixed, 0.0).log_at([np.linspace(0, 1, n) for n in image.shape])
         apart = (log - theirs)[mask]
         apart -= apart.mean()
-        print(f"{name} at {step}\t{image.size}\t{seconds:.2f}\t{ours:.4f}\t{seconds / ours:.0f}\t"
-              f"{np.sqrt((apart**2).mean()):.1e}\t{np.abs(apart).max():.1e}", flush=True)  # fmt: skip
+        print(
+            f"{name} at {step}\t{image.size}\t{seconds:.2f}\t{ours:.4f}\t{seconds / ours:.0f}\t"
+            f"{np.sqrt((apart**2).mean()):.1e}\t{np.abs(apart).max():.1e}",
+            flush=True,
+        )
 
 
 def commands(root: Path, knees: int, scripts: bool, floors: bool) -> None:
     """The whole command on coronal volumes: beside the script, and beside the floor."""
-    make = f"{BIN}/oa-phantom in --patients {knees // 2} --sequence cor-iw-tse -q -j 2 > /dev/null && " \
-           f"{BIN}/oa-convert -q in/00m -o nii > nii.tsv"  # fmt: skip
+    make = (
+        f"{BIN}/oa-phantom in --patients {knees // 2} --sequence cor-iw-tse -q -j 2 > /dev/null && "
+        f"{BIN}/oa-convert -q in/00m -o nii > nii.tsv"
+    )
     subprocess.run(make, shell=True, check=True, cwd=root)
     (root / "n4.py").write_text(SCRIPT)
     volumes = sorted((root / "nii").glob("*.nii.gz"))
@@ -86,7 +96,11 @@ def commands(root: Path, knees: int, scripts: bool, floors: bool) -> None:
     def run(name: str, line: str) -> float:
         shutil.rmtree(root / "out", ignore_errors=True)
         (root / "out").mkdir()
-        seconds = timed(lambda: subprocess.run(line, shell=True, check=True, cwd=root, stdout=subprocess.DEVNULL))
+        seconds = timed(
+            lambda: subprocess.run(
+                line, shell=True, check=True, cwd=root, stdout=subprocess.DEVNULL
+            )
+        )
         print(f"{name}\t{seconds:.2f}\t{seconds / len(volumes):.3f}", flush=True)
         return seconds
 
@@ -101,7 +115,9 @@ def commands(root: Path, knees: int, scripts: bool, floors: bool) -> None:
         alone = min(run("oa-n4", f"{ours} < nii.tsv") for _ in range(2))
         low = min(timed(lambda: floor(root, volumes)) for _ in range(2))
         print(f"floor: read, unpack, pack and write\t{low:.2f}\t{low / len(volumes):.3f}")
-        print(f"oa-n4 / floor, without and with its start\t{(alone - start) / low:.2f}\t{alone / low:.2f}")
+        print(
+            f"oa-n4 / floor, without and with its start\t{(alone - start) / low:.2f}\t{alone / low:.2f}"
+        )
 
 
 def floor(root: Path, volumes: list[Path]) -> None:
@@ -121,24 +137,31 @@ def floor(root: Path, volumes: list[Path]) -> None:
 
 def growth() -> None:
     """Seconds, and the process's peak memory above its imports, against the number of voxels."""
-    code = ("import sys, time, resource, numpy as np\n"
-            "from oatools.imaging.bias import N4Settings, correct\nfrom oatools.imaging.volume import Volume\n"
-            "n = int(sys.argv[1]); side = {1: 160, 4: 320, 16: 640, 64: 1280}[n]; slices = 40\n"
-            "rng = np.random.default_rng(0)\n"
-            "blocks = rng.integers(50, 900, (8, 8, 4)).astype(np.int16)\n"
-            "image = np.asfortranarray(np.kron(blocks, np.ones((side // 8, side // 8, slices // 4), np.int16)))\n"
-            "volume = Volume(image, np.diag([140 / side, 140 / side, 3, 1.0]))\n"
-            "base = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
-            "times = []\n"
-            "for _ in range(3):\n"
-            "    start = time.perf_counter(); correct(volume, N4Settings()); times.append(time.perf_counter() - start)\n"
-            "peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - base\n"
-            "print(image.size, min(times), peak * 1024 / (4 * image.size))\n")  # fmt: skip
+    code = (
+        "import sys, time, resource, numpy as np\n"
+        "from oatools.n4.correct import N4Settings, correct\nfrom oatools.imaging.volume import Volume\n"
+        "n = int(sys.argv[1]); side = {1: 160, 4: 320, 16: 640, 64: 1280}[n]; slices = 40\n"
+        "rng = np.random.default_rng(0)\n"
+        "blocks = rng.integers(50, 900, (8, 8, 4)).astype(np.int16)\n"
+        "image = np.asfortranarray(np.kron(blocks, np.ones((side // 8, side // 8, slices // 4), np.int16)))\n"
+        "volume = Volume(image, np.diag([140 / side, 140 / side, 3, 1.0]))\n"
+        "base = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "times = []\n"
+        "for _ in range(3):\n"
+        "    start = time.perf_counter(); correct(volume, N4Settings()); times.append(time.perf_counter() - start)\n"
+        "peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - base\n"
+        "print(image.size, min(times), peak * 1024 / (4 * image.size))\n"
+    )
     print("growth\tvoxels\tseconds\tseconds_a_million\tpeak_in_float32_volumes")
     for millions in (1, 4, 16, 64):
-        done = subprocess.run([sys.executable, "-c", code, str(millions)], check=True, capture_output=True, text=True)
+        done = subprocess.run(
+            [sys.executable, "-c", code, str(millions)], check=True, capture_output=True, text=True
+        )
         voxels, seconds, peak = map(float, done.stdout.split())
-        print(f"growth\t{voxels:.0f}\t{seconds:.3f}\t{seconds / voxels * 1e6:.4f}\t{peak:.2f}", flush=True)
+        print(
+            f"growth\t{voxels:.0f}\t{seconds:.3f}\t{seconds / voxels * 1e6:.4f}\t{peak:.2f}",
+            flush=True,
+        )
 
 
 def volume(name: str) -> np.ndarray:
@@ -152,7 +175,9 @@ def volume(name: str) -> np.ndarray:
     return series.digitise(image, protocol.noise, rng).astype(np.float32)
 
 
-def by_itk(image: np.ndarray, mask: np.ndarray, iterations: tuple[int, ...], convergence: float) -> tuple:
+def by_itk(
+    image: np.ndarray, mask: np.ndarray, iterations: tuple[int, ...], convergence: float
+) -> tuple:
     """Seconds of SimpleITK's filter, and its log field."""
     import SimpleITK as sitk
 

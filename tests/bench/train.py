@@ -2,10 +2,11 @@
 
     python tests/bench/train.py [--knees 5709] [--epochs 2] [--folds 5]
 
-All train the same model (convolution, GRU, attention, perceptron) on the same knees, folds and batches of 64, in one
-thread, the number of epochs fixed; the features are random but for a planted signal, and are called synthetic. The
-usual script is a Dataset that opens one HDF5 file an item. `arithmetic` is the matrix products of the convolution
-alone, forwards and for its weights' gradient: the floor. The AUC on knees held out shows that all learn alike.
+All train the same model (convolution, GRU, attention, perceptron) on the same knees, folds and
+batches of 64, in one thread, the number of epochs fixed; the features are random but for a planted
+signal, and are called synthetic. The usual script is a Dataset that opens one HDF5 file an item.
+`arithmetic` is the matrix products of the convolution alone, forwards and for its weights'
+gradient: the floor. The AUC on knees held out shows that all learn alike.
 """
 
 import argparse
@@ -40,7 +41,9 @@ class Usual(nn.Module):
         self.conv = nn.Conv1d(CHANNELS, 64, 3, padding=1)
         self.gru = nn.GRU(64, 64, batch_first=True)
         self.score = nn.Linear(64, 1)
-        self.classify = nn.Sequential(nn.Linear(CHANNELS, 64), nn.ReLU(), nn.Dropout(0.4), nn.Linear(64, 2))
+        self.classify = nn.Sequential(
+            nn.Linear(CHANNELS, 64), nn.ReLU(), nn.Dropout(0.4), nn.Linear(64, 2)
+        )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Logits (knees, 2) of features (knees, slices, channels)."""
@@ -62,13 +65,17 @@ class Files(Dataset):
     def __getitem__(self, i: int) -> tuple[torch.Tensor, int]:
         with h5py.File(self.folder / f"{self.index[i]}.h5") as file:
             values = file["features"][:]
-        return torch.from_numpy((values - self.scaling[0]) / self.scaling[1]), int(self.label[self.index[i]])
+        return torch.from_numpy((values - self.scaling[0]) / self.scaling[1]), int(
+            self.label[self.index[i]]
+        )
 
 
 class Memory(Dataset):
     """Knees as tensors."""
 
-    def __init__(self, features: np.ndarray, index: np.ndarray, label: np.ndarray, scaling: tuple) -> None:
+    def __init__(
+        self, features: np.ndarray, index: np.ndarray, label: np.ndarray, scaling: tuple
+    ) -> None:
         self.values = torch.from_numpy((features[index] - scaling[0]) / scaling[1])
         self.label = label[index]
 
@@ -98,19 +105,25 @@ def main() -> None:
             "DataLoader": lambda k: common(data, fold, k, options.epochs, None),
             "oa-cv float32": lambda k: ours(data, fold, k, options.epochs, "float32"),
             "oa-cv bf16": lambda k: ours(data, fold, k, options.epochs, "bf16"),
-            "arithmetic float32": lambda k: arithmetic(data, fold, k, options.epochs, torch.float32),
+            "arithmetic float32": lambda k: arithmetic(
+                data, fold, k, options.epochs, torch.float32
+            ),
             "arithmetic bf16": lambda k: arithmetic(data, fold, k, options.epochs, torch.bfloat16),
         }
         spent, area = dict.fromkeys(ways, 0.0), {name: [] for name in ways}
-        for k in range(1, options.folds + 1):  # one fold of each in turn, so that all meet the same noise
+        for k in range(
+            1, options.folds + 1
+        ):  # one fold of each in turn, so that all meet the same noise
             for name, way in ways.items():
                 seconds, auc = way(k)
                 spent[name] += seconds / options.epochs * 5 / options.folds
                 area[name].append(auc)
     print("way\tcpu_s_an_epoch\ttimes_usual\ttimes_dataloader\theld_out_auc")
     for name, seconds in spent.items():
-        print(f"{name}\t{seconds:.2f}\t{spent['usual script'] / seconds:.2f}\t{spent['DataLoader'] / seconds:.2f}\t"
-              f"{np.mean(area[name]):.3f}")  # fmt: skip
+        print(
+            f"{name}\t{seconds:.2f}\t{spent['usual script'] / seconds:.2f}\t{spent['DataLoader'] / seconds:.2f}\t"
+            f"{np.mean(area[name]):.3f}"
+        )
 
 
 def synthetic(knees: int) -> Cohort:
@@ -130,12 +143,17 @@ def split(data: Cohort, fold: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarra
     return train[fitting], train[held], np.flatnonzero(fold == k)
 
 
-def common(data: Cohort, fold: np.ndarray, k: int, epochs: int, folder: Path | None) -> tuple[float, float]:
+def common(
+    data: Cohort, fold: np.ndarray, k: int, epochs: int, folder: Path | None
+) -> tuple[float, float]:
     """CPU seconds and held-out AUC of a loop over DataLoaders, with validation after each epoch."""
     fitting, held, test = split(data, fold, k)
     scaling = data.features[fitting].mean(axis=(0, 1)), data.features[fitting].std(axis=(0, 1))
-    make = (lambda i: Files(folder, i, data.label, scaling)) if folder else (
-        lambda i: Memory(data.features, i, data.label, scaling))  # fmt: skip
+    make = (
+        (lambda i: Files(folder, i, data.label, scaling))
+        if folder
+        else (lambda i: Memory(data.features, i, data.label, scaling))
+    )
     torch.manual_seed(0)
     loader = DataLoader(make(fitting), BATCH, shuffle=True)
     validation, model = DataLoader(make(held), BATCH), Usual()
@@ -152,14 +170,19 @@ def common(data: Cohort, fold: np.ndarray, k: int, epochs: int, folder: Path | N
             optimiser.step()
         model.eval()
         with torch.no_grad():
-            sum(functional.cross_entropy(model(values), label, weights).item() for values, label in validation)
+            sum(
+                functional.cross_entropy(model(values), label, weights).item()
+                for values, label in validation
+            )
     spent = time.process_time() - begun
     with torch.no_grad():
         logits = torch.cat([model(values) for values, _ in DataLoader(make(test), BATCH)])
     return spent, roc_auc(data.label[test], (logits[:, 1] - logits[:, 0]).numpy())
 
 
-def ours(data: Cohort, fold: np.ndarray, k: int, epochs: int, precision: str) -> tuple[float, float]:
+def ours(
+    data: Cohort, fold: np.ndarray, k: int, epochs: int, precision: str
+) -> tuple[float, float]:
     """CPU seconds and held-out AUC of `fit`; one epoch's worth is the difference to a run of none but the rest."""
     train, test = np.flatnonzero(fold != k), np.flatnonzero(fold == k)
     marks: list[float] = []
@@ -170,7 +193,9 @@ def ours(data: Cohort, fold: np.ndarray, k: int, epochs: int, precision: str) ->
     return marks[-1] - marks[0], roc_auc(data.label[test], probability)
 
 
-def arithmetic(data: Cohort, fold: np.ndarray, k: int, epochs: int, kind: torch.dtype) -> tuple[float, float]:
+def arithmetic(
+    data: Cohort, fold: np.ndarray, k: int, epochs: int, kind: torch.dtype
+) -> tuple[float, float]:
     """CPU seconds of the convolution's matrix products alone."""
     fitting, _, _ = split(data, fold, k)
     values = torch.randn(BATCH * SLICES, CHANNELS).to(kind)

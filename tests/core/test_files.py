@@ -1,3 +1,4 @@
+import dataclasses
 import hashlib
 import os
 import socket
@@ -64,25 +65,54 @@ def make(tmp_path, parameters, content="in"):
     return provenance.step("oa-n4", parameters, tmp_path / "in")
 
 
+def kept(target, recorded, wanted, **more):
+    return provenance.step_is_done(target, wanted, lambda: recorded, **more)
+
+
 def test_work_is_kept_only_for_the_same_input_and_settings(tmp_path):
     target = tmp_path / "out.nii"
     wanted = make(tmp_path, {"shrink": 4, "levels": (1, 2)})
-    assert not provenance.may_keep(target, None, wanted)
+    assert not kept(target, None, wanted)
     target.touch()
-    assert provenance.may_keep(target, wanted, make(tmp_path, {"shrink": 4, "levels": (1, 2)}))
+    assert kept(target, wanted, make(tmp_path, {"shrink": 4, "levels": (1, 2)}))
     with pytest.raises(ItemError, match=r"other settings \(shrink 4, not 8\)"):
-        provenance.may_keep(target, wanted, make(tmp_path, {"shrink": 8, "levels": (1, 2)}))
+        kept(target, wanted, make(tmp_path, {"shrink": 8, "levels": (1, 2)}))
     with pytest.raises(ItemError, match="another input"):
-        provenance.may_keep(target, wanted, make(tmp_path, {"shrink": 4, "levels": (1, 2)}, content="other"))
+        kept(target, wanted, make(tmp_path, {"shrink": 4, "levels": (1, 2)}, content="other"))
     with pytest.raises(ItemError, match="does not say how it was made"):
-        provenance.may_keep(target, None, wanted)
+        kept(target, None, wanted)
+    assert not kept(target, None, wanted, force=True)
 
 
 def test_work_of_another_version_is_kept(tmp_path):
     target = tmp_path / "out.nii"
     target.touch()
     wanted = make(tmp_path, {})
-    assert provenance.may_keep(target, {**wanted, "version": "0.0.1"}, wanted)
+    assert kept(target, dataclasses.replace(wanted, version="0.0.1"), wanted)
+
+
+def test_a_step_is_recorded_in_plain_json_and_read_back(tmp_path):
+    """Written out literally: the record is a format that other programs read."""
+    (tmp_path / "a.nii").write_bytes(b"")
+    made = provenance.step("oa-n4", {"spans": (1, 2)}, tmp_path / "a.nii")
+    recorded = made.to_json()
+    empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+    assert recorded.pop("version")
+    assert recorded == {
+        "tool": "oa-n4",
+        "parameters": {"spans": [1, 2]},
+        "input": {"name": "a.nii", "sha256": empty},
+    }
+    with_results = {**made.to_json(), "shrink": [4, 4, 1]}
+    assert provenance.Step.from_json(with_results).to_json() == with_results
+
+
+@pytest.mark.parametrize("steps", [None, 3, "oa-n4", [None, 1, {}, {"tool": 5}], {"tool": "oa-n4"}])
+def test_steps_that_are_none_of_ours_are_no_steps(steps):
+    found = provenance.Provenance.from_fields({"OatoolsSteps": steps})
+    assert found.last is None
+    assert found.orientation() is None and found.bias_correction() is None
+    assert found.preparation() == ()
 
 
 def test_a_new_sidecar_never_stands_beside_an_old_volume(tmp_path):

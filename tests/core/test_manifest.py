@@ -20,7 +20,9 @@ def test_a_written_table_reads_back_the_same_through_pandas(tmp_path):
         {"knee": "3", "note": ""},
     ]
     manifest.write_table(tmp_path / "t.tsv", ["knee", "note"], rows)
-    read = pandas.read_csv(tmp_path / "t.tsv", sep="\t", quoting=3, keep_default_na=False, na_values=["n/a"])
+    read = pandas.read_csv(
+        tmp_path / "t.tsv", sep="\t", quoting=3, keep_default_na=False, na_values=["n/a"]
+    )
     assert read["note"].tolist()[:2] == ["NA", '"quoted" # , ;']
     assert pandas.isna(read["note"][2])
 
@@ -32,7 +34,11 @@ def test_a_line_equal_to_the_header_is_skipped(tmp_path):
 
 def test_a_row_of_the_wrong_length_is_named_by_its_line_and_the_others_go_on(tmp_path):
     bad, good = list(table_of(tmp_path, "knee\tpath\na\nb\t2\n").rows)
-    assert isinstance(bad, manifest.BadRow) and "line 2" in bad.name and "1 fields where the header has 2" in bad.error
+    assert (
+        isinstance(bad, manifest.BadRow)
+        and "line 2" in bad.name
+        and "1 fields where the header has 2" in bad.error
+    )
     assert good["knee"] == "b"
 
 
@@ -41,8 +47,15 @@ def test_another_header_in_the_middle_is_a_bad_row(tmp_path):
     assert "second header" in bad.error
 
 
-@pytest.mark.parametrize("text", ["\ufeffknee\tpath\r\na\tx\r\n", "knee\tpath\na\tx", "knee\tpath\n\na\tx\n",
-                                  "knee\tpath\n\t\na\tx\n\t\t\t\n"])  # fmt: skip
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\ufeffknee\tpath\r\na\tx\r\n",
+        "knee\tpath\na\tx",
+        "knee\tpath\n\na\tx\n",
+        "knee\tpath\n\t\na\tx\n\t\t\t\n",
+    ],
+)
 def test_byte_order_marks_windows_line_ends_and_blank_lines_do_no_harm(tmp_path, text):
     table = table_of(tmp_path, text)
     assert table.columns == ["knee", "path"]
@@ -60,19 +73,35 @@ def test_a_list_of_paths_gets_its_columns_from_the_names(tmp_path):
         "sequence": "cor-iw-tse",
         "path": "d/9000099_24m_right_cor-iw-tse.nii.gz",
     }
-    assert (second["knee"], second["subject"], second["path"]) == ("scan.v2", "n/a", "d/scan.v2.nii")
+    assert (second["knee"], second["subject"], second["path"]) == (
+        "scan.v2",
+        "n/a",
+        "d/scan.v2.nii",
+    )
 
 
 def test_paths_separated_by_nul_may_hold_spaces_and_newlines(monkeypatch):
-    fake = type("Stdin", (), {"buffer": io.BytesIO(b"a b.nii\0c\nd.nii\0"), "fileno": lambda self: 9})()
+    fake = type(
+        "Stdin", (), {"buffer": io.BytesIO(b"a b.nii\0c\nd.nii\0"), "fileno": lambda self: 9}
+    )()
     monkeypatch.setattr("sys.stdin", fake)
-    assert [r["path"] for r in manifest.read_rows([], null_separated=True).rows] == ["a b.nii", "c\nd.nii"]
+    assert [r["path"] for r in manifest.read_rows([], null_separated=True).rows] == [
+        "a b.nii",
+        "c\nd.nii",
+    ]
 
 
-@pytest.mark.parametrize("text, said", [
-    ("", "is empty"), ("knee\tknee\n", "two columns 'knee'"), ("knee\t\tpath\n", "without a name"),
-    ("knee\tpath\t\t\n", "without a name"), (b"\x7fELF\0\t", "binary data"), ("knee\tpath\n".encode("utf-16"), "UTF-16"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "text, said",
+    [
+        ("", "is empty"),
+        ("knee\tknee\n", "two columns 'knee'"),
+        ("knee\t\tpath\n", "without a name"),
+        ("knee\tpath\t\t\n", "without a name"),
+        (b"\x7fELF\0\t", "binary data"),
+        ("knee\tpath\n".encode("utf-16"), "UTF-16"),
+    ],
+)
 def test_an_unusable_table_is_refused_with_the_reason(tmp_path, text, said):
     with pytest.raises(UsageError, match=said):
         table_of(tmp_path, text)
@@ -85,7 +114,8 @@ def test_a_missing_column_is_named_beside_those_present(tmp_path):
 
 def test_a_table_separated_by_anything_but_tabs_is_called_so(tmp_path):
     with pytest.raises(
-        UsageError, match=r"no column 'label': its first line holds no tab.*save a table separated by tabs"
+        UsageError,
+        match=r"no column 'label': its first line holds no tab.*save a table separated by tabs",
     ):
         table_of(tmp_path, "knee;label\nx;1\n").require("label")
 
@@ -124,7 +154,9 @@ def test_numbers_and_missing_ones():
     assert [manifest.number(row, c) for c in "abc"] == [-15.0, None, None]
 
 
-@pytest.mark.parametrize("row", [{"knee": "../x", "sequence": "n/a"}, {"knee": "n/a"}, {"knee": ".hidden"}])
+@pytest.mark.parametrize(
+    "row", [{"knee": "../x", "sequence": "n/a"}, {"knee": "n/a"}, {"knee": ".hidden"}]
+)
 def test_a_knee_that_is_no_file_name_is_refused(row):
     with pytest.raises(ItemError, match="no usable file name"):
         manifest.file_stem(row)

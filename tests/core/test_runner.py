@@ -15,7 +15,8 @@ PROGRAM = textwrap.dedent("""
     import click
     from oatools.core.errors import ItemError, UsageError
     from oatools.core.manifest import read_rows
-    from oatools.core.options import command, inputs_argument, run_options, require_inputs
+    from oatools.core.cli import command
+    from oatools.core.options import inputs_argument, run_options, require_inputs
     from oatools.core.runner import Done, run_rows
 
     def work(row):
@@ -47,7 +48,7 @@ PROGRAM = textwrap.dedent("""
         \"\"\"Test.\"\"\"
         require_inputs(inputs)
         return run_rows(console, read_rows(inputs, null_separated).require("path"), work, run, ["size"], target,
-                        threads=threads)
+                        workers="threads" if threads else "processes")
 
     if __name__ == "__main__":
         main()
@@ -69,9 +70,11 @@ def tool(tmp_path, shell):
 def test_rows_leave_in_the_order_they_came_with_other_columns_untouched(tool, options, rows):
     done = tool(options, ["sleep0.4", "a", "sleep0.2", "kept"])
     assert [(r["knee"], r["path"], r["extra"], r["size"]) for r in rows(done.stdout)] == [
-        ("k0", "out/sleep0.4", "e0", "8"), ("k1", "out/a", "e1", "1"),
-        ("k2", "out/sleep0.2", "e2", "8"), ("k3", "out/kept", "e3", "4"),
-    ]  # fmt: skip
+        ("k0", "out/sleep0.4", "e0", "8"),
+        ("k1", "out/a", "e1", "1"),
+        ("k2", "out/sleep0.2", "e2", "8"),
+        ("k3", "out/kept", "e3", "4"),
+    ]
     assert done.stderr == "oa-test: 3 done, 1 kept, 0 failed\n"
 
 
@@ -86,11 +89,16 @@ def test_one_failure_is_one_line_and_the_others_go_on(tool, options, rows, tmp_p
     assert lines[3:] == ["oa-test: 2 done, 0 kept, 3 failed"]
     failed = rows((tmp_path / "f.tsv").read_text())
     assert [(r["knee"], r["path"], r["extra"]) for r in failed] == [
-        ("k1", "bad", "e1"), ("k2", "bug", "e2"), ("k3", "tab", "e3")]  # fmt: skip
+        ("k1", "bad", "e1"),
+        ("k2", "bug", "e2"),
+        ("k3", "tab", "e3"),
+    ]
     assert failed[0]["error"] == "it is bad; mend it"
 
 
-def test_the_table_of_failures_runs_again_and_its_error_column_is_dropped(tool, tmp_path, shell, rows):
+def test_the_table_of_failures_runs_again_and_its_error_column_is_dropped(
+    tool, tmp_path, shell, rows
+):
     tool("--failed f.tsv", ["bad"], status=1)
     text = (tmp_path / "f.tsv").read_text().replace("\tbad\t", "\tgood\t")
     done = shell(f"{sys.executable} tool.py", 0, text)
@@ -132,8 +140,12 @@ def test_quiet_leaves_errors_only(tool):
 
 @pytest.mark.parametrize("options", ["", "-j 2", "-j 2 --threads"])
 def test_a_closed_pipe_ends_quietly_with_141(tool, shell, tmp_path, options):
-    (tmp_path / "in.tsv").write_text("knee\tpath\n" + "".join(f"k{i}\tp{i}x\n" for i in range(20000)))
-    done = shell(f"{sys.executable} tool.py {options} < in.tsv | head -n 2; echo ${{PIPESTATUS[0]}}", None)
+    (tmp_path / "in.tsv").write_text(
+        "knee\tpath\n" + "".join(f"k{i}\tp{i}x\n" for i in range(20000))
+    )
+    done = shell(
+        f"{sys.executable} tool.py {options} < in.tsv | head -n 2; echo ${{PIPESTATUS[0]}}", None
+    )
     assert done.stdout.splitlines()[-1] == "141"
     assert done.stderr == ""
 
@@ -141,28 +153,46 @@ def test_a_closed_pipe_ends_quietly_with_141(tool, shell, tmp_path, options):
 def test_streams_that_are_closed_from_the_start_give_no_traceback(tool, shell, tmp_path, rows):
     (tmp_path / "in.tsv").write_text("knee\tpath\nk0\ta\nk1\tbad\n")
     assert shell(f"{sys.executable} tool.py < in.tsv >&-", 141).stderr == ""
-    assert [row["path"] for row in rows(shell(f"{sys.executable} tool.py < in.tsv 2>&-", 1).stdout)] == ["out/a"]
+    assert [
+        row["path"] for row in rows(shell(f"{sys.executable} tool.py < in.tsv 2>&-", 1).stdout)
+    ] == ["out/a"]
     assert (
-        shell(f"{sys.executable} tool.py <&-", 2).stderr == "oa-test: standard input is closed; give a table or paths\n"
+        shell(f"{sys.executable} tool.py <&-", 2).stderr
+        == "oa-test: standard input is closed; give a table or paths\n"
     )
 
 
 def test_a_message_moves_no_cursor(tool, shell, tmp_path):
     (tmp_path / "in.tsv").write_text("knee\tpath\nk\x1b[2J\tbad\n")
-    assert shell(f"{sys.executable} tool.py < in.tsv", 1).stderr.startswith("oa-test: k\ufffd[2J: it is bad")
+    assert shell(f"{sys.executable} tool.py < in.tsv", 1).stderr.startswith(
+        "oa-test: k\ufffd[2J: it is bad"
+    )
 
 
-@pytest.mark.parametrize("number, status", [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+@pytest.mark.parametrize(
+    "number, status", [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
 @pytest.mark.parametrize("options", [[], ["-j", "2"], ["-j", "2", "--threads"]])
-def test_signals_end_with_their_own_status_and_leave_no_process(tool, tmp_path, number, status, options):
+def test_signals_end_with_their_own_status_and_leave_no_process(
+    tool, tmp_path, number, status, options
+):
     import subprocess
 
     seconds = 3 if "--threads" in options else 30  # a thread ends its row first
     table = f"knee\tpath\nk0\tsleep{seconds}\nk1\tsleep{seconds}.0\nk2\tsleep30.1\nk3\tsleep30.3\n"
-    as_at_a_terminal = partial(signal.signal, number, signal.SIG_DFL)  # the tests themselves may run under nohup
-    with subprocess.Popen([sys.executable, "tool.py", *options], cwd=tmp_path, stdin=subprocess.PIPE, text=True,
-                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
-                          preexec_fn=as_at_a_terminal) as process:  # fmt: skip
+    as_at_a_terminal = partial(
+        signal.signal, number, signal.SIG_DFL
+    )  # the tests themselves may run under nohup
+    with subprocess.Popen(
+        [sys.executable, "tool.py", *options],
+        cwd=tmp_path,
+        stdin=subprocess.PIPE,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+        preexec_fn=as_at_a_terminal,
+    ) as process:
         process.stdin.write(table)
         process.stdin.flush()
         assert process.stdout.readline() == "knee\tpath\tsize\n"
@@ -183,7 +213,9 @@ def test_signals_end_with_their_own_status_and_leave_no_process(tool, tmp_path, 
 @pytest.mark.parametrize("options", ["", "-j 2"])
 def test_a_run_under_nohup_outlives_its_terminal(tool, tmp_path, shell, rows, options):
     (tmp_path / "in.tsv").write_text("knee\tpath\nk0\tsleep2\n")
-    done = shell(f"""nohup {sys.executable} tool.py {options} < in.tsv 2> log & sleep 1.5; kill -HUP $!; wait $!""")
+    done = shell(
+        f"""nohup {sys.executable} tool.py {options} < in.tsv 2> log & sleep 1.5; kill -HUP $!; wait $!"""
+    )
     assert [row["path"] for row in rows(done.stdout)] == ["out/sleep2"]
 
 
@@ -191,11 +223,20 @@ def test_rows_flow_before_the_input_has_ended(tool, tmp_path):
     import subprocess
 
     for options in ([], ["-j", "2"]):
-        with subprocess.Popen([sys.executable, "tool.py", *options], cwd=tmp_path, stdin=subprocess.PIPE, text=True,
-                              stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:  # fmt: skip
+        with subprocess.Popen(
+            [sys.executable, "tool.py", *options],
+            cwd=tmp_path,
+            stdin=subprocess.PIPE,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        ) as process:
             process.stdin.write("knee\tpath\nk0\ta\n")
             process.stdin.flush()
-            assert [process.stdout.readline() for _ in range(2)] == ["knee\tpath\tsize\n", "k0\tout/a\t1\n"]
+            assert [process.stdout.readline() for _ in range(2)] == [
+                "knee\tpath\tsize\n",
+                "k0\tout/a\t1\n",
+            ]
             process.stdin.close()
 
 
@@ -205,7 +246,12 @@ def test_a_person_at_a_terminal_is_told_what_to_do(tool, tmp_path):
 
     ours, theirs = pty.openpty()
     done = subprocess.run(
-        [sys.executable, "tool.py"], cwd=tmp_path, stdin=theirs, capture_output=True, text=True, check=False
+        [sys.executable, "tool.py"],
+        cwd=tmp_path,
+        stdin=theirs,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     os.close(ours), os.close(theirs)
     assert done.returncode == 2

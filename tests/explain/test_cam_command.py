@@ -12,16 +12,20 @@ import SimpleITK
 from click.testing import CliRunner
 
 from oatools.commands import cam, embed, n4, orient
-from oatools.explain.cohort import onto
+from oatools.explain.mean import onto
 from oatools.features.featurefile import feature_space, read_features
 from oatools.imaging.volume import Volume, write_volume
 from oatools.learning.cohort import make_cohort, steps_of
-from oatools.learning.modelfile import save_model
+from oatools.learning.files import save_model
 from oatools.learning.settings import Settings
 from oatools.learning.training import fit
 from oatools.phantom import anatomy, series
 
-SCANS = {"9000000_00m_left": (95.0, 2.0), "9000000_00m_right": (95.0, -3.0), "9000002_00m_right": (90.0, 5.0)}
+SCANS = {
+    "9000000_00m_left": (95.0, 2.0),
+    "9000000_00m_right": (95.0, -3.0),
+    "9000002_00m_right": (90.0, 5.0),
+}
 
 
 def call(command, *words, given=None):
@@ -48,9 +52,23 @@ def folder(tmp_path_factory):
             identity = knee.replace("_", "\t")
             lines.append(f"{knee}\t{identity}\t{sequence}\t{path}\t{n % 2}\t{27 + n}")
     table = "\n".join(lines) + "\n"
-    for command, words in ((orient, ["-o", folder / "oriented"]), (n4, ["-o", folder / "n4"]),
-                           (embed, ["-o", folder / "features", "--backbone", "mobilenetv2_100", "--weights", "random",
-                                    "--slices", "6"])):  # fmt: skip
+    for command, words in (
+        (orient, ["-o", folder / "oriented"]),
+        (n4, ["-o", folder / "n4"]),
+        (
+            embed,
+            [
+                "-o",
+                folder / "features",
+                "--backbone",
+                "mobilenetv2_100",
+                "--weights",
+                "random",
+                "--slices",
+                "6",
+            ],
+        ),
+    ):
         done = call(command, *words, given=table)
         assert done.exit_code == 0, done.stderr
         if command is not embed:
@@ -69,13 +87,25 @@ def save(path, rows, joined):
     count, size = 40, 12 if joined else 6
     names = [f"{9100000 + i}_00m_left" for i in range(count)]
     label = np.arange(count) % 2
-    features = [random.normal(found.features.mean(), found.features.std(), (size, 1280)).astype(np.float32)
-                for _ in names]  # fmt: skip
+    features = [
+        random.normal(found.features.mean(), found.features.std(), (size, 1280)).astype(np.float32)
+        for _ in names
+    ]
     for values, y in zip(features, label, strict=True):
         values[:, :40] += 2 * y * found.features.std()
     more = {"extents": [(6, 6)] * count, "joined": joined} if joined else {}
-    data = make_cohort(names, names, label, features, random.normal(28, 4, (count, 1)), ["bmi"],
-                       space=feature_space(found.provenance), steps=steps_of(found.provenance), cautions=("random weights",), **more)  # fmt: skip
+    data = make_cohort(
+        names,
+        names,
+        label,
+        features,
+        random.normal(28, 4, (count, 1)),
+        ["bmi"],
+        space=feature_space(found.provenance),
+        steps=steps_of(found.provenance),
+        cautions=("random weights",),
+        **more,
+    )
     settings = Settings(slices=4, conv=8, units=8, hidden=8, epochs=8, learning_rate=3e-3)
     model = fit(data, np.arange(count), settings, 0)
     save_model(path, model, endpoint="jsn12", sequences=["cor-iw-tse"])
@@ -91,7 +121,17 @@ def test_the_map_lies_on_the_scan_as_it_came_from_the_scanner_voxel_by_voxel(fol
     given = coronal(folder)
     maps = {}
     for grid in ("scan", "input"):
-        done = call(cam, folder / "one.safetensors", "-o", folder / grid, "--grid", grid, "--class", "1", given=given)
+        done = call(
+            cam,
+            folder / "one.safetensors",
+            "-o",
+            folder / grid,
+            "--grid",
+            grid,
+            "--class",
+            "1",
+            given=given,
+        )
         assert done.exit_code == 0, done.stderr
         maps[grid] = {r["knee"]: r["heat"] for r in rows_of(done.stdout)}
     for knee in SCANS:
@@ -100,7 +140,9 @@ def test_the_map_lies_on_the_scan_as_it_came_from_the_scanner_voxel_by_voxel(fol
         assert on_scan.GetSize() == scan.GetSize()
         np.testing.assert_allclose(on_scan.GetOrigin(), scan.GetOrigin(), atol=1e-3)
         np.testing.assert_allclose(on_scan.GetDirection(), scan.GetDirection(), atol=1e-6)
-        laid = SimpleITK.Resample(on_input, scan, SimpleITK.Transform(), SimpleITK.sitkNearestNeighbor)
+        laid = SimpleITK.Resample(
+            on_input, scan, SimpleITK.Transform(), SimpleITK.sitkNearestNeighbor
+        )
         values = SimpleITK.GetArrayFromImage(on_scan)
         assert values.max() > 0
         np.testing.assert_array_equal(SimpleITK.GetArrayFromImage(laid), values)
@@ -111,33 +153,52 @@ def test_the_map_lies_on_the_scan_as_it_came_from_the_scanner_voxel_by_voxel(fol
 
 def test_every_output_tells_the_same_story(folder):
     out = folder / "story"
-    done = call(cam, folder / "one.safetensors", "-o", out, "--grid", "input", given=coronal(folder))
+    done = call(
+        cam, folder / "one.safetensors", "-o", out, "--grid", "input", given=coronal(folder)
+    )
     for row in rows_of(done.stdout):
         stem = f"{row['knee']}_cor-iw-tse"
         heat = np.asarray(nibabel.load(row["heat"]).dataobj)
         slices = rows_of((out / f"{stem}.tsv").read_text())
         said = json.loads((out / f"{stem}.json").read_text())
         assert [int(r["slice"]) for r in slices] == list(range(1, heat.shape[2] + 1))
-        np.testing.assert_allclose([float(r["attention"]) for r in slices], said["Attention"], atol=1e-6)
-        np.testing.assert_allclose([float(r["heat_max"]) for r in slices], heat.max(axis=(0, 1)), rtol=1e-4)
-        np.testing.assert_allclose([float(r["heat_mean"]) for r in slices], heat.mean(axis=(0, 1)), rtol=1e-4)
+        np.testing.assert_allclose(
+            [float(r["attention"]) for r in slices], said["Attention"], atol=1e-6
+        )
+        np.testing.assert_allclose(
+            [float(r["heat_max"]) for r in slices], heat.max(axis=(0, 1)), rtol=1e-4
+        )
+        np.testing.assert_allclose(
+            [float(r["heat_mean"]) for r in slices], heat.mean(axis=(0, 1)), rtol=1e-4
+        )
         assert sum(said["Attention"]) == pytest.approx(1, abs=1e-4)
         assert int(row["hottest_slice"]) - 1 == heat.max(axis=(0, 1)).argmax()
         assert float(row["probability"]) == pytest.approx(said["Probability"], abs=1e-6)
         assert Path(row["path"]).read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
         assert any("bmi 2" in note for note in said["Notes"])
         assert any("random weights" in note for note in said["Notes"])
-    again = call(cam, folder / "one.safetensors", "-o", out, "--grid", "input", given=coronal(folder))
+    again = call(
+        cam, folder / "one.safetensors", "-o", out, "--grid", "input", given=coronal(folder)
+    )
     assert again.stdout == done.stdout
     assert "3 kept" in again.stderr
-    other = call(cam, folder / "one.safetensors", "-o", out, "--method", "hirescam", given=coronal(folder))
+    other = call(
+        cam, folder / "one.safetensors", "-o", out, "--method", "hirescam", given=coronal(folder)
+    )
     assert other.exit_code == 1 and "with other settings" in other.stderr
 
 
 def test_a_missing_clinical_variable_is_imputed_and_the_picture_says_so(folder):
     (folder / "clinical.tsv").write_text("knee\tbmi\n9000000_00m_left\tn/a\n")
-    done = call(cam, folder / "one.safetensors", "-o", folder / "imputed", "--with-clinical", folder / "clinical.tsv",
-                given=coronal(folder))  # fmt: skip
+    done = call(
+        cam,
+        folder / "one.safetensors",
+        "-o",
+        folder / "imputed",
+        "--with-clinical",
+        folder / "clinical.tsv",
+        given=coronal(folder),
+    )
     assert done.exit_code == 0
     for knee in SCANS:  # n/a, or not in the table at all
         said = json.loads((folder / "imputed" / f"{knee}_cor-iw-tse.json").read_text())
@@ -148,8 +209,10 @@ def test_volumes_that_were_prepared_otherwise_are_refused_and_unknown_ones_named
     oriented = coronal(folder).replace("/n4/", "/oriented/")
     done = call(cam, folder / "one.safetensors", "-o", folder / "other", given=oriented)
     assert done.exit_code == 1
-    assert "went through oa-orient --reference left, and the model's volumes through oa-orient --reference left, oa-n4" \
-        in done.stderr  # fmt: skip
+    assert (
+        "went through oa-orient --reference left, and the model's volumes through oa-orient --reference left, oa-n4"
+        in done.stderr
+    )
     bare = folder / "bare" / "9000000_00m_left_cor-iw-tse.nii.gz"
     bare.parent.mkdir()
     bare.write_bytes((folder / "n4" / bare.name).read_bytes())
@@ -159,7 +222,13 @@ def test_volumes_that_were_prepared_otherwise_are_refused_and_unknown_ones_named
 
 
 def test_features_in_place_of_a_volume_are_named(folder):
-    done = call(cam, folder / "one.safetensors", folder / "features" / "9000000_00m_left_cor-iw-tse.h5", "-o", folder)
+    done = call(
+        cam,
+        folder / "one.safetensors",
+        folder / "features" / "9000000_00m_left_cor-iw-tse.h5",
+        "-o",
+        folder,
+    )
     assert done.exit_code == 1
     assert "holds features; give the volume that they were made from" in done.stderr
 
@@ -174,20 +243,43 @@ def test_a_sequence_that_the_model_has_never_seen_is_named_and_the_picture_says_
 
 def test_a_joined_model_explains_each_sequence_of_a_knee_in_the_light_of_the_other(folder):
     out = folder / "joined"
-    done = call(cam, folder / "two.safetensors", "-o", out, "--grid", "input", given=(folder / "n4.tsv").read_text())
+    done = call(
+        cam,
+        folder / "two.safetensors",
+        "-o",
+        out,
+        "--grid",
+        "input",
+        given=(folder / "n4.tsv").read_text(),
+    )
     assert done.exit_code == 0, done.stderr
     rows = rows_of(done.stdout)
     assert [r["knee"] for r in rows] == list(SCANS)
     for row in rows:
         assert row["sequence"] == "cor-iw-tse+sag-iw-tse"
-        said = [json.loads((out / f"{row['knee']}_{s}.json").read_text()) for s in ("cor-iw-tse", "sag-iw-tse")]
-        assert said[0]["Probability"] == said[1]["Probability"] == pytest.approx(float(row["probability"]), abs=1e-6)
+        said = [
+            json.loads((out / f"{row['knee']}_{s}.json").read_text())
+            for s in ("cor-iw-tse", "sag-iw-tse")
+        ]
+        assert (
+            said[0]["Probability"]
+            == said[1]["Probability"]
+            == pytest.approx(float(row["probability"]), abs=1e-6)
+        )
         for sequence, each in zip(("cor-iw-tse", "sag-iw-tse"), said, strict=True):
             volume = nibabel.load(folder / "n4" / f"{row['knee']}_{sequence}.nii.gz")
             assert len(each["Attention"]) == volume.shape[2]
             assert sum(each["Attention"]) == pytest.approx(1, abs=1e-4)
             assert nibabel.load(out / f"{row['knee']}_{sequence}.nii.gz").shape == volume.shape
-    again = call(cam, folder / "two.safetensors", "-o", out, "--grid", "input", given=(folder / "n4.tsv").read_text())
+    again = call(
+        cam,
+        folder / "two.safetensors",
+        "-o",
+        out,
+        "--grid",
+        "input",
+        given=(folder / "n4.tsv").read_text(),
+    )
     assert again.stdout == done.stdout and "3 kept" in again.stderr
     lacking = call(cam, folder / "two.safetensors", "-o", out, given=coronal(folder))
     assert lacking.exit_code == 1
@@ -198,15 +290,34 @@ def test_the_mean_is_that_of_the_maps_by_label_wherever_their_voxels_lie(folder)
     means = {}
     for grid in ("scan", "input"):
         out = folder / f"mean-{grid}"
-        done = call(cam, folder / "one.safetensors", "-o", out, "--mean", "--grid", grid, given=coronal(folder))
+        done = call(
+            cam,
+            folder / "one.safetensors",
+            "-o",
+            out,
+            "--mean",
+            "--grid",
+            grid,
+            given=coronal(folder),
+        )
         assert done.exit_code == 0, done.stderr
-        names = {p.name.split("_")[-1].removesuffix(".nii.gz") for p in (out / "mean").glob("*.nii.gz")}
+        names = {
+            p.name.split("_")[-1].removesuffix(".nii.gz") for p in (out / "mean").glob("*.nii.gz")
+        }
         assert names == {"label-0", "label-1", "difference", "anatomy"}
-        means[grid] = {n: np.asarray(nibabel.load(out / "mean" / f"cor-iw-tse_{n}.nii.gz").dataobj) for n in names}
-    heat = [np.asarray(nibabel.load(folder / "mean-input" / f"{k}_cor-iw-tse.nii.gz").dataobj) for k in SCANS]
+        means[grid] = {
+            n: np.asarray(nibabel.load(out / "mean" / f"cor-iw-tse_{n}.nii.gz").dataobj)
+            for n in names
+        }
+    heat = [
+        np.asarray(nibabel.load(folder / "mean-input" / f"{k}_cor-iw-tse.nii.gz").dataobj)
+        for k in SCANS
+    ]
     np.testing.assert_allclose(means["input"]["label-0"], (heat[0] + heat[2]) / 2, atol=1e-6)
     np.testing.assert_allclose(means["input"]["label-1"], heat[1], atol=1e-6)
-    np.testing.assert_allclose(means["input"]["difference"], heat[1] - (heat[0] + heat[2]) / 2, atol=1e-6)
+    np.testing.assert_allclose(
+        means["input"]["difference"], heat[1] - (heat[0] + heat[2]) / 2, atol=1e-6
+    )
     for name, data in means["scan"].items():
         np.testing.assert_allclose(data, means["input"][name], atol=1e-6)
     assert (folder / "mean-scan" / "mean" / "cor-iw-tse.png").exists()
@@ -222,7 +333,9 @@ def test_a_grid_of_another_spacing_keeps_the_centre_and_the_millimetres():
 
 def test_faithfulness_is_measured_where_it_is_asked_for(folder):
     given = "\n".join(coronal(folder).splitlines()[:2]) + "\n"
-    done = call(cam, folder / "one.safetensors", "-o", folder / "faith", "--faithfulness", given=given)
+    done = call(
+        cam, folder / "one.safetensors", "-o", folder / "faith", "--faithfulness", given=given
+    )
     assert done.exit_code == 0, done.stderr
     (row,) = rows_of(done.stdout)
     for name in ("deletion", "deletion_chance", "insertion", "insertion_chance"):

@@ -5,8 +5,8 @@ from captum.attr import LayerGradCam
 
 from oatools.core.errors import UsageError
 from oatools.explain.gradcam import weighted
-from oatools.explain.knee import Chain, look, to_grid
-from oatools.explain.stage import explain as explain_chain
+from oatools.explain.knee import EndToEnd, prepare, to_grid
+from oatools.explain.rows import explain as explain_chain
 from oatools.features.backbone import load_backbone
 from oatools.features.slices import Preprocessing, images
 from oatools.imaging import orient
@@ -40,17 +40,23 @@ def model(backbone):
     module.branches[0].feature_mean.fill_(0.4)
     module.branches[0].feature_sd.fill_(0.7)
     recorded = prepared_for(backbone).record()
-    return FittedModel(module, settings, scaling, 0.5, {"feature_space": {"preprocessing": recorded}})
+    return FittedModel(
+        module, settings, scaling, 0.5, {"feature_space": {"preprocessing": recorded}}
+    )
 
 
 def explain(volume, model, backbone, clinical, method="gradcam", sign=1):
-    (found,), _ = explain_chain(Chain(model, backbone, clinical, sign), look([volume], model), method)
+    (found,), _ = explain_chain(
+        EndToEnd(model, backbone, clinical, sign), prepare([volume], model), method
+    )
     return found
 
 
 def prepared_for(backbone):
     record = backbone.record
-    return Preprocessing((1.0, 99.0), record.size, record.interpolation, record.mean, record.std, slices=6)
+    return Preprocessing(
+        (1.0, 99.0), record.size, record.interpolation, record.mean, record.std, slices=6
+    )
 
 
 def prepared(volume, backbone):
@@ -94,15 +100,20 @@ def test_hirescam_adds_up_to_the_log_odds_where_the_model_is_linear(knee, backbo
     torch.manual_seed(1)
     scaling = ClinicalScaling((), np.zeros(0), np.zeros(0), np.zeros(0))
     recorded = {"feature_space": {"preprocessing": prepared_for(backbone).record()}}
-    chain = Chain(FittedModel(build(settings, 1280, 0).eval(), settings, scaling, 0.5, recorded), backbone, np.zeros(0))
-    seen = look([knee], chain.model)
+    chain = EndToEnd(
+        FittedModel(build(settings, 1280, 0).eval(), settings, scaling, 0.5, recorded),
+        backbone,
+        np.zeros(0),
+    )
+    seen = prepare([knee], chain.model)
     maps = chain.maps(seen.pixels).requires_grad_(True)
     log_odds, _ = chain.log_odds(chain.pooled(maps)[None], seen.extents)
     (gradient,) = torch.autograd.grad(log_odds[0], maps)
     nothing, _ = chain.log_odds(chain.pooled(torch.zeros_like(maps))[None], seen.extents)
     total = weighted(maps.detach(), gradient, "hirescam").sum()
     torch.testing.assert_close(total, (log_odds - nothing)[0].detach(), rtol=1e-4, atol=1e-5)
-    # Grad-CAM spreads the gradient over space, so where a head pools by the mean, both are the same here.
+    # Grad-CAM spreads the gradient over space, so where a head pools by the mean, both are the same
+    # here.
     torch.testing.assert_close(
         weighted(maps.detach(), gradient, "gradcam"), weighted(maps.detach(), gradient, "hirescam")
     )
@@ -135,7 +146,8 @@ def test_a_hot_corner_lands_in_the_same_corner_of_the_volume():
     heat[0, 0, 4] = 1  # the top row of the image: superior; its fifth sixth from the left
     grid = to_grid(heat, volume)
     i, j = np.unravel_index(grid[:, :, 0].argmax(), (40, 60))
-    # 60 pixels across, 10 of padding on either side of the 40 columns: the fifth sixth is 40 to 50, so 30 to 40 here.
+    # 60 pixels across, 10 of padding on either side of the 40 columns: the fifth sixth is 40 to 50,
+    # so 30 to 40 here.
     assert 30 <= i < 40 and 50 <= j < 60
 
 
@@ -150,7 +162,9 @@ def test_the_map_of_a_mirrored_knee_overlays_its_scan_as_it_was(knee):
     np.testing.assert_allclose(back.affine, original.affine, atol=1e-9)
     place = np.argwhere(back.data == 1)[0]
     assert original.data[tuple(place)] == oriented.data[50, 20, 16]
-    np.testing.assert_allclose(original.affine @ [*place, 1], oriented.affine @ [50, 20, 16, 1], atol=1e-9)
+    np.testing.assert_allclose(
+        original.affine @ [*place, 1], oriented.affine @ [50, 20, 16, 1], atol=1e-9
+    )
 
 
 def test_explaining_twice_gives_the_same_numbers(knee, model, backbone):

@@ -5,7 +5,7 @@ from captum.attr import Occlusion
 from scipy.ndimage import gaussian_filter
 
 from oatools.explain.faithfulness import areas, faithfulness, randomised
-from oatools.explain.knee import Chain, look
+from oatools.explain.knee import EndToEnd, prepare
 from oatools.explain.occlusion import corner_places, occlusion_map, out_of_focus
 from oatools.features.backbone import load_backbone
 from oatools.features.slices import Preprocessing
@@ -24,18 +24,25 @@ def chain():
     torch.manual_seed(0)
     settings = Settings(slices=2, conv=8, units=8, hidden=0)
     record = backbone.record
-    prepared = Preprocessing((1.0, 99.0), SIZE, record.interpolation, record.mean, record.std).record()
+    prepared = Preprocessing(
+        (1.0, 99.0), SIZE, record.interpolation, record.mean, record.std
+    ).record()
     module = build(settings, 1280, 0).eval()
     module.branches[0].feature_mean.fill_(0.4)
     scaling = ClinicalScaling((), np.zeros(0), np.zeros(0), np.zeros(0))
-    return Chain(FittedModel(module, settings, scaling, 0.5, {"feature_space": {"preprocessing": prepared}}), backbone,
-                 np.zeros(0))  # fmt: skip
+    return EndToEnd(
+        FittedModel(module, settings, scaling, 0.5, {"feature_space": {"preprocessing": prepared}}),
+        backbone,
+        np.zeros(0),
+    )
 
 
 @pytest.fixture(scope="module")
 def knee(chain):
-    smooth = gaussian_filter(np.random.default_rng(1).random((64, 64, 3)), (3, 3, 0)).astype(np.float32)
-    return look([Volume(smooth, np.diag([2.0, 2.0, 3.0, 1.0]))], chain.model)
+    smooth = gaussian_filter(np.random.default_rng(1).random((64, 64, 3)), (3, 3, 0)).astype(
+        np.float32
+    )
+    return prepare([Volume(smooth, np.diag([2.0, 2.0, 3.0, 1.0]))], chain.model)
 
 
 def test_the_map_is_captums_occlusion_of_the_whole_network(chain, knee):
@@ -45,8 +52,12 @@ def test_the_map_is_captums_occlusion_of_the_whole_network(chain, knee):
         return chain.log_odds(chain.features(pixels[0])[None], knee.extents)[0]
 
     side, step = 8, 4
-    expected = Occlusion(log_odds).attribute(knee.pixels[None], sliding_window_shapes=(1, 1, side, side),
-                                             strides=(1, 1, step, step), baselines=blurred[None])  # fmt: skip
+    expected = Occlusion(log_odds).attribute(
+        knee.pixels[None],
+        sliding_window_shapes=(1, 1, side, side),
+        strides=(1, 1, step, step),
+        baselines=blurred[None],
+    )
     heat, value, attention = occlusion_map(chain, knee)
     assert knee.seen.tolist() == [0, 1]
     assert value == pytest.approx(float(log_odds(knee.pixels[None])[0]), abs=1e-5)
@@ -59,17 +70,19 @@ def test_the_map_is_captums_occlusion_of_the_whole_network(chain, knee):
 def test_slices_of_two_sequences_are_told_apart(chain):
     noise = np.random.default_rng(0).random((20, 20, 4)).astype(np.float32)
     volumes = [Volume(noise[:, :, :3], np.eye(4)), Volume(noise, np.eye(4))]
-    both = look(volumes, chain.model)
+    both = prepare(volumes, chain.model)
     assert both.extents == (3, 4)
     assert both.seen.tolist() == [0, 1, 4, 5]  # two around the middle of each
-    np.testing.assert_array_equal(both.pixels[3:], look(volumes[1:], chain.model).pixels)
+    np.testing.assert_array_equal(both.pixels[3:], prepare(volumes[1:], chain.model).pixels)
     assert [v.tolist() for v in both.by_slice(np.arange(7.0))] == [[0, 1, 2], [3, 4, 5, 6]]
     maps = torch.arange(7.0)[:, None, None].expand(7, 2, 2)
     largest = [v.max(axis=(0, 1)).round(4).tolist() for v in both.to_volumes(maps)]
     assert largest == [[0, 1, 2], [3, 4, 5, 6]]
 
 
-@pytest.mark.parametrize(("size", "side", "step"), [(56, 8, 4), (224, 32, 16), (10, 4, 3), (5, 5, 2)])
+@pytest.mark.parametrize(
+    ("size", "side", "step"), [(56, 8, 4), (224, 32, 16), (10, 4, 3), (5, 5, 2)]
+)
 def test_squares_cover_every_pixel(size, side, step):
     places = corner_places(size, side, step)
     assert {p for start in places for p in range(start, start + side)} == set(range(size))
@@ -95,8 +108,10 @@ def test_deletion_and_insertion_of_a_map_that_is_known(chain, knee):
     left = torch.zeros(SIZE, SIZE, dtype=torch.bool)
     left[:, : SIZE // 2] = True
     whole, none = probability(knee.pixels), probability(blurred)
-    deleted, inserted = (probability(torch.where(left, a, b)) for a, b in
-                         ((blurred, knee.pixels), (knee.pixels, blurred)))  # fmt: skip
+    deleted, inserted = (
+        probability(torch.where(left, a, b))
+        for a, b in ((blurred, knee.pixels), (knee.pixels, blurred))
+    )
     deletion, insertion = areas(chain, knee, half, steps=2)
     assert deletion == pytest.approx((whole / 2 + deleted + none / 2) / 2, abs=1e-6)
     assert insertion == pytest.approx((none / 2 + inserted + whole / 2) / 2, abs=1e-6)
@@ -111,7 +126,9 @@ def test_the_slow_truth_is_more_faithful_than_noise_and_than_its_own_reverse(cha
     assert deletion > found.deletion and insertion < found.insertion
 
 
-def test_random_models_give_other_maps_and_the_models_own_weights_the_same(chain, knee, monkeypatch):
+def test_random_models_give_other_maps_and_the_models_own_weights_the_same(
+    chain, knee, monkeypatch
+):
     assert abs(randomised(chain, knee, "gradcam")) < 0.6
     assert randomised(chain, knee, "gradcam") == randomised(chain, knee, "gradcam")
     monkeypatch.setattr("oatools.explain.faithfulness.build", lambda *_: chain.model.module)

@@ -15,7 +15,9 @@ def knee():
 
     made = anatomy.random_knee(np.random.default_rng(3), "left")
     shape, affine = series.grid(series.SEQUENCES["cor-iw-tse"], 64, "left", (95.0, 0.0, 0.0), 5.0)
-    return Volume(np.asfortranarray(anatomy.render(made, shape, affine, "iw").astype(np.float32)), affine)
+    return Volume(
+        np.asfortranarray(anatomy.render(made, shape, affine, "iw").astype(np.float32)), affine
+    )
 
 
 @pytest.fixture(scope="session")
@@ -56,7 +58,9 @@ def settings(weights):
 def cosine(a: np.ndarray, b: np.ndarray) -> float:
     """The smallest cosine between rows."""
     a, b = a.astype(np.float64), b.astype(np.float64)
-    return float(((a * b).sum(axis=1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)).min())
+    return float(
+        ((a * b).sum(axis=1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)).min()
+    )
 
 
 @pytest.fixture(scope="session", name="cosine")

@@ -34,7 +34,9 @@ def test_turns_are_about_the_centre_and_within_their_range():
 
 
 def test_shifts_are_within_their_range_and_what_comes_in_is_black():
-    places = [centre(v[0, 0]) for v in variants(disc(31.5, 31.5), 40, 2, SHA, Augmentation(0, 0.05, 0, 0))]
+    places = [
+        centre(v[0, 0]) for v in variants(disc(31.5, 31.5), 40, 2, SHA, Augmentation(0, 0.05, 0, 0))
+    ]
     moved = np.abs(np.array(places) - 31.5)
     assert moved.max() <= 0.05 * 64 + 0.1 and moved.max() > 2
     bright = np.ones((1, 1, 64, 64), np.float32)
@@ -51,7 +53,9 @@ def test_left_stays_left():
 
 
 def test_all_slices_of_a_volume_are_varied_alike_and_stay_in_range():
-    images = np.repeat(np.random.default_rng(1).random((1, 1, 32, 32)).astype(np.float32), 3, axis=0)
+    images = np.repeat(
+        np.random.default_rng(1).random((1, 1, 32, 32)).astype(np.float32), 3, axis=0
+    )
     for varied in variants(images, 5, 4, SHA):
         assert np.array_equal(varied[0], varied[2]) and varied.min() >= 0 and varied.max() <= 1
 

@@ -16,7 +16,9 @@ def backbone():
     return load_backbone("efficientnet_b0", "random", seed=1)
 
 
-def test_random_weights_are_the_same_for_the_same_seed_and_make_features_that_differ(knee, backbone):
+def test_random_weights_are_the_same_for_the_same_seed_and_make_features_that_differ(
+    knee, backbone
+):
     again, other = (
         load_backbone("efficientnet_b0", "random", seed=1),
         load_backbone("efficientnet_b0", "random", seed=2),
@@ -30,7 +32,9 @@ def test_random_weights_are_the_same_for_the_same_seed_and_make_features_that_di
     assert features.std(dim=0).mean() > 1e-2
     untouched = timm.create_model("efficientnet_b0", pretrained=False, num_classes=0).eval()
     with torch.no_grad():
-        assert untouched(torch.randn(1, 3, 224, 224)).abs().max() < 1e-2  # what initialise is there for
+        assert (
+            untouched(torch.randn(1, 3, 224, 224)).abs().max() < 1e-2
+        )  # what initialise is there for
 
 
 def test_making_random_weights_leaves_the_callers_random_state_alone():
@@ -50,10 +54,14 @@ def test_a_network_without_batch_normalisation_is_left_as_it_is():
 
 @pytest.mark.parametrize("suffix", ["safetensors", "pth"])
 def test_weights_from_a_file_are_those_of_the_file(tmp_path, suffix):
-    network = timm.create_model("mobilenetv2_100", pretrained=False)  # with its classifier, as published files have
+    network = timm.create_model(
+        "mobilenetv2_100", pretrained=False
+    )  # with its classifier, as published files have
     path = tmp_path / f"w.{suffix}"
     if suffix == "pth":
-        torch.save({"state_dict": {f"module.{k}": v for k, v in network.state_dict().items()}}, path)
+        torch.save(
+            {"state_dict": {f"module.{k}": v for k, v in network.state_dict().items()}}, path
+        )
     else:
         save_file(network.state_dict(), path)
     loaded = load_backbone("mobilenetv2_100", str(path))
@@ -63,7 +71,9 @@ def test_weights_from_a_file_are_those_of_the_file(tmp_path, suffix):
 
 def test_a_weights_file_that_does_not_fit_is_refused_by_its_first_tensor(tmp_path):
     save_file({"conv_stem.weight": torch.zeros(16, 3, 3, 3)}, tmp_path / "w.safetensors")
-    with pytest.raises(UsageError, match=r"'conv_stem.weight' has shape \(16, 3, 3, 3\), not \(32, 3, 3, 3\)"):
+    with pytest.raises(
+        UsageError, match=r"'conv_stem.weight' has shape \(16, 3, 3, 3\), not \(32, 3, 3, 3\)"
+    ):
         load_backbone("efficientnet_b0", str(tmp_path / "w.safetensors"))
     save_file({"other": torch.zeros(1)}, tmp_path / "o.safetensors")
     with pytest.raises(UsageError, match="has no tensor 'conv_stem.weight'"):
@@ -83,12 +93,20 @@ def test_a_weights_file_cannot_execute_code(tmp_path, capsys):
 
 
 def test_an_unknown_backbone_is_refused_with_names_that_exist():
-    with pytest.raises(UsageError, match="no timm model is called 'efficientnet_b99'.*efficientnet_b0"):
+    with pytest.raises(
+        UsageError, match="no timm model is called 'efficientnet_b99'.*efficientnet_b0"
+    ):
         load_backbone("efficientnet_b99", "random")
 
 
-@pytest.mark.parametrize("theirs, ours", [("efficientnet_b0", "efficientnet_b0"), ("mobilenet_v2", "mobilenetv2_100"),
-                                           ("resnet18", "resnet18")])  # fmt: skip
+@pytest.mark.parametrize(
+    "theirs, ours",
+    [
+        ("efficientnet_b0", "efficientnet_b0"),
+        ("mobilenet_v2", "mobilenetv2_100"),
+        ("resnet18", "resnet18"),
+    ],
+)
 def test_torchvisions_state_dicts_are_recognised(tmp_path, theirs, ours):
     import torchvision
 
@@ -104,44 +122,65 @@ def test_torchvisions_state_dicts_are_recognised(tmp_path, theirs, ours):
     pixels = torch.rand(2, 3, 224, 224)
     setattr(network, "fc" if theirs == "resnet18" else "classifier", torch.nn.Identity())
     with torch.no_grad():
-        torch.testing.assert_close(loaded.network(pixels), network.eval()(pixels), rtol=1e-3, atol=1e-5)
+        torch.testing.assert_close(
+            loaded.network(pixels), network.eval()(pixels), rtol=1e-3, atol=1e-5
+        )
 
 
 def test_torchvisions_other_networks_are_refused_by_the_first_tensor(tmp_path):
     import torchvision
 
     torch.save(torchvision.models.mobilenet_v2(weights=None).state_dict(), tmp_path / "w.pth")
-    with pytest.raises(UsageError, match=r"torchvision's tensor 'features.1.conv.1.weight' .* is --backbone right"):
+    with pytest.raises(
+        UsageError, match=r"torchvision's tensor 'features.1.conv.1.weight' .* is --backbone right"
+    ):
         load_backbone("efficientnet_b0", str(tmp_path / "w.pth"))
 
 
-def test_without_network_the_message_says_what_to_download_and_where_to_put_it(monkeypatch, tmp_path):
+def test_without_network_the_message_says_what_to_download_and_where_to_put_it(
+    monkeypatch, tmp_path
+):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("HF_HOME", str(tmp_path))
     with pytest.raises(
-        UsageError, match=r"huggingface.co/timm/efficientnet_b0.* \(model.safetensors\) .*--weights FILE.*HF_HOME"
+        UsageError,
+        match=r"huggingface.co/timm/efficientnet_b0.* \(model.safetensors\) .*--weights FILE.*HF_HOME",
     ):
         load_backbone("efficientnet_b0", "pretrained")
 
 
 @pytest.mark.parametrize("engine", ["openvino", "torch"])
 @pytest.mark.parametrize("precision", ["float32", "bf16"])
-def test_real_weights_recognise_real_photographs_through_our_preprocessing(real_data, engine, precision):
+def test_real_weights_recognise_real_photographs_through_our_preprocessing(
+    real_data, engine, precision
+):
     from PIL import Image
     from safetensors.torch import load_file
 
     weights = real_data / "weights" / "mobilenetv2_100.safetensors"
     labels = (real_data / "photos" / "imagenet_labels.txt").read_text().splitlines()[1:]
     opened = open_engine(
-        EngineSettings("mobilenetv2_100", str(weights), engine=engine, precision=precision, channels=3)
+        EngineSettings(
+            "mobilenetv2_100", str(weights), engine=engine, precision=precision, channels=3
+        )
     )
     record, state = opened.record, load_file(weights)
-    expected = {"bird.bmp": "chickadee", "cat.bmp": "Egyptian cat", "dragonfly.bmp": "dragonfly",
-                "hot_dog.jpg": "hotdog", "parrot.jpg": "macaw"}  # fmt: skip
-    prepared = Preprocessing((0.0, 100.0), record.size, record.interpolation, record.mean, record.std)
+    expected = {
+        "bird.bmp": "chickadee",
+        "cat.bmp": "Egyptian cat",
+        "dragonfly.bmp": "dragonfly",
+        "hot_dog.jpg": "hotdog",
+        "parrot.jpg": "macaw",
+    }
+    prepared = Preprocessing(
+        (0.0, 100.0), record.size, record.interpolation, record.mean, record.std
+    )
     for name, label in expected.items():
-        colours = np.asarray(Image.open(real_data / "photos" / name).convert("RGB"), dtype=np.float32)
-        # A photograph as a volume of its three colours: each goes the way of a slice, then they are one image.
+        colours = np.asarray(
+            Image.open(real_data / "photos" / name).convert("RGB"), dtype=np.float32
+        )
+        # A photograph as a volume of its three colours: each goes the way of a slice, then they are
+        # one image.
         volume = Volume(colours[::-1].transpose(1, 0, 2), np.eye(4))
         features = opened(images(volume, prepared)[:, 0][None])[0]
         logits = state["classifier.weight"].numpy() @ features + state["classifier.bias"].numpy()

@@ -47,7 +47,9 @@ def test_every_volume_gets_its_own_features_in_order(threads):
     batcher = Batcher(engine, threads)
     rng = np.random.default_rng(0)
     volumes = [rng.random((n, 2)) for n in rng.integers(1, 12, 30)]
-    for found, volume in zip(together([lambda v=v: batcher.features(v) for v in volumes]), volumes, strict=True):
+    for found, volume in zip(
+        together([lambda v=v: batcher.features(v) for v in volumes]), volumes, strict=True
+    ):
         assert np.array_equal(found, volume * 2)
     assert sum(engine.sizes) == sum(map(len, volumes)) and max(engine.sizes) <= 4
 
@@ -90,6 +92,8 @@ def test_what_the_engine_raises_reaches_the_volumes_of_that_batch_alone():
     engine = Doubling()
     engine.poison = 13
     batcher = Batcher(engine, 1)
-    good, bad = together([lambda: batcher.features(np.zeros((4, 1))), lambda: batcher.features(np.full((4, 1), 13))])
+    good, bad = together(
+        [lambda: batcher.features(np.zeros((4, 1))), lambda: batcher.features(np.full((4, 1), 13))]
+    )
     assert np.array_equal(good, np.zeros((4, 1))) and bad == "poisoned"
     assert np.array_equal(batcher.features(np.ones((4, 1))), np.full((4, 1), 2))

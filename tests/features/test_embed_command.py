@@ -11,7 +11,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from oatools.core.errors import ItemError
-from oatools.features.embed import embed
+from oatools.features.rows import embed
 
 
 def read(path):
@@ -36,7 +36,10 @@ def by_hand(path, backbone, weights):
     filter_ = getattr(Image.Resampling, config["interpolation"].upper())
     size = config["input_size"][1:]
     pixels = np.stack(
-        [np.asarray(Image.fromarray(data[:, ::-1, k].T).resize(size, filter_)) for k in range(data.shape[2])]
+        [
+            np.asarray(Image.fromarray(data[:, ::-1, k].T).resize(size, filter_))
+            for k in range(data.shape[2])
+        ]
     )
     pixels = np.clip(pixels, 0, 1)[:, None].repeat(3, axis=1)
     mean, std = (np.array(config[k], dtype=np.float32)[:, None, None] for k in ("mean", "std"))
@@ -45,7 +48,9 @@ def by_hand(path, backbone, weights):
 
 
 @pytest.mark.parametrize("backbone", ["efficientnet_b0", "mobilenetv2_100", "vit_tiny_patch16_224"])
-def test_a_file_holds_timms_features_of_the_same_pixels(shell, knee_file, weights, backbone, tmp_path, cosine):
+def test_a_file_holds_timms_features_of_the_same_pixels(
+    shell, knee_file, weights, backbone, tmp_path, cosine
+):
     shell(f"oa-embed {knee_file} --backbone {backbone} --weights {weights(backbone)} -o f")
     arrays, attributes = read(tmp_path / "f" / knee_file.name.replace(".nii.gz", ".h5"))
     expected = by_hand(knee_file, backbone, weights(backbone))
@@ -62,8 +67,12 @@ def many(knee, tmp_path):
 
     rng = np.random.default_rng(0)
     for k, depth in enumerate((35, 3, 20, 7, 11, 2)):
-        data = knee.data[:, :, :depth] * (1 + 0.2 * rng.random(knee.data.shape[:2] + (depth,), dtype=np.float32))
-        write_volume(tmp_path / "in" / f"900000{k}_00m_left_cor-iw-tse.nii.gz", Volume(data, knee.affine))
+        data = knee.data[:, :, :depth] * (
+            1 + 0.2 * rng.random(knee.data.shape[:2] + (depth,), dtype=np.float32)
+        )
+        write_volume(
+            tmp_path / "in" / f"900000{k}_00m_left_cor-iw-tse.nii.gz", Volume(data, knee.affine)
+        )
     (tmp_path / "in" / "9000002_00m_right_cor-iw-tse.nii.gz").write_bytes(b"broken")
     return tmp_path / "in"
 
@@ -76,26 +85,42 @@ def test_jobs_neighbours_and_order_change_no_byte(shell, rows, many, weights, tm
     command = EMBED.format(weights=weights("mobilenetv2_100")) + f" --engine {engine}"
     done = shell(f"{command} in/*.gz -o a", status=1)
     assert [Path(r["path"]).name[:7] for r in rows(done.stdout)] == [f"900000{k}" for k in range(6)]
-    assert "9000002_00m_right cor-iw-tse: in/" in done.stderr and "6 done, 0 kept, 1 failed" in done.stderr
+    assert (
+        "9000002_00m_right cor-iw-tse: in/" in done.stderr
+        and "6 done, 0 kept, 1 failed" in done.stderr
+    )
     shell(f"ls -r in/*.gz | {command} -j 3 -o b", status=1)
     shell(f"for f in in/*_left_*.gz; do {command} -q $f -o c; done")
     for path in (tmp_path / "a").iterdir():
         assert (
-            path.read_bytes() == (tmp_path / "b" / path.name).read_bytes() == (tmp_path / "c" / path.name).read_bytes()
+            path.read_bytes()
+            == (tmp_path / "b" / path.name).read_bytes()
+            == (tmp_path / "c" / path.name).read_bytes()
         )
 
 
 def test_what_a_file_says_of_itself(shell, knee_file, weights, tmp_path):
-    shell(f"{EMBED.format(weights=weights('mobilenetv2_100'))} {knee_file} --range 10 15 --triplet --dtype float16 "
-          "--augment 2 --seed 3 --precision bf16 --window 2 98 -o f")  # fmt: skip
+    shell(
+        f"{EMBED.format(weights=weights('mobilenetv2_100'))} {knee_file} --range 10 15 --triplet --dtype float16 "
+        "--augment 2 --seed 3 --precision bf16 --window 2 98 -o f"
+    )
     arrays, attributes = read(next((tmp_path / "f").iterdir()))
     assert arrays["features"].shape == (6, 1280) and arrays["features"].dtype == np.float16
     assert arrays["augmented"].shape == (2, 6, 1280) and arrays["augmented"].dtype == np.float16
-    assert arrays["position"].shape == (6,) and np.allclose(np.abs(np.diff(arrays["position"])), 3.0)
+    assert arrays["position"].shape == (6,) and np.allclose(
+        np.abs(np.diff(arrays["position"])), 3.0
+    )
     prepared = json.loads(attributes["preprocessing"])
-    assert prepared["slices"] == [10, 15] and prepared["triplet"] is True and prepared["window"] == [2.0, 98.0]
+    assert (
+        prepared["slices"] == [10, 15]
+        and prepared["triplet"] is True
+        and prepared["window"] == [2.0, 98.0]
+    )
     assert attributes["first_slice"] == 9 and attributes["precision"] == "bf16"
-    assert attributes["engine"].startswith("openvino ") and attributes["weights"] == "file mobilenetv2_100.safetensors"
+    assert (
+        attributes["engine"].startswith("openvino ")
+        and attributes["weights"] == "file mobilenetv2_100.safetensors"
+    )
     assert json.loads(attributes["augmentation"])["count"] == 2
     (step,) = json.loads(attributes["OatoolsSteps"])
     assert step["parameters"]["precision"] == "bf16" and step["parameters"]["triplet"] is True
@@ -112,15 +137,25 @@ def test_a_range_gives_the_features_of_those_slices(shell, knee_file, weights, t
         assert np.array_equal(whole[name][9:15], some[name])
 
 
-@pytest.mark.parametrize("options, said", [
-    ("--range 3 9 --slices 4", "--range and --slices exclude each other"), ("--range 9 3", "the first one first"),
-    ("--window 99 1", "the lower first"), ("--precision float16 --device cpu", "is for a GPU"),
-    ("--backbone no_such", "no timm model is called 'no_such'"), ("--weights none.pth", "no such weights file"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "options, said",
+    [
+        ("--range 3 9 --slices 4", "--range and --slices exclude each other"),
+        ("--range 9 3", "the first one first"),
+        ("--window 99 1", "the lower first"),
+        ("--precision float16 --device cpu", "is for a GPU"),
+        ("--backbone no_such", "no timm model is called 'no_such'"),
+        ("--weights none.pth", "no such weights file"),
+    ],
+)
 def test_usage_is_one_line_and_status_2(shell, knee_file, options, said):
     defaults = "" if "--weights" in options else "--weights random"
     done = shell(f"oa-embed {knee_file} -o f {defaults} {options}", status=2)
-    assert said in done.stderr and done.stderr.count("\n") == 1 and done.stderr.startswith("oa-embed: ")
+    assert (
+        said in done.stderr
+        and done.stderr.count("\n") == 1
+        and done.stderr.startswith("oa-embed: ")
+    )
 
 
 def test_without_a_folder_the_message_names_it(shell, knee_file):
@@ -133,13 +168,21 @@ def test_the_check_passes_good_files_and_names_bad_ones(shell, rows, many, weigh
     shell(f"{command} -q in/*_left_*.gz -o f && {command} -q in/9000003*.gz --window 5 95 -o other")
     done = shell("oa-embed --check f/*.h5")
     assert len(rows(done.stdout)) == 6 and done.stderr == "oa-embed: 6 done, 0 kept, 0 failed\n"
-    shutil.copy(next((tmp_path / "other").iterdir()), tmp_path / "f" / "9000009_00m_left_cor-iw-tse.h5")
+    shutil.copy(
+        next((tmp_path / "other").iterdir()), tmp_path / "f" / "9000009_00m_left_cor-iw-tse.h5"
+    )
     bad = tmp_path / "f" / "9000004_00m_left_cor-iw-tse.h5"
     bad.write_bytes(bad.read_bytes()[:5000])
     done = shell("oa-embed --check f/*.h5 --failed bad.tsv", status=1)
-    assert [r["knee"][:7] for r in rows((tmp_path / "bad.tsv").read_text())] == ["9000004", "9000009"]
+    assert [r["knee"][:7] for r in rows((tmp_path / "bad.tsv").read_text())] == [
+        "9000004",
+        "9000009",
+    ]
     assert "not a readable feature file" in done.stderr
-    assert "does not belong together with f/9000000_00m_left_cor-iw-tse.h5: preprocessing window" in done.stderr
+    assert (
+        "does not belong together with f/9000000_00m_left_cor-iw-tse.h5: preprocessing window"
+        in done.stderr
+    )
     assert len(rows(done.stdout)) == 5
 
 
@@ -157,10 +200,13 @@ def test_features_that_are_all_the_same_are_refused(shell, knee_file, tmp_path):
 
     network = timm.create_model("mobilenetv2_100", pretrained=False)
     state = {
-        key: torch.zeros_like(value) if key.endswith("weight") else value for key, value in network.state_dict().items()
+        key: torch.zeros_like(value) if key.endswith("weight") else value
+        for key, value in network.state_dict().items()
     }
     save_file(state, tmp_path / "w.safetensors")
-    done = shell(f"oa-embed --backbone mobilenetv2_100 --weights w.safetensors {knee_file} -o f", status=1)
+    done = shell(
+        f"oa-embed --backbone mobilenetv2_100 --weights w.safetensors {knee_file} -o f", status=1
+    )
     assert "features are all the same; check its weights" in done.stderr
     assert not (tmp_path / "f").exists() or not list((tmp_path / "f").iterdir())
 
@@ -172,7 +218,9 @@ def test_weights_that_are_not_finite_are_refused(shell, knee_file, tmp_path):
     state = network.state_dict()
     state["conv_head.weight"] = state["conv_head.weight"] * float("nan")
     save_file(state, tmp_path / "w.safetensors")
-    done = shell(f"oa-embed --backbone mobilenetv2_100 --weights w.safetensors {knee_file} -o f", status=2)
+    done = shell(
+        f"oa-embed --backbone mobilenetv2_100 --weights w.safetensors {knee_file} -o f", status=2
+    )
     assert "tensor 'conv_head.weight' holds numbers that are not finite" in done.stderr
 
 
@@ -192,9 +240,19 @@ def test_a_pipe_that_trickles_gets_its_rows_at_once(knee_file, weights, tmp_path
     import subprocess
     import sys
 
-    command = [Path(sys.executable).parent / "oa-embed", "--backbone", "mobilenetv2_100", "--weights",
-               weights("mobilenetv2_100"), "-q", "-o", tmp_path / "f"]  # fmt: skip
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    command = [
+        Path(sys.executable).parent / "oa-embed",
+        "--backbone",
+        "mobilenetv2_100",
+        "--weights",
+        weights("mobilenetv2_100"),
+        "-q",
+        "-o",
+        tmp_path / "f",
+    ]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
         process.stdin.write(f"knee\tpath\na\t{knee_file}\n")
         process.stdin.flush()
         assert process.stdout.readline() == "knee\tpath\n"

@@ -30,17 +30,23 @@ def by_timm(name, path, images):
     mean, std = (torch.tensor(config[key]).view(1, 3, 1, 1) for key in ("mean", "std"))
     grey = torch.from_numpy(images)
     with torch.no_grad():
-        return network(((torch.cat([grey] * 3, dim=1) if grey.shape[1] == 1 else grey) - mean) / std).numpy()
+        return network(
+            ((torch.cat([grey] * 3, dim=1) if grey.shape[1] == 1 else grey) - mean) / std
+        ).numpy()
 
 
 @pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.parametrize("engine", ["openvino", "torch"])
 @pytest.mark.parametrize("precision, closeness", [("float32", 0.99999), ("bf16", 0.999)])
-def test_every_engine_gives_timms_features(name, engine, precision, closeness, weights, settings, pixels, cosine):
+def test_every_engine_gives_timms_features(
+    name, engine, precision, closeness, weights, settings, pixels, cosine
+):
     expected = by_timm(name, weights(name), pixels)
     opened = open_engine(settings(name, engine=engine, precision=precision))
     found = np.concatenate([opened(pixels[k : k + 2]) for k in (0, 2, 4)])
-    assert found.shape == expected.shape == (6, opened.record.channels) and found.dtype == np.float32
+    assert (
+        found.shape == expected.shape == (6, opened.record.channels) and found.dtype == np.float32
+    )
     assert cosine(found, expected) >= closeness
     # Beyond what all slices share, too: a constant vector would pass the cosine.
     spread = (expected - expected.mean(axis=0)).std()
@@ -64,7 +70,9 @@ def test_neighbours_order_and_fill_of_a_batch_change_nothing(engine, settings, p
     turned = opened(pixels[[3, 5, 1, 0]])
     assert np.array_equal(turned[[3, 2, 0]], whole[[0, 1, 3]])
     assert np.array_equal(opened(pixels[2:3])[0], whole[2])
-    assert np.array_equal(open_engine(settings(engine=engine, batch=4, threads=2))(pixels[:4]), whole)
+    assert np.array_equal(
+        open_engine(settings(engine=engine, batch=4, threads=2))(pixels[:4]), whole
+    )
 
 
 @pytest.mark.parametrize("engine", ["openvino", "torch"])
@@ -75,15 +83,19 @@ def test_the_batch_size_changes_nothing_beyond_rounding(engine, settings, pixels
     np.testing.assert_allclose(singly, six, rtol=1e-4, atol=1e-5 * np.abs(six).max())
 
 
-def test_an_exported_network_is_kept_and_opened_without_pytorch(settings, pixels, tmp_path, monkeypatch, shell):
+def test_an_exported_network_is_kept_and_opened_without_pytorch(
+    settings, pixels, tmp_path, monkeypatch, shell
+):
     monkeypatch.setenv("OATOOLS_CACHE", str(tmp_path / "kept"))
     chosen = settings()
     first = open_engine(chosen)(pixels[:2])
     (folder,) = cache_folder().iterdir()
     assert json.loads((folder / "record.json").read_text())["backbone"]["name"] == "mobilenetv2_100"
-    code = ("import sys, numpy as np; from oatools.features.engine import EngineSettings, open_engine; "
-            f"e = open_engine(EngineSettings('mobilenetv2_100', {chosen.weights!r})); "
-            "np.save('out.npy', e(np.load('in.npy'))); assert not {'torch', 'timm'} & set(sys.modules)")  # fmt: skip
+    code = (
+        "import sys, numpy as np; from oatools.features.engine import EngineSettings, open_engine; "
+        f"e = open_engine(EngineSettings('mobilenetv2_100', {chosen.weights!r})); "
+        "np.save('out.npy', e(np.load('in.npy'))); assert not {'torch', 'timm'} & set(sys.modules)"
+    )
     np.save(tmp_path / "in.npy", pixels[:2])
     shell(f'python -c "{code}"', OATOOLS_CACHE=str(tmp_path / "kept"))
     assert np.array_equal(np.load(tmp_path / "out.npy"), first)
@@ -100,7 +112,9 @@ def test_a_damaged_export_is_made_anew(harm, settings, pixels, tmp_path, monkeyp
         numbers.write_bytes(whole[:-1000])
     elif harm == "changed":
         # Weights, not the shapes before them, which OpenVINO itself would find wrong.
-        numbers.write_bytes(whole[:-40000] + bytes(b ^ 1 for b in whole[-40000:-20000]) + whole[-20000:])
+        numbers.write_bytes(
+            whole[:-40000] + bytes(b ^ 1 for b in whole[-40000:-20000]) + whole[-20000:]
+        )
     elif harm == "no record":
         record.unlink()
     else:
@@ -109,7 +123,9 @@ def test_a_damaged_export_is_made_anew(harm, settings, pixels, tmp_path, monkeyp
     assert numbers.read_bytes() == whole and [p.name for p in tmp_path.iterdir()] == [folder.name]
 
 
-def test_a_cache_that_cannot_be_written_is_said_and_stops_nothing(settings, pixels, tmp_path, monkeypatch):
+def test_a_cache_that_cannot_be_written_is_said_and_stops_nothing(
+    settings, pixels, tmp_path, monkeypatch
+):
     expected = open_engine(settings())(pixels[:2])
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("OATOOLS_CACHE", str(tmp_path / "file"))
@@ -137,11 +153,17 @@ def test_weights_that_bear_another_name_are_called_by_it(settings, weights, tmp_
 
     first = open_engine(settings()).record
     shutil.copy(weights("mobilenetv2_100"), tmp_path / "other.safetensors")
-    second = open_engine(EngineSettings("mobilenetv2_100", str(tmp_path / "other.safetensors"))).record
-    assert second.weights == "file other.safetensors" and second.weights_sha256 == first.weights_sha256
+    second = open_engine(
+        EngineSettings("mobilenetv2_100", str(tmp_path / "other.safetensors"))
+    ).record
+    assert (
+        second.weights == "file other.safetensors" and second.weights_sha256 == first.weights_sha256
+    )
 
 
-def test_a_network_that_cannot_be_exported_is_computed_by_pytorch_and_said(settings, pixels, monkeypatch, tmp_path):
+def test_a_network_that_cannot_be_exported_is_computed_by_pytorch_and_said(
+    settings, pixels, monkeypatch, tmp_path
+):
     from oatools.features import openvino
 
     monkeypatch.setenv("OATOOLS_CACHE", str(tmp_path))
@@ -158,7 +180,9 @@ def test_a_network_that_cannot_be_exported_is_computed_by_pytorch_and_said(setti
 
 def test_without_openvino_pytorch_computes(settings, monkeypatch):
     monkeypatch.setattr(engines.importlib.util, "find_spec", lambda name: None)
-    assert open_engine(settings()).notes == ("openvino is not installed: PyTorch computes, several times slower",)
+    assert open_engine(settings()).notes == (
+        "openvino is not installed: PyTorch computes, several times slower",
+    )
     with pytest.raises(UsageError, match="pip install openvino"):
         open_engine(settings(engine="openvino"))
 
@@ -181,4 +205,7 @@ def test_a_gpu_gives_the_features_of_the_cpu(settings, pixels, cosine):
         pytest.skip("needs a GPU")
     expected = open_engine(settings())(pixels[:2])
     for precision, closeness in (("float32", 0.99999), ("float16", 0.9999), ("bf16", 0.999)):
-        assert cosine(open_engine(settings(device="cuda", precision=precision))(pixels[:2]), expected) >= closeness
+        assert (
+            cosine(open_engine(settings(device="cuda", precision=precision))(pixels[:2]), expected)
+            >= closeness
+        )

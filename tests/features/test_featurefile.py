@@ -15,16 +15,28 @@ from oatools.features.featurefile import (
 
 def make_features(seed=0):
     rng = np.random.default_rng(seed)
-    return Features(rng.standard_normal((5, 7)).astype(np.float32), np.arange(5.0),
-                    {"backbone": "b", "weights": "w", "weights_sha256": "x", "preprocessing": {"size": 8}, "slices": 5,
-                     "precision": "float32", "source_sha256": "y"})  # fmt: skip
+    return Features(
+        rng.standard_normal((5, 7)).astype(np.float32),
+        np.arange(5.0),
+        {
+            "backbone": "b",
+            "weights": "w",
+            "weights_sha256": "x",
+            "preprocessing": {"size": 8},
+            "slices": 5,
+            "precision": "float32",
+            "source_sha256": "y",
+        },
+    )
 
 
 def test_a_feature_file_reads_back_exactly_and_plainly_through_h5py(tmp_path):
     made = make_features()
     write_features(tmp_path / "a.h5", made)
     read = read_features(tmp_path / "a.h5")
-    assert np.array_equal(read.features, made.features) and np.array_equal(read.position, made.position)
+    assert np.array_equal(read.features, made.features) and np.array_equal(
+        read.position, made.position
+    )
     assert {k: v for k, v in read.provenance.items() if k != "features_sha256"} == made.provenance
     assert feature_space(read.provenance)["preprocessing"] == {"size": 8}
     with h5py.File(tmp_path / "a.h5") as file:
@@ -85,11 +97,17 @@ def spoil(path, what):
             path.write_bytes(path.read_bytes()[:-200])
 
 
-@pytest.mark.parametrize("what, said", [
-    ("a number", "not those that were written"), ("a position", "not those that were written"),
-    ("no word of weights", "does not say how it was made \\(no weights_sha256"), ("no digest", "no features_sha256"),
-    ("not a number", "not finite"), ("cut", "not a readable feature file"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "what, said",
+    [
+        ("a number", "not those that were written"),
+        ("a position", "not those that were written"),
+        ("no word of weights", "does not say how it was made \\(no weights_sha256"),
+        ("no digest", "no features_sha256"),
+        ("not a number", "not finite"),
+        ("cut", "not a readable feature file"),
+    ],
+)
 def test_the_check_finds_what_is_wrong(tmp_path, what, said):
     write_features(tmp_path / "a.h5", make_features())
     spoil(tmp_path / "a.h5", what)
@@ -99,10 +117,15 @@ def test_the_check_finds_what_is_wrong(tmp_path, what, said):
 
 def test_the_check_finds_slices_that_are_all_alike_or_out_of_order(tmp_path):
     made = make_features()
-    write_features(tmp_path / "a.h5", Features(np.repeat(made.features[:1], 5, 0), made.position, made.provenance))
+    write_features(
+        tmp_path / "a.h5",
+        Features(np.repeat(made.features[:1], 5, 0), made.position, made.provenance),
+    )
     with pytest.raises(ItemError, match="all slices have the same features"):
         check_features(tmp_path / "a.h5")
-    write_features(tmp_path / "b.h5", Features(made.features, made.position[[0, 2, 1, 3, 4]], made.provenance))
+    write_features(
+        tmp_path / "b.h5", Features(made.features, made.position[[0, 2, 1, 3, 4]], made.provenance)
+    )
     with pytest.raises(ItemError, match="positions are not in order"):
         check_features(tmp_path / "b.h5")
 

@@ -19,10 +19,19 @@ from oatools.imaging.volume import Volume
 PLAIN = Preprocessing((0.0, 100.0), 64, "bicubic", (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 
 
-@pytest.mark.parametrize("count, slices, expected", [
-    (35, 8, range(13, 21)), (36, 8, range(14, 22)), (37, 1, range(18, 19)), (5, 8, range(5)), (5, None, range(5)),
-    (35, (1, 35), range(35)), (35, (10, 12), range(9, 12)), (35, (35, 35), range(34, 35)),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "count, slices, expected",
+    [
+        (35, 8, range(13, 21)),
+        (36, 8, range(14, 22)),
+        (37, 1, range(18, 19)),
+        (5, 8, range(5)),
+        (5, None, range(5)),
+        (35, (1, 35), range(35)),
+        (35, (10, 12), range(9, 12)),
+        (35, (35, 35), range(34, 35)),
+    ],
+)
 def test_chosen_slices(count, slices, expected):
     assert chosen(count, slices) == expected
 
@@ -34,14 +43,19 @@ def test_a_range_beyond_the_volume_is_refused():
 
 def test_the_window_is_that_of_numpys_percentiles_over_positive_voxels():
     data = np.concatenate([np.zeros(1000), np.arange(1, 1001)]).reshape(20, 10, 10)
-    assert intensity_window(data, (1, 99)) == pytest.approx(tuple(np.percentile(np.arange(1, 1001), [1, 99])))
+    assert intensity_window(data, (1, 99)) == pytest.approx(
+        tuple(np.percentile(np.arange(1, 1001), [1, 99]))
+    )
 
 
 @settings(max_examples=60, deadline=None)
 @given(
-    st.integers(0, 2**32 - 1), st.sampled_from([np.int16, np.uint8, np.float32, np.float64]),
-    st.sampled_from(["noise", "ties", "stripes", "sorted", "empty"]), st.floats(0, 49), st.floats(51, 100),
-)  # fmt: skip
+    st.integers(0, 2**32 - 1),
+    st.sampled_from([np.int16, np.uint8, np.float32, np.float64]),
+    st.sampled_from(["noise", "ties", "stripes", "sorted", "empty"]),
+    st.floats(0, 49),
+    st.floats(51, 100),
+)
 def test_the_window_is_exact_for_any_values(seed, dtype, kind, low, high):
     rng = np.random.default_rng(seed)
     data = rng.gamma(2.0, 40.0, (70, 60, 20))
@@ -56,9 +70,13 @@ def test_the_window_is_exact_for_any_values(seed, dtype, kind, low, high):
         data = -data
     data = np.clip(data, -120, 250).astype(dtype)
     positive = data[data > 0]
-    expected = np.percentile((positive if positive.size * 100 >= data.size else data).astype(float), [low, high])
+    expected = np.percentile(
+        (positive if positive.size * 100 >= data.size else data).astype(float), [low, high]
+    )
     if expected[1] > expected[0]:
-        np.testing.assert_allclose(intensity_window(data, (low, high)), expected, rtol=1e-9, atol=1e-9)
+        np.testing.assert_allclose(
+            intensity_window(data, (low, high)), expected, rtol=1e-9, atol=1e-9
+        )
     else:
         with pytest.raises(ItemError, match="do not vary"):
             intensity_window(data, (low, high))
@@ -91,7 +109,9 @@ def test_resizing_is_pillows(size, interpolation):
     square[margins[0] : margins[0] + size[0], margins[1] : margins[1] + size[1]] = np.clip(
         (data[:, :, 0] - low) / (high - low), 0, 1
     )
-    theirs = Image.fromarray(square[:, ::-1].T).resize((64, 64), getattr(Image.Resampling, interpolation.upper()))
+    theirs = Image.fromarray(square[:, ::-1].T).resize(
+        (64, 64), getattr(Image.Resampling, interpolation.upper())
+    )
     settings_ = Preprocessing((2.0, 98.0), 64, interpolation, (0.0,) * 3, (1.0,) * 3)
     ours = images(Volume(np.asfortranarray(data), np.eye(4)), settings_)[0, 0]
     np.testing.assert_allclose(ours, np.clip(np.asarray(theirs), 0, 1), atol=2e-6)
@@ -118,7 +138,9 @@ def test_a_slice_that_is_not_square_in_mm_is_padded_and_not_stretched():
     assert (40 + left + right) * 2.0 == (60 + top + bottom) * 1.0 == 80.0
 
 
-@pytest.mark.parametrize("slices, expected", [(None, [0, 0, 1, 2, 3]), ((2, 4), [0, 1, 2]), (1, [1])])
+@pytest.mark.parametrize(
+    "slices, expected", [(None, [0, 0, 1, 2, 3]), ((2, 4), [0, 1, 2]), (1, [1])]
+)
 def test_a_triplet_holds_the_neighbours_also_from_beyond_the_chosen_slices(slices, expected):
     data = np.random.default_rng(2).random((16, 16, 5)).astype(np.float32)
     volume = Volume(data, np.eye(4))
@@ -131,7 +153,9 @@ def test_a_triplet_holds_the_neighbours_also_from_beyond_the_chosen_slices(slice
 
 
 def test_settings_survive_their_record():
-    made = Preprocessing((2.0, 98.0), 64, "bilinear", (0.1, 0.2, 0.3), (1.0, 1.0, 1.0), (3, 9), True)
+    made = Preprocessing(
+        (2.0, 98.0), 64, "bilinear", (0.1, 0.2, 0.3), (1.0, 1.0, 1.0), (3, 9), True
+    )
     import json
 
     assert Preprocessing.from_record(json.loads(json.dumps(made.record()))) == made
@@ -142,7 +166,8 @@ def test_positions_are_millimetres_along_the_slice_axis():
     affine = np.eye(4)
     affine[:3, :3] = np.array([[1, 0, 0], [0, 0, -1], [0, 1, 0]]) @ np.diag([0.4, 0.4, 3.0])
     affine[:3, :3] = (
-        np.array([[np.cos(turn), -np.sin(turn), 0], [np.sin(turn), np.cos(turn), 0], [0, 0, 1]]) @ affine[:3, :3]
+        np.array([[np.cos(turn), -np.sin(turn), 0], [np.sin(turn), np.cos(turn), 0], [0, 0, 1]])
+        @ affine[:3, :3]
     )
     affine[:3, 3] = [10, 20, 30]
     positions = slice_positions(Volume(np.zeros((5, 5, 9)), affine), range(2, 6))

@@ -9,11 +9,19 @@ from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 
 #: What must never leave a header: none of these words may turn up in an output.
 SECRETS = {
-    "PatientName": "Quisling^Zebedee", "PatientBirthDate": "19410203", "InstitutionName": "Mordovia General",
-    "AccessionNumber": "016610000001", "ReferringPhysicianName": "Ozymandias^K", "StationName": "XQ7STATION",
-    "InstitutionAddress": "Elm Street 1428", "OperatorsName": "Nightingale^F", "PatientAddress": "Privet Drive 4",
-    "DeviceSerialNumber": "SN776655", "StudyID": "ST4711", "OtherPatientIDs": "HOSP-99-31",
-}  # fmt: skip
+    "PatientName": "Quisling^Zebedee",
+    "PatientBirthDate": "19410203",
+    "InstitutionName": "Mordovia General",
+    "AccessionNumber": "016610000001",
+    "ReferringPhysicianName": "Ozymandias^K",
+    "StationName": "XQ7STATION",
+    "InstitutionAddress": "Elm Street 1428",
+    "OperatorsName": "Nightingale^F",
+    "PatientAddress": "Privet Drive 4",
+    "DeviceSerialNumber": "SN776655",
+    "StudyID": "ST4711",
+    "OtherPatientIDs": "HOSP-99-31",
+}
 
 
 def identifier(*parts):
@@ -40,12 +48,18 @@ def base(participant, side, sequence, **fields):
     ds.StudyInstanceUID = identifier("study", participant)
     ds.SeriesInstanceUID = identifier("series", participant, side, sequence)
     ds.FrameOfReferenceUID = identifier("frame", participant)
-    ds.SeriesNumber = 2 + int(hashlib.sha256(f"{sequence}{side}".encode()).hexdigest()[:4], 16) % 900
+    ds.SeriesNumber = (
+        2 + int(hashlib.sha256(f"{sequence}{side}".encode()).hexdigest()[:4], 16) % 900
+    )
     ds.SamplesPerPixel, ds.PhotometricInterpretation, ds.PixelRepresentation = 1, "MONOCHROME2", 0
     ds.BitsAllocated, ds.BitsStored, ds.HighBit = 16, 12, 11
     ds.EchoTime, ds.RepetitionTime, ds.FlipAngle, ds.MRAcquisitionType = "29", "3700", "180", "2D"
     ds.ScanningSequence, ds.SequenceVariant = "SE", "SK"
-    ds.SliceThickness, ds.PixelSpacing, ds.ImageOrientationPatient = "3", ["0.5", "0.5"], [1, 0, 0, 0, 0, -1]
+    ds.SliceThickness, ds.PixelSpacing, ds.ImageOrientationPatient = (
+        "3",
+        ["0.5", "0.5"],
+        [1, 0, 0, 0, 0, -1],
+    )
     for name, value in fields.items():
         setattr(ds, name, value)
     return ds
@@ -54,10 +68,15 @@ def base(participant, side, sequence, **fields):
 def save(ds, path, instance):
     """Write an image as DICOM part 10, explicit little endian."""
     meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID, meta.TransferSyntaxUID = ds.SOPClassUID, pydicom.uid.ExplicitVRLittleEndian
+    meta.MediaStorageSOPClassUID, meta.TransferSyntaxUID = (
+        ds.SOPClassUID,
+        pydicom.uid.ExplicitVRLittleEndian,
+    )
     meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID = identifier(ds.SeriesInstanceUID, instance)
     path.parent.mkdir(parents=True, exist_ok=True)
-    FileDataset(str(path), ds, file_meta=meta, preamble=bytes(128)).save_as(path, enforce_file_format=True)
+    FileDataset(str(path), ds, file_meta=meta, preamble=bytes(128)).save_as(
+        path, enforce_file_format=True
+    )
 
 
 def position(side, k):
@@ -68,8 +87,17 @@ def position(side, k):
 def scan():
     """Write a series: `scan(folder, participant, side, sequence, slices=24, name="{:03d}")`, a file a slice."""
 
-    def write(folder, participant="9111111", side="right", sequence="COR_IW_TSE", slices=24, name="{:03d}", skip=(),
-              seed="", **fields):  # fmt: skip
+    def write(
+        folder,
+        participant="9111111",
+        side="right",
+        sequence="COR_IW_TSE",
+        slices=24,
+        name="{:03d}",
+        skip=(),
+        seed="",
+        **fields,
+    ):
         image = pixels(f"{participant}{side}{sequence}{seed}", slices)
         for k in range(slices):
             if k in skip:
@@ -104,7 +132,11 @@ def enhanced():
         frames = []
         for k in range(slices):
             content, place, frame = Dataset(), Dataset(), Dataset()
-            content.InStackPositionNumber, content.StackID, content.DimensionIndexValues = k + 1, "1", [1, k + 1]
+            content.InStackPositionNumber, content.StackID, content.DimensionIndexValues = (
+                k + 1,
+                "1",
+                [1, k + 1],
+            )
             place.ImagePositionPatient = position(side, k)
             frame.FrameContentSequence, frame.PlanePositionSequence = [content], [place]
             frames.append(frame)
@@ -120,4 +152,9 @@ def enhanced():
 @pytest.fixture
 def secrets():
     """The words of people and places that every header made here holds."""
-    return [word.lower() for value in SECRETS.values() for word in value.replace("^", " ").split() if len(word) > 3]
+    return [
+        word.lower()
+        for value in SECRETS.values()
+        for word in value.replace("^", " ").split()
+        if len(word) > 3
+    ]

@@ -9,10 +9,18 @@ from oatools.imaging import orient
 from oatools.imaging.volume import Volume, read_volume, write_volume
 
 PERMUTATIONS = [
-    (axes, flips) for axes in itertools.permutations(range(3)) for flips in itertools.product((False, True), repeat=3)
+    (axes, flips)
+    for axes in itertools.permutations(range(3))
+    for flips in itertools.product((False, True), repeat=3)
 ]
-CANONICAL = {("coronal", "left"): "RSA", ("coronal", "right"): "LSA", ("sagittal", "left"): "ASR",
-             ("sagittal", "right"): "ASL", ("axial", "left"): "RAS", ("axial", "right"): "LAS"}  # fmt: skip
+CANONICAL = {
+    ("coronal", "left"): "RSA",
+    ("coronal", "right"): "LSA",
+    ("sagittal", "left"): "ASR",
+    ("sagittal", "right"): "ASL",
+    ("axial", "left"): "RAS",
+    ("axial", "right"): "LAS",
+}
 
 
 def knee(side, oblique=True):
@@ -20,12 +28,16 @@ def knee(side, oblique=True):
     rng = np.random.default_rng(1)
     data = rng.integers(1, 100, (8, 10, 12)).astype(np.int16)
     turn = np.radians(9.0 if oblique else 0.0)
-    rotation = np.array([[np.cos(turn), -np.sin(turn), 0], [np.sin(turn), np.cos(turn), 0], [0, 0, 1]])
+    rotation = np.array(
+        [[np.cos(turn), -np.sin(turn), 0], [np.sin(turn), np.cos(turn), 0], [0, 0, 1]]
+    )
     affine = np.eye(4)
     affine[:3, :3] = rotation @ np.diag([14.0, 3.0, 1.5])
     x = -95.0 if side == "left" else 95.0
     affine[:3, 3] = np.array([x, 10, -5]) - affine[:3, :3] @ ((np.array(data.shape) - 1) / 2)
-    medial = 7 if side == "left" else 0  # towards the midline: to the patient's right in a left knee
+    medial = (
+        7 if side == "left" else 0
+    )  # towards the midline: to the patient's right in a left knee
     data[medial, 8, 3] = 1000
     return Volume(data, affine)
 
@@ -75,7 +87,7 @@ def medial_in_every_axis_order(volume, side, plane):
 
 @pytest.mark.parametrize("plane", ["coronal", "sagittal"])
 def test_the_medial_side_of_phantom_knees_comes_out_last_from_all_48_axis_orders(release, plane):
-    from oatools.imaging.convert import convert
+    from oatools.dicom.convert import convert
 
     folders = sorted(release.glob("00m/0.E.1/*/*/*"))
     for folder, side in ((folders[0], "left"), (folders[1], "right")):
@@ -87,11 +99,13 @@ def test_the_medial_side_of_phantom_knees_comes_out_last_from_all_48_axis_orders
 
 @pytest.mark.parametrize("plane", ["coronal", "sagittal"])
 def test_the_medial_side_of_a_real_knee_comes_out_last_from_all_48_axis_orders(unpacked, plane):
-    from oatools.imaging.convert import convert
+    from oatools.dicom.convert import convert
 
     (folder,) = {path.parent for path in unpacked("knee/knee01_right_GE_DESS").rglob("*.dcm")}
     scan = convert(folder)[0]
-    right = marked(Volume(scan.data[::4, ::4], scan.affine @ np.diag([4.0, 4.0, 1.0, 1.0])), "right")
+    right = marked(
+        Volume(scan.data[::4, ::4], scan.affine @ np.diag([4.0, 4.0, 1.0, 1.0])), "right"
+    )
     mirror = np.diag([-1.0, 1.0, 1.0, 1.0])  # the same knee on the other side of the patient
     for volume, side in ((right, "right"), (Volume(right.data, mirror @ right.affine), "left")):
         found = list(medial_in_every_axis_order(volume, side, plane))
@@ -126,7 +140,9 @@ def test_the_other_reference_mirrors_left_knees_instead():
 
 
 def test_a_side_that_the_geometry_contradicts_is_refused_with_both_facts():
-    with pytest.raises(ItemError, match=r"the table says left, but the volume's centre lies 95 mm to the right"):
+    with pytest.raises(
+        ItemError, match=r"the table says left, but the volume's centre lies 95 mm to the right"
+    ):
         orient.check_side(knee("right"), "left")
     orient.check_side(knee("right"), "right")
 
@@ -175,12 +191,15 @@ def test_the_same_volume_gives_the_same_bytes_under_any_name(tmp_path):
     assert (tmp_path / "a.nii.gz").read_bytes() == (tmp_path / "b.nii.gz").read_bytes()
 
 
-@pytest.mark.parametrize("change, said", [
-    (lambda d: np.where(d > 50, np.nan, d), "voxels are not finite"),
-    (lambda d: np.stack([d, d], axis=-1), r"4 dimensions \(8 x 10 x 12 x 2\)"),
-    (lambda d: d[:, :, 0], "2 dimensions"),
-    (lambda d: d.astype(np.complex64), "complex64"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "change, said",
+    [
+        (lambda d: np.where(d > 50, np.nan, d), "voxels are not finite"),
+        (lambda d: np.stack([d, d], axis=-1), r"4 dimensions \(8 x 10 x 12 x 2\)"),
+        (lambda d: d[:, :, 0], "2 dimensions"),
+        (lambda d: d.astype(np.complex64), "complex64"),
+    ],
+)
 def test_a_volume_that_cannot_be_used_is_refused_with_the_reason(write_volume, change, said):
     path = write_volume("x.nii.gz", change(knee("left").data.astype(np.float32)))
     with pytest.raises(ItemError, match=said):
@@ -209,6 +228,8 @@ def test_volumes_are_read_without_pydicom_which_stays_at_hand():
     import subprocess
     import sys
 
-    code = ("import sys, oatools.imaging.stages; assert 'pydicom' not in sys.modules; "
-            "import oatools.imaging.headers; assert sys.modules['pydicom'].dcmread")  # fmt: skip
+    code = (
+        "import sys, oatools.imaging.rows; assert 'pydicom' not in sys.modules; "
+        "import oatools.dicom.headers; assert sys.modules['pydicom'].dcmread"
+    )
     subprocess.run([sys.executable, "-c", code], check=True)

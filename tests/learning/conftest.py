@@ -10,8 +10,12 @@ from oatools.features.featurefile import Features, write_features
 from oatools.learning.cohort import make_cohort
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-SPACE = {"backbone": "efficientnet_b0", "weights": "random, seed 0", "weights_sha256": "0" * 64,
-         "preprocessing": {"size": 224}}  # fmt: skip
+SPACE = {
+    "backbone": "efficientnet_b0",
+    "weights": "random, seed 0",
+    "weights_sha256": "0" * 64,
+    "preprocessing": {"size": 224},
+}
 
 
 def knee_name(i: int) -> str:
@@ -51,13 +55,21 @@ def study(tmp_path):
 
     def write(space=SPACE, **options) -> dict[str, np.ndarray]:
         names, subjects, label, features, bmi = synthetic(**options)
-        table, labels = ["knee\tsubject\tvisit\tside\tsequence\tpath"], ["knee\tsubject\tlabel\tbmi\tsex"]
+        table, labels = (
+            ["knee\tsubject\tvisit\tside\tsequence\tpath"],
+            ["knee\tsubject\tlabel\tbmi\tsex"],
+        )
         for i, name in enumerate(names):
             path = Path("features") / f"{name}_cor-iw-tse.h5"
-            write_features(tmp_path / path, Features(features[i], np.arange(len(features[i])) * 3.0, dict(space)))
+            write_features(
+                tmp_path / path,
+                Features(features[i], np.arange(len(features[i])) * 3.0, dict(space)),
+            )
             identity = name.replace("_", "\t")
             table.append(f"{name}\t{identity}\tcor-iw-tse\t{path}")
-            labels.append(f"{name}\t{subjects[i]}\t{label[i]}\t{bmi[i]:.2f}\t{'male' if i % 4 < 2 else 'female'}")
+            labels.append(
+                f"{name}\t{subjects[i]}\t{label[i]}\t{bmi[i]:.2f}\t{'male' if i % 4 < 2 else 'female'}"
+            )
         (tmp_path / "features.tsv").write_text("\n".join(table) + "\n")
         (tmp_path / "labels.tsv").write_text("\n".join(labels) + "\n")
         return dict(zip(names, features, strict=True))

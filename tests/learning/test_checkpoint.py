@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 
 from oatools.learning.checkpoint import Checkpoint
-from oatools.learning.modelfile import save_model
+from oatools.learning.files import save_model
 from oatools.learning.settings import Settings
 from oatools.learning.training import fit
 
-SETTINGS = Settings(conv=8, units=8, hidden=8, epochs=9, patience=9, learning_rate=3e-3, schedule="cosine")
+SETTINGS = Settings(
+    conv=8, units=8, hidden=8, epochs=9, patience=9, learning_rate=3e-3, schedule="cosine"
+)
 
 
 class Interrupted(Exception):

@@ -7,9 +7,16 @@ import pytest
 from oatools.core.errors import ItemError, UsageError
 from oatools.learning import crossval, workers
 from oatools.learning.baseline import BOOSTING, LINEAR, LOGISTIC, baselines
-from oatools.learning.crossval import Plan, candidates, cross_validate, metric_rows, null_distribution, permuted
+from oatools.learning.crossval import (
+    Plan,
+    candidates,
+    cross_validate,
+    metric_rows,
+    null_distribution,
+    permuted,
+)
 from oatools.learning.folds import assign_folds, hold_out
-from oatools.learning.metrics import UNITS, bootstrap, interval, roc_auc
+from oatools.learning.metrics import SCORES, bootstrap, interval, roc_auc
 from oatools.learning.settings import Settings
 
 QUICK = Settings(conv=8, units=8, hidden=8, epochs=6, patience=6, learning_rate=3e-3)
@@ -23,7 +30,9 @@ def test_all_models_stand_beside_each_other_in_the_same_folds(make, tmp_path):
     cohort = make(knees=80, clinical=6.0)
     result = cross_validate(cohort, divide(cohort), Plan((QUICK,), 0), tmp_path)
     assert list(result.models) == ["images+clinical", "images", LINEAR, LOGISTIC, BOOSTING]
-    alone = cross_validate(workers.without_clinical(cohort), divide(cohort), Plan((QUICK,), 0), tmp_path / "alone")
+    alone = cross_validate(
+        workers.without_clinical(cohort), divide(cohort), Plan((QUICK,), 0), tmp_path / "alone"
+    )
     assert (alone.first.probability == result.models["images"].probability).all()
     assert list(alone.models) == ["images", LINEAR]
     for name in (LOGISTIC, BOOSTING):
@@ -43,7 +52,9 @@ def test_logistic_regression_on_a_fold_is_that_of_scikit_learn(make):
     x = cohort.clinical
     scaled = (x - x[fitting].mean(axis=0)) / x[fitting].std(axis=0)
     model = LogisticRegression().fit(scaled[fitting], cohort.label[fitting])
-    np.testing.assert_allclose(found.probability[test], model.predict_proba(scaled[test])[:, 1], rtol=1e-4)
+    np.testing.assert_allclose(
+        found.probability[test], model.predict_proba(scaled[test])[:, 1], rtol=1e-4
+    )
 
 
 def test_no_yardstick_sees_the_fold_that_it_is_scored_on(make):
@@ -66,12 +77,21 @@ def test_differences_are_paired_on_the_same_draws(make, tmp_path):
     cohort = make(knees=80, clinical=3.0)
     result = cross_validate(cohort, divide(cohort), Plan((QUICK,), 0), tmp_path)
     rows = metric_rows(cohort, result, 200, 0)
-    row = next(r for r in rows if r["model"] == f"images+clinical - {LOGISTIC}" and r["metric"] == "roc_auc")
-    pair = {n: (result.models[n].probability, result.models[n].predicted) for n in ("images+clinical", LOGISTIC)}
+    row = next(
+        r
+        for r in rows
+        if r["model"] == f"images+clinical - {LOGISTIC}" and r["metric"] == "roc_auc"
+    )
+    pair = {
+        n: (result.models[n].probability, result.models[n].predicted)
+        for n in ("images+clinical", LOGISTIC)
+    }
     drawn = bootstrap(cohort.label, pair, cohort.subject, 200, 0)
     low, high = interval(drawn["images+clinical"][:, 0] - drawn[LOGISTIC][:, 0])
     assert [row["ci_low"], row["ci_high"]] == [f"{low:.6f}", f"{high:.6f}"]
-    apart = roc_auc(cohort.label, pair["images+clinical"][0]) - roc_auc(cohort.label, pair[LOGISTIC][0])
+    apart = roc_auc(cohort.label, pair["images+clinical"][0]) - roc_auc(
+        cohort.label, pair[LOGISTIC][0]
+    )
     assert float(row["value"]) == pytest.approx(apart, abs=1e-6)
 
 
@@ -85,7 +105,9 @@ def test_a_model_against_itself_differs_by_nothing(make, tmp_path):
 
 def test_permuted_labels_stay_together_within_patients_of_as_many_knees():
     subjects = [f"p{i // 2}" for i in range(200)] + [f"q{i}" for i in range(100)]
-    label = np.concatenate([np.repeat(np.arange(100) % 3 == 0, 2).astype(int), np.arange(100) % 5 == 0])
+    label = np.concatenate(
+        [np.repeat(np.arange(100) % 3 == 0, 2).astype(int), np.arange(100) % 5 == 0]
+    )
     label[1] = 1 - label[1]  # one patient whose knees differ
     found = permuted(subjects, label, np.random.default_rng(0))
     assert (found != label).any()
@@ -134,9 +156,14 @@ def test_a_group_held_out_is_tested_by_one_model_that_saw_the_others(make, tmp_p
     assert seen == {k for k, s in zip(cohort.knee, site, strict=True) if s == "A"}
     assert np.isnan(result.first.probability[fold == 0]).all() and len(result.records) == 1
     rows = crossval.prediction_rows(cohort, result)
-    assert [r["knee"] for r in rows] == [k for k, s in zip(cohort.knee, site, strict=True) if s == "E"]
-    metrics = {(r["scope"], r["metric"]): r["value"] for r in metric_rows(cohort, result, 20, 0)
-               if r["model"] == result.name}  # fmt: skip
+    assert [r["knee"] for r in rows] == [
+        k for k, s in zip(cohort.knee, site, strict=True) if s == "E"
+    ]
+    metrics = {
+        (r["scope"], r["metric"]): r["value"]
+        for r in metric_rows(cohort, result, 20, 0)
+        if r["model"] == result.name
+    }
     at = fold == 1
     assert float(metrics["pooled", "roc_auc"]) == pytest.approx(
         roc_auc(cohort.label[at], result.first.probability[at]), abs=1e-6
@@ -150,12 +177,17 @@ def test_sites_are_spread_over_the_folds_if_asked(make):
     site = np.array(["A" if i // 2 % 10 == 0 else "B" for i in range(400)])
     fold = assign_folds(cohort.subject, cohort.label, 5, 0, strata=list(site))
     plain = assign_folds(cohort.subject, cohort.label, 5, 0)
-    off = [max(abs((site[split == n] == "A").mean() - 0.1) for n in range(1, 6)) for split in (fold, plain)]
+    off = [
+        max(abs((site[split == n] == "A").mean() - 0.1) for n in range(1, 6))
+        for split in (fold, plain)
+    ]
     assert off[0] < 0.03 < off[1]
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
-def test_a_task_is_trained_on_its_own_labels_and_without_clinical_variables_if_told(make, tmp_path, jobs, capfd):
+def test_a_task_is_trained_on_its_own_labels_and_without_clinical_variables_if_told(
+    make, tmp_path, jobs, capfd
+):
     cohort = make(knees=120, strength=4.0, clinical=6.0)
     train, test = np.arange(80), np.arange(80, 120)
     settings = (replace(QUICK, epochs=20),)
@@ -187,4 +219,6 @@ def test_metrics_have_every_unit_for_every_model(make, tmp_path):
     rows = metric_rows(cohort, result, 20, 0)
     for name in result.models:
         for scope in ("fold-1", "mean", "sd", "pooled"):
-            assert {r["metric"] for r in rows if r["model"] == name and r["scope"] == scope} >= set(UNITS)
+            assert {r["metric"] for r in rows if r["model"] == name and r["scope"] == scope} >= set(
+                SCORES
+            )

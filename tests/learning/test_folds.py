@@ -4,7 +4,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oatools.core.errors import UsageError
-from oatools.learning.folds import assign_folds, check_patients, fold_rows, inner_split, read_folds, write_folds
+from oatools.learning.folds import (
+    assign_folds,
+    check_patients,
+    fold_rows,
+    inner_split,
+    read_folds,
+    write_folds,
+)
 
 
 @settings(deadline=None, max_examples=40)
@@ -15,7 +22,10 @@ def test_no_patient_is_in_two_folds_and_every_knee_is_in_one(seed, folds):
     label = random.integers(0, 2, 120)
     fold = assign_folds(subjects, label, folds, seed)
     check_patients(subjects, fold)
-    assert all(len({f for s, f in zip(subjects, fold, strict=True) if s == patient}) == 1 for patient in subjects)
+    assert all(
+        len({f for s, f in zip(subjects, fold, strict=True) if s == patient}) == 1
+        for patient in subjects
+    )
     assert sorted(set(fold.tolist())) == list(range(1, folds + 1))
 
 
@@ -39,7 +49,8 @@ def test_the_leaky_split_does_put_knees_of_a_patient_into_several_folds():
 def test_too_few_patients_of_a_class_are_refused_with_the_numbers():
     subjects, label = [str(i) for i in range(20)], np.array([1, 1, 1] + [0] * 17)
     with pytest.raises(
-        UsageError, match="5 folds need 5 patients of each class; there are 17 with label 0, 3 with label 1"
+        UsageError,
+        match="5 folds need 5 patients of each class; there are 17 with label 0, 3 with label 1",
     ):
         assign_folds(subjects, label, 5, 0)
     with pytest.raises(UsageError, match="all 20 knees have label 0"):

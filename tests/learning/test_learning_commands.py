@@ -33,7 +33,20 @@ def call(tmp_path, monkeypatch, capsys):
 
 
 def cross_validate(call, *more, out="cv"):
-    return call(cv, "features.tsv", "--labels", "labels.tsv", "--folds", 2, "--slices", 8, "-o", out, *FAST, *more)
+    return call(
+        cv,
+        "features.tsv",
+        "--labels",
+        "labels.tsv",
+        "--folds",
+        2,
+        "--slices",
+        8,
+        "-o",
+        out,
+        *FAST,
+        *more,
+    )
 
 
 def test_cv_prints_every_knee_once_and_writes_its_folder(call, study, tmp_path, rows):
@@ -58,9 +71,14 @@ def test_cv_prints_every_knee_once_and_writes_its_folder(call, study, tmp_path, 
     assert any("patients also in other folds: 0" in line for line in said)
     names = {p.name for p in (tmp_path / "cv").iterdir()}
     figures = {
-        f"{n}.{s}" for n in ("comparison", "roc", "pr", "confusion", "calibration", "attention") for s in ("png", "svg")
+        f"{n}.{s}"
+        for n in ("comparison", "roc", "pr", "confusion", "calibration", "attention")
+        for s in ("png", "svg")
     }
-    assert {p.name for p in (tmp_path / "cv/images").iterdir()} == {"fold-1.safetensors", "fold-2.safetensors"}
+    assert {p.name for p in (tmp_path / "cv/images").iterdir()} == {
+        "fold-1.safetensors",
+        "fold-2.safetensors",
+    }
     assert names == figures | {
         "images",
         "model-card.md",
@@ -73,18 +91,41 @@ def test_cv_prints_every_knee_once_and_writes_its_folder(call, study, tmp_path, 
     }
 
 
-def test_cv_metrics_are_tidy_and_hold_the_clinical_baseline_of_the_same_folds(call, study, tmp_path, rows):
+def test_cv_metrics_are_tidy_and_hold_the_clinical_baseline_of_the_same_folds(
+    call, study, tmp_path, rows
+):
     study(knees=40)
     cross_validate(call, "--clinical", "bmi", "--bootstrap", 20)
     table = rows((tmp_path / "cv/metrics.tsv").read_text())
-    models = ["images+clinical", "images", "images linear", "clinical logistic", "clinical boosting"]
-    assert list(dict.fromkeys(row["model"] for row in table)) == models + [f"{models[0]} - {m}" for m in models[1:]]
-    assert {row["scope"] for row in table} == {"fold-1", "fold-2", "mean", "sd", "pooled", "difference"}
+    models = [
+        "images+clinical",
+        "images",
+        "images linear",
+        "clinical logistic",
+        "clinical boosting",
+    ]
+    assert list(dict.fromkeys(row["model"] for row in table)) == models + [
+        f"{models[0]} - {m}" for m in models[1:]
+    ]
+    assert {row["scope"] for row in table} == {
+        "fold-1",
+        "fold-2",
+        "mean",
+        "sd",
+        "pooled",
+        "difference",
+    }
     cell = {(r["model"], r["scope"], r["metric"]): r for r in table}
     values = [float(cell["images+clinical", f"fold-{n}", "roc_auc"]["value"]) for n in (1, 2)]
-    assert float(cell["images+clinical", "mean", "roc_auc"]["value"]) == pytest.approx(np.mean(values), abs=1e-6)
-    assert float(cell["images+clinical", "sd", "roc_auc"]["value"]) == pytest.approx(np.std(values, ddof=1), abs=1e-6)
-    counted = sum(int(cell["clinical logistic", "pooled", m]["value"]) for m in ("tn", "fp", "fn", "tp"))
+    assert float(cell["images+clinical", "mean", "roc_auc"]["value"]) == pytest.approx(
+        np.mean(values), abs=1e-6
+    )
+    assert float(cell["images+clinical", "sd", "roc_auc"]["value"]) == pytest.approx(
+        np.std(values, ddof=1), abs=1e-6
+    )
+    counted = sum(
+        int(cell["clinical logistic", "pooled", m]["value"]) for m in ("tn", "fp", "fn", "tp")
+    )
     assert counted == 40
     pooled = cell["images+clinical", "pooled", "roc_auc"]
     assert float(pooled["ci_low"]) <= float(pooled["value"]) <= float(pooled["ci_high"])
@@ -97,7 +138,9 @@ def test_cv_run_again_keeps_its_models_and_gives_the_same_bytes(call, study, tmp
     status, again, said = cross_validate(call, "--bootstrap", 20)
     assert status == 0 and again == first and "2 kept" in said[-1]
     assert before == {p.name: p.read_bytes() for p in (tmp_path / "cv").iterdir()}
-    _, elsewhere, _ = cross_validate(call, "--bootstrap", 20, "--folds-file", "cv/folds.tsv", out="other")[0:3]
+    _, elsewhere, _ = cross_validate(
+        call, "--bootstrap", 20, "--folds-file", "cv/folds.tsv", out="other"
+    )[0:3]
     status, _, said = cross_validate(call, "--seed", 1)
     assert status == 2 and "other folds" in said[-1]
     status, _, said = cross_validate(call, "--seed", 1, "--force")
@@ -123,7 +166,16 @@ def test_cv_takes_folds_from_a_table_and_refuses_one_that_splits_a_patient(call,
     knees = list(study(knees=40))
     lines = [f"{k}\t{1 + (i // 2) % 2}" for i, k in enumerate(knees)]
     (tmp_path / "folds.tsv").write_text("knee\tfold\n" + "\n".join(lines) + "\n")
-    words = ["features.tsv", "--labels", "labels.tsv", "--folds-file", "folds.tsv", "--bootstrap", 20, *FAST]
+    words = [
+        "features.tsv",
+        "--labels",
+        "labels.tsv",
+        "--folds-file",
+        "folds.tsv",
+        "--bootstrap",
+        20,
+        *FAST,
+    ]
     status, out, _ = call(cv, *words, "-o", "good")
     assert status == 0 and out.splitlines()[1].split("\t")[6] == "1"
     lines = [f"{k}\t{1 + i % 2}" for i, k in enumerate(knees)]
@@ -140,17 +192,30 @@ def test_knees_left_out_are_counted_by_reason(call, study, tmp_path):
     study(knees=42)
     labels = (tmp_path / "labels.tsv").read_text().splitlines()
     labels[1] = labels[1].replace("\t0\t", "\tn/a\t").replace("\t1\t", "\tn/a\t")
-    (tmp_path / "labels.tsv").write_text("\n".join([*labels, "9999999_00m_left\t9999999\t1\tn/a\tmale"]) + "\n")
+    (tmp_path / "labels.tsv").write_text(
+        "\n".join([*labels, "9999999_00m_left\t9999999\t1\tn/a\tmale"]) + "\n"
+    )
     status, _, said = call(train, "features.tsv", "-l", "labels.tsv", "-o", "m.safetensors", *FAST)
     assert status == 0
     assert "41 knees of 21 patients used" in said[0]
     assert "1 without label, 1 without features, 0 with unusable features" in said[0]
 
 
-def test_a_broken_feature_file_leaves_its_knee_out_and_sets_exit_status_1(call, study, tmp_path, rows):
+def test_a_broken_feature_file_leaves_its_knee_out_and_sets_exit_status_1(
+    call, study, tmp_path, rows
+):
     knees = list(study(knees=40))
     (tmp_path / f"features/{knees[3]}_cor-iw-tse.h5").write_bytes(b"not hdf5")
-    words = ["features.tsv", "-l", "labels.tsv", "-o", "m.safetensors", "--failed", "failed.tsv", *FAST]
+    words = [
+        "features.tsv",
+        "-l",
+        "labels.tsv",
+        "-o",
+        "m.safetensors",
+        "--failed",
+        "failed.tsv",
+        *FAST,
+    ]
     status, out, said = call(train, *words)
     assert status == 1 and rows(out)[0]["knees"] == "39"
     assert sum(knees[3] in line for line in said) == 1
@@ -160,7 +225,9 @@ def test_a_broken_feature_file_leaves_its_knee_out_and_sets_exit_status_1(call, 
     assert (status, out) == (1, "")
 
 
-def test_train_keeps_a_model_of_the_same_inputs_and_refuses_to_replace_another(call, study, tmp_path):
+def test_train_keeps_a_model_of_the_same_inputs_and_refuses_to_replace_another(
+    call, study, tmp_path
+):
     study(knees=40)
     words = ["features.tsv", "-l", "labels.tsv", "-c", "bmi", "-o", "m.safetensors", *FAST]
     status, first, _ = call(train, *words)
@@ -178,15 +245,38 @@ def test_train_keeps_a_model_of_the_same_inputs_and_refuses_to_replace_another(c
 @pytest.fixture
 def trained(call, study):
     knees = study(knees=40)
-    call(train, "features.tsv", "-l", "labels.tsv", "-c", "bmi,sex", "--slices", 8, "-o", "m.safetensors", *FAST)
+    call(
+        train,
+        "features.tsv",
+        "-l",
+        "labels.tsv",
+        "-c",
+        "bmi,sex",
+        "--slices",
+        8,
+        "-o",
+        "m.safetensors",
+        *FAST,
+    )
     return knees
 
 
-def test_predict_adds_columns_and_gives_each_knee_the_same_in_any_order(call, trained, tmp_path, rows):
+def test_predict_adds_columns_and_gives_each_knee_the_same_in_any_order(
+    call, trained, tmp_path, rows
+):
     words = ["m.safetensors", "--with-clinical", "labels.tsv"]
     status, out, said = call(predict, *words, "features.tsv")
     assert status == 0 and "40 done" in said[-1]
-    assert list(rows(out)[0]) == ["knee", "subject", "visit", "side", "sequence", "path", "probability", "predicted"]
+    assert list(rows(out)[0]) == [
+        "knee",
+        "subject",
+        "visit",
+        "side",
+        "sequence",
+        "path",
+        "probability",
+        "predicted",
+    ]
     assert all((float(r["probability"]) > 0) and r["predicted"] in "01" for r in rows(out))
     header, *lines = (tmp_path / "features.tsv").read_text().splitlines()
     (tmp_path / "reversed.tsv").write_text("\n".join([header, *lines[::-1]]) + "\n")
@@ -204,9 +294,12 @@ def test_a_model_that_was_replaced_under_its_name_is_read_anew(call, trained, tm
     assert call(predict, "m.safetensors", "features.tsv")[1] == other
 
 
-def test_predict_takes_clinical_columns_of_the_rows_and_counts_missing_ones(call, trained, tmp_path, rows):
+def test_predict_takes_clinical_columns_of_the_rows_and_counts_missing_ones(
+    call, trained, tmp_path, rows
+):
     clinical = {
-        line.split("\t")[0]: line.split("\t")[3:] for line in (tmp_path / "labels.tsv").read_text().splitlines()
+        line.split("\t")[0]: line.split("\t")[3:]
+        for line in (tmp_path / "labels.tsv").read_text().splitlines()
     }
     lines = [
         f"{line}\t" + "\t".join(clinical[line.split("\t")[0]])
@@ -222,7 +315,9 @@ def test_predict_takes_clinical_columns_of_the_rows_and_counts_missing_ones(call
     assert status == 0 and any("'bmi' is missing in 1 rows" in line for line in said)
 
 
-def test_predict_works_on_a_plain_path_and_says_that_clinical_variables_are_imputed(call, trained, tmp_path, rows):
+def test_predict_works_on_a_plain_path_and_says_that_clinical_variables_are_imputed(
+    call, trained, tmp_path, rows
+):
     path = f"features/{next(iter(trained))}_cor-iw-tse.h5"
     status, out, said = call(predict, "m.safetensors", path)
     assert status == 0 and rows(out)[0]["knee"] == next(iter(trained))
@@ -234,9 +329,12 @@ def test_predict_refuses_features_of_another_space_one_by_one(call, trained, tmp
 
     odd = next(iter(trained))
     write_features(
-        tmp_path / f"features/{odd}_cor-iw-tse.h5", Features(np.ones((9, 32), np.float32), np.arange(9.0), SPACE)
+        tmp_path / f"features/{odd}_cor-iw-tse.h5",
+        Features(np.ones((9, 32), np.float32), np.arange(9.0), SPACE),
     )
-    status, out, said = call(predict, "m.safetensors", "features.tsv", "--with-clinical", "labels.tsv")
+    status, out, said = call(
+        predict, "m.safetensors", "features.tsv", "--with-clinical", "labels.tsv"
+    )
     assert status == 1 and len(rows(out)) == 39
     assert any(odd in line and "backbone resnet18, not efficientnet_b0" in line for line in said)
 
@@ -252,7 +350,9 @@ def test_predict_refuses_a_model_that_is_not_ours(call, trained, tmp_path):
 def one_class(folder: Path):
     lines = (folder / "labels.tsv").read_text().splitlines()
     cells = [line.split("\t") for line in lines[1:]]
-    (folder / "labels.tsv").write_text("\n".join([lines[0], *("\t".join([*c[:2], "0", *c[3:]]) for c in cells)]) + "\n")
+    (folder / "labels.tsv").write_text(
+        "\n".join([lines[0], *("\t".join([*c[:2], "0", *c[3:]]) for c in cells)]) + "\n"
+    )
 
 
 def no_overlap(folder: Path):
@@ -261,7 +361,9 @@ def no_overlap(folder: Path):
 
 def two_sequences(folder: Path):
     text = (folder / "features.tsv").read_text()
-    more = "".join(line + "\n" for line in text.splitlines()[1:]).replace("\tcor-iw-tse\t", "\tsag-iw-tse\t")
+    more = "".join(line + "\n" for line in text.splitlines()[1:]).replace(
+        "\tcor-iw-tse\t", "\tsag-iw-tse\t"
+    )
     (folder / "features.tsv").write_text(text + more)
 
 
@@ -321,23 +423,37 @@ def test_options_that_cannot_be_used_are_refused(call, study, tmp_path, more, wo
 
 
 @pytest.mark.parametrize("named", ["pain", "both"])
-def test_labels_that_name_their_endpoint_bar_the_variables_they_are_made_from(call, study, tmp_path, named):
+def test_labels_that_name_their_endpoint_bar_the_variables_they_are_made_from(
+    call, study, tmp_path, named
+):
     study(knees=24)
     header, *lines = (tmp_path / "labels.tsv").read_text().splitlines()
     ends = ["pain" if named == "pain" or i % 2 else "jsn12" for i in range(len(lines))]
     text = "\n".join(
-        [f"{header}\twomac_pain\tendpoint", *(f"{line}\t3\t{e}" for line, e in zip(lines, ends, strict=True))]
+        [
+            f"{header}\twomac_pain\tendpoint",
+            *(f"{line}\t3\t{e}" for line, e in zip(lines, ends, strict=True)),
+        ]
     )
     (tmp_path / "labels.tsv").write_text(text + "\n")
-    status, _, said = call(cv, "features.tsv", "-l", "labels.tsv", "-o", "cv", "-c", "womac_pain", *FAST)
-    expected = "the label is made from it" if named == "pain" else "labels of several endpoints (jsn12, pain)"
+    status, _, said = call(
+        cv, "features.tsv", "-l", "labels.tsv", "-o", "cv", "-c", "womac_pain", *FAST
+    )
+    expected = (
+        "the label is made from it"
+        if named == "pain"
+        else "labels of several endpoints (jsn12, pain)"
+    )
     assert status == 2 and expected in said[-1], said
 
 
 @pytest.mark.parametrize(
-    ("planted", "named"), [({"clinical": 1000.0}, "'bmi'"), ({"strength": 1000.0}, "channel 0 of the features")]
+    ("planted", "named"),
+    [({"clinical": 1000.0}, "'bmi'"), ({"strength": 1000.0}, "channel 0 of the features")],
 )
-def test_what_gives_the_label_away_is_refused_unless_it_is_allowed(call, study, tmp_path, planted, named):
+def test_what_gives_the_label_away_is_refused_unless_it_is_allowed(
+    call, study, tmp_path, planted, named
+):
     study(knees=60, **planted)
     words = [train, "features.tsv", "-l", "labels.tsv", "-c", "bmi", "-o", "m.safetensors", *FAST]
     status, out, said = call(*words)
@@ -377,16 +493,23 @@ def test_cv_repeats_with_other_folds_and_leaves_the_first_as_it_was(call, study,
     study(knees=60)
     add_site(tmp_path)
     _, first, _ = cross_validate(call, "--bootstrap", 20, "--stratify", "site")
-    status, out, said = cross_validate(call, "--bootstrap", 20, "--stratify", "site", "--repeats", 3, out="three")
+    status, out, said = cross_validate(
+        call, "--bootstrap", 20, "--stratify", "site", "--repeats", 3, out="three"
+    )
     assert status == 0 and out == first
     table = rows((tmp_path / "three/metrics.tsv").read_text())
-    value = {row["scope"]: float(row["value"]) for row in table if row["metric"] == "roc_auc"
-             and row["model"] == "images" and row["value"] != "n/a"}  # fmt: skip
+    value = {
+        row["scope"]: float(row["value"])
+        for row in table
+        if row["metric"] == "roc_auc" and row["model"] == "images" and row["value"] != "n/a"
+    }
     repeats = [value[f"repeat-{n}"] for n in (1, 2, 3)]
     assert repeats[0] == value["pooled"] and len(set(repeats)) == 3
     assert value["repeats mean"] == pytest.approx(np.mean(repeats), abs=1e-6)
     assert value["repeats sd"] == pytest.approx(np.std(repeats, ddof=1), abs=1e-6)
-    assert (tmp_path / "three/repeat-2/folds.tsv").read_text() != (tmp_path / "three/folds.tsv").read_text()
+    assert (tmp_path / "three/repeat-2/folds.tsv").read_text() != (
+        tmp_path / "three/folds.tsv"
+    ).read_text()
     assert any("mean ± SD of repeats" in line for line in said)
 
 
@@ -398,18 +521,31 @@ def test_cv_permutes_labels_and_draws_the_null(call, study, tmp_path, rows):
     table = rows((tmp_path / "cv/metrics.tsv").read_text())
     said = {row["metric"]: row for row in table if row["scope"] == "permuted labels"}
     assert float(said["roc_auc"]["value"]) == pytest.approx(np.mean(null), abs=1e-6)
-    observed = next(float(r["value"]) for r in table if (r["scope"], r["metric"]) == ("pooled", "roc_auc"))
-    assert float(said["p"]["value"]) == pytest.approx((1 + sum(v >= observed for v in null)) / 4, abs=1e-6)
+    observed = next(
+        float(r["value"]) for r in table if (r["scope"], r["metric"]) == ("pooled", "roc_auc")
+    )
+    assert float(said["p"]["value"]) == pytest.approx(
+        (1 + sum(v >= observed for v in null)) / 4, abs=1e-6
+    )
 
 
 def test_settings_are_tuned_and_the_report_s_command_says_so(call, study, tmp_path):
     study(knees=40)
-    status, _, _ = cross_validate(call, "--bootstrap", 20, "--tune", "dropout=0.1,0.3", "--tune", "pooling=gru,mean")
+    status, _, _ = cross_validate(
+        call, "--bootstrap", 20, "--tune", "dropout=0.1,0.3", "--tune", "pooling=gru,mean"
+    )
     assert status == 0
     page = (tmp_path / "cv/report.html").read_text()
     assert "--tune dropout=0.1,0.3 --tune pooling=gru,mean" in page
-    assert "chosen among 4 by the loss on 20% of the training patients" in (tmp_path / "cv/model-card.md").read_text()
-    for wrong, word in (("slices=1,2", "with one of pooling"), ("dropout=x", "'x'"), ("pooling=sum", "'sum'")):
+    assert (
+        "chosen among 4 by the loss on 20% of the training patients"
+        in (tmp_path / "cv/model-card.md").read_text()
+    )
+    for wrong, word in (
+        ("slices=1,2", "with one of pooling"),
+        ("dropout=x", "'x'"),
+        ("pooling=sum", "'sum'"),
+    ):
         status, _, said = cross_validate(call, "--tune", wrong, out="bad")
         assert status == 2 and word in said[-1]
 
@@ -418,7 +554,11 @@ def test_the_model_card_answers_tripod_and_starts_with_the_cautions(call, study,
     study(knees=40)
     cross_validate(call, "--bootstrap", 20, "--clinical", "bmi")
     card = (tmp_path / "cv/model-card.md").read_text()
-    assert card.index("RANDOM WEIGHTS") < card.index("## Performance") < card.index("images+clinical: ROC AUC")
+    assert (
+        card.index("RANDOM WEIGHTS")
+        < card.index("## Performance")
+        < card.index("images+clinical: ROC AUC")
+    )
     assert "| 10 sample size | 40 knees of 20 patients" in card and "left to the author" in card
     assert "2 folds of patients, stratified by label; no patient on both sides, verified" in card
 
@@ -430,13 +570,24 @@ def test_train_goes_on_where_it_was_interrupted_and_says_that_it_could(call, stu
     (tmp_path / "m.safetensors.resume").write_bytes(b"left by another training")
     status, _, said = call(*words, "-o", "m.safetensors")
     assert status == 0 and any("--resume goes on from it" in line for line in said)
-    assert (tmp_path / "whole.safetensors").read_bytes() == (tmp_path / "m.safetensors").read_bytes()
+    assert (tmp_path / "whole.safetensors").read_bytes() == (
+        tmp_path / "m.safetensors"
+    ).read_bytes()
     assert not (tmp_path / "m.safetensors.resume").exists()
 
 
 def test_outputs_name_no_folder_of_the_machine(call, study, tmp_path):
     study(knees=40)
-    words = [tmp_path / "features.tsv", "--labels", tmp_path / "labels.tsv", "-k", 2, "--bootstrap", 20, *FAST]
+    words = [
+        tmp_path / "features.tsv",
+        "--labels",
+        tmp_path / "labels.tsv",
+        "-k",
+        2,
+        "--bootstrap",
+        20,
+        *FAST,
+    ]
     assert call(cv, *words, "-o", tmp_path / "cv")[0] == 0
     for path in (tmp_path / "cv").iterdir():
         assert str(tmp_path).encode() not in path.read_bytes(), path
@@ -447,7 +598,9 @@ def test_the_command_line_of_the_report_gives_the_same_predictions(call, study, 
     _, first, _ = cross_validate(call, "--bootstrap", 20, "--seed", 3, "--unbalanced", "-j", 1)
     page = (tmp_path / "cv/report.html").read_text()
     line = page.split("<pre>")[1].split("</pre>")[0]
-    assert line.startswith("oa-cv features.tsv ") and "--jobs" not in line and "--unbalanced" in line
+    assert (
+        line.startswith("oa-cv features.tsv ") and "--jobs" not in line and "--unbalanced" in line
+    )
     words = [w if w != "cv" else "again" for w in line.split()[1:]]
     assert call(cv, *words)[1] == first
 
@@ -471,13 +624,20 @@ def test_training_on_varied_copies_needs_files_that_hold_them(call, study, tmp_p
     paths = sorted((tmp_path / "features").glob("*.h5"))
     for path in paths[1:]:
         found = read_features(path)
-        write_features(path, dataclasses.replace(found, augmented=np.stack([found.features + 1] * 2)))
+        write_features(
+            path, dataclasses.replace(found, augmented=np.stack([found.features + 1] * 2))
+        )
     options = ["features.tsv", "--labels", "labels.tsv", "--slices", 8, *FAST]
     status, _, said = call(train, *options, "--augmented", "-o", "m.safetensors")
-    assert status == 1 and f"{paths[0].name}: holds no varied copies; embed it with --augment" in said[0]
+    assert (
+        status == 1
+        and f"{paths[0].name}: holds no varied copies; embed it with --augment" in said[0]
+    )
     status, _, _ = call(train, *options, "-o", "plain.safetensors")
     assert status == 0
-    assert (tmp_path / "m.safetensors").read_bytes() != (tmp_path / "plain.safetensors").read_bytes()
+    assert (tmp_path / "m.safetensors").read_bytes() != (
+        tmp_path / "plain.safetensors"
+    ).read_bytes()
     found = read_features(paths[0])
     write_features(paths[0], dataclasses.replace(found, augmented=found.features[None]))
     status, _, said = call(train, *options, "--augmented", "-o", "n.safetensors")

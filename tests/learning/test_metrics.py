@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from sklearn import metrics as oracle
 
 from oatools.learning.metrics import (
-    UNITS,
+    SCORES,
     average_precision,
     bootstrap,
     calibration,
@@ -18,7 +18,10 @@ from oatools.learning.metrics import (
 
 
 @settings(deadline=None, max_examples=60)
-@given(st.lists(st.tuples(st.booleans(), st.integers(0, 12)), min_size=2, max_size=60), st.integers(0, 12))
+@given(
+    st.lists(st.tuples(st.booleans(), st.integers(0, 12)), min_size=2, max_size=60),
+    st.integers(0, 12),
+)
 def test_every_metric_equals_that_of_scikit_learn_ties_included(knees, cut):
     label = np.array([int(y) for y, _ in knees])
     probability = np.array([p / 12 for _, p in knees])
@@ -29,7 +32,9 @@ def test_every_metric_equals_that_of_scikit_learn_ties_included(knees, cut):
     ).ravel().tolist()
     assert ours["brier"] == pytest.approx(oracle.brier_score_loss(label, probability, pos_label=1))
     assert ours["f1"] == pytest.approx(oracle.f1_score(label, predicted, zero_division=0))
-    assert ours["f1_weighted"] == pytest.approx(oracle.f1_score(label, predicted, average="weighted", zero_division=0))
+    assert ours["f1_weighted"] == pytest.approx(
+        oracle.f1_score(label, predicted, average="weighted", zero_division=0)
+    )
     for name, value in (
         ("precision", oracle.precision_score(label, predicted, zero_division=np.nan)),
         ("recall", oracle.recall_score(label, predicted, zero_division=np.nan)),
@@ -61,7 +66,8 @@ def test_the_bootstrap_draws_patients_and_so_is_wider_where_their_knees_agree():
     patients = [str(i // 4) for i in range(400)]
     knees = [str(i) for i in range(400)]
     by_patient, by_knee, again = (
-        bootstrap(label, {"m": (probability, label)}, who, 300, 0)["m"][:, 0] for who in (patients, knees, patients)
+        bootstrap(label, {"m": (probability, label)}, who, 300, 0)["m"][:, 0]
+        for who in (patients, knees, patients)
     )
     assert np.subtract(*interval(by_patient)) < 1.5 * np.subtract(*interval(by_knee)) < 0
     assert (by_patient == again).all()
@@ -73,16 +79,23 @@ def scored():
     random = np.random.default_rng(4)
     probability = np.round(random.random(150) * 0.8 + 0.1, 2)
     label = (random.random(150) < 0.2 + 0.6 * probability).astype(int)
-    return label, probability, (probability > 0.5).astype(int), random.integers(0, 4, (7, 150)).astype(float)
+    return (
+        label,
+        probability,
+        (probability > 0.5).astype(int),
+        random.integers(0, 4, (7, 150)).astype(float),
+    )
 
 
 def test_a_knee_that_counts_twice_is_a_knee_that_is_there_twice(scored):
     label, probability, predicted, weights = scored
-    for drawn, found in zip(weights, weighted_scores(label, probability, predicted, weights), strict=True):
+    for drawn, found in zip(
+        weights, weighted_scores(label, probability, predicted, weights), strict=True
+    ):
         there = np.repeat(np.arange(150), drawn.astype(int))
         y, p = label[there], probability[there]
         expected = scores(y, p, predicted[there])
-        np.testing.assert_allclose(found, [expected[name] for name in UNITS], rtol=1e-9)
+        np.testing.assert_allclose(found, [expected[name] for name in SCORES], rtol=1e-9)
         assert found[0] == pytest.approx(oracle.roc_auc_score(y, p))
         assert found[1] == pytest.approx(oracle.average_precision_score(y, p))
 
@@ -100,7 +113,9 @@ def test_calibration_slope_and_intercept_are_those_of_a_logistic_regression(scor
     def loss(shift):
         return np.logaddexp(0, -(2 * label - 1) * (odds + shift)).sum()
 
-    assert found["calibration_intercept"] == pytest.approx(minimize(loss, 0.0, tol=1e-12).x[0], abs=1e-5)
+    assert found["calibration_intercept"] == pytest.approx(
+        minimize(loss, 0.0, tol=1e-12).x[0], abs=1e-5
+    )
 
 
 def test_probabilities_that_are_right_have_slope_1_and_intercept_0_and_too_sure_ones_a_lower_slope():
@@ -108,7 +123,10 @@ def test_probabilities_that_are_right_have_slope_1_and_intercept_0_and_too_sure_
     odds = random.normal(-1, 1, 100_000)
     label = (random.random(100_000) < 1 / (1 + np.exp(-odds))).astype(int)
     right, sure = (scores(label, 1 / (1 + np.exp(-factor * odds)), label) for factor in (1, 2))
-    assert right["calibration_slope"] == pytest.approx(1, abs=0.02) and abs(right["calibration_intercept"]) < 0.02
+    assert (
+        right["calibration_slope"] == pytest.approx(1, abs=0.02)
+        and abs(right["calibration_intercept"]) < 0.02
+    )
     assert sure["calibration_slope"] == pytest.approx(0.5, abs=0.01)
 
 
@@ -126,7 +144,11 @@ def test_the_threshold_maximises_what_its_rule_says_over_every_cut():
     worth = [oracle.f1_score(label, probability >= t) for t in np.unique(probability)]
     assert oracle.f1_score(label, probability >= by_f1) == pytest.approx(max(worth))
     false, true, _ = oracle.roc_curve(label, probability)
-    ours = scores(label, probability, (probability >= choose_threshold(label, probability, "youden")).astype(int))
+    ours = scores(
+        label,
+        probability,
+        (probability >= choose_threshold(label, probability, "youden")).astype(int),
+    )
     assert ours["recall"] + ours["specificity"] - 1 == pytest.approx(np.max(true - false))
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from oatools.learning.model import FittedModel, build, predict, window
+from oatools.learning.model import FittedModel, build, middle_slices, predict
 from oatools.learning.scaling import ClinicalScaling, fit_clinical, fit_features
 from oatools.learning.settings import Settings
 
@@ -11,17 +11,26 @@ def fitted(channels=16, clinical=1, slices=None, seed=0):
     torch.manual_seed(seed)
     settings = Settings(slices=slices, conv=8, units=8, hidden=8)
     names = tuple(f"c{i}" for i in range(clinical))
-    scaling = ClinicalScaling(names, np.full(clinical, 2.0), np.ones(clinical), np.full(clinical, 3.0))
+    scaling = ClinicalScaling(
+        names, np.full(clinical, 2.0), np.ones(clinical), np.full(clinical, 3.0)
+    )
     return FittedModel(build(settings, channels, clinical).eval(), settings, scaling, 0.5)
 
 
 @pytest.mark.parametrize(
     ("slices", "wanted", "expected"),
-    [(36, 8, (14, 22)), (37, 8, (14, 22)), (36, 7, (14, 21)), (37, 7, (15, 22)), (5, 8, (0, 5)), (8, 8, (0, 8)),
-     (30, None, (0, 30))],
-)  # fmt: skip
+    [
+        (36, 8, (14, 22)),
+        (37, 8, (14, 22)),
+        (36, 7, (14, 21)),
+        (37, 7, (15, 22)),
+        (5, 8, (0, 5)),
+        (8, 8, (0, 8)),
+        (30, None, (0, 30)),
+    ],
+)
 def test_the_window_is_centred_with_the_odd_slice_left_over_at_the_end(slices, wanted, expected):
-    found = window(slices, wanted)
+    found = middle_slices(slices, wanted)
     assert (found.start, found.stop) == expected
 
 
@@ -72,7 +81,7 @@ def test_slices_outside_the_window_have_no_attention_no_gradient_and_no_influenc
     features = torch.randn(10, 16, requires_grad=True)
     logits, attention = model.logits(features, np.array([1.0]))
     logits[1].backward()
-    inside = window(10, 4)
+    inside = middle_slices(10, 4)
     outside = [i for i in range(10) if not inside.start <= i < inside.stop]
     assert (attention[outside] == 0).all() and attention.shape == (10,)
     assert (features.grad[outside] == 0).all() and (features.grad[inside] != 0).any()
@@ -100,12 +109,16 @@ def test_a_missing_clinical_value_counts_as_the_recorded_one():
 
 
 def test_clinical_scaling_imputes_the_median_then_standardises():
-    scaling = fit_clinical(np.array([[1.0, 5.0], [2.0, 5.0], [np.nan, 5.0], [6.0, 5.0]]), ("a", "constant"))
+    scaling = fit_clinical(
+        np.array([[1.0, 5.0], [2.0, 5.0], [np.nan, 5.0], [6.0, 5.0]]), ("a", "constant")
+    )
     assert scaling.fill.tolist() == [2.0, 5.0]
     filled = np.array([1.0, 2.0, 2.0, 6.0])
     expected = (filled - filled.mean()) / filled.std()
     np.testing.assert_allclose(
-        scaling.apply(np.array([[1.0, 5], [2, 5], [np.nan, 5], [6, np.nan]]))[:, 0], expected, rtol=1e-6
+        scaling.apply(np.array([[1.0, 5], [2, 5], [np.nan, 5], [6, np.nan]]))[:, 0],
+        expected,
+        rtol=1e-6,
     )
     assert scaling.apply(np.array([3.0, 5.0]))[1] == 0
 

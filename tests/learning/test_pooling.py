@@ -5,7 +5,15 @@ import torch
 from oatools.core.errors import UsageError
 from oatools.learning.metrics import roc_auc
 from oatools.learning.model import build, predict
-from oatools.learning.pooling import POOLINGS, Attention, Max, Mean, RecurrentAttention, Transformer, positions
+from oatools.learning.pooling import (
+    POOLINGS,
+    Attention,
+    Max,
+    Mean,
+    RecurrentAttention,
+    Transformer,
+    positions,
+)
 from oatools.learning.settings import CHOICES, Settings
 from oatools.learning.training import fit
 
@@ -90,7 +98,9 @@ def test_attention_is_the_formula_of_ilse(gated, ragged):
 def test_mean_and_maximum_are_those_of_numpy(ragged):
     values, mask = ragged
     there = values[0, :3].numpy()
-    np.testing.assert_allclose(Mean(6, Settings())(values, mask)[0][0], there.mean(axis=0), rtol=1e-6)
+    np.testing.assert_allclose(
+        Mean(6, Settings())(values, mask)[0][0], there.mean(axis=0), rtol=1e-6
+    )
     largest, weights = Max(6, Settings())(values, mask)
     np.testing.assert_array_equal(largest[0], there.max(axis=0))
     np.testing.assert_allclose(weights[0, :3], np.bincount(there.argmax(axis=0), minlength=3) / 6)
@@ -122,12 +132,23 @@ def test_a_transformer_needs_units_for_its_heads():
 
 @pytest.mark.parametrize("kind", POOLINGS)
 @pytest.mark.parametrize("instance", [(), (16, 8)])
-def test_every_pooling_finds_a_signal_and_its_model_comes_back_from_its_file(kind, instance, make, tmp_path):
-    from oatools.learning.modelfile import load_model, save_model
+def test_every_pooling_finds_a_signal_and_its_model_comes_back_from_its_file(
+    kind, instance, make, tmp_path
+):
+    from oatools.learning.files import load_model, save_model
 
     cohort = make(knees=160, strength=4.0)
-    settings = Settings(pooling=kind, instance=instance, conv=16, units=16, hidden=16, epochs=40, patience=10,
-                        learning_rate=3e-3, dropout=0.2)  # fmt: skip
+    settings = Settings(
+        pooling=kind,
+        instance=instance,
+        conv=16,
+        units=16,
+        hidden=16,
+        epochs=40,
+        patience=10,
+        learning_rate=3e-3,
+        dropout=0.2,
+    )
     train, test = np.arange(100), np.arange(100, 160)
     model = save_model(tmp_path / "m.safetensors", fit(cohort, train, settings, 0))
     knees = [cohort.slices(i) for i in test]
@@ -143,4 +164,6 @@ def test_without_a_hidden_layer_the_classifier_is_linear():
     mask = torch.ones(1, 4, dtype=torch.bool)
     a, b, clinical = torch.randn(1, 4, 6), torch.randn(1, 4, 6), torch.zeros(1, 1)
     between = module((a + b) / 2, mask, clinical)[0]
-    torch.testing.assert_close(between, (module(a, mask, clinical)[0] + module(b, mask, clinical)[0]) / 2)
+    torch.testing.assert_close(
+        between, (module(a, mask, clinical)[0] + module(b, mask, clinical)[0]) / 2
+    )

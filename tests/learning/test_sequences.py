@@ -14,19 +14,32 @@ from oatools.core.manifest import BadRow
 from oatools.features.featurefile import Features, write_features
 from oatools.learning.cohort import make_cohort, telltales
 from oatools.learning.crossval import CrossValidation
+from oatools.learning.files import load_model
 from oatools.learning.folds import inner_split
 from oatools.learning.model import FittedModel, build
 from oatools.learning.model import predict as score
-from oatools.learning.modelfile import load_model
+from oatools.learning.rows import join_rows
 from oatools.learning.scaling import fit_clinical
-from oatools.learning.scoring import join_rows
 from oatools.learning.settings import Settings
 from oatools.learning.training import fit, to_tensors
 from oatools.report.crossval import attention_pictures
 
 from .conftest import SPACE, knee_name
 
-SMALL = ["--conv", "8", "--units", "8", "--hidden", "8", "--epochs", "25", "--learning-rate", "0.005", "--seed", "1"]
+SMALL = [
+    "--conv",
+    "8",
+    "--units",
+    "8",
+    "--hidden",
+    "8",
+    "--epochs",
+    "25",
+    "--learning-rate",
+    "0.005",
+    "--seed",
+    "1",
+]
 JOINED = ["-s", "cor-iw-tse", "-s", "sag-3d-dess"]
 
 
@@ -35,7 +48,9 @@ def two(knees=60, channels=12, seed=3, where=(0, 1)):
     random = np.random.default_rng(seed)
     label = (random.random(knees) < 0.4).astype(int)
     coronal = [random.normal(size=(5 + i % 2, channels)).astype(np.float32) for i in range(knees)]
-    sagittal = [random.normal(2, 3, size=(9 + i % 2, channels)).astype(np.float32) for i in range(knees)]
+    sagittal = [
+        random.normal(2, 3, size=(9 + i % 2, channels)).astype(np.float32) for i in range(knees)
+    ]
     for i, y in enumerate(label):
         coronal[i][2, :3] += 4 * y * (0 in where)
         sagittal[i][3:6, 3:6] += 12 * y * (1 in where)
@@ -46,9 +61,15 @@ def joined_cohort(**options):
     label, coronal, sagittal = two(**options)
     names = [knee_name(i) for i in range(len(label))]
     pairs = list(zip(coronal, sagittal, strict=True))
-    return make_cohort(names, [n.split("_")[0] for n in names], label, [np.concatenate(p) for p in pairs],
-                       space=SPACE, extents=[tuple(map(len, p)) for p in pairs],
-                       joined=("cor-iw-tse", "sag-3d-dess"))  # fmt: skip
+    return make_cohort(
+        names,
+        [n.split("_")[0] for n in names],
+        label,
+        [np.concatenate(p) for p in pairs],
+        space=SPACE,
+        extents=[tuple(map(len, p)) for p in pairs],
+        joined=("cor-iw-tse", "sag-3d-dess"),
+    )
 
 
 @pytest.mark.parametrize("pooling", ["gru", "gated", "max", "transformer"])
@@ -74,7 +95,9 @@ def test_each_sequence_has_a_branch_of_its_own_whatever_lies_beside_it(pooling, 
             vector, own = branch(values, torch.ones(1, len(raw), dtype=torch.bool))
             vectors.append(vector)
             weights.append(own[0])
-        hidden = torch.relu(module.hidden(torch.cat([*vectors, module.clinical_gain * clinical[i : i + 1]], dim=1)))
+        hidden = torch.relu(
+            module.hidden(torch.cat([*vectors, module.clinical_gain * clinical[i : i + 1]], dim=1))
+        )
         torch.testing.assert_close(logits[i], module.output(hidden)[0])
         torch.testing.assert_close(attention[i, : a + b], torch.cat(weights))
         assert not attention[i, a + b :].any()
@@ -84,7 +107,9 @@ def test_each_sequence_has_a_branch_of_its_own_whatever_lies_beside_it(pooling, 
 def test_the_window_is_cut_around_the_middle_of_each_sequence():
     torch.manual_seed(0)
     settings = Settings(conv=5, units=8, slices=2)
-    model = FittedModel(build(settings, 4, 0, 2).eval(), settings, fit_clinical(np.zeros((3, 0)), ()), 0.5)
+    model = FittedModel(
+        build(settings, 4, 0, 2).eval(), settings, fit_clinical(np.zeros((3, 0)), ()), 0.5
+    )
     knee = np.random.default_rng(0).normal(size=(5 + 8, 4)).astype(np.float32)
     whole, (attention,) = score(model, [knee], extents=[(5, 8)])
     cut, _ = score(model, [knee[[1, 2, 8, 9]]], extents=[(2, 2)])
@@ -102,8 +127,13 @@ def test_a_cohort_knows_which_slices_are_of_which_sequence():
     np.testing.assert_allclose(data.means()[i], expected, rtol=1e-6)
     some = data.take(np.array([i, 3]))
     np.testing.assert_array_equal(some.slices(0, 1), sagittal[7])
-    tensors = to_tensors(data, np.array([i]), fit_clinical(np.zeros((1, 0)), ()), build(Settings(), 12, 0, 2),
-                         Settings())  # fmt: skip
+    tensors = to_tensors(
+        data,
+        np.array([i]),
+        fit_clinical(np.zeros((1, 0)), ()),
+        build(Settings(), 12, 0, 2),
+        Settings(),
+    )
     assert tensors.mask.tolist() == [[1] * len(coronal[7]) + [2] * len(sagittal[7])]
     moved = replace(data, extents=data.extents + np.array([[1, -1]]))
     assert data.digest(np.arange(4)) != moved.digest(np.arange(4))
@@ -124,7 +154,9 @@ def test_each_sequence_is_scaled_by_its_own_training_slices():
     inner, _ = inner_split([data.subject[i] for i in train_index], data.label[train_index], 0.2, 0)
     for number, branch in enumerate(model.module.branches):
         rows = np.concatenate([data.slices(i, number) for i in train_index[inner]])
-        np.testing.assert_allclose(branch.feature_mean.numpy(), rows.mean(axis=0), rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(
+            branch.feature_mean.numpy(), rows.mean(axis=0), rtol=1e-4, atol=1e-5
+        )
         np.testing.assert_allclose(branch.feature_sd.numpy(), rows.std(axis=0), rtol=1e-4)
 
 
@@ -160,10 +192,14 @@ def tables(tmp_path):
         for sequence, features in zip(("cor-iw-tse", "sag-3d-dess"), arrays, strict=True):
             for i, values in enumerate(features):
                 path = f"{knee_name(i)}_{sequence}.h5"
-                write_features(tmp_path / path, Features(values, np.arange(len(values)) * 1.5, dict(SPACE)))
+                write_features(
+                    tmp_path / path, Features(values, np.arange(len(values)) * 1.5, dict(SPACE))
+                )
                 identity = knee_name(i).replace("_", "\t")
                 lines.append(f"{knee_name(i)}\t{identity}\t{sequence}\t{path}")
-        labels += [f"{knee_name(i)}\t{knee_name(i).split('_')[0]}\t{y}" for i, y in enumerate(label)]
+        labels += [
+            f"{knee_name(i)}\t{knee_name(i).split('_')[0]}\t{y}" for i, y in enumerate(label)
+        ]
         (tmp_path / "features.tsv").write_text("\n".join(lines) + "\n")
         (tmp_path / "labels.tsv").write_text("\n".join(labels) + "\n")
 
@@ -178,11 +214,25 @@ def test_cv_joins_sequences_and_gains_what_only_the_second_one_shows(call, table
     tables(where=(1,))
     areas = {}
     for name, sequences in {"one": JOINED[:2], "both": JOINED}.items():
-        done = call(cv, "features.tsv", "-l", "labels.tsv", *sequences, *SMALL, "-k", 3, "--no-compare", "-o", name)
+        done = call(
+            cv,
+            "features.tsv",
+            "-l",
+            "labels.tsv",
+            *sequences,
+            *SMALL,
+            "-k",
+            3,
+            "--no-compare",
+            "-o",
+            name,
+        )
         assert done.exit_code == 0, done.stderr
         assert len(rows_of(done.stdout)) == 60
         rows = rows_of((tmp_path / name / "metrics.tsv").read_text())
-        areas[name] = next(float(r["value"]) for r in rows if (r["scope"], r["metric"]) == ("pooled", "roc_auc"))
+        areas[name] = next(
+            float(r["value"]) for r in rows if (r["scope"], r["metric"]) == ("pooled", "roc_auc")
+        )
     assert areas["one"] < 0.75 < 0.9 < areas["both"]
     assert (tmp_path / "both" / "attention-sag-3d-dess.png").exists()
     report = (tmp_path / "both" / "report.html").read_text()
@@ -191,7 +241,9 @@ def test_cv_joins_sequences_and_gains_what_only_the_second_one_shows(call, table
     assert "--sequence cor-iw-tse --sequence sag-3d-dess" in report
 
 
-def test_predict_joins_rows_in_any_order_and_fails_knees_that_lack_a_sequence(call, tables, tmp_path):
+def test_predict_joins_rows_in_any_order_and_fails_knees_that_lack_a_sequence(
+    call, tables, tmp_path
+):
     tables()
     done = call(train, "features.tsv", "-l", "labels.tsv", *JOINED, *SMALL, "-o", "m.safetensors")
     assert done.exit_code == 0, done.stderr
@@ -199,14 +251,23 @@ def test_predict_joins_rows_in_any_order_and_fails_knees_that_lack_a_sequence(ca
     assert model.joined == ("cor-iw-tse", "sag-3d-dess")
     _, coronal, sagittal = two()
     pairs = list(zip(coronal, sagittal, strict=True))
-    expected, _ = score(model, [np.concatenate(p) for p in pairs], None, [tuple(map(len, p)) for p in pairs])
+    expected, _ = score(
+        model, [np.concatenate(p) for p in pairs], None, [tuple(map(len, p)) for p in pairs]
+    )
 
     header, *lines = (tmp_path / "features.tsv").read_text().splitlines()
     np.random.default_rng(0).shuffle(lines)
     gone = next(n for n in lines if "sag-3d-dess" in n)
     lines.remove(gone)
     lines.append(lines[0].replace("cor-iw-tse", "sag-iw-tse").replace("sag-3d-dess", "sag-iw-tse"))
-    done = call(predict, "m.safetensors", "-", "--failed", "failed.tsv", given="\n".join([header, *lines]) + "\n")
+    done = call(
+        predict,
+        "m.safetensors",
+        "-",
+        "--failed",
+        "failed.tsv",
+        given="\n".join([header, *lines]) + "\n",
+    )
     assert done.exit_code == 1
     found = {r["knee"]: r for r in rows_of(done.stdout)}
     lacking = gone.split("\t")[0]

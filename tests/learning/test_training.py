@@ -10,13 +10,19 @@ from safetensors.numpy import save_file
 
 from oatools.core.errors import UsageError
 from oatools.learning.crossval import Plan, cross_validate, fold_path
+from oatools.learning.files import KEY, load_model, save_model
 from oatools.learning.folds import assign_folds
 from oatools.learning.metrics import choose_threshold, roc_auc
 from oatools.learning.model import build, predict
-from oatools.learning.modelfile import KEY, load_model, save_model
 from oatools.learning.scaling import fit_clinical
 from oatools.learning.settings import Settings
-from oatools.learning.training import drop_channels_, fit, to_tensors, training_loss, validation_loss
+from oatools.learning.training import (
+    drop_channels_,
+    fit,
+    to_tensors,
+    training_loss,
+    validation_loss,
+)
 
 QUICK = Settings(conv=16, units=16, hidden=16, epochs=40, patience=10, learning_rate=3e-3)
 
@@ -67,7 +73,11 @@ def test_nothing_of_the_test_fold_reaches_the_model(make, tmp_path):
     cohort = make()
     fold = assign_folds(cohort.subject, cohort.label, 4, 0)
     train, test = np.flatnonzero(fold != 1), np.flatnonzero(fold == 1)
-    wild_features, wild_clinical, wild_label = cohort.features.copy(), cohort.clinical.copy(), cohort.label.copy()
+    wild_features, wild_clinical, wild_label = (
+        cohort.features.copy(),
+        cohort.clinical.copy(),
+        cohort.label.copy(),
+    )
     wild_features[test] = 1e4
     wild_clinical[test] = -1e6
     wild_label[test] = 1 - wild_label[test]
@@ -75,7 +85,9 @@ def test_nothing_of_the_test_fold_reaches_the_model(make, tmp_path):
     wild_features = np.concatenate([wild_features, np.zeros_like(wild_features)], axis=1)
     extents = cohort.extents.copy()
     extents[test] = wild_features.shape[1]
-    wild = replace(cohort, features=wild_features, clinical=wild_clinical, label=wild_label, extents=extents)
+    wild = replace(
+        cohort, features=wild_features, clinical=wild_clinical, label=wild_label, extents=extents
+    )
     save_model(tmp_path / "a", fit(cohort, train, QUICK, 0))
     save_model(tmp_path / "b", fit(wild, train, QUICK, 0))
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
@@ -86,11 +98,16 @@ def test_threshold_epoch_and_scaling_come_from_the_inner_split_by_patient(make):
     train = np.arange(60)
     model = fit(cohort, train, QUICK, 0)
     names = list(cohort.knee)
-    fitting, held = ([names.index(k) for k in model.record[which]] for which in ("training_knees", "validation_knees"))
+    fitting, held = (
+        [names.index(k) for k in model.record[which]]
+        for which in ("training_knees", "validation_knees")
+    )
     assert sorted(fitting + held) == train.tolist()
     assert not {cohort.subject[i] for i in fitting} & {cohort.subject[i] for i in held}
     rows = np.concatenate([cohort.slices(i) for i in fitting])
-    np.testing.assert_allclose(model.module.branches[0].feature_mean.numpy(), rows.mean(axis=0), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(
+        model.module.branches[0].feature_mean.numpy(), rows.mean(axis=0), rtol=1e-4, atol=1e-5
+    )
     assert model.scaling.fill[0] == np.median(cohort.clinical[fitting, 0])
     probability, _ = predict(model, [cohort.slices(i) for i in held], cohort.clinical[held])
     assert model.threshold == choose_threshold(cohort.label[held], probability, "youden")
@@ -106,10 +123,14 @@ def test_probabilities_follow_the_prevalence_although_the_classes_are_weighed(ma
 
 def test_a_model_comes_back_from_its_file_with_identical_probabilities(make, tmp_path):
     cohort = make()
-    model = save_model(tmp_path / "m.safetensors", fit(cohort, np.arange(80), QUICK, 0), endpoint="jsn12")
+    model = save_model(
+        tmp_path / "m.safetensors", fit(cohort, np.arange(80), QUICK, 0), endpoint="jsn12"
+    )
     again = load_model(tmp_path / "m.safetensors")
     knees = [cohort.slices(i) for i in range(80)]
-    assert (predict(model, knees, cohort.clinical)[0] == predict(again, knees, cohort.clinical)[0]).all()
+    assert (
+        predict(model, knees, cohort.clinical)[0] == predict(again, knees, cohort.clinical)[0]
+    ).all()
     assert again.record == json.loads(json.dumps(model.record))
     assert again.threshold == model.threshold and again.settings == QUICK
     with safe_open(tmp_path / "m.safetensors", framework="np") as file:
@@ -129,7 +150,9 @@ def test_files_that_are_no_models_of_ours_are_refused_by_name(tmp_path):
             load_model(tmp_path / name)
 
 
-def test_cross_validation_scores_every_knee_once_by_a_model_that_has_not_seen_its_patient(make, tmp_path):
+def test_cross_validation_scores_every_knee_once_by_a_model_that_has_not_seen_its_patient(
+    make, tmp_path
+):
     cohort = make()
     result = held_out(cohort, tmp_path)
     for number, record in enumerate(result.records, start=1):
@@ -138,25 +161,37 @@ def test_cross_validation_scores_every_knee_once_by_a_model_that_has_not_seen_it
         assert not seen & tested and seen | tested == set(cohort.subject)
     model = load_model(fold_path(tmp_path, 2))
     i = int(np.flatnonzero(result.fold == 2)[0])
-    assert result.first.probability[i] == predict(model, [cohort.slices(i)], cohort.clinical[i : i + 1])[0][0]
+    assert (
+        result.first.probability[i]
+        == predict(model, [cohort.slices(i)], cohort.clinical[i : i + 1])[0][0]
+    )
 
 
-def test_processes_give_the_bytes_that_one_process_gives_and_finished_folds_are_kept(make, tmp_path):
+def test_processes_give_the_bytes_that_one_process_gives_and_finished_folds_are_kept(
+    make, tmp_path
+):
     cohort = make(knees=40)
     fold = assign_folds(cohort.subject, cohort.label, 2, 0)
     quick = replace(QUICK, epochs=3)
-    one, two = (cross_validate(cohort, fold, Plan((quick,), 0, jobs=j), tmp_path / name) for name, j in
-                (("one", 1), ("two", 2)))  # fmt: skip
+    one, two = (
+        cross_validate(cohort, fold, Plan((quick,), 0, jobs=j), tmp_path / name)
+        for name, j in (("one", 1), ("two", 2))
+    )
     assert one.kept == two.kept == 0 and one.trained == 4 and list(one.models) == list(two.models)
     assert all((one.models[m].probability == two.models[m].probability).all() for m in one.models)
-    assert all((tmp_path / "one" / f"fold-{n}.safetensors").read_bytes()
-               == (tmp_path / "two" / f"fold-{n}.safetensors").read_bytes() for n in (1, 2))  # fmt: skip
+    assert all(
+        (tmp_path / "one" / f"fold-{n}.safetensors").read_bytes()
+        == (tmp_path / "two" / f"fold-{n}.safetensors").read_bytes()
+        for n in (1, 2)
+    )
     fold_path(tmp_path / "one", 2).unlink()
     again = cross_validate(cohort, fold, Plan((quick,), 0), tmp_path / "one")
     assert again.kept == 3 and (again.first.probability == one.first.probability).all()
     with pytest.raises(UsageError, match="made from other inputs or settings"):
         cross_validate(cohort, fold, Plan((quick,), 1), tmp_path / "one")
-    assert not [p for p in (tmp_path / "two").iterdir() if p.name.startswith(".")]  # the shared features are gone
+    assert not [
+        p for p in (tmp_path / "two").iterdir() if p.name.startswith(".")
+    ]  # the shared features are gone
 
 
 def test_a_patient_in_two_folds_is_refused_wherever_the_folds_came_from(make, tmp_path):
@@ -165,7 +200,9 @@ def test_a_patient_in_two_folds_is_refused_wherever_the_folds_came_from(make, tm
         cross_validate(cohort, np.arange(40) % 2 + 1, Plan((QUICK,), 0), tmp_path)
 
 
-@pytest.mark.parametrize("wrong", [{"kernel": 4}, {"dropout": 1.0}, {"slices": 0}, {"validation": 0.9}, {"batch": 0}])
+@pytest.mark.parametrize(
+    "wrong", [{"kernel": 4}, {"dropout": 1.0}, {"slices": 0}, {"validation": 0.9}, {"batch": 0}]
+)
 def test_settings_that_make_no_sense_are_refused(wrong):
     with pytest.raises(UsageError, match=next(iter(wrong))):
         Settings(**wrong)
@@ -198,7 +235,11 @@ def test_a_batch_draws_every_version_of_its_knees(make):
     _, tensors = tensors_of(with_copies(cohort, [cohort.features + 10, cohort.features + 20]))
     random, batch, seen = np.random.default_rng(0), torch.arange(30), set()
     for _ in range(20):
-        shift = (tensors.take(batch, random)[0] - torch.from_numpy(cohort.features))[:, 0, 0].round().int()
+        shift = (
+            (tensors.take(batch, random)[0] - torch.from_numpy(cohort.features))[:, 0, 0]
+            .round()
+            .int()
+        )
         seen |= {(k, int(s)) for k, s in enumerate(shift)}
     assert {s for _, s in seen} == {0, 10, 20} and len(seen) > 80
 
@@ -222,7 +263,9 @@ def test_varied_copies_do_not_decide_the_epoch(make):
     cohort = make(knees=30)
     module, plain = tensors_of(cohort)
     _, varied = tensors_of(with_copies(cohort, [cohort.features * 3]))
-    assert validation_loss(module, plain, torch.ones(2)) == validation_loss(module, varied, torch.ones(2))
+    assert validation_loss(module, plain, torch.ones(2)) == validation_loss(
+        module, varied, torch.ones(2)
+    )
 
 
 def test_copies_stay_with_their_knees(make):
@@ -235,15 +278,23 @@ def test_copies_stay_with_their_knees(make):
 
 def test_the_loss_is_that_of_pytorch_and_the_focal_factor_that_of_lin():
     torch.manual_seed(0)
-    logits, label, weights = torch.randn(50, 2).double(), torch.randint(0, 2, (50,)), torch.tensor([0.6, 3.0]).double()
+    logits, label, weights = (
+        torch.randn(50, 2).double(),
+        torch.randint(0, 2, (50,)),
+        torch.tensor([0.6, 3.0]).double(),
+    )
     for smoothing in (0.0, 0.1):
         found = training_loss(logits, label, weights, Settings(smoothing=smoothing))
-        theirs = torch.nn.functional.cross_entropy(logits, label, weights, label_smoothing=smoothing)
+        theirs = torch.nn.functional.cross_entropy(
+            logits, label, weights, label_smoothing=smoothing
+        )
         torch.testing.assert_close(found, theirs)
     p = torch.softmax(logits, dim=1)[torch.arange(50), label].numpy()
     w = weights[label].numpy()
     expected = (w * (1 - p) ** 2 * -np.log(p)).sum() / w.sum()
-    assert training_loss(logits, label, weights, Settings(focal=2.0)).item() == pytest.approx(expected)
+    assert training_loss(logits, label, weights, Settings(focal=2.0)).item() == pytest.approx(
+        expected
+    )
 
 
 def test_a_dropped_channel_is_dropped_from_all_slices_and_the_mean_stays():
@@ -258,18 +309,37 @@ def test_a_dropped_channel_is_dropped_from_all_slices_and_the_mean_stays():
 def test_a_cosine_ends_where_it_should_and_other_settings_change_the_model(make, tmp_path):
     cohort, seen = make(knees=40), []
     cosine = replace(QUICK, epochs=8, patience=8, schedule="cosine")
-    fit(cohort, np.arange(40), cosine, 0, keep=lambda p: seen.append(p.optimiser["param_groups"][0]["lr"]))
+    fit(
+        cohort,
+        np.arange(40),
+        cosine,
+        0,
+        keep=lambda p: seen.append(p.optimiser["param_groups"][0]["lr"]),
+    )
     expected = [3e-3 * (1 + np.cos(np.pi * e / 8)) / 2 for e in range(8)]
     np.testing.assert_allclose(seen, expected)
-    changed = [{}, {"focal": 2.0}, {"smoothing": 0.2}, {"schedule": "cosine"}, {"precision": "bf16"}, {"dropout": 0.0}]
-    losses = [fit(cohort, np.arange(40), replace(QUICK, epochs=4, **c), 0).record["validation_loss"] for c in changed]
+    changed = [
+        {},
+        {"focal": 2.0},
+        {"smoothing": 0.2},
+        {"schedule": "cosine"},
+        {"precision": "bf16"},
+        {"dropout": 0.0},
+    ]
+    losses = [
+        fit(cohort, np.arange(40), replace(QUICK, epochs=4, **c), 0).record["validation_loss"]
+        for c in changed
+    ]
     assert len(set(losses)) == len(changed)
 
 
 def test_bf16_learns_what_float32_learns(make, tmp_path):
     cohort = make(knees=200, strength=3.0)
     areas = [
-        roc_auc(cohort.label, held_out(cohort, tmp_path / p, replace(QUICK, precision=p)).first.probability)
+        roc_auc(
+            cohort.label,
+            held_out(cohort, tmp_path / p, replace(QUICK, precision=p)).first.probability,
+        )
         for p in ("float32", "bf16")
     ]
     assert abs(areas[0] - areas[1]) < 0.02 and min(areas) > 0.85

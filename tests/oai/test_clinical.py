@@ -6,11 +6,27 @@ from oatools.oai.tables import find_tables
 
 RIGHT, LEFT = ("9000001", "right"), ("9000001", "left")
 PERSON = {
-    "V00AGE": "61", "P02SEX": "2", "P01BMI": "27.50", "P01HEIGHT": "1654.0", "P01WEIGHT": "75.2", "V00WOMKPR": "3",
-    "V00WOMKPL": "0", "V00WOMSTFR": "2", "V00WOMADLR": "10.5", "V00WOMTSR": "15.5", "V00KOOSKPR": "80.6",
-    "P01INJR": "1", "P01INJL": "0", "P01KSURGR": "0", "P02RACE": "3", "V00SITE": "D", "V00COHORT": "3",
-    "V01AGE": "62", "V01BMI": "28", "V01WOMKPR": "4",
-}  # fmt: skip
+    "V00AGE": "61",
+    "P02SEX": "2",
+    "P01BMI": "27.50",
+    "P01HEIGHT": "1654.0",
+    "P01WEIGHT": "75.2",
+    "V00WOMKPR": "3",
+    "V00WOMKPL": "0",
+    "V00WOMSTFR": "2",
+    "V00WOMADLR": "10.5",
+    "V00WOMTSR": "15.5",
+    "V00KOOSKPR": "80.6",
+    "P01INJR": "1",
+    "P01INJL": "0",
+    "P01KSURGR": "0",
+    "P02RACE": "3",
+    "V00SITE": "D",
+    "V00COHORT": "3",
+    "V01AGE": "62",
+    "V01BMI": "28",
+    "V01WOMKPR": "4",
+}
 
 
 def values(knee=RIGHT, visit="00m", grade="2", **cells):
@@ -19,24 +35,52 @@ def values(knee=RIGHT, visit="00m", grade="2", **cells):
 
 def test_every_column_of_a_right_knee_has_its_unit():
     assert values() == {
-        "age": "61", "sex": "female", "bmi": "27.5", "height": "1.654", "weight": "75.2", "kl": "2",
-        "womac_pain": "3", "womac_stiffness": "2", "womac_function": "10.5", "womac_total": "15.5",
-        "koos_pain": "80.6", "injury": "1", "surgery": "0", "race": "asian", "site": "D", "cohort": "control",
-    }  # fmt: skip
+        "age": "61",
+        "sex": "female",
+        "bmi": "27.5",
+        "height": "1.654",
+        "weight": "75.2",
+        "kl": "2",
+        "womac_pain": "3",
+        "womac_stiffness": "2",
+        "womac_function": "10.5",
+        "womac_total": "15.5",
+        "koos_pain": "80.6",
+        "injury": "1",
+        "surgery": "0",
+        "race": "asian",
+        "site": "D",
+        "cohort": "control",
+    }
     assert list(values()) == clinical.CLINICAL_COLUMNS
 
 
 def test_a_left_knee_has_its_own_scores_and_history():
     left = values(LEFT)
-    assert (left["womac_pain"], left["injury"], left["surgery"], left["womac_stiffness"]) == ("0", "0", "n/a", "n/a")
+    assert (left["womac_pain"], left["injury"], left["surgery"], left["womac_stiffness"]) == (
+        "0",
+        "0",
+        "n/a",
+        "n/a",
+    )
 
 
-@pytest.mark.parametrize("column,cell,name,value", [
-    ("P02SEX", "1", "sex", "male"), ("P02SEX", "1.0", "sex", "male"), ("P02SEX", "3", "sex", "n/a"),
-    ("P01HEIGHT", ".S", "height", "n/a"), ("P01BMI", "thin", "bmi", "n/a"), ("V00WOMKPR", "21", "womac_pain", "n/a"),
-    ("V00WOMKPR", "-1", "womac_pain", "n/a"), ("V00WOMKPR", "20", "womac_pain", "20"), ("V00SITE", "F", "site", "n/a"),
-    ("P02RACE", "0", "race", "other"), ("P01INJR", ".D", "injury", "n/a"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "column,cell,name,value",
+    [
+        ("P02SEX", "1", "sex", "male"),
+        ("P02SEX", "1.0", "sex", "male"),
+        ("P02SEX", "3", "sex", "n/a"),
+        ("P01HEIGHT", ".S", "height", "n/a"),
+        ("P01BMI", "thin", "bmi", "n/a"),
+        ("V00WOMKPR", "21", "womac_pain", "n/a"),
+        ("V00WOMKPR", "-1", "womac_pain", "n/a"),
+        ("V00WOMKPR", "20", "womac_pain", "20"),
+        ("V00SITE", "F", "site", "n/a"),
+        ("P02RACE", "0", "race", "other"),
+        ("P01INJR", ".D", "injury", "n/a"),
+    ],
+)
 def test_a_cell_outside_the_coding_is_missing(column, cell, name, value):
     assert values(**{column: cell})[name] == value
 
@@ -49,35 +93,66 @@ def test_a_later_visit_keeps_only_what_lasts():
     assert values(visit="12m", V01HEIGHT="1640")["height"] == "1.64"
 
 
-@pytest.mark.parametrize("visit,cells,expected", [
-    ("24m", {}, "0"), ("24m", {"V01INJL12": "1"}, "1"), ("24m", {"V03INJL12": "1"}, "1"),
-    ("24m", {"V05INJL12": "1"}, "0"), ("24m", {"P01INJL": ".", "V03INJL12": "1"}, "1"),
-    ("24m", {"P01INJL": "."}, "n/a"), ("00m", {"V01INJL12": "1"}, "0"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "visit,cells,expected",
+    [
+        ("24m", {}, "0"),
+        ("24m", {"V01INJL12": "1"}, "1"),
+        ("24m", {"V03INJL12": "1"}, "1"),
+        ("24m", {"V05INJL12": "1"}, "0"),
+        ("24m", {"P01INJL": ".", "V03INJL12": "1"}, "1"),
+        ("24m", {"P01INJL": "."}, "n/a"),
+        ("00m", {"V01INJL12": "1"}, "0"),
+    ],
+)
 def test_a_history_grows_up_to_the_visit_and_no_further(visit, cells, expected):
     assert values(LEFT, visit, **cells)["injury"] == expected
 
 
-@pytest.mark.parametrize("visit,readings,grade", [
-    ("00m", [("15", "2")], "2"), ("00m", [("37", "3"), ("15", "2")], "2"), ("00m", [("37", "3"), ("15", ".T")], "3"),
-    ("00m", [("15", "2.6")], "2"), ("00m", [("15", "4.8")], "4"), ("00m", [("42", "1"), ("50", "2")], "1"),
-    ("00m", [("15", "8")], None), ("00m", [("15", "-1")], None), ("00m", [("15", ".")], None),
-    ("96m", [("15", "2"), ("37", "3")], "3"), ("96m", [("15", "2"), ("42", "4")], "4"),
-    ("48m", [("37", "3"), ("15", "2")], "2"), ("00m", [("15", ".P")], ".P"), ("00m", [("15.0", "1.0")], "1"),
-    ("00m", [("15", "2"), ("15", "3")], "2"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "visit,readings,grade",
+    [
+        ("00m", [("15", "2")], "2"),
+        ("00m", [("37", "3"), ("15", "2")], "2"),
+        ("00m", [("37", "3"), ("15", ".T")], "3"),
+        ("00m", [("15", "2.6")], "2"),
+        ("00m", [("15", "4.8")], "4"),
+        ("00m", [("42", "1"), ("50", "2")], "1"),
+        ("00m", [("15", "8")], None),
+        ("00m", [("15", "-1")], None),
+        ("00m", [("15", ".")], None),
+        ("96m", [("15", "2"), ("37", "3")], "3"),
+        ("96m", [("15", "2"), ("42", "4")], "4"),
+        ("48m", [("37", "3"), ("15", "2")], "2"),
+        ("00m", [("15", ".P")], ".P"),
+        ("00m", [("15.0", "1.0")], "1"),
+        ("00m", [("15", "2"), ("15", "3")], "2"),
+    ],
+)
 def test_the_grade_is_taken_from_the_reading_that_comes_first(visit, readings, grade):
     column = {"00m": "V00XRKL", "48m": "V06XRKL", "96m": "V10XRKL"}[visit]
-    rows = [{"ID": "9000001", "SIDE": "1", "READPRJ": project, column: cell} for project, cell in readings]
+    rows = [
+        {"ID": "9000001", "SIDE": "1", "READPRJ": project, column: cell}
+        for project, cell in readings
+    ]
     assert clinical.kl_grades(rows, visit).get(RIGHT) == grade
     assert LEFT not in clinical.kl_grades(rows, visit)
 
 
-@pytest.mark.parametrize("cells,horizon,replaced", [
-    ({"P01KRSR": "1"}, "00m", True), ({"P01KRSR": "0"}, "24m", False), ({"V01KRSR12": "1"}, "12m", True),
-    ({"V01KRSR12": "1"}, "00m", False), ({"V03KRSR12": "1"}, "12m", False), ({"V03KRSR12": "1"}, "24m", True),
-    ({"V02KRSR12": "1"}, "24m", True), ({"P01KRSL": "1"}, "24m", False), ({"P01KRSR": "."}, "24m", False),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "cells,horizon,replaced",
+    [
+        ({"P01KRSR": "1"}, "00m", True),
+        ({"P01KRSR": "0"}, "24m", False),
+        ({"V01KRSR12": "1"}, "12m", True),
+        ({"V01KRSR12": "1"}, "00m", False),
+        ({"V03KRSR12": "1"}, "12m", False),
+        ({"V03KRSR12": "1"}, "24m", True),
+        ({"V02KRSR12": "1"}, "24m", True),
+        ({"P01KRSL": "1"}, "24m", False),
+        ({"P01KRSR": "."}, "24m", False),
+    ],
+)
 def test_a_knee_replaced_by_the_horizon_is_known(cells, horizon, replaced):
     assert (RIGHT in clinical.replaced_knees({"9000001": cells}, horizon, {})) == replaced
 
@@ -120,10 +195,31 @@ def test_a_required_column_is_needed_even_when_partial(tmp_path):
         clinical.read_people(find_tables(tmp_path), "00m", "00m", True, ["V00WOMKPR"])
 
 
-@pytest.mark.parametrize("text,names", [
-    ("bmi", ["bmi"]), ("none", []), ("", []), ("age, sex,age", ["age", "sex"]), ("bmi,my_marker", ["bmi", "my_marker"]),
-    ("bmi,paper10", ["bmi", "age", "sex", "height", "weight", "jsw", "kl", "injury", "surgery", "womac_stiffness"]),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "text,names",
+    [
+        ("bmi", ["bmi"]),
+        ("none", []),
+        ("", []),
+        ("age, sex,age", ["age", "sex"]),
+        ("bmi,my_marker", ["bmi", "my_marker"]),
+        (
+            "bmi,paper10",
+            [
+                "bmi",
+                "age",
+                "sex",
+                "height",
+                "weight",
+                "jsw",
+                "kl",
+                "injury",
+                "surgery",
+                "womac_stiffness",
+            ],
+        ),
+    ],
+)
 def test_a_clinical_set_is_a_preset_or_a_list(text, names):
     assert clinical.clinical_set(text, "jsn12") == names
 
@@ -133,10 +229,19 @@ def test_the_preset_of_ten_holds_ten_and_fits_every_endpoint(endpoint):
     assert len(clinical.clinical_set("paper10", endpoint)) == 10
 
 
-@pytest.mark.parametrize("text,endpoint", [
-    ("womac_pain", "pain"), ("age,womac_total", "pain"), ("koos_pain", "pain"), ("jsn", "jsn12"), ("bmi,jsn", "jsn24"),
-    ("jsn", "jsn12-relative"), ("jsn", "pain"), ("label", "jsn12"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "text,endpoint",
+    [
+        ("womac_pain", "pain"),
+        ("age,womac_total", "pain"),
+        ("koos_pain", "pain"),
+        ("jsn", "jsn12"),
+        ("bmi,jsn", "jsn24"),
+        ("jsn", "jsn12-relative"),
+        ("jsn", "pain"),
+        ("label", "jsn12"),
+    ],
+)
 def test_what_the_label_is_made_from_is_no_predictor(text, endpoint):
     with pytest.raises(UsageError, match="the label is made from it"):
         clinical.clinical_set(text, endpoint)
@@ -159,13 +264,25 @@ def test_the_list_of_variables_says_where_both_sides_come_from():
     assert all(all(row.values()) for row in rows.values())
 
 
-@pytest.mark.parametrize("cells,horizon,replaced", [
-    ({"V99ERKDAYS": "300"}, "12m", True), ({"V99ERKDAYS": "365"}, "12m", True), ({"V99ERKDAYS": "366"}, "12m", False),
-    ({"V99ERKDAYS": "366"}, "24m", True), ({"V99ERKVSRP": "3"}, "12m", False), ({"V99ERKVSRP": "3"}, "24m", True),
-    ({"V99ERKDAYS": "900", "V99ERKVSRP": "1"}, "12m", True), ({"V99ERKDAYS": "300", "V99ERKVSRP": "5"}, "12m", True),
-    ({"V99ERKDAYS": ".", "V99ERKVSRP": ".A"}, "96m", False), ({"V99ELKDAYS": "30"}, "12m", False), ({}, "12m", False),
-])  # fmt: skip
-def test_an_outcome_replaces_a_knee_by_day_or_by_visit_whichever_is_earlier(cells, horizon, replaced):
+@pytest.mark.parametrize(
+    "cells,horizon,replaced",
+    [
+        ({"V99ERKDAYS": "300"}, "12m", True),
+        ({"V99ERKDAYS": "365"}, "12m", True),
+        ({"V99ERKDAYS": "366"}, "12m", False),
+        ({"V99ERKDAYS": "366"}, "24m", True),
+        ({"V99ERKVSRP": "3"}, "12m", False),
+        ({"V99ERKVSRP": "3"}, "24m", True),
+        ({"V99ERKDAYS": "900", "V99ERKVSRP": "1"}, "12m", True),
+        ({"V99ERKDAYS": "300", "V99ERKVSRP": "5"}, "12m", True),
+        ({"V99ERKDAYS": ".", "V99ERKVSRP": ".A"}, "96m", False),
+        ({"V99ELKDAYS": "30"}, "12m", False),
+        ({}, "12m", False),
+    ],
+)
+def test_an_outcome_replaces_a_knee_by_day_or_by_visit_whichever_is_earlier(
+    cells, horizon, replaced
+):
     found = clinical.replaced_by_outcome([{"ID": "9000001", **cells}], horizon)
     assert (RIGHT in found) == replaced
     assert (LEFT in found) == ("V99ELKDAYS" in cells)

@@ -7,29 +7,72 @@ import sys
 
 import pytest
 
-#: Tables as rows of cells, worked by hand; `None` is a cell that a form writes in its own way of missing.
-ENROLLEES = [["ID", "P02SEX", "P02RACE", "V00SITE", "V00COHORT"],
-             ["9000001", "2", "1", "C", "1"], ["9000002", "1", None, "A", "2"], ["9000003", "1", "2", "B", "2"]]  # fmt: skip
-CLINICAL = [["ID", "V00AGE", "P01BMI", "P01HEIGHT", "P01WEIGHT", "V00WOMKPR", "V00WOMKPL", "P01INJR", "P01INJL"],
-            ["9000001", "61", "27.5", "1654", "75.2", "2", "0", "1", "0"],
-            ["9000002", "55", None, "1780", "90", None, "1.5", "0", None],
-            ["9000003", "49", "22.1", "1801", "71.7", "0", "7", "0", "0"]]  # fmt: skip
+#: Tables as rows of cells, worked by hand; `None` is a cell that a form writes in its own way of
+#: missing.
+ENROLLEES = [
+    ["ID", "P02SEX", "P02RACE", "V00SITE", "V00COHORT"],
+    ["9000001", "2", "1", "C", "1"],
+    ["9000002", "1", None, "A", "2"],
+    ["9000003", "1", "2", "B", "2"],
+]
+CLINICAL = [
+    [
+        "ID",
+        "V00AGE",
+        "P01BMI",
+        "P01HEIGHT",
+        "P01WEIGHT",
+        "V00WOMKPR",
+        "V00WOMKPL",
+        "P01INJR",
+        "P01INJL",
+    ],
+    ["9000001", "61", "27.5", "1654", "75.2", "2", "0", "1", "0"],
+    ["9000002", "55", None, "1780", "90", None, "1.5", "0", None],
+    ["9000003", "49", "22.1", "1801", "71.7", "0", "7", "0", "0"],
+]
 JSW = {
-    "00": [["ID", "SIDE", "READPRJ", "V00MCMJSW", "V00JSW225"], ["9000001", "1", "16", "4.1", "6.3"],
-           ["9000001", "2", "16", "5", "6"], ["9000002", "2", "16", "4.025", "5.5"], ["9000003", "1", "16", "3.3", "4"],
-           ["9000003", "1", "18", "3.9", "4"], ["9000003", "2", "16", "0.6", "2"]],
-    "01": [["ID", "SIDE", "READPRJ", "V01MCMJSW", "V01JSW225"], ["9000001", "1", "16", "3.6", "6.3"],
-           ["9000001", "2", "16", "5", "5.4"], ["9000002", "2", "16", "3.52", "5"], ["9000003", "1", "16", None, "4"],
-           ["9000003", "1", "18", "3.35", "4"], ["9000003", "2", "16", "0.7", "2"]],
-}  # fmt: skip
-KL = [["ID", "SIDE", "READPRJ", "V00XRKL"], ["9000001", "1", "15", "2"], ["9000001", "2", "15", "0"],
-      ["9000003", "1", "37", "3"], ["9000003", "1", "15", None]]  # fmt: skip
+    "00": [
+        ["ID", "SIDE", "READPRJ", "V00MCMJSW", "V00JSW225"],
+        ["9000001", "1", "16", "4.1", "6.3"],
+        ["9000001", "2", "16", "5", "6"],
+        ["9000002", "2", "16", "4.025", "5.5"],
+        ["9000003", "1", "16", "3.3", "4"],
+        ["9000003", "1", "18", "3.9", "4"],
+        ["9000003", "2", "16", "0.6", "2"],
+    ],
+    "01": [
+        ["ID", "SIDE", "READPRJ", "V01MCMJSW", "V01JSW225"],
+        ["9000001", "1", "16", "3.6", "6.3"],
+        ["9000001", "2", "16", "5", "5.4"],
+        ["9000002", "2", "16", "3.52", "5"],
+        ["9000003", "1", "16", None, "4"],
+        ["9000003", "1", "18", "3.35", "4"],
+        ["9000003", "2", "16", "0.7", "2"],
+    ],
+}
+KL = [
+    ["ID", "SIDE", "READPRJ", "V00XRKL"],
+    ["9000001", "1", "15", "2"],
+    ["9000001", "2", "15", "0"],
+    ["9000003", "1", "37", "3"],
+    ["9000003", "1", "15", None],
+]
 OUTCOMES = [["ID", "V99ERKDAYS", "V99ELKDAYS"], ["9000001", None, None], ["9000003", None, "301"]]
-NAMES = {"Enrollees": ENROLLEES, "AllClinical00": CLINICAL, "kxr_qjsw_duryea00": JSW["00"],
-         "kxr_qjsw_duryea01": JSW["01"], "kxr_sq_bu00": KL, "Outcomes99": OUTCOMES}  # fmt: skip
+NAMES = {
+    "Enrollees": ENROLLEES,
+    "AllClinical00": CLINICAL,
+    "kxr_qjsw_duryea00": JSW["00"],
+    "kxr_qjsw_duryea01": JSW["01"],
+    "kxr_sq_bu00": KL,
+    "Outcomes99": OUTCOMES,
+}
 TEXT = {"READPRJ", "ID", "V00SITE"}  # in the SAS tables; all else is a number
-LABELS = {"SIDE": {"1": "1: Right", "2": "2: Left"}, "P02SEX": {"1": "1: Male", "2": "2: Female"},
-          "V00XRKL": {"2": "2:02", "3": "3: 3"}}  # fmt: skip
+LABELS = {
+    "SIDE": {"1": "1: Right", "2": "2: Left"},
+    "P02SEX": {"1": "1: Male", "2": "2: Female"},
+    "V00XRKL": {"2": "2:02", "3": "3: 3"},
+}
 
 
 def put(path, text):
@@ -43,7 +86,10 @@ def ascii_tables(root, separator="|", end="\r\n", upper=str, suffix=".txt", nest
         for n, line in enumerate(lines):
             missing = (".A: Not Expected", ".", "", ".M: Missing")[n % 4]
             rows.append(
-                [missing if c is None else LABELS.get(k, {}).get(c, c) for k, c in zip(header, line, strict=True)]
+                [
+                    missing if c is None else LABELS.get(k, {}).get(c, c)
+                    for k, c in zip(header, line, strict=True)
+                ]
             )
         folder = root / f"{name.rstrip('0123456789')}_ASCII" / "x" if nested else root
         put(folder / f"{upper(name)}{suffix}", end.join(separator.join(row) for row in rows) + end)
@@ -65,27 +111,48 @@ def structures(root):
     """NDA: quoted, tab-separated, a second line of descriptions, one file for all visits, columns without prefix."""
     import re
 
-    for stem, names in {"oai_enrollee01": ["Enrollees"], "oai_koos_womac01": ["AllClinical00"],
-                        "oai_kxrquantjsw01": ["kxr_qjsw_duryea00", "kxr_qjsw_duryea01"],
-                        "oai_kxrsemiquant01": ["kxr_sq_bu00"], "oai_outcome01": ["Outcomes99"]}.items():  # fmt: skip
+    for stem, names in {
+        "oai_enrollee01": ["Enrollees"],
+        "oai_koos_womac01": ["AllClinical00"],
+        "oai_kxrquantjsw01": ["kxr_qjsw_duryea00", "kxr_qjsw_duryea01"],
+        "oai_kxrsemiquant01": ["kxr_sq_bu00"],
+        "oai_outcome01": ["Outcomes99"],
+    }.items():
         lines = []
         for name in names:
             header, *rows = NAMES[name]
-            columns = ["src_subject_id", *(re.sub("^[VP][0-9]{2}", "", column).lower() for column in header[1:])]
+            columns = [
+                "src_subject_id",
+                *(re.sub("^[VP][0-9]{2}", "", column).lower() for column in header[1:]),
+            ]
             visit = f"V{name[-2:]}" if name[-2:].isdigit() else "V00"
             sides = {"1": "Right", "2": "Left"}
             for row in rows:
-                cells = [sides[c] if k == "SIDE" else "" if c is None else c for k, c in zip(header, row, strict=True)]
+                cells = [
+                    sides[c] if k == "SIDE" else "" if c is None else c
+                    for k, c in zip(header, row, strict=True)
+                ]
                 lines.append(["NDAR_INV0", cells[0], "01/31/2005", "720", visit, *cells[1:]])
-        top = ["subjectkey", "src_subject_id", "interview_date", "interview_age", "visit", *columns[1:]]
+        top = [
+            "subjectkey",
+            "src_subject_id",
+            "interview_date",
+            "interview_age",
+            "visit",
+            *columns[1:],
+        ]
         text = [top, [f"What {name} is" for name in top], *lines]
-        put(root / "Package_1" / f"{stem}.txt", "".join("\t".join(f'"{c}"' for c in row) + "\r\n" for row in text))
+        put(
+            root / "Package_1" / f"{stem}.txt",
+            "".join("\t".join(f'"{c}"' for c in row) + "\r\n" for row in text),
+        )
 
 
 def sas_file(header, rows):
     """An uncompressed 32-bit little-endian SAS7BDAT file, by the layout that Shotwell (2012) worked out.
 
-    One page of metadata (row size, column count, text, names, attributes, a format a column) and one of rows.
+    One page of metadata (row size, column count, text, names, attributes, a format a column) and
+    one of rows.
     """
     page = 65536
     lengths = [12 if name in TEXT else 8 for name in header]
@@ -102,8 +169,10 @@ def sas_file(header, rows):
     texts = b"\xfd\xff\xff\xff" + struct.pack("<H", len(text)) + bytes(text)[2:] + bytes(8)
     pointers = b"".join(struct.pack("<HHHH", 0, *place, 0) for place in places)
     names = b"\xff\xff\xff\xff" + struct.pack("<HHI", len(pointers) + 8, 0, 0) + pointers + bytes(8)
-    kinds = (b"".join(struct.pack("<IIHBB", o, n, 0, 2 if name in TEXT else 1, 0)
-                      for o, n, name in zip(offsets, lengths, header, strict=True)))  # fmt: skip
+    kinds = b"".join(
+        struct.pack("<IIHBB", o, n, 0, 2 if name in TEXT else 1, 0)
+        for o, n, name in zip(offsets, lengths, header, strict=True)
+    )
     attributes = b"\xfc\xff\xff\xff" + struct.pack("<HHI", len(kinds) + 8, 0, 0) + kinds + bytes(8)
     formats = [b"\xfe\xfb\xff\xff" + bytes(48) for _ in header]
     blocks = [bytes(size), count, texts, names, attributes, *formats]
@@ -116,8 +185,12 @@ def sas_file(header, rows):
     data = bytearray(page)
     data[16:24] = struct.pack("<HHHH", 256, len(rows), 0, 0)
     for n, row in enumerate(rows):
-        cells = [(c or "").encode("cp1252").ljust(12) if name in TEXT else struct.pack("<d", math.nan if c is None else float(c))
-                 for name, c in zip(header, row, strict=True)]  # fmt: skip
+        cells = [
+            (c or "").encode("cp1252").ljust(12)
+            if name in TEXT
+            else struct.pack("<d", math.nan if c is None else float(c))
+            for name, c in zip(header, row, strict=True)
+        ]
         data[24 + n * width : 24 + (n + 1) * width] = b"".join(cells)
     head = bytearray(1024)
     head[:32] = bytes.fromhex("000000000000000000000000c2ea8160b31411cfbd92080009c7318c181f1011")
@@ -140,13 +213,23 @@ def sas_tables(root):
 def test_the_sas_files_made_here_are_read_by_another_reader(tmp_path):
     pyreadstat = pytest.importorskip("pyreadstat")
     sas_tables(tmp_path)
-    frame, meta = pyreadstat.read_sas7bdat(str(tmp_path / "kxr_qjsw_duryea_SAS" / "kxr_qjsw_duryea01.sas7bdat"))
+    frame, meta = pyreadstat.read_sas7bdat(
+        str(tmp_path / "kxr_qjsw_duryea_SAS" / "kxr_qjsw_duryea01.sas7bdat")
+    )
     assert meta.column_names == JSW["01"][0] and frame["V01MCMJSW"].tolist()[:2] == [3.6, 5.0]
-    assert frame["READPRJ"].tolist()[-3:] == ["16", "18", "16"] and frame["V01MCMJSW"].isna().tolist().count(True) == 1
+    assert (
+        frame["READPRJ"].tolist()[-3:] == ["16", "18", "16"]
+        and frame["V01MCMJSW"].isna().tolist().count(True) == 1
+    )
 
 
 def oa_label(*arguments):
-    command = [sys.executable, "-c", "from oatools.commands.label import main; main()", *map(str, arguments)]
+    command = [
+        sys.executable,
+        "-c",
+        "from oatools.commands.label import main; main()",
+        *map(str, arguments),
+    ]
     return subprocess.run(command, capture_output=True, text=True)
 
 
@@ -156,10 +239,19 @@ def expected(tmp_path):
     return lambda *options: oa_label(tmp_path / "reference", *options).stdout
 
 
-@pytest.mark.parametrize("form", [lower_case, unix_lines, comma_separated, structures, sas_tables],
-                         ids=lambda form: form.__name__)  # fmt: skip
-@pytest.mark.parametrize("options", [("--endpoint", "jsn12"), ("--endpoint", "jsn12-relative", "--jsw", "jsw225"),
-                                     ("--endpoint", "pain")])  # fmt: skip
+@pytest.mark.parametrize(
+    "form",
+    [lower_case, unix_lines, comma_separated, structures, sas_tables],
+    ids=lambda form: form.__name__,
+)
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--endpoint", "jsn12"),
+        ("--endpoint", "jsn12-relative", "--jsw", "jsw225"),
+        ("--endpoint", "pain"),
+    ],
+)
 def test_every_form_of_the_tables_gives_the_same_labels(tmp_path, expected, form, options):
     (tmp_path / "form").mkdir()
     form(tmp_path / "form")
@@ -171,19 +263,24 @@ def test_every_form_of_the_tables_gives_the_same_labels(tmp_path, expected, form
 def test_the_reference_is_what_the_tables_say_by_hand(expected):
     header, *lines = [line.split("\t") for line in expected("--endpoint", "jsn12").splitlines()]
     rows = [dict(zip(header, line, strict=True)) for line in lines]
-    assert [(r["knee"], r["label"], r["jsw"], r["jsn"], r["readprj"], r["kl"], r["sex"], r["height"]) for r in rows] == [
+    assert [
+        (r["knee"], r["label"], r["jsw"], r["jsn"], r["readprj"], r["kl"], r["sex"], r["height"])
+        for r in rows
+    ] == [
         ("9000001_00m_left", "0", "5", "0", "16", "0", "female", "1.654"),
         ("9000001_00m_right", "1", "4.1", "-0.5", "16", "2", "female", "1.654"),
         ("9000002_00m_left", "1", "4.025", "-0.505", "16", "n/a", "male", "1.78"),
         ("9000003_00m_right", "1", "3.9", "-0.55", "18", "3", "male", "1.801"),
-    ]  # fmt: skip
+    ]
     header, *lines = [
-        line.split("\t") for line in expected("--endpoint", "jsn12-relative", "--jsw", "jsw225").splitlines()
+        line.split("\t")
+        for line in expected("--endpoint", "jsn12-relative", "--jsw", "jsw225").splitlines()
     ]
     rows = [dict(zip(header, line, strict=True)) for line in lines]
     assert {(r["knee"], r["jsw"], r["jsn"], r["endpoint"]) for r in rows} >= {
         ("9000001_00m_left", "6", "-0.6", "jsn12-relative-jsw225"),
-        ("9000002_00m_left", "5.5", "-0.5", "jsn12-relative-jsw225")}  # fmt: skip
+        ("9000002_00m_left", "5.5", "-0.5", "jsn12-relative-jsw225"),
+    }
 
 
 def test_text_goes_before_sas_and_the_other_is_named(tmp_path, expected):
@@ -225,14 +322,23 @@ def test_a_study_of_ones_own_is_labelled_from_one_table(tmp_path, separator, row
     put(tmp_path / "study.txt", PLAIN.replace("\t", separator))
     done = oa_label(tmp_path / "study.txt", "--endpoint", "jsn12")
     found = [
-        (r["knee"], r["label"], r["jsw"], r["jsn"], r["sex"], r["height"], r["readprj"]) for r in rows(done.stdout)
+        (r["knee"], r["label"], r["jsw"], r["jsn"], r["sex"], r["height"], r["readprj"])
+        for r in rows(done.stdout)
     ]
-    assert found == [("p1_00m_right", "1", "4.1", "-0.5", "female", "1.7", "n/a"),
-                     ("p3_00m_left", "0", "5", "-0.4", "male", "1.8", "n/a")]  # fmt: skip
-    assert "1 knee left out: knee replaced by 12m" in done.stderr and "1 knee left out: no JSW at 12m" in done.stderr
+    assert found == [
+        ("p1_00m_right", "1", "4.1", "-0.5", "female", "1.7", "n/a"),
+        ("p3_00m_left", "0", "5", "-0.4", "male", "1.8", "n/a"),
+    ]
+    assert (
+        "1 knee left out: knee replaced by 12m" in done.stderr
+        and "1 knee left out: no JSW at 12m" in done.stderr
+    )
     assert "columns not used: centre" in done.stderr
     pain = oa_label(tmp_path / "study.txt", "--endpoint", "pain")
-    assert [(r["knee"], r["label"]) for r in rows(pain.stdout)] == [("p1_00m_left", "1"), ("p1_00m_right", "0")]
+    assert [(r["knee"], r["label"]) for r in rows(pain.stdout)] == [
+        ("p1_00m_left", "1"),
+        ("p1_00m_right", "0"),
+    ]
 
 
 def test_a_study_has_visits_of_its_own(tmp_path, rows):
@@ -244,14 +350,22 @@ def test_a_study_has_visits_of_its_own(tmp_path, rows):
     assert "needs X-rays at 00m and 12m; there are X-rays at 00m, 09m" in refused.stderr
 
 
-@pytest.mark.parametrize("old,new,said", [
-    ("side\tvisit", "flank\tvisit", "no column 'side'"), ("p1\tL\t00m", "p1\tmiddle\t00m", "line 4: subject 'p1', side 'middle'"),
-    ("4.1", "wide", "line 2: jsw 'wide' is no width"), ("4.1", "-4", "line 2: jsw '-4' is no width"),
-    ("1.7\t0.5", "170\t0.5", "line 2: height '170' is no value in m"), ("\tF\t1.7\t0.5", "\tX\t1.7\t0.5", "sex 'X' is none of"),
-    ("p1\tL\t12m", "p1\tL\t00m", "line 5: a second line of p1 left at 00m"), ("p1\tL\t12m", "p1\tL\tlater", "no visit 'later'"),
-    ("p1\tL\t12m\tn/a", "p1\tL\t12m", "line 5: 8 cells where the header has 9"), ("\t0.5\t", "\t21\t", "womac_pain '21'"),
-    ("p1\tright\t00m", "\tright\t00m", "subject 'n/a'"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "old,new,said",
+    [
+        ("side\tvisit", "flank\tvisit", "no column 'side'"),
+        ("p1\tL\t00m", "p1\tmiddle\t00m", "line 4: subject 'p1', side 'middle'"),
+        ("4.1", "wide", "line 2: jsw 'wide' is no width"),
+        ("4.1", "-4", "line 2: jsw '-4' is no width"),
+        ("1.7\t0.5", "170\t0.5", "line 2: height '170' is no value in m"),
+        ("\tF\t1.7\t0.5", "\tX\t1.7\t0.5", "sex 'X' is none of"),
+        ("p1\tL\t12m", "p1\tL\t00m", "line 5: a second line of p1 left at 00m"),
+        ("p1\tL\t12m", "p1\tL\tlater", "no visit 'later'"),
+        ("p1\tL\t12m\tn/a", "p1\tL\t12m", "line 5: 8 cells where the header has 9"),
+        ("\t0.5\t", "\t21\t", "womac_pain '21'"),
+        ("p1\tright\t00m", "\tright\t00m", "subject 'n/a'"),
+    ],
+)
 def test_a_plain_table_that_cannot_be_read_is_told_by_line(tmp_path, old, new, said):
     assert old in PLAIN
     put(tmp_path / "s.tsv", PLAIN.replace(old, new, 1))
@@ -265,20 +379,29 @@ def test_reliable_change_says_how_it_came_about_and_is_the_cut(tmp_path, rows):
     for n, (before, after) in enumerate([(3, 2), (4, 2.247), (5, 3.248), (4, 4)]):
         lines += [f"p{n}\tleft\t00m\t{before}", f"p{n}\tleft\t12m\t{after}"]
     put(tmp_path / "s.tsv", "\n".join(lines) + "\n")
-    done = oa_label(tmp_path / "s.tsv", "--endpoint", "jsn12", "--reliable-change", "--sem", "0.6325")
+    done = oa_label(
+        tmp_path / "s.tsv", "--endpoint", "jsn12", "--reliable-change", "--sem", "0.6325"
+    )
     assert "threshold -1.96 S_diff = -1.753 mm" in done.stderr  # 1.96 sqrt(2) 0.6325 = 1.7532
     assert "over 4 knees of 4 patients" in done.stderr and "SD 0.816 mm at 00m" in done.stderr
     assert [r["label"] for r in rows(done.stdout)] == ["0", "1", "0", "0"]
 
 
-@pytest.mark.parametrize("options,said", [
-    (["jsn12", "--reliable-change"], "needs --reliability R or --sem MM"),
-    (["jsn12", "--reliable-change", "--sem", "0.4", "--reliability", "0.9"], "one of them only"),
-    (["pain", "--reliable-change", "--sem", "0.4"], "not for pain"),
-    (["jsn12-relative", "--reliable-change", "--sem", "0.4"], "not for pain, for a relative"),
-    (["jsn12", "--reliable-change", "--sem", "0.4", "--threshold", "-1"], "--threshold"),
-    (["jsn12", "--sem", "0.4"], "give that, too"), (["jsn12", "--jsw", "jsw225"], "has one column of widths"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "options,said",
+    [
+        (["jsn12", "--reliable-change"], "needs --reliability R or --sem MM"),
+        (
+            ["jsn12", "--reliable-change", "--sem", "0.4", "--reliability", "0.9"],
+            "one of them only",
+        ),
+        (["pain", "--reliable-change", "--sem", "0.4"], "not for pain"),
+        (["jsn12-relative", "--reliable-change", "--sem", "0.4"], "not for pain, for a relative"),
+        (["jsn12", "--reliable-change", "--sem", "0.4", "--threshold", "-1"], "--threshold"),
+        (["jsn12", "--sem", "0.4"], "give that, too"),
+        (["jsn12", "--jsw", "jsw225"], "has one column of widths"),
+    ],
+)
 def test_options_that_contradict_each_other_are_refused(tmp_path, options, said):
     put(tmp_path / "s.tsv", PLAIN)
     done = oa_label(tmp_path / "s.tsv", "--endpoint", *options)

@@ -4,24 +4,20 @@ import sys
 import pytest
 
 TABLES = {
-    "General_ASCII/enrollees.txt":
-        "ID|P02SEX|P02RACE|V00SITE|V00COHORT\n"
-        "9000001|2: Female|1: White or Caucasian|C|1: Progression\n"
-        "9000002|1: Male|.M: Missing|A|2: Incidence\n",
-    "AllClinical_ASCII/ALLCLINICAL00.txt":
-        "ID|V00AGE|P01BMI|P01HEIGHT|P01WEIGHT|V00WOMKPR|V00WOMKPL\n"
-        "9000001|61|27.5|1654|75.2|2|0\n"
-        "9000002|55|.|1780|90| |1.5\n",
-    "Quant JSW_ASCII/kXR_QJSW_Duryea00.txt":
-        "id|side|readprj|V00MCMJSW\n9000001|1: Right|16|4.1\n9000001|2: Left|16|5\n9000002|2: Left|16|4.0\n"
-        "9000002|2: Left|16|4.0\n",
-    "Quant JSW_ASCII/kXR_QJSW_Duryea01.txt":
-        "id|side|readprj|V01MCMJSW\n9000001|1: Right|16|3.6\n9000001|2: Left|16|5\n9000002|2: Left|16|.P: Prosthetic\n",
+    "General_ASCII/enrollees.txt": "ID|P02SEX|P02RACE|V00SITE|V00COHORT\n"
+    "9000001|2: Female|1: White or Caucasian|C|1: Progression\n"
+    "9000002|1: Male|.M: Missing|A|2: Incidence\n",
+    "AllClinical_ASCII/ALLCLINICAL00.txt": "ID|V00AGE|P01BMI|P01HEIGHT|P01WEIGHT|V00WOMKPR|V00WOMKPL\n"
+    "9000001|61|27.5|1654|75.2|2|0\n"
+    "9000002|55|.|1780|90| |1.5\n",
+    "Quant JSW_ASCII/kXR_QJSW_Duryea00.txt": "id|side|readprj|V00MCMJSW\n9000001|1: Right|16|4.1\n9000001|2: Left|16|5\n9000002|2: Left|16|4.0\n"
+    "9000002|2: Left|16|4.0\n",
+    "Quant JSW_ASCII/kXR_QJSW_Duryea01.txt": "id|side|readprj|V01MCMJSW\n9000001|1: Right|16|3.6\n9000001|2: Left|16|5\n9000002|2: Left|16|.P: Prosthetic\n",
     "Quant JSW_ASCII/kxr_qjsw_rel_duryea00.txt": "id|side|readprj|V00MCMJSW\n9000002|1: Right|20|4.1\n",
     "Outcomes_ASCII/Outcomes99.txt": "id|V99ERKDAYS|V99ELKDAYS|V99ERKVSRP|V99ELKVSRP\n"
-        "9000001|.|800|.|3: 24-month\n9000002|.|.|.|.\n",
+    "9000001|.|800|.|3: 24-month\n9000002|.|.|.|.\n",
     "Semi-Quant/kxr_sq_bu00.txt": "ID|SIDE|READPRJ|V00XRKL\n9000001|1: Right|15|2: 2\n",
-}  # fmt: skip
+}
 
 
 @pytest.fixture
@@ -34,7 +30,12 @@ def release(tmp_path):
 
 
 def oa_label(*arguments):
-    command = [sys.executable, "-c", "from oatools.commands.label import main; main()", *map(str, arguments)]
+    command = [
+        sys.executable,
+        "-c",
+        "from oatools.commands.label import main; main()",
+        *map(str, arguments),
+    ]
     return subprocess.run(command, capture_output=True, text=True)
 
 
@@ -44,18 +45,27 @@ def test_labels_of_narrowing_are_printed_with_the_flow(release, tmp_path):
     assert done.stdout == (
         "knee\tsubject\tvisit\tside\tlabel\tjsw\tjsn\tage\tsex\tbmi\theight\tweight\tkl\twomac_pain\twomac_stiffness"
         "\twomac_function\twomac_total\tkoos_pain\tinjury\tsurgery\trace\tsite\tcohort\treadprj\tendpoint\n"
-        "9000001_00m_left\t9000001\t00m\tleft\t0\t5\t0\t61\tfemale\t27.5\t1.654\t75.2\tn/a\t0" + 6 * "\tn/a" +
-        "\twhite\tC\tprogression\t16\tjsn12\n"
-        "9000001_00m_right\t9000001\t00m\tright\t1\t4.1\t-0.5\t61\tfemale\t27.5\t1.654\t75.2\t2\t2" + 6 * "\tn/a" +
-        "\twhite\tC\tprogression\t16\tjsn12\n"
-    )  # fmt: skip
+        "9000001_00m_left\t9000001\t00m\tleft\t0\t5\t0\t61\tfemale\t27.5\t1.654\t75.2\tn/a\t0"
+        + 6
+        * "\tn/a"
+        + "\twhite\tC\tprogression\t16\tjsn12\n"
+        "9000001_00m_right\t9000001\t00m\tright\t1\t4.1\t-0.5\t61\tfemale\t27.5\t1.654\t75.2\t2\t2"
+        + 6 * "\tn/a"
+        + "\twhite\tC\tprogression\t16\tjsn12\n"
+    )
     assert "oa-label: 1 knee left out: knee replaced by 12m\n" in done.stderr
     assert "oa-label: 1 knee left out: no JSW at 00m\n" in done.stderr
     assert "kxr_qjsw_duryea00: 1 records repeated within a reading project" in done.stderr
     assert done.stderr.endswith("oa-label: 2 knees of 1 patients labelled, 1 positive (50.0 %)\n")
     flow = dict(line.split("\t") for line in (tmp_path / "flow.tsv").read_text().splitlines())
-    assert flow == {"reason": "knees", "assessed": "4", "knee replaced by 12m": "1", "no JSW at 00m": "1",
-                    "labelled": "2", "positive": "1"}  # fmt: skip
+    assert flow == {
+        "reason": "knees",
+        "assessed": "4",
+        "knee replaced by 12m": "1",
+        "no JSW at 00m": "1",
+        "labelled": "2",
+        "positive": "1",
+    }
 
 
 def test_labels_of_pain_have_no_narrowing(release):
@@ -65,8 +75,9 @@ def test_labels_of_pain_have_no_narrowing(release):
     assert "jsn" not in header
     cells = [dict(zip(header, row, strict=True)) for row in rows]
     assert [(c["knee"], c["label"], c["jsw"]) for c in cells] == [
-        ("9000001_00m_left", "0", "5"), ("9000001_00m_right", "1", "4.1"),
-    ]  # fmt: skip
+        ("9000001_00m_left", "0", "5"),
+        ("9000001_00m_right", "1", "4.1"),
+    ]
 
 
 def test_pain_without_any_x_ray_table_has_no_joint_space(release):
@@ -77,10 +88,16 @@ def test_pain_without_any_x_ray_table_has_no_joint_space(release):
     assert all(line.split("\t")[5] == "n/a" for line in done.stdout.splitlines()[1:])
 
 
-@pytest.mark.parametrize("pattern,name", [
-    ("*Duryea00.txt", "kxr_qjsw_duryea00.txt"), ("*Duryea01.txt", "kxr_qjsw_duryea01.txt"),
-    ("*bu00.txt", "kxr_sq_bu00.txt"), ("enrollees.txt", "Enrollees.txt"), ("ALLCLINICAL00.txt", "AllClinical00.txt"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "pattern,name",
+    [
+        ("*Duryea00.txt", "kxr_qjsw_duryea00.txt"),
+        ("*Duryea01.txt", "kxr_qjsw_duryea01.txt"),
+        ("*bu00.txt", "kxr_sq_bu00.txt"),
+        ("enrollees.txt", "Enrollees.txt"),
+        ("ALLCLINICAL00.txt", "AllClinical00.txt"),
+    ],
+)
 def test_a_missing_table_is_a_usage_error(release, pattern, name):
     next(p for p in release.rglob(pattern) if "_rel_" not in p.name).unlink()
     done = oa_label(release, "--endpoint", "jsn12", "-q")
@@ -111,12 +128,15 @@ def test_a_table_in_which_nothing_can_be_labelled_is_an_error(release):
     assert "no knee of" in done.stderr
 
 
-@pytest.mark.parametrize("arguments,message", [
-    (["--endpoint", "jsn12", "--threshold", "much"], "no number"),
-    (["--endpoint", "jsn12", "--threshold", "0.5"], "negative change"),
-    (["--endpoint", "jsn12", "--visit", "48m"], "needs X-rays"),
-    ([], "--endpoint"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "arguments,message",
+    [
+        (["--endpoint", "jsn12", "--threshold", "much"], "no number"),
+        (["--endpoint", "jsn12", "--threshold", "0.5"], "negative change"),
+        (["--endpoint", "jsn12", "--visit", "48m"], "needs X-rays"),
+        ([], "--endpoint"),
+    ],
+)
 def test_an_unusable_call_is_refused_on_one_line(release, arguments, message):
     done = oa_label(release, *arguments)
     assert (done.returncode, done.stdout) == (2, "")
@@ -131,6 +151,11 @@ def test_the_variables_are_listed_without_tables():
 
 
 def test_help_needs_none_of_the_heavy_libraries():
-    code = ("import sys, oatools.commands.label, oatools.commands.pairs\n"
-            "print(sorted({'numpy', 'scipy', 'pandas', 'torch', 'sklearn'} & set(sys.modules)))")  # fmt: skip
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"
+    code = (
+        "import sys, oatools.commands.label, oatools.commands.pairs\n"
+        "print(sorted({'numpy', 'scipy', 'pandas', 'torch', 'sklearn'} & set(sys.modules)))"
+    )
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout
+        == "[]\n"
+    )

@@ -1,7 +1,7 @@
 import pytest
 
-from oatools.phantom.cohort import Settings
-from oatools.phantom.release import write_release
+from oatools.phantom.download import write_release
+from oatools.phantom.people import Settings
 
 SMALL = Settings(patients=2, seed=5, matrix=48)
 

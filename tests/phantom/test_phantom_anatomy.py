@@ -44,7 +44,9 @@ def test_the_left_knee_lies_on_the_patients_left_with_its_fibula_lateral():
     fibula = to_ras @ [-35, -17, -24, 1]
     np.testing.assert_allclose(to_ras[:3, 3], [-90, 0, 0], atol=1e-12)  # RAS: left is negative
     np.testing.assert_allclose(fibula[:3], [-125, -17, -24], atol=1e-12)
-    assert (np.linalg.inv(anatomy.knee_from_ras(knee.mirrored())) @ [-35, -17, -24, 1])[0] == pytest.approx(125)
+    assert (np.linalg.inv(anatomy.knee_from_ras(knee.mirrored())) @ [-35, -17, -24, 1])[
+        0
+    ] == pytest.approx(125)
 
 
 @pytest.mark.parametrize(
@@ -87,14 +89,17 @@ def test_the_bias_field_has_the_stated_spread_over_the_limb_and_is_what_render_m
 
 def test_a_wave_field_on_an_oblique_grid_equals_the_sum_of_cosines_at_each_voxel():
     rng = np.random.default_rng(0)
-    waves = Waves(rng.normal(0, 0.2, (5, 3)), rng.uniform(0, 6, 5), rng.uniform(0.5, 1, 5), offset=0.3)
+    waves = Waves(
+        rng.normal(0, 0.2, (5, 3)), rng.uniform(0, 6, 5), rng.uniform(0.5, 1, 5), offset=0.3
+    )
     affine = np.eye(4)
     affine[:3] = rng.normal(0, 1, (3, 4))
     got = waves.on_grid(affine, (4, 5, 6), slice(2, 6))
     for k, j, i in ((2, 0, 0), (5, 4, 3), (3, 2, 1)):
         point = affine[:3] @ [i, j, k, 1]
         expected = 0.3 + sum(
-            a * np.cos(v @ point + p) for v, p, a in zip(waves.vectors, waves.phases, waves.amplitudes, strict=True)
+            a * np.cos(v @ point + p)
+            for v, p, a in zip(waves.vectors, waves.phases, waves.amplitudes, strict=True)
         )
         assert got[k - 2, j, i] == pytest.approx(expected, abs=1e-5)
 
@@ -104,7 +109,8 @@ def test_the_lesion_is_dark_on_iw_and_bright_where_fat_is_suppressed(contrast, s
     shape, affine = coronal(KNEE)
     where = voxel(affine, anatomy.lesion(KNEE).centre)
     with_it, without = (
-        anatomy.render(replace(KNEE, progression=p), shape, affine, contrast)[where] for p in (0.8, 0.0)
+        anatomy.render(replace(KNEE, progression=p), shape, affine, contrast)[where]
+        for p in (0.8, 0.0)
     )
     assert sign * (with_it - without) > 0.2
     assert anatomy.labels(KNEE, shape, affine)[where] == Tissue.LESION
@@ -113,7 +119,10 @@ def test_the_lesion_is_dark_on_iw_and_bright_where_fat_is_suppressed(contrast, s
 @pytest.mark.parametrize("finding", ["progression", "effusion"])
 def test_findings_change_more_of_the_image_the_larger_they_are(finding):
     shape, affine = coronal(KNEE, 64)
-    images = [anatomy.render(replace(KNEE, **{finding: level}), shape, affine, "iw") for level in (0, 0.2, 0.5, 0.9)]
+    images = [
+        anatomy.render(replace(KNEE, **{finding: level}), shape, affine, "iw")
+        for level in (0, 0.2, 0.5, 0.9)
+    ]
     changes = [np.abs(image - images[0]).sum() for image in images]
     assert changes[1] > 0
     assert np.all(np.diff(changes) > 0.1 * changes[1])
@@ -123,6 +132,8 @@ def test_noise_is_rician():
     rng = np.random.default_rng(0)
     air = digitise(np.zeros((60, 60, 20), np.float32), 0.05, rng)
     bright = digitise(np.full((60, 60, 20), 1.0, np.float32), 0.05, rng)
-    assert air.mean() == pytest.approx(600 * 0.05 * np.sqrt(np.pi / 2), rel=0.02)  # a Rayleigh distribution's mean
+    assert air.mean() == pytest.approx(
+        600 * 0.05 * np.sqrt(np.pi / 2), rel=0.02
+    )  # a Rayleigh distribution's mean
     assert bright.std() == pytest.approx(600 * 0.05, rel=0.02)
     assert bright.dtype == np.uint16

@@ -13,8 +13,10 @@ import pytest
 
 FAST_N4 = "--iterations 3"
 EMBED = "--weights random --backbone mobilenetv2_100 --slices 3"
-PIPE = (f"oa-convert oai/00m -o nii | oa-orient -o oriented | oa-n4 {FAST_N4} -o n4 "
-        f"| oa-embed {EMBED} -o features > features.tsv")  # fmt: skip
+PIPE = (
+    f"oa-convert oai/00m -o nii | oa-orient -o oriented | oa-n4 {FAST_N4} -o n4 "
+    f"| oa-embed {EMBED} -o features > features.tsv"
+)
 
 
 @pytest.fixture
@@ -29,29 +31,52 @@ def digests(folder: Path) -> dict[str, str]:
     return {
         str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and "oai/" not in str(path.relative_to(folder)) and not path.name.startswith(".")
+        if path.is_file()
+        and "oai/" not in str(path.relative_to(folder))
+        and not path.name.startswith(".")
     }
 
 
 def test_the_pipe_from_dicom_to_features(place, shell, rows):
     done = shell(PIPE)
     table = rows((place / "features.tsv").read_text())
-    assert len(table) == 6 and list(table[0])[:6] == ["knee", "subject", "visit", "side", "sequence", "path"]
+    assert len(table) == 6 and list(table[0])[:6] == [
+        "knee",
+        "subject",
+        "visit",
+        "side",
+        "sequence",
+        "path",
+    ]
     for row in table:
-        assert row["path"] == f"features/{row['knee']}_cor-iw-tse.h5" and (place / row["path"]).is_file()
+        assert (
+            row["path"] == f"features/{row['knee']}_cor-iw-tse.h5"
+            and (place / row["path"]).is_file()
+        )
     assert done.stderr.count("6 done, 0 kept, 0 failed") == 4
 
 
-def test_a_pipe_killed_midway_ends_with_the_same_bytes_when_run_again(place, shell, tmp_path_factory):
+def test_a_pipe_killed_midway_ends_with_the_same_bytes_when_run_again(
+    place, shell, tmp_path_factory
+):
     undisturbed = tmp_path_factory.mktemp("undisturbed")
     (undisturbed / "oai").symlink_to(place / "oai")
     shell(PIPE, cwd=undisturbed)
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     for wanted in ("nii", "n4", "features"):
-        with subprocess.Popen(["bash", "-c", PIPE], cwd=place, env=environment, start_new_session=True,
-                              stderr=subprocess.DEVNULL) as process:  # fmt: skip
+        with subprocess.Popen(
+            ["bash", "-c", PIPE],
+            cwd=place,
+            env=environment,
+            start_new_session=True,
+            stderr=subprocess.DEVNULL,
+        ) as process:
             deadline = time.monotonic() + 120
-            while not list(place.glob(f"{wanted}/*")) and time.monotonic() < deadline and process.poll() is None:
+            while (
+                not list(place.glob(f"{wanted}/*"))
+                and time.monotonic() < deadline
+                and process.poll() is None
+            ):
                 time.sleep(0.01)
             os.killpg(process.pid, signal.SIGKILL)
     assert digests(place) != digests(undisturbed)
@@ -73,14 +98,21 @@ def test_other_settings_do_not_pass_for_work_that_is_done(place, shell):
     shell(PIPE)
     shell("find nii -name '*.nii.gz' | oa-orient -o oriented > o.tsv")
     done = shell("oa-n4 --iterations 4 -o n4 < o.tsv > n.tsv", status=1)
-    assert done.stderr.count("made with other settings (iterations [3], not [4]); use --force or another -o") == 6
+    assert (
+        done.stderr.count(
+            "made with other settings (iterations [3], not [4]); use --force or another -o"
+        )
+        == 6
+    )
     assert (place / "n.tsv").read_text().count("\n") == 1
     shell("oa-n4 --force --iterations 4 -o n4 < o.tsv > n.tsv")
 
 
 def test_the_number_of_jobs_changes_neither_rows_nor_bytes(place, shell):
-    shell("oa-convert oai/00m -j 2 -o nii | oa-orient -j 2 -o a > a.tsv; "
-          f"oa-n4 {FAST_N4} -o one < a.tsv > 1.tsv; oa-n4 {FAST_N4} -j 3 -o three < a.tsv | sed s,three/,one/, > 3.tsv")  # fmt: skip
+    shell(
+        "oa-convert oai/00m -j 2 -o nii | oa-orient -j 2 -o a > a.tsv; "
+        f"oa-n4 {FAST_N4} -o one < a.tsv > 1.tsv; oa-n4 {FAST_N4} -j 3 -o three < a.tsv | sed s,three/,one/, > 3.tsv"
+    )
     assert (place / "1.tsv").read_text() == (place / "3.tsv").read_text()
     assert digests(place / "one") == digests(place / "three")
 
@@ -100,17 +132,26 @@ def test_gnu_parallel_deals_out_rows_and_its_output_is_a_table_again(place, shel
         "parallel --will-cite -k -j 2 --header : --pipe -N1 oa-orient -q -o a < c.tsv > o.tsv; oa-orient -q -o b < o.tsv"
     )
     assert len(rows(done.stdout)) == 6
-    assert (place / "o.tsv").read_text().count("knee\t") == 6  # each worker's header, which our reader skips
+    assert (place / "o.tsv").read_text().count(
+        "knee\t"
+    ) == 6  # each worker's header, which our reader skips
 
 
-def test_one_broken_series_does_not_stop_the_others_and_can_be_run_again(place, shell, rows, release):
+def test_one_broken_series_does_not_stop_the_others_and_can_be_run_again(
+    place, shell, rows, release
+):
     shutil.copytree(release / "00m", place / "mine")
     broken = sorted((place / "mine").glob("0.E.1/*/*/*"))[2]
     whole = (broken / "005").read_bytes()
     (broken / "005").write_bytes(whole[:600])
     done = shell("oa-convert mine -o nii --failed failed.tsv | oa-orient -o a > o.tsv", status=1)
-    assert "5 done, 0 kept, 1 failed" in done.stderr and len(rows((place / "o.tsv").read_text())) == 5
-    assert not list((place / "nii").glob(f"*{broken.name}*")) and len(list((place / "nii").glob("*.nii.gz"))) == 5
+    assert (
+        "5 done, 0 kept, 1 failed" in done.stderr and len(rows((place / "o.tsv").read_text())) == 5
+    )
+    assert (
+        not list((place / "nii").glob(f"*{broken.name}*"))
+        and len(list((place / "nii").glob("*.nii.gz"))) == 5
+    )
     (broken / "005").write_bytes(whole)
     done = shell("oa-convert -o nii < failed.tsv")
     assert len(rows(done.stdout)) == 1 and "1 done" in done.stderr
@@ -119,20 +160,38 @@ def test_one_broken_series_does_not_stop_the_others_and_can_be_run_again(place, 
 @pytest.mark.parametrize(
     "command", ["oa-orient -o x", "oa-n4 -o x", "oa-embed --weights random -o x", "oa-convert -o x"]
 )
-@pytest.mark.parametrize("table, said", [
-    ("", "standard input is empty"), ("knee\tlabel\na\t1\n", "no column 'path'; columns present: knee, label"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "table, said",
+    [
+        ("", "standard input is empty"),
+        ("knee\tlabel\na\t1\n", "no column 'path'; columns present: knee, label"),
+    ],
+)
 def test_an_unusable_table_is_one_line_and_status_2(shell, tmp_path, command, table, said):
     done = shell(command, status=2, stdin=table)
-    assert done.stderr.startswith(f"{command.split()[0]}: ") and said in done.stderr and done.stderr.count("\n") == 1
+    assert (
+        done.stderr.startswith(f"{command.split()[0]}: ")
+        and said in done.stderr
+        and done.stderr.count("\n") == 1
+    )
     assert done.stdout == "" and not (tmp_path / "x").exists()
 
 
-@pytest.mark.parametrize("command", ["oa-orient -o x --side left", "oa-n4 -o x", "oa-embed --weights random -o x"])
-@pytest.mark.parametrize("kind, said", [
-    ("nan", "8 voxels are not finite"), ("4d", "4 dimensions"), ("cut", "not a readable NIfTI volume"), ("none", "no such file"),
-])  # fmt: skip
-def test_a_volume_that_cannot_be_used_is_one_line_and_status_1(shell, tmp_path, write_volume, command, kind, said):
+@pytest.mark.parametrize(
+    "command", ["oa-orient -o x --side left", "oa-n4 -o x", "oa-embed --weights random -o x"]
+)
+@pytest.mark.parametrize(
+    "kind, said",
+    [
+        ("nan", "8 voxels are not finite"),
+        ("4d", "4 dimensions"),
+        ("cut", "not a readable NIfTI volume"),
+        ("none", "no such file"),
+    ],
+)
+def test_a_volume_that_cannot_be_used_is_one_line_and_status_1(
+    shell, tmp_path, write_volume, command, kind, said
+):
     import numpy as np
 
     data = np.random.default_rng(0).random((16, 16, 8)).astype(np.float32)
@@ -163,13 +222,28 @@ def test_outputs_never_replace_inputs(shell, write_volume):
 
 
 @pytest.mark.parametrize(
-    "command", ["cam", "convert", "cv", "embed", "label", "n4", "orient", "pairs", "phantom", "predict", "train"]
+    "command",
+    [
+        "cam",
+        "convert",
+        "cv",
+        "embed",
+        "label",
+        "n4",
+        "orient",
+        "pairs",
+        "phantom",
+        "predict",
+        "train",
+    ],
 )
 def test_help_version_and_usage_errors_import_nothing_heavy(shell, command):
-    probe = (f"import sys; from oatools.commands.{command} import main\n"
-             "try: main(sys.argv[1:])\nexcept SystemExit as e: code = e.code\n"
-             "heavy = {'numpy', 'torch', 'pandas', 'SimpleITK', 'nibabel', 'matplotlib', 'sklearn', 'h5py', 'pydicom', 'rich'}\n"
-             "print(code, sorted(heavy & set(sys.modules)))")  # fmt: skip
+    probe = (
+        f"import sys; from oatools.commands.{command} import main\n"
+        "try: main(sys.argv[1:])\nexcept SystemExit as e: code = e.code\n"
+        "heavy = {'numpy', 'torch', 'pandas', 'SimpleITK', 'nibabel', 'matplotlib', 'sklearn', 'h5py', 'pydicom', 'rich'}\n"
+        "print(code, sorted(heavy & set(sys.modules)))"
+    )
     for arguments, status in (("--help", 0), ("--version", 0), ("--no-such-option", 2)):
         done = shell(f'{sys.executable} -c "{probe}" {arguments}')
         assert done.stdout.splitlines()[-1] == f"{status} []"

@@ -22,8 +22,13 @@ def study(seed=0, count=150, shares=(0.65, 0.58, 0.6)):
     random = np.random.default_rng(seed)
     key = {str(i): {"pair": str(i), "place": "AB"[random.integers(2)]} for i in range(count)}
     easy = random.normal(size=count)
-    scores = {f"r{n}": {str(i): float(easy[i] + random.normal() < np.quantile(easy, share)) for i in range(count)}
-              for n, share in enumerate(shares)}  # fmt: skip
+    scores = {
+        f"r{n}": {
+            str(i): float(easy[i] + random.normal() < np.quantile(easy, share))
+            for i in range(count)
+        }
+        for n, share in enumerate(shares)
+    }
     return key, scores
 
 
@@ -60,7 +65,12 @@ def test_the_interval_of_kappa_is_near_the_asymptotic_one_of_statsmodels():
 
 def test_choices_follow_from_place_and_rightness():
     key = {"1": {"place": "A"}, "2": {"place": "B"}, "3": {"place": "B"}, "4": {"place": "A"}}
-    assert choices({"1": 1.0, "2": 1.0, "3": 0.0, "4": 0.5}, key, ["1", "2", "3", "4"]) == ["A", "B", "A", ""]
+    assert choices({"1": 1.0, "2": 1.0, "3": 0.0, "4": 0.5}, key, ["1", "2", "3", "4"]) == [
+        "A",
+        "B",
+        "A",
+        "",
+    ]
 
 
 def test_fleiss_kappa_is_statsmodels():
@@ -69,7 +79,9 @@ def test_fleiss_kappa_is_statsmodels():
     table, _ = aggregate_raters(said)
     sums = fleiss_terms((said == "A").sum(axis=1), 3).sum(axis=0)
     assert fleiss(sums, 3) == pytest.approx(fleiss_kappa(table))
-    (row,) = [r for r in compare(scores, list(scores), key, alone(key), 2000, 0) if r["other"] == ALL]
+    (row,) = [
+        r for r in compare(scores, list(scores), key, alone(key), 2000, 0) if r["other"] == ALL
+    ]
     assert row["kappa"] == f"{fleiss_kappa(table):.6f}"
     assert float(row["kappa_low"]) < fleiss_kappa(table) < float(row["kappa_high"])
 
@@ -95,7 +107,9 @@ def test_the_difference_of_two_has_the_t_tests_p_and_that_of_models_and_readers_
         )
     mean = np.mean([values[name] for name in readers], axis=0)
     row = rows["model", MEAN]
-    assert float(row["p_difference"]) == pytest.approx(ttest_rel(values["model"], mean).pvalue, abs=1e-4)
+    assert float(row["p_difference"]) == pytest.approx(
+        ttest_rel(values["model"], mean).pvalue, abs=1e-4
+    )
     assert float(row["other_auc"]) == pytest.approx(mean.mean(), abs=1e-4)
     assert float(row["difference"]) == pytest.approx(values["model"].mean() - mean.mean(), abs=1e-4)
     assert row["p_mcnemar"] == row["kappa"] == "n/a"
@@ -106,7 +120,10 @@ def test_only_pairs_that_both_answered_are_compared_and_fleiss_is_of_readers_alo
     key, scores = study()
     del scores["r1"]["3"]
     scores["model"] = {pair: 0.5 for pair in key}
-    rows = {(r["one"], r["other"]): r for r in compare(scores, ["r0", "r1", "r2"], key, alone(key), 200, 0)}
+    rows = {
+        (r["one"], r["other"]): r
+        for r in compare(scores, ["r0", "r1", "r2"], key, alone(key), 200, 0)
+    }
     assert len(rows) == 6 + 1 + 1
     assert rows["r0", "r1"]["pairs"] == "149"
     assert rows["r0", "r2"]["pairs"] == "150"
@@ -141,11 +158,15 @@ def run(*words):
     done = CliRunner().invoke(pairs.main, ["score", *words, "--key", "key.tsv"])
     assert done.exit_code == 0, done.stderr
     return {
-        (r["reader"], r["stratum"]): r for r in csv.DictReader(done.stdout.splitlines(), delimiter="\t")
+        (r["reader"], r["stratum"]): r
+        for r in csv.DictReader(done.stdout.splitlines(), delimiter="\t")
     }, done.stderr
 
 
-PAPER = {"junior": lambda i: None if i >= 147 else i < 85, "senior": lambda i: None if i < 6 else i >= 64}
+PAPER = {
+    "junior": lambda i: None if i >= 147 else i < 85,
+    "senior": lambda i: None if i < 6 else i >= 64,
+}
 
 
 def test_the_papers_two_radiologists_as_a_worked_example(tmp_path, monkeypatch):
@@ -153,11 +174,17 @@ def test_the_papers_two_radiologists_as_a_worked_example(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_study(tmp_path, PAPER, lambda i: i < 98)
     rows, _ = run("junior.tsv", "senior.tsv")
-    for name, right, answered, share, interval in (("junior", 85, 147, "0.578231", "49.4 to 65.9"),
-                                                   ("senior", 86, 144, "0.597222", "51.2 to 67.8")):  # fmt: skip
+    for name, right, answered, share, interval in (
+        ("junior", 85, 147, "0.578231", "49.4 to 65.9"),
+        ("senior", 86, 144, "0.597222", "51.2 to 67.8"),
+    ):
         exact = binomtest(right, answered).proportion_ci(method="exact")
         row = rows[name, "all"]
-        assert (row["right"], row["rank_auc"], row["n_unanswered"]) == (str(right), share, str(150 - answered))
+        assert (row["right"], row["rank_auc"], row["n_unanswered"]) == (
+            str(right),
+            share,
+            str(150 - answered),
+        )
         assert (row["ci_low"], row["ci_high"]) == (f"{exact.low:.6f}", f"{exact.high:.6f}")
         assert f"{100 * exact.low:.1f} to {100 * exact.high:.1f}" == interval
         manual = (ROOT / "man" / "src" / "oa-pairs.md").read_text()
@@ -166,7 +193,9 @@ def test_the_papers_two_radiologists_as_a_worked_example(tmp_path, monkeypatch):
     mean = rows[MEAN, "all"]
     assert mean["rank_auc"] == f"{(85 / 147 + 86 / 144) / 2:.6f}" == "0.587727"
     assert float(mean["ci_low"]) < 0.5877 < float(mean["ci_high"])
-    possible = {f"{100 * k / n:.2f}": (k, n) for n in range(150, 0, -1) for k in range(n + 1)}  # the smallest n of each
+    possible = {
+        f"{100 * k / n:.2f}": (k, n) for n in range(150, 0, -1) for k in range(n + 1)
+    }  # the smallest n of each
     assert (possible["57.82"], possible["59.72"]) == ((85, 147), (43, 72))
     assert {stratum for _, stratum in rows} == {"all", ":-1.1", "-1.1:-0.6", "-0.6:-0.5"}
 
@@ -174,9 +203,22 @@ def test_the_papers_two_radiologists_as_a_worked_example(tmp_path, monkeypatch):
 def test_two_radiologists_and_a_model_like_the_papers_on_the_command_line(tmp_path, monkeypatch):
     """All 150 pairs read, 87 and 90 of them rightly, the nearest to the paper's shares; the model has 98, its 65 %."""
     monkeypatch.chdir(tmp_path)
-    write_study(tmp_path, {"junior": lambda i: i < 87, "senior": lambda i: i >= 60}, lambda i: i < 98)
-    words = ["score", "junior.tsv", "senior.tsv", "--key", "key.tsv", "--pairs", "pairs.tsv", "--model", "model.tsv",
-             "--compare", "compare.tsv"]  # fmt: skip
+    write_study(
+        tmp_path, {"junior": lambda i: i < 87, "senior": lambda i: i >= 60}, lambda i: i < 98
+    )
+    words = [
+        "score",
+        "junior.tsv",
+        "senior.tsv",
+        "--key",
+        "key.tsv",
+        "--pairs",
+        "pairs.tsv",
+        "--model",
+        "model.tsv",
+        "--compare",
+        "compare.tsv",
+    ]
     done = CliRunner().invoke(pairs.main, words)
     assert done.exit_code == 0, done.stderr
     with (tmp_path / "compare.tsv").open() as file:
@@ -188,37 +230,61 @@ def test_two_radiologists_and_a_model_like_the_papers_on_the_command_line(tmp_pa
     assert readers["difference"] == "-0.020000"
     assert readers["agreement"] == f"{27 / 150:.6f}"  # both right from 60 to 86 alone
     assert float(readers["kappa"]) < 0
-    assert rows["junior", "model"]["p_mcnemar"] == f"{2 * 0.5**11:.6f}"  # the model is right in 11 more, never in fewer
+    assert (
+        rows["junior", "model"]["p_mcnemar"] == f"{2 * 0.5**11:.6f}"
+    )  # the model is right in 11 more, never in fewer
     assert rows["junior", "model"]["difference"] == f"{-11 / 150:.6f}"
 
 
 def test_figure_paragraph_time_and_confidence_on_the_command_line(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_study(tmp_path, PAPER, lambda i: i < 98, shared={11, 40})
-    rows, said = run("junior.tsv", "senior.tsv", "--pairs", "pairs.tsv", "--model", "model.tsv", "--figure", "f.svg",
-                     "--paragraph", "p.txt")  # fmt: skip
-    assert "4 pairs share a patient with another, and all pairs make 148 groups that share none: exact" in said
+    rows, said = run(
+        "junior.tsv",
+        "senior.tsv",
+        "--pairs",
+        "pairs.tsv",
+        "--model",
+        "model.tsv",
+        "--figure",
+        "f.svg",
+        "--paragraph",
+        "p.txt",
+    )
+    assert (
+        "4 pairs share a patient with another, and all pairs make 148 groups that share none: exact"
+        in said
+    )
     assert (tmp_path / "f.svg").read_bytes().startswith(b"<?xml")
     text = (tmp_path / "p.txt").read_text()
     assert (
         "Reader junior ranked 85 of 147 pairs correctly, and left 3 unanswered (57.8 %; exact 95 % CI 49.4 to 65.9 %)."
         in text
     )
-    assert "Model model ranked 98 of 150 pairs correctly (65.3 %; exact 95 % CI 57.1 to 72.9 %)." in text
+    assert (
+        "Model model ranked 98 of 150 pairs correctly (65.3 %; exact 95 % CI 57.1 to 72.9 %)."
+        in text
+    )
     answered = [i for i in range(150) if PAPER["junior"](i) is not None]
     row = rows["junior", "all"]
     assert row["seconds"] == f"{np.median([20 + i % 11 for i in answered]):.1f}"
     assert row["confidence"] == f"{np.mean([1 + i % 5 for i in answered]):.2f}"
     right, sure = [PAPER["junior"](i) for i in answered], [1 + i % 5 for i in answered]
     assert float(row["confidence_auc"]) == pytest.approx(roc_auc_score(right, sure), abs=1e-4)
-    assert [rows["model", "all"][c] for c in ("seconds", "confidence", "confidence_auc")] == ["n/a"] * 3
+    assert [rows["model", "all"][c] for c in ("seconds", "confidence", "confidence_auc")] == [
+        "n/a"
+    ] * 3
     for method in ("bootstrap", "clustered"):
         other, said = run("junior.tsv", "--pairs", "pairs.tsv", "--interval", method, "--seed", "3")
         assert "148 groups that share none\n" in said
         assert other["junior", "all"]["groups"] == "145"  # of the pairs that were answered
         assert other["junior", "all"]["ci_low"] != row["ci_low"]
-        assert float(other["junior", "all"]["ci_low"]) == pytest.approx(float(row["ci_low"]), abs=0.02)
-    refused = CliRunner().invoke(pairs.main, ["score", "junior.tsv", "--key", "key.tsv", "--figure", "f.jpg"])
+        assert float(other["junior", "all"]["ci_low"]) == pytest.approx(
+            float(row["ci_low"]), abs=0.02
+        )
+    refused = CliRunner().invoke(
+        pairs.main, ["score", "junior.tsv", "--key", "key.tsv", "--figure", "f.jpg"]
+    )
     assert refused.exit_code == 2
     assert "ends in .png or .svg" in refused.stderr
 
@@ -230,13 +296,22 @@ def test_the_mean_of_readers_has_statsmodels_cluster_robust_interval_with_every_
     del scores["r0"]["3"]
     groups = {pair: int(pair) // 3 for pair in key}
     (row,) = summarise_mean(["r0", "r1"], Graded(scores), key, groups)
-    assert row["rank_auc"] == f"{np.mean([np.mean(list(scores[n].values())) for n in ('r0', 'r1')]):.6f}"
+    assert (
+        row["rank_auc"]
+        == f"{np.mean([np.mean(list(scores[n].values())) for n in ('r0', 'r1')]):.6f}"
+    )
     assert (row["n_unanswered"], row["groups"]) == ("3", "20")
     # A share a reader, all answers in one table; the mean of the two is a contrast.
-    told = [(n, groups[pair], score) for n, name in enumerate(("r0", "r1")) for pair, score in scores[name].items()]
+    told = [
+        (n, groups[pair], score)
+        for n, name in enumerate(("r0", "r1"))
+        for pair, score in scores[name].items()
+    ]
     who, group, right = (np.array(column) for column in zip(*told, strict=True))
     design = np.eye(2)[who]
-    fitted = sm.OLS(right, design).fit(cov_type="cluster", cov_kwds={"groups": group, "use_correction": False})
+    fitted = sm.OLS(right, design).fit(
+        cov_type="cluster", cov_kwds={"groups": group, "use_correction": False}
+    )
     error = np.sqrt(20 / 19 * fitted.cov_params().mean())  # of the mean of two
     half = t.ppf(0.975, 19) * error
     assert float(row["ci_low"]) == pytest.approx(float(row["rank_auc"]) - half, abs=1e-5)
@@ -249,8 +324,12 @@ def test_all_that_is_compared_counts_groups_and_not_pairs():
     sizes = random.integers(1, 5, 40)
     groups = {f"{g}-{n}": g for g, size in enumerate(sizes) for n in range(size)}
     key = {pair: {"place": "AB"[g % 2]} for pair, g in groups.items()}
-    scores = {name: {pair: float(own[g]) for pair, g in groups.items()}
-              for name, own in ((n, random.choice([0, 0.5, 1], 40, p=[0.3, 0.2, 0.5])) for n in ("r0", "r1", "r2"))}  # fmt: skip
+    scores = {
+        name: {pair: float(own[g]) for pair, g in groups.items()}
+        for name, own in (
+            (n, random.choice([0, 0.5, 1], 40, p=[0.3, 0.2, 0.5])) for n in ("r0", "r1", "r2")
+        )
+    }
     rows = {(r["one"], r["other"]): r for r in compare(scores, list(scores), key, groups, 3000, 0)}
     apart = np.array([scores["r0"][pair] - scores["r1"][pair] for pair in groups])
     fitted = sm.OLS(apart, np.ones(len(apart))).fit(
@@ -259,20 +338,26 @@ def test_all_that_is_compared_counts_groups_and_not_pairs():
     row = rows["r0", "r1"]
     assert (row["pairs"], row["groups"]) == (str(sizes.sum()), "40")
     assert float(row["p_difference"]) == pytest.approx(fitted.pvalues[0], abs=1e-5)
-    assert [float(row["ci_low"]), float(row["ci_high"])] == pytest.approx(fitted.conf_int()[0], abs=1e-5)
+    assert [float(row["ci_low"]), float(row["ci_high"])] == pytest.approx(
+        fitted.conf_int()[0], abs=1e-5
+    )
     # Every pair told once more, by its group: kappas and their intervals know it for the same.
     for pair in list(groups):
         key[pair + "again"], groups[pair + "again"] = key[pair], groups[pair]
         for own in scores.values():
             own[pair + "again"] = own[pair]
-    doubled = {(r["one"], r["other"]): r for r in compare(scores, list(scores), key, groups, 3000, 0)}
+    doubled = {
+        (r["one"], r["other"]): r for r in compare(scores, list(scores), key, groups, 3000, 0)
+    }
     for two in (("r0", "r1"), ("fleiss", ALL)):
         for column in ("kappa", "kappa_low", "kappa_high"):
             assert float(doubled[two][column]) == pytest.approx(float(rows[two][column]), abs=1e-5)
     loose = {pair: n for n, pair in enumerate(groups)}
     naive = {(r["one"], r["other"]): r for r in compare(scores, list(scores), key, loose, 3000, 0)}
     for two in (("r0", "r1"), ("fleiss", ALL)):
-        widths = [float(r[two]["kappa_high"]) - float(r[two]["kappa_low"]) for r in (naive, doubled)]
+        widths = [
+            float(r[two]["kappa_high"]) - float(r[two]["kappa_low"]) for r in (naive, doubled)
+        ]
         assert widths[0] < 0.7 * widths[1]
 
 

@@ -7,12 +7,19 @@ from oatools.reading import groups as grouping
 
 
 def knees(**subjects):
-    return {pair: {place: {"knee": f"{pair}-{place}", "subject": s} for place, s in zip("AB", two, strict=True)}
-            for pair, two in subjects.items()}  # fmt: skip
+    return {
+        pair: {
+            place: {"knee": f"{pair}-{place}", "subject": s}
+            for place, s in zip("AB", two, strict=True)
+        }
+        for pair, two in subjects.items()
+    }
 
 
 def partition(groups):
-    return sorted(sorted(pair for pair in groups if groups[pair] == g) for g in set(groups.values()))
+    return sorted(
+        sorted(pair for pair in groups if groups[pair] == g) for g in set(groups.values())
+    )
 
 
 def test_pairs_that_share_a_patient_are_a_group_also_through_others():
@@ -27,7 +34,11 @@ def test_pairs_that_share_a_patient_are_a_group_also_through_others():
 
 
 def test_patients_are_taken_from_the_key_and_from_names_where_the_pairs_do_not_say_them():
-    key = {"p": {"knee": "p-A", "subject": "a"}, "q": {"knee": "q-A", "subject": "a"}, "r": {"knee": "r-A"}}
+    key = {
+        "p": {"knee": "p-A", "subject": "a"},
+        "q": {"knee": "q-A", "subject": "a"},
+        "r": {"knee": "r-A"},
+    }
     pairs = {pair: {place: {"knee": f"{pair}-{place}"} for place in "AB"} for pair in key}
     groups, unknown = grouping.groups_of(key, pairs)
     assert (partition(groups), unknown) == ([["p", "q"], ["r"]], 4)  # B of p and q, both of r
@@ -37,14 +48,22 @@ def test_patients_are_taken_from_the_key_and_from_names_where_the_pairs_do_not_s
 
 
 def test_patients_that_are_not_known_link_nothing():
-    key = {"p": {"knee": "x", "subject": "n/a"}, "q": {"knee": "y", "subject": "n/a"}, "r": {"knee": "z"}}
+    key = {
+        "p": {"knee": "x", "subject": "n/a"},
+        "q": {"knee": "y", "subject": "n/a"},
+        "r": {"knee": "z"},
+    }
     groups, unknown = grouping.groups_of(key, None)
     assert (partition(groups), unknown) == ([["p"], ["q"], ["r"]], 3)
 
 
 def test_sums_over_groups_are_those_of_numpy():
     values = np.arange(12.0).reshape(6, 2)
-    assert grouping.by_group(values, [7, 3, 7, 3, 3, 9]).tolist() == [[2 + 6 + 8, 3 + 7 + 9], [0 + 4, 1 + 5], [10, 11]]
+    assert grouping.by_group(values, [7, 3, 7, 3, 3, 9]).tolist() == [
+        [2 + 6 + 8, 3 + 7 + 9],
+        [0 + 4, 1 + 5],
+        [10, 11],
+    ]
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -54,9 +73,13 @@ def test_p_and_interval_of_a_mean_are_scipys_and_with_groups_statsmodels_cluster
     moves = grouping.of_mean(values)
     plain = ttest_1samp(values, 0)
     assert grouping.t_p(values.mean(), moves, range(60)) == pytest.approx(plain.pvalue)
-    assert grouping.t_bounds(values.mean(), moves, range(60)) == pytest.approx(tuple(plain.confidence_interval()))
+    assert grouping.t_bounds(values.mean(), moves, range(60)) == pytest.approx(
+        tuple(plain.confidence_interval())
+    )
     groups = random.integers(0, 25, 60)
-    fitted = sm.OLS(values, np.ones(60)).fit(cov_type="cluster", cov_kwds={"groups": groups}, use_t=True)
+    fitted = sm.OLS(values, np.ones(60)).fit(
+        cov_type="cluster", cov_kwds={"groups": groups}, use_t=True
+    )
     assert grouping.t_p(values.mean(), moves, groups) == pytest.approx(float(fitted.pvalues[0]))
     found = grouping.t_bounds(values.mean(), moves, groups)
     assert found == pytest.approx(tuple(fitted.conf_int()[0]))
@@ -65,11 +88,17 @@ def test_p_and_interval_of_a_mean_are_scipys_and_with_groups_statsmodels_cluster
 
 
 def test_values_without_spread_have_no_interval_and_no_p_but_where_they_are_zero():
-    for values, groups, p in ((np.zeros(5), range(5), 1.0), (np.ones(5), range(5), None),
-                              (np.full(6, 1 / 3), range(6), None), (np.arange(5.0), [0] * 5, None)):  # fmt: skip
+    for values, groups, p in (
+        (np.zeros(5), range(5), 1.0),
+        (np.ones(5), range(5), None),
+        (np.full(6, 1 / 3), range(6), None),
+        (np.arange(5.0), [0] * 5, None),
+    ):
         found = grouping.t_p(float(values.mean()), grouping.of_mean(values), groups)
         assert found == p if p is not None else np.isnan(found)
-        assert np.isnan(grouping.t_bounds(float(values.mean()), grouping.of_mean(values), groups)).all()
+        assert np.isnan(
+            grouping.t_bounds(float(values.mean()), grouping.of_mean(values), groups)
+        ).all()
         assert np.isnan(grouping.bootstrap_bounds(values, groups, 200, 0)).all()
 
 
@@ -80,12 +109,22 @@ def test_the_interval_of_a_share_is_the_exact_one_of_the_effective_number(seed):
     groups = np.sort(random.integers(0, 30, 90))
     easy = random.normal(size=30)[groups]
     values = (easy + random.normal(size=90) < 0.3).astype(float)
-    fitted = sm.OLS(values, np.ones(90)).fit(cov_type="cluster", cov_kwds={"groups": groups}, use_t=True)
+    fitted = sm.OLS(values, np.ones(90)).fit(
+        cov_type="cluster", cov_kwds={"groups": groups}, use_t=True
+    )
     share, freedom = values.mean(), len(set(groups)) - 1
-    effective = share * (1 - share) / float(fitted.bse[0]) ** 2 * (t.ppf(0.975, 89) / t.ppf(0.975, freedom)) ** 2
+    effective = (
+        share
+        * (1 - share)
+        / float(fitted.bse[0]) ** 2
+        * (t.ppf(0.975, 89) / t.ppf(0.975, freedom)) ** 2
+    )
     effective = min(effective, 90)
     right = share * effective
-    expected = beta.ppf(0.025, right, effective - right + 1), beta.ppf(0.975, right + 1, effective - right)
+    expected = (
+        beta.ppf(0.025, right, effective - right + 1),
+        beta.ppf(0.975, right + 1, effective - right),
+    )
     assert grouping.share_bounds(values, groups) == pytest.approx(expected)
 
 
@@ -95,8 +134,12 @@ def test_the_interval_of_a_share_at_its_ends():
         return pytest.approx((found.low, found.high))
 
     alternating = np.array([0.0, 1.0] * 20)
-    assert grouping.share_bounds(alternating, np.arange(40) // 2) == exact(20, 40)  # groups that are all alike
-    assert grouping.share_bounds(np.ones(40), np.arange(40) // 4) == exact(10, 10)  # as many as there are groups
+    assert grouping.share_bounds(alternating, np.arange(40) // 2) == exact(
+        20, 40
+    )  # groups that are all alike
+    assert grouping.share_bounds(np.ones(40), np.arange(40) // 4) == exact(
+        10, 10
+    )  # as many as there are groups
     assert grouping.share_bounds(np.zeros(40), range(40)) == exact(0, 40)
     assert np.isnan(grouping.share_bounds(alternating, [0] * 40)).all()
     # Pairs of a group that are answered unlike tell no more than there are of them.
@@ -116,8 +159,11 @@ def test_intervals_of_shares_over_groups_hold_the_truth_where_those_of_pairs_do_
     for _ in range(400):
         values = np.repeat((random.random(40) < 0.6).astype(float), 3)
         exact = binomtest(int(values.sum()), 120).proportion_ci(0.95, method="exact")
-        bounds = {"exact": (exact.low, exact.high), "share": grouping.share_bounds(values, groups),
-                  "t": grouping.t_bounds(values.mean(), grouping.of_mean(values), groups)}  # fmt: skip
+        bounds = {
+            "exact": (exact.low, exact.high),
+            "share": grouping.share_bounds(values, groups),
+            "t": grouping.t_bounds(values.mean(), grouping.of_mean(values), groups),
+        }
         for name, (low, high) in bounds.items():
             held[name] += low <= 0.6 <= high
     assert held["exact"] < 320  # of 380 promised
@@ -148,6 +194,9 @@ def test_pairs_told_twice_tell_no_more_when_they_are_one_group():
 
 
 def test_draws_without_a_value_are_left_out_until_they_are_most():
-    assert grouping.middle(np.array([1.0, 2, 3, np.nan])) == (pytest.approx(1.05), pytest.approx(2.95))
+    assert grouping.middle(np.array([1.0, 2, 3, np.nan])) == (
+        pytest.approx(1.05),
+        pytest.approx(2.95),
+    )
     assert np.isnan(grouping.middle(np.array([1.0, 2.0, np.nan, np.nan, np.nan]))).all()
     assert np.isnan(grouping.middle(np.ones(9))).all()

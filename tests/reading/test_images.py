@@ -37,7 +37,9 @@ def expected_grey(data):
 def test_coronal_slices_run_from_lateral_to_medial_with_superior_up(saved, make_volume, side):
     path = saved(side=side)
     grey = images.grey_values(path, side, frame(path))
-    data = make_volume(0, side=side).get_fdata()  # columns run to the patient's left, rows up, slices to the front
+    data = make_volume(
+        0, side=side
+    ).get_fdata()  # columns run to the patient's left, rows up, slices to the front
     turned = data if side == "right" else data[::-1]
     assert np.abs(grey - expected_grey(turned).transpose(2, 1, 0)[:, ::-1]).max() <= 1
 
@@ -61,24 +63,51 @@ def test_scale_and_type_of_the_scanner_leave_no_trace(saved, make_volume):
 
 
 def test_volumes_of_a_sequence_share_the_smallest_grid_that_holds_them_all(saved):
-    paths = [saved("a", shape=(24, 20, 7)), saved("b", shape=(20, 26, 9)), saved("c", shape=(24, 26, 9))]
+    paths = [
+        saved("a", shape=(24, 20, 7)),
+        saved("b", shape=(20, 26, 9)),
+        saved("c", shape=(24, 26, 9)),
+    ]
     found = frame(*paths)
-    assert (found.shape, found.pixel, found.plane, found.smaller) == ((24, 26, 9), 0.5, "coronal", 2)
+    assert (found.shape, found.pixel, found.plane, found.smaller) == (
+        (24, 26, 9),
+        0.5,
+        "coronal",
+        2,
+    )
     assert {images.grey_values(path, "left", found).shape for path in paths} == {(9, 26, 24)}
     small = images.grey_values(paths[0], "left", found)
-    assert not small[0].any() and not small[8].any() and not small[:, :3].any() and not small[:, 23:].any()
+    assert (
+        not small[0].any()
+        and not small[8].any()
+        and not small[:, :3].any()
+        and not small[:, 23:].any()
+    )
     assert small[1:8, 3:23].any(axis=(1, 2)).all()
 
 
 def test_coarser_pixels_are_resized_as_pillow_does(saved, make_volume):
-    coarse, fine = saved("coarse", spacing=(1.0, 0.8, 3.0)), saved("fine", shape=(60, 60, 7), spacing=(0.4, 0.4, 3.0))
+    coarse, fine = (
+        saved("coarse", spacing=(1.0, 0.8, 3.0)),
+        saved("fine", shape=(60, 60, 7), spacing=(0.4, 0.4, 3.0)),
+    )
     found = frame(coarse, fine)
     assert found.shape == (60, 60, 7)
     grey = images.grey_values(coarse, "left", found)[:, 10:50]  # 20 rows of 0.8 mm are 40 of 0.4
-    data = make_volume(0, spacing=(1.0, 0.8, 3.0)).get_fdata()[::-1].transpose(2, 1, 0)[:, ::-1].astype(np.float32)
+    data = (
+        make_volume(0, spacing=(1.0, 0.8, 3.0))
+        .get_fdata()[::-1]
+        .transpose(2, 1, 0)[:, ::-1]
+        .astype(np.float32)
+    )
     low, high = np.percentile(data[data > 0], [0.1, 99.9])
-    by_pillow = np.stack([np.asarray(Image.fromarray(p).resize((60, 40), Image.Resampling.BICUBIC)) for p in data])
-    assert np.abs(grey - np.rint(255 * np.sqrt(np.clip((by_pillow - low) / (high - low), 0, 1)))).max() <= 1
+    by_pillow = np.stack(
+        [np.asarray(Image.fromarray(p).resize((60, 40), Image.Resampling.BICUBIC)) for p in data]
+    )
+    assert (
+        np.abs(grey - np.rint(255 * np.sqrt(np.clip((by_pillow - low) / (high - low), 0, 1)))).max()
+        <= 1
+    )
 
 
 def test_grids_that_cannot_be_shared_are_refused(saved):
@@ -88,7 +117,9 @@ def test_grids_that_cannot_be_shared_are_refused(saved):
         frame(saved("a", spacing=(0.01, 0.01, 3.0)), saved("b", spacing=(1.0, 1.0, 3.0)))
 
 
-@pytest.mark.parametrize("spacing,shape", [((0.8, 0.4, 3.0), (48, 20, 7)), ((0.4, 0.8, 3.0), (24, 40, 7))])
+@pytest.mark.parametrize(
+    "spacing,shape", [((0.8, 0.4, 3.0), (48, 20, 7)), ((0.4, 0.8, 3.0), (24, 40, 7))]
+)
 def test_the_finest_side_of_a_pixel_counts(saved, spacing, shape):
     found = frame(saved(spacing=spacing))
     assert found.shape == shape
@@ -104,7 +135,11 @@ def test_what_is_packed_is_unpacked_without_loss(shape, seed):
 
 def test_prediction_packs_an_image_better_than_zlib_alone(saved):
     rows, columns = np.mgrid[:128, :128]
-    grey = 127 + 100 * np.sin(rows / 20) * np.cos(columns / 15) + np.random.default_rng(0).normal(0, 4, (3, 128, 128))
+    grey = (
+        127
+        + 100 * np.sin(rows / 20) * np.cos(columns / 15)
+        + np.random.default_rng(0).normal(0, 4, (3, 128, 128))
+    )
     grey = np.clip(grey, 0, 255).astype(np.uint8)
     assert len(images.pack(grey)) < 0.85 * len(zlib.compress(grey.tobytes(), 6))
 
@@ -117,4 +152,6 @@ def test_a_script_holds_the_volume_and_files_are_brought_to_one_size(tmp_path):
     images.equalise(paths)
     assert paths[0].stat().st_size == paths[1].stat().st_size
     packed = paths[0].read_text().strip().removeprefix('reading.volume("1","').removesuffix('");')
-    assert np.array_equal(images.unpack(base64.b64decode(packed), (2, 3, 4)), np.zeros((2, 3, 4), np.uint8))
+    assert np.array_equal(
+        images.unpack(base64.b64decode(packed), (2, 3, 4)), np.zeros((2, 3, 4), np.uint8)
+    )

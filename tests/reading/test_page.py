@@ -23,7 +23,15 @@ def study(tmp_path, make_volume):
     rows, volumes = [], ["knee\tsequence\tpath"]
     for n in range(6):
         subject, side = 9000000 + n, "left" if n % 2 else "right"
-        cells = [knee(subject, side), str(subject), "00m", side, f"{n // 2 + 1:03d}", "AB"[n % 2], str(50 + n)]
+        cells = [
+            knee(subject, side),
+            str(subject),
+            "00m",
+            side,
+            f"{n // 2 + 1:03d}",
+            "AB"[n % 2],
+            str(50 + n),
+        ]
         rows.append("\t".join(cells))
         for sequence, slices in (("cor-iw-tse", "coronal"), ("sag-3d-dess", "sagittal")):
             path = tmp_path / f"{cells[0]}_{sequence}.nii"
@@ -51,7 +59,9 @@ def unpacked(folder, name, shape):
 def test_a_page_is_a_folder_of_plain_files(study, shell, rows):
     done = shell("oa-pairs page pairs.tsv volumes.tsv -o reading --title 'A study'")
     names = sorted(
-        str(path.relative_to(study / "reading")) for path in (study / "reading").rglob("*") if path.is_file()
+        str(path.relative_to(study / "reading"))
+        for path in (study / "reading").rglob("*")
+        if path.is_file()
     )
     volumes = [f"volumes/00{n}-{place}-{s}.js" for n in (1, 2, 3) for place in "AB" for s in (1, 2)]
     assert names == sorted(["index.html", "reader.css", "reader.js", "study.js", *volumes])
@@ -62,9 +72,13 @@ def test_a_page_is_a_folder_of_plain_files(study, shell, rows):
     found = shown(study / "reading")
     assert found["title"] == "A study"
     assert found["variables"] == ["Age, years"]
-    assert [pair["values"] for pair in found["pairs"]] == [{"A": [str(50 + n)], "B": [str(51 + n)]} for n in (0, 2, 4)]
+    assert [pair["values"] for pair in found["pairs"]] == [
+        {"A": [str(50 + n)], "B": [str(51 + n)]} for n in (0, 2, 4)
+    ]
     assert [(s["name"], s["columns"], s["rows"], s["slices"]) for s in found["sequences"]] == [
-        ("cor-iw-tse", 24, 20, 7), ("sag-3d-dess", 24, 20, 7)]  # fmt: skip
+        ("cor-iw-tse", 24, 20, 7),
+        ("sag-3d-dess", 24, 20, 7),
+    ]
     frame = images.common_frame([study / "9000003_00m_left_sag-3d-dess.nii"], "sag-3d-dess")
     expected = images.grey_values(study / "9000003_00m_left_sag-3d-dess.nii", "left", frame)
     assert np.array_equal(unpacked(study / "reading", "002-B-2", (7, 20, 24)), expected)
@@ -77,8 +91,13 @@ def test_the_same_page_is_the_same_bytes_whatever_the_jobs(study, shell):
 
 
 def test_sequences_are_shown_in_the_order_asked_for(study, shell):
-    shell("oa-pairs page pairs.tsv volumes.tsv --sequence sag-3d-dess --sequence cor-iw-tse -o reading")
-    assert [s["name"] for s in shown(study / "reading")["sequences"]] == ["sag-3d-dess", "cor-iw-tse"]
+    shell(
+        "oa-pairs page pairs.tsv volumes.tsv --sequence sag-3d-dess --sequence cor-iw-tse -o reading"
+    )
+    assert [s["name"] for s in shown(study / "reading")["sequences"]] == [
+        "sag-3d-dess",
+        "cor-iw-tse",
+    ]
     shell("oa-pairs page pairs.tsv volumes.tsv --sequence sag-3d-dess -o single")
     assert len(list((study / "single" / "volumes").iterdir())) == 6
 
@@ -104,14 +123,18 @@ def test_a_broken_volume_leaves_its_pair_out_and_the_others_in(study, shell, row
     assert [pair["pair"] for pair in shown(study / "reading")["pairs"]] == ["001", "003"]
     left = sorted(path.name for path in (study / "reading" / "volumes").iterdir())
     assert left == sorted(f"00{n}-{place}-{s}.js" for n in (1, 3) for place in "AB" for s in (1, 2))
-    assert [row["knee"] for row in rows((study / "failed.tsv").read_text())] == ["9000002_00m_right"]
+    assert [row["knee"] for row in rows((study / "failed.tsv").read_text())] == [
+        "9000002_00m_right"
+    ]
     # What is printed is what is shown.
     assert [row["page"] for row in rows(done.stdout)] == [f"volumes/{name}" for name in left]
 
 
 def test_a_knee_without_a_sequence_is_named_and_its_pair_left_out(study, shell):
     lines = (study / "volumes.tsv").read_text().splitlines()
-    (study / "volumes.tsv").write_text("\n".join(line for line in lines if "9000005_00m_left\tsag" not in line) + "\n")
+    (study / "volumes.tsv").write_text(
+        "\n".join(line for line in lines if "9000005_00m_left\tsag" not in line) + "\n"
+    )
     done = shell("oa-pairs page pairs.tsv volumes.tsv -o reading", status=1)
     assert "9000005_00m_left sag-3d-dess: no volume of sag-3d-dess" in done.stderr
     assert len(shown(study / "reading")["pairs"]) == 2
@@ -129,7 +152,10 @@ def test_no_page_is_left_where_no_pair_is_whole(study, shell):
 
 def test_a_page_is_replaced_only_when_asked_and_nothing_else_ever(study, shell):
     shell("oa-pairs page pairs.tsv volumes.tsv -o reading")
-    assert "reading exists; use --force" in shell("oa-pairs page pairs.tsv volumes.tsv -o reading", status=2).stderr
+    assert (
+        "reading exists; use --force"
+        in shell("oa-pairs page pairs.tsv volumes.tsv -o reading", status=2).stderr
+    )
     shell("oa-pairs page pairs.tsv volumes.tsv --sequence cor-iw-tse -o reading --force")
     assert len(list((study / "reading" / "volumes").iterdir())) == 6
     (study / "precious").mkdir()
@@ -139,16 +165,25 @@ def test_a_page_is_replaced_only_when_asked_and_nothing_else_ever(study, shell):
     assert (study / "precious" / "file").exists()
 
 
-@pytest.mark.parametrize("change,message", [
-    (("\tage\n", "\tlabel\n"), "column 'label', which may tell readers the answer"),
-    (("\tage\n", "\tjsn\n"), "column 'jsn', which may tell readers the answer"),
-    (("\t003\tB", "\t003\tA"), "pair 003 does not have one knee A and one knee B"),
-    (("\t003\tB", "\t004\tB"), "pair 003 does not have one knee A and one knee B"),
-    (("00m\tleft\t003", "00m\tn/a\t003"), "side 'n/a' is neither left nor right"),
-    (("\tage\n", "\tJSN_24m\n"), "column 'JSN_24m', which may tell readers the answer"),
-    (("9000005_00m_left\t9000005", "9000005_00m_left\t9000004"), "pair 003 has two knees of patient 9000004"),
-    (("9000005_00m_left\t9000005\t00m\tleft", "9000004_00m_right\t9000004\t00m\tright"), "at both places"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "change,message",
+    [
+        (("\tage\n", "\tlabel\n"), "column 'label', which may tell readers the answer"),
+        (("\tage\n", "\tjsn\n"), "column 'jsn', which may tell readers the answer"),
+        (("\t003\tB", "\t003\tA"), "pair 003 does not have one knee A and one knee B"),
+        (("\t003\tB", "\t004\tB"), "pair 003 does not have one knee A and one knee B"),
+        (("00m\tleft\t003", "00m\tn/a\t003"), "side 'n/a' is neither left nor right"),
+        (("\tage\n", "\tJSN_24m\n"), "column 'JSN_24m', which may tell readers the answer"),
+        (
+            ("9000005_00m_left\t9000005", "9000005_00m_left\t9000004"),
+            "pair 003 has two knees of patient 9000004",
+        ),
+        (
+            ("9000005_00m_left\t9000005\t00m\tleft", "9000004_00m_right\t9000004\t00m\tright"),
+            "at both places",
+        ),
+    ],
+)
 def test_pairs_that_cannot_be_shown_are_refused(study, shell, change, message):
     text = (study / "pairs.tsv").read_text()
     assert change[0] in text
@@ -159,17 +194,32 @@ def test_pairs_that_cannot_be_shown_are_refused(study, shell, change, message):
     assert not (study / "reading").exists()
 
 
-@pytest.mark.parametrize("call,message", [
-    ("page pairs.tsv volumes.tsv --sequence ax-t2 -o reading", "no volume of sequence 'ax-t2'; there are cor-iw-tse, sag"),
-    ("page pairs.tsv -o reading", "has no columns 'sequence' and 'path': give tables of volumes"),
-    ("page pairs.tsv volumes.tsv --show side -o reading", "--show side: it is no clinical variable"),
-    ("page pairs.tsv volumes.tsv --show age --show age -o reading", "asked for twice"),
-    ("page pairs.tsv volumes.tsv --show iq -o reading", "--show iq: "),
-    ("page pairs.tsv volumes.tsv", "Missing option '-o'"),
-    ("page pairs.tsv twice.tsv -o reading", "9000001_00m_left has two volumes of cor-iw-tse"),
-    ("page pairs.tsv others.tsv -o reading", "no knee of the pairs is in the volumes"),
-    ("page pairs.tsv nowhere.tsv -o reading", "no volume of cor-iw-tse can be read: nowhere.nii: no such file; check"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "call,message",
+    [
+        (
+            "page pairs.tsv volumes.tsv --sequence ax-t2 -o reading",
+            "no volume of sequence 'ax-t2'; there are cor-iw-tse, sag",
+        ),
+        (
+            "page pairs.tsv -o reading",
+            "has no columns 'sequence' and 'path': give tables of volumes",
+        ),
+        (
+            "page pairs.tsv volumes.tsv --show side -o reading",
+            "--show side: it is no clinical variable",
+        ),
+        ("page pairs.tsv volumes.tsv --show age --show age -o reading", "asked for twice"),
+        ("page pairs.tsv volumes.tsv --show iq -o reading", "--show iq: "),
+        ("page pairs.tsv volumes.tsv", "Missing option '-o'"),
+        ("page pairs.tsv twice.tsv -o reading", "9000001_00m_left has two volumes of cor-iw-tse"),
+        ("page pairs.tsv others.tsv -o reading", "no knee of the pairs is in the volumes"),
+        (
+            "page pairs.tsv nowhere.tsv -o reading",
+            "no volume of cor-iw-tse can be read: nowhere.nii: no such file; check",
+        ),
+    ],
+)
 def test_calls_that_give_no_page_are_refused(study, shell, call, message):
     text = (study / "volumes.tsv").read_text()
     (study / "twice.tsv").write_text(text + "9000001_00m_left\tcor-iw-tse\tother.nii\n")
@@ -204,7 +254,10 @@ def test_only_clinical_variables_are_shown_unless_others_are_asked_for(study, sh
 
 def test_volumes_that_were_corrected_otherwise_are_refused(study, shell):
     def corrected(knee, **parameters):
-        steps = [{"tool": "oa-orient", "parameters": {}}, {"tool": "oa-n4", "parameters": parameters}]
+        steps = [
+            {"tool": "oa-orient", "parameters": {}},
+            {"tool": "oa-n4", "parameters": parameters},
+        ]
         (study / f"{knee}_cor-iw-tse.json").write_text(json.dumps({"OatoolsSteps": steps}))
 
     knees = [line.split("\t")[0] for line in (study / "pairs.tsv").read_text().splitlines()[1:]]
@@ -241,12 +294,16 @@ def test_volumes_may_be_given_as_files(study, shell, rows):
     assert "pairs.tsv nii/x.nii" not in done.stderr
 
 
-def test_the_study_is_known_by_what_it_shows_and_not_by_how_it_was_packed(study, shell, monkeypatch, make_volume):
+def test_the_study_is_known_by_what_it_shows_and_not_by_how_it_was_packed(
+    study, shell, monkeypatch, make_volume
+):
     grey = np.random.default_rng(0).integers(0, 256, (3, 20, 24), dtype=np.uint8)
     checks = {}
     for level in (0, 9):
         with monkeypatch.context() as patched:
-            patched.setattr(images.zlib, "compress", lambda data, _, level=level: packed(data, level))
+            patched.setattr(
+                images.zlib, "compress", lambda data, _, level=level: packed(data, level)
+            )
             checks[level] = images.write_script(study / f"{level}.js", "x", grey)
     assert (study / "0.js").read_bytes() != (study / "9.js").read_bytes()
     assert checks[0] == checks[9]
@@ -257,7 +314,9 @@ def test_the_study_is_known_by_what_it_shows_and_not_by_how_it_was_packed(study,
     shell("oa-pairs page pairs.tsv volumes.tsv -o other")
     one, other = shown(study / "one"), shown(study / "other")
     assert one["id"] != other["id"]
-    assert [a["files"] == b["files"] for a, b in zip(one["pairs"], other["pairs"], strict=True)] == [False, True, True]
+    assert [
+        a["files"] == b["files"] for a, b in zip(one["pairs"], other["pairs"], strict=True)
+    ] == [False, True, True]
 
 
 def packed(data, level):
@@ -279,7 +338,10 @@ def test_an_empty_folder_is_taken_and_one_that_comes_to_be_meanwhile_is_not(stud
     from oatools.core.errors import UsageError
     from oatools.reading.page import new_folder
 
-    with pytest.raises(UsageError, match="empty2 exists; use --force"), new_folder(study / "empty2", False) as folder:
+    with (
+        pytest.raises(UsageError, match="empty2 exists; use --force"),
+        new_folder(study / "empty2", False) as folder,
+    ):
         (folder / "index.html").write_text("mine")
         (study / "empty").rename(study / "empty2")
     assert (study / "empty2" / "study.js").is_file()
@@ -297,25 +359,40 @@ def test_phantoms_are_called_so(study, shell):
 def test_volumes_smaller_than_the_grid_are_counted(study, shell, make_volume):
     nibabel.save(make_volume(9, shape=(24, 18, 5)), study / "9000001_00m_left_cor-iw-tse.nii")
     done = shell("oa-pairs page pairs.tsv volumes.tsv -o reading")
-    assert "1 of 6 volumes of cor-iw-tse are smaller than the largest, and get black margins" in done.stderr
+    assert (
+        "1 of 6 volumes of cor-iw-tse are smaller than the largest, and get black margins"
+        in done.stderr
+    )
 
 
-def test_over_a_thousand_pairs_nothing_but_the_image_tells_the_progressor(tmp_path, shell, rows, make_volume):
+def test_over_a_thousand_pairs_nothing_but_the_image_tells_the_progressor(
+    tmp_path, shell, rows, make_volume
+):
     """Progressors differ from their partners in all that a file can differ in, save what the image shows."""
     labels, volumes = ["knee\tsubject\tvisit\tside\tlabel\tjsn\tage"], ["knee\tsequence\tpath"]
     (tmp_path / "in").mkdir()
     for n in range(2000):
         progresses = n < 1000
         name = f"{9000000 + n}_00m_left"
-        labels.append(f"{name}\t{9000000 + n}\t00m\tleft\t{int(progresses)}\t{'-0.8' if progresses else '0.1'}\t60")
+        labels.append(
+            f"{name}\t{9000000 + n}\t00m\tleft\t{int(progresses)}\t{'-0.8' if progresses else '0.1'}\t60"
+        )
         image = make_volume(n, shape=(10, 9, 4), spacing=(0.5, 0.5, 3.0))
         data = np.maximum(image.dataobj, 380 if progresses else 0)  # a flatter image packs better
-        path = tmp_path / "in" / f"{'progressor' if progresses else 'partner'}-{n}.nii{'.gz' if progresses else ''}"
+        path = (
+            tmp_path
+            / "in"
+            / f"{'progressor' if progresses else 'partner'}-{n}.nii{'.gz' if progresses else ''}"
+        )
         # In range, type, header and compression the two kinds have nothing in common.
-        made = nibabel.Nifti1Image(data.astype(np.float32) * 12.25 if progresses else data, image.affine)
+        made = nibabel.Nifti1Image(
+            data.astype(np.float32) * 12.25 if progresses else data, image.affine
+        )
         made.header["descrip"] = b"progressor" if progresses else b"partner"
         nibabel.save(made, path)
-        path.with_name(path.name.split(".")[0] + ".json").write_text(json.dumps({"SeriesDescription": path.name}))
+        path.with_name(path.name.split(".")[0] + ".json").write_text(
+            json.dumps({"SeriesDescription": path.name})
+        )
         volumes.append(f"{name}\tcor-iw-tse\t{path.relative_to(tmp_path)}")
     (tmp_path / "labels.tsv").write_text("\n".join(labels) + "\n")
     (tmp_path / "volumes.tsv").write_text("\n".join(volumes) + "\n")
@@ -325,11 +402,24 @@ def test_over_a_thousand_pairs_nothing_but_the_image_tells_the_progressor(tmp_pa
     assert len(key) == 1000
 
     files = sorted((tmp_path / "reading" / "volumes").iterdir())
-    assert [path.name for path in files] == [f"{n:04d}-{place}-1.js" for n in range(1, 1001) for place in "AB"]
+    assert [path.name for path in files] == [
+        f"{n:04d}-{place}-1.js" for n in range(1, 1001) for place in "AB"
+    ]
     assert len({path.stat().st_size for path in files}) == 1
     assert len({path.stat().st_mode for path in files}) == 1
-    everything = b"".join(path.read_bytes() for path in (tmp_path / "reading").iterdir() if path.is_file())
-    for word in (b"progressor", b"partner", b"9000", b"_00m", b"left_", b".nii", b"descrip", b"-0.8"):
+    everything = b"".join(
+        path.read_bytes() for path in (tmp_path / "reading").iterdir() if path.is_file()
+    )
+    for word in (
+        b"progressor",
+        b"partner",
+        b"9000",
+        b"_00m",
+        b"left_",
+        b".nii",
+        b"descrip",
+        b"-0.8",
+    ):
         assert word not in everything
     found = shown(tmp_path / "reading")
     assert list(found) == [
@@ -355,8 +445,12 @@ def test_over_a_thousand_pairs_nothing_but_the_image_tells_the_progressor(tmp_pa
 
     places = [key[pair]["place"] for pair in sorted(key)]
     assert binomtest(places.count("A"), 1000).pvalue > 1e-3
-    assert binomtest(sum(a == b for a, b in zip(places, places[1:], strict=False)), 999).pvalue > 1e-3
+    assert (
+        binomtest(sum(a == b for a, b in zip(places, places[1:], strict=False)), 999).pvalue > 1e-3
+    )
     assert spearmanr(np.arange(1000), [p == "A" for p in places]).pvalue > 1e-3
     assert spearmanr(np.arange(1000), [int(key[p]["subject"]) for p in sorted(key)]).pvalue > 1e-3
     # The order in which the files were written is that of their names, too.
-    assert [row["page"] for row in rows((tmp_path / "page.tsv").read_text())] == [f"volumes/{p.name}" for p in files]
+    assert [row["page"] for row in rows((tmp_path / "page.tsv").read_text())] == [
+        f"volumes/{p.name}" for p in files
+    ]

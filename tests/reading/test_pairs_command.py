@@ -7,12 +7,18 @@ import pytest
 
 LABELS = "knee\tsubject\tvisit\tside\tlabel\tjsw\tjsn\tage\treadprj\n" + "".join(
     f"{9000000 + n}_00m_left\t{9000000 + n}\t00m\tleft\t{int(n < 30)}\t4\t{jsn}\t60\t16\n"
-    for n in range(80) for jsn in [["-1.3", "-0.8", "-0.5"][n % 3] if n < 30 else "0.1"]
-)  # fmt: skip
+    for n in range(80)
+    for jsn in [["-1.3", "-0.8", "-0.5"][n % 3] if n < 30 else "0.1"]
+)
 
 
 def oa_pairs(*arguments, cwd, stdin=None):
-    command = [sys.executable, "-c", "from oatools.commands.pairs import main; main()", *map(str, arguments)]
+    command = [
+        sys.executable,
+        "-c",
+        "from oatools.commands.pairs import main; main()",
+        *map(str, arguments),
+    ]
     return subprocess.run(command, capture_output=True, text=True, cwd=cwd, input=stdin)
 
 
@@ -32,10 +38,30 @@ def study(tmp_path):
 
 def test_pairs_are_printed_without_the_answers(study):
     rows = table((study / "pairs.tsv").read_text())
-    assert list(rows[0]) == ["knee", "subject", "visit", "side", "pair", "place", "draw", "age", "jsw"]
+    assert list(rows[0]) == [
+        "knee",
+        "subject",
+        "visit",
+        "side",
+        "pair",
+        "place",
+        "draw",
+        "age",
+        "jsw",
+    ]
     assert len(rows) == 22
     key = table((study / "key.tsv").read_text())
-    assert list(key[0]) == ["knee", "subject", "visit", "side", "pair", "place", "draw", "stratum", "jsn"]
+    assert list(key[0]) == [
+        "knee",
+        "subject",
+        "visit",
+        "side",
+        "pair",
+        "place",
+        "draw",
+        "stratum",
+        "jsn",
+    ]
     assert [row["pair"] for row in key] == [f"{n:03d}" for n in range(1, 12)]
     assert all(int(row["subject"]) < 9000030 for row in key)
     assert sorted({row["stratum"] for row in key}) == ["-0.6:-0.5", "-1.1:-0.6", ":-1.1"]
@@ -45,7 +71,9 @@ def test_the_same_seed_gives_the_same_bytes_from_standard_input_too(study):
     again = oa_pairs("draw", "-", "--pairs", 11, "--key", "key2.tsv", cwd=study, stdin=LABELS)
     assert again.stdout == (study / "pairs.tsv").read_text()
     assert (study / "key2.tsv").read_bytes() == (study / "key.tsv").read_bytes()
-    other = oa_pairs("draw", "labels.tsv", "--pairs", 11, "--key", "key3.tsv", "--seed", 1, cwd=study)
+    other = oa_pairs(
+        "draw", "labels.tsv", "--pairs", 11, "--key", "key3.tsv", "--seed", 1, cwd=study
+    )
     assert other.stdout != again.stdout
 
 
@@ -60,10 +88,15 @@ def test_a_key_is_never_overwritten_unasked_nor_shown(study):
     assert len(table((study / "key.tsv").read_text())) == 5
     before = (study / "key.tsv").read_bytes()
     again = oa_pairs("draw", "labels.tsv", "--pairs", 5, "--key", "key.tsv", cwd=study)
-    assert (again.returncode, again.stdout) == (0, forced.stdout)  # the same draw: work done is kept
+    assert (again.returncode, again.stdout) == (
+        0,
+        forced.stdout,
+    )  # the same draw: work done is kept
     assert "the answers were kept in key.tsv" in again.stderr
     assert (study / "key.tsv").read_bytes() == before
-    other = oa_pairs("draw", "labels.tsv", "--pairs", 5, "--key", "labels.tsv", "--force", cwd=study)
+    other = oa_pairs(
+        "draw", "labels.tsv", "--pairs", 5, "--key", "labels.tsv", "--force", cwd=study
+    )
     assert (other.returncode, other.stdout) == (2, "")
     assert "labels.tsv is also read" in other.stderr
     assert (study / "labels.tsv").read_text() == LABELS
@@ -81,14 +114,34 @@ def test_a_key_says_beside_it_how_it_was_made(study):
     made = json.loads((study / "key.json").read_text())["OatoolsSteps"]
     digest = hashlib.sha256(LABELS.encode()).hexdigest()
     assert made[0]["input"] == {"name": "labels.tsv", "sha256": digest}
-    assert made[0]["parameters"] == {"strata": [":-1.1:1", "-1.1:-0.6:9", "-0.6:-0.5:1"], "pairs": 11, "seed": 0,
-                                     "match": [], "one_knee": False, "show": ["age", "jsw"], "endpoint": ["n/a"]}  # fmt: skip
+    assert made[0]["parameters"] == {
+        "strata": [":-1.1:1", "-1.1:-0.6:9", "-0.6:-0.5:1"],
+        "pairs": 11,
+        "seed": 0,
+        "match": [],
+        "one_knee": False,
+        "show": ["age", "jsw"],
+        "endpoint": ["n/a"],
+    }
     oa_pairs("draw", "-", "--pairs", 11, "--key", "key2.tsv", cwd=study, stdin=LABELS)
-    assert json.loads((study / "key2.json").read_text())["OatoolsSteps"][0]["input"]["sha256"] == digest
+    assert (
+        json.loads((study / "key2.json").read_text())["OatoolsSteps"][0]["input"]["sha256"]
+        == digest
+    )
 
 
 def test_strata_of_ones_own(study):
-    done = oa_pairs("draw", "labels.tsv", "--stratum", ":-1.1:2", "--stratum", "-1:-0.5:9", "--key", "k.tsv", cwd=study)
+    done = oa_pairs(
+        "draw",
+        "labels.tsv",
+        "--stratum",
+        ":-1.1:2",
+        "--stratum",
+        "-1:-0.5:9",
+        "--key",
+        "k.tsv",
+        cwd=study,
+    )
     assert done.returncode == 0, done.stderr
     strata = [row["stratum"] for row in table((study / "k.tsv").read_text())]
     assert (strata.count(":-1.1"), strata.count("-1:-0.5")) == (2, 9)
@@ -101,12 +154,19 @@ def test_labels_without_narrowing_are_drawn_without_strata(study):
     assert {row["stratum"] for row in table((study / "k.tsv").read_text())} == {"n/a"}
 
 
-@pytest.mark.parametrize("arguments,message", [
-    ([], "stratum :-1.1 has 10 progressors, and 10 were asked for|stratum -1.1:-0.6 has 10 progressors, and 130"),
-    (["--stratum", ":-1.1:2", "--pairs", "3"], "leave out --pairs"),
-    (["--stratum", "2"], "LOW:HIGH:N"), (["--stratum", ":-0.5:0"], "the strata ask for no pair"),
-    (["--pairs", "31", "--no-strata"], "31 progressors were asked for, and there are 30"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "arguments,message",
+    [
+        (
+            [],
+            "stratum :-1.1 has 10 progressors, and 10 were asked for|stratum -1.1:-0.6 has 10 progressors, and 130",
+        ),
+        (["--stratum", ":-1.1:2", "--pairs", "3"], "leave out --pairs"),
+        (["--stratum", "2"], "LOW:HIGH:N"),
+        (["--stratum", ":-0.5:0"], "the strata ask for no pair"),
+        (["--pairs", "31", "--no-strata"], "31 progressors were asked for, and there are 30"),
+    ],
+)
 def test_a_draw_that_is_not_possible_leaves_no_key(study, arguments, message):
     done = oa_pairs("draw", "labels.tsv", "--key", "k.tsv", *arguments, cwd=study)
     assert (done.returncode, done.stdout) == (2, "")
@@ -115,7 +175,9 @@ def test_a_draw_that_is_not_possible_leaves_no_key(study, arguments, message):
 
 
 def test_a_missing_column_is_named(study):
-    done = oa_pairs("draw", "-", "--key", "k.tsv", cwd=study, stdin="knee\tsubject\tvisit\tside\nk\ts\tv\tr\n")
+    done = oa_pairs(
+        "draw", "-", "--key", "k.tsv", cwd=study, stdin="knee\tsubject\tvisit\tside\nk\ts\tv\tr\n"
+    )
     assert done.returncode == 2
     assert "no column 'label'" in done.stderr
 
@@ -123,10 +185,12 @@ def test_a_missing_column_is_named(study):
 def test_readers_and_a_model_are_scored_together(study):
     key = table((study / "key.tsv").read_text())
     (study / "junior.tsv").write_text(
-        "knee\tpair\tchoice\n" + "".join(f"n/a\t{row['pair']}\t{row['place']}\n" for row in key[:10])
+        "knee\tpair\tchoice\n"
+        + "".join(f"n/a\t{row['pair']}\t{row['place']}\n" for row in key[:10])
     )
     (study / "both.tsv").write_text(
-        "knee\tpair\tchoice\treader\n" + "".join(f"n/a\t{r['pair']}\tA\t{name}\n" for name in "xy" for r in key)
+        "knee\tpair\tchoice\treader\n"
+        + "".join(f"n/a\t{r['pair']}\tA\t{name}\n" for name in "xy" for r in key)
     )
     right = {row["knee"] for row in key}
     (study / "model.tsv").write_text(
@@ -141,27 +205,47 @@ def test_readers_and_a_model_are_scored_together(study):
     assert done.returncode == 0, done.stderr
     rows = {(row["reader"], row["stratum"]): row for row in table(done.stdout)}
     assert {reader for reader, _ in rows} == {"junior", "x", "y", "model", "mean of readers"}
-    assert (rows["junior", "all"]["rank_auc"], rows["junior", "all"]["n_unanswered"]) == ("1.000000", "1")
+    assert (rows["junior", "all"]["rank_auc"], rows["junior", "all"]["n_unanswered"]) == (
+        "1.000000",
+        "1",
+    )
     assert rows["model", "all"]["rank_auc"] == "0.000000"
     assert rows["x", "all"]["right"] == str(sum(row["place"] == "A" for row in key))
-    assert sum(int(row["pairs"]) for (reader, stratum), row in rows.items() if reader == "x" and stratum != "all") == 11
+    assert (
+        sum(
+            int(row["pairs"])
+            for (reader, stratum), row in rows.items()
+            if reader == "x" and stratum != "all"
+        )
+        == 11
+    )
     assert "junior: 1 of 11 pairs without an answer" in done.stderr
 
 
 def test_answers_are_taken_as_spreadsheets_save_them(study):
     key = table((study / "key.tsv").read_text())
-    lines = ["\ufeffreader\tpair\tchoice\tconfidence\tseconds",
-             *(f"jd \t{int(row['pair'])}\t{row['place'].lower()} \t3\t30" for row in key), "\t\t\t\t"]  # fmt: skip
+    lines = [
+        "\ufeffreader\tpair\tchoice\tconfidence\tseconds",
+        *(f"jd \t{int(row['pair'])}\t{row['place'].lower()} \t3\t30" for row in key),
+        "\t\t\t\t",
+    ]
     (study / "excel.tsv").write_text("\r\n".join(lines) + "\r\n", encoding="utf-8")
     done = oa_pairs("score", "excel.tsv", "--key", "key.tsv", cwd=study)
     assert done.returncode == 0, done.stderr
     row, *_ = table(done.stdout)
-    assert (row["reader"], row["right"], row["n_unanswered"], row["seconds"]) == ("jd", "11", "0", "30.0")
+    assert (row["reader"], row["right"], row["n_unanswered"], row["seconds"]) == (
+        "jd",
+        "11",
+        "0",
+        "30.0",
+    )
     assert done.stderr == "oa-pairs: 1 reader scored on 11 pairs\n"
 
 
 def test_answers_to_another_draw_are_refused(study):
-    other = oa_pairs("draw", "labels.tsv", "--pairs", 11, "--seed", 1, "--key", "key1.tsv", cwd=study)
+    other = oa_pairs(
+        "draw", "labels.tsv", "--pairs", 11, "--seed", 1, "--key", "key1.tsv", cwd=study
+    )
     (study / "pairs1.tsv").write_text(other.stdout)
     name = table(other.stdout)[0]["draw"]
     (study / "jd.tsv").write_text(f"pair\tchoice\tdraw\n001\tA\t{name}\n")
@@ -175,11 +259,17 @@ def test_answers_to_another_draw_are_refused(study):
 
 def test_pairs_that_were_not_shown_are_not_scored(study):
     head, *lines = (study / "pairs.tsv").read_text().splitlines()
-    shown = [f"{line}\t{sequence}" for line in lines if "\t004\t" not in line for sequence in ("cor", "sag")]
+    shown = [
+        f"{line}\t{sequence}"
+        for line in lines
+        if "\t004\t" not in line
+        for sequence in ("cor", "sag")
+    ]
     (study / "shown.tsv").write_text("\n".join([f"{head}\tsequence", *shown]) + "\n")
     key = table((study / "key.tsv").read_text())
     (study / "jd.tsv").write_text(
-        "pair\tchoice\n" + "".join(f"{r['pair']}\t{r['place']}\n" for r in key if r["pair"] != "004")
+        "pair\tchoice\n"
+        + "".join(f"{r['pair']}\t{r['place']}\n" for r in key if r["pair"] != "004")
     )
     done = oa_pairs("score", "jd.tsv", "--key", "key.tsv", "--pairs", "shown.tsv", cwd=study)
     assert "1 of 11 pairs of the key are not in shown.tsv, and not scored" in done.stderr
@@ -195,19 +285,34 @@ def test_what_is_scored_never_overwrites_what_is_read(study):
     for name in ("jd", "mk"):
         (study / f"{name}.tsv").write_text("pair\tchoice\n001\tA\n")
     kept = {path: path.read_bytes() for path in study.iterdir() if path.is_file()}
-    for options, said in ((("--compare", "jd.tsv", "mk.tsv"), "--compare jd.tsv exists; use --force"),
-                          (("--compare", "mk.tsv", "mk.tsv"), "mk.tsv is also read"),
-                          (("--force", "--paragraph", "key.tsv", "mk.tsv"), "key.tsv is also read"),
-                          (("--force", "--compare", "x.png", "--figure", "x.png", "mk.tsv"), "--compare writes x.png, too"),
-                          (("--paragraph", "-", "mk.tsv"), "a plain file is needed"),
-                          (("--force", "--paragraph", "/dev/null", "mk.tsv"), "a plain file is needed")):  # fmt: skip
+    for options, said in (
+        (("--compare", "jd.tsv", "mk.tsv"), "--compare jd.tsv exists; use --force"),
+        (("--compare", "mk.tsv", "mk.tsv"), "mk.tsv is also read"),
+        (("--force", "--paragraph", "key.tsv", "mk.tsv"), "key.tsv is also read"),
+        (
+            ("--force", "--compare", "x.png", "--figure", "x.png", "mk.tsv"),
+            "--compare writes x.png, too",
+        ),
+        (("--paragraph", "-", "mk.tsv"), "a plain file is needed"),
+        (("--force", "--paragraph", "/dev/null", "mk.tsv"), "a plain file is needed"),
+    ):
         refused = oa_pairs("score", "--key", "key.tsv", *options, cwd=study)
         assert (refused.returncode, refused.stdout) == (2, "")
         assert said in refused.stderr
     assert {path: path.read_bytes() for path in study.iterdir() if path.is_file()} == kept
     (study / "c.tsv").write_text("old\n")
     assert (
-        oa_pairs("score", "mk.tsv", "jd.tsv", "--key", "key.tsv", "--compare", "c.tsv", "--force", cwd=study).returncode
+        oa_pairs(
+            "score",
+            "mk.tsv",
+            "jd.tsv",
+            "--key",
+            "key.tsv",
+            "--compare",
+            "c.tsv",
+            "--force",
+            cwd=study,
+        ).returncode
         == 0
     )
     assert len(table((study / "c.tsv").read_text())) == 1
@@ -223,14 +328,17 @@ def test_answers_that_cannot_be_graded_fail_alone(study):
     assert table(done.stdout)[0]["n_unanswered"] == "10"
 
 
-@pytest.mark.parametrize("arguments,message", [
-    (["--key", "key.tsv"], "nothing to score"),
-    (["--key", "key.tsv", "--model", "labels.tsv"], "--model needs --pairs"),
-    (["labels.tsv", "--key", "key.tsv"], "no column 'pair'"),
-    (["r.tsv", "d/r.tsv", "--key", "key.tsv"], "would both be reader 'r'"),
-    (["r.tsv", "--key", "labels.tsv"], "no column 'pair'"),
-    (["r.tsv", "--key", "nowhere.tsv"], "nowhere.tsv"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "arguments,message",
+    [
+        (["--key", "key.tsv"], "nothing to score"),
+        (["--key", "key.tsv", "--model", "labels.tsv"], "--model needs --pairs"),
+        (["labels.tsv", "--key", "key.tsv"], "no column 'pair'"),
+        (["r.tsv", "d/r.tsv", "--key", "key.tsv"], "would both be reader 'r'"),
+        (["r.tsv", "--key", "labels.tsv"], "no column 'pair'"),
+        (["r.tsv", "--key", "nowhere.tsv"], "nowhere.tsv"),
+    ],
+)
 def test_a_call_that_cannot_be_scored_is_refused(study, arguments, message):
     (study / "d").mkdir()
     for name in ("r.tsv", "d/r.tsv"):
@@ -243,7 +351,17 @@ def test_a_call_that_cannot_be_scored_is_refused(study, arguments, message):
 
 def test_matching_says_how_far_the_pairs_differ(study):
     done = oa_pairs(
-        "draw", "labels.tsv", "--pairs", 11, "--match", "age:5", "--match", "treadprj", "--key", "m.tsv", cwd=study
+        "draw",
+        "labels.tsv",
+        "--pairs",
+        11,
+        "--match",
+        "age:5",
+        "--match",
+        "treadprj",
+        "--key",
+        "m.tsv",
+        cwd=study,
     )
     assert done.returncode == 2
     assert "no column 'treadprj'" in done.stderr
@@ -252,7 +370,9 @@ def test_matching_says_how_far_the_pairs_differ(study):
     assert done.returncode == 0, done.stderr
     assert "age within 5: progressors less partners +0 on average, at most 0 apart" in done.stderr
     assert list(table(done.stdout)[0])[6:] == ["draw", "age"]
-    refused = oa_pairs("draw", "labels.tsv", "--pairs", 11, "--show", "jsn", "--key", "n.tsv", cwd=study)
+    refused = oa_pairs(
+        "draw", "labels.tsv", "--pairs", 11, "--show", "jsn", "--key", "n.tsv", cwd=study
+    )
     assert (refused.returncode, refused.stdout) == (2, "")
     assert "'jsn' may tell readers the answer" in refused.stderr
     assert not (study / "n.tsv").exists()

@@ -10,17 +10,60 @@ from oatools.reading.paragraph import Manner, paragraph
 from oatools.reading.score import MEAN
 from oatools.report.figures import encode
 
-READER = {"stratum": "all", "pairs": "150", "groups": "148", "ties": "0", "n_unanswered": "3", "right": "85", "rank_auc": "0.5782",
-          "ci_low": "0.4941", "ci_high": "0.6591", "seconds": "41.5", "confidence": "3.25", "confidence_auc": "0.6123"}  # fmt: skip
-MODEL = READER | {"n_unanswered": "0", "right": "97", "ties": "1", "rank_auc": "0.6500", "ci_low": "0.5664",
-                  "ci_high": "0.7231", "seconds": "n/a", "confidence": "n/a", "confidence_auc": "n/a"}  # fmt: skip
-NOTHING = dict.fromkeys(("difference", "ci_low", "ci_high", "p_difference", "p_mcnemar", "agreement", "kappa", "kappa_low",
-                         "kappa_high"), "n/a")  # fmt: skip
+READER = {
+    "stratum": "all",
+    "pairs": "150",
+    "groups": "148",
+    "ties": "0",
+    "n_unanswered": "3",
+    "right": "85",
+    "rank_auc": "0.5782",
+    "ci_low": "0.4941",
+    "ci_high": "0.6591",
+    "seconds": "41.5",
+    "confidence": "3.25",
+    "confidence_auc": "0.6123",
+}
+MODEL = READER | {
+    "n_unanswered": "0",
+    "right": "97",
+    "ties": "1",
+    "rank_auc": "0.6500",
+    "ci_low": "0.5664",
+    "ci_high": "0.7231",
+    "seconds": "n/a",
+    "confidence": "n/a",
+    "confidence_auc": "n/a",
+}
+NOTHING = dict.fromkeys(
+    (
+        "difference",
+        "ci_low",
+        "ci_high",
+        "p_difference",
+        "p_mcnemar",
+        "agreement",
+        "kappa",
+        "kappa_low",
+        "kappa_high",
+    ),
+    "n/a",
+)
 
 
 def rows():
-    strata = [{"reader": "jd", **READER, "stratum": s, "pairs": n} for s, n in ((":-1.1", "10"), ("-1.1:-0.5", "140"))]
-    mean = {"reader": MEAN, **MODEL, "right": "n/a", "rank_auc": "0.5877", "ci_low": "0.5333", "ci_high": "0.6422"}
+    strata = [
+        {"reader": "jd", **READER, "stratum": s, "pairs": n}
+        for s, n in ((":-1.1", "10"), ("-1.1:-0.5", "140"))
+    ]
+    mean = {
+        "reader": MEAN,
+        **MODEL,
+        "right": "n/a",
+        "rank_auc": "0.5877",
+        "ci_low": "0.5333",
+        "ci_high": "0.6422",
+    }
     return [
         {"reader": "jd", **READER},
         *strata,
@@ -38,37 +81,56 @@ def differences():
         "p_difference": "0.1581",
         "p_mcnemar": "0.0004",
     }
-    agree = {"agreement": "0.6200", "kappa": "0.2412", "kappa_low": "-0.0812", "kappa_high": "0.3933"}
-    return [{**NOTHING, **agree, "one": "jd", "other": "mk", "pairs": "141"},
-            {**NOTHING, **apart, "one": "jd", "other": "net", "pairs": "147"},
-            {**NOTHING, **apart, "difference": "0.0623", "ci_low": "-0.0200", "ci_high": "0.1450", "p_mcnemar": "n/a",
-             "one": "net", "other": MEAN, "pairs": "141"}]  # fmt: skip
+    agree = {
+        "agreement": "0.6200",
+        "kappa": "0.2412",
+        "kappa_low": "-0.0812",
+        "kappa_high": "0.3933",
+    }
+    return [
+        {**NOTHING, **agree, "one": "jd", "other": "mk", "pairs": "141"},
+        {**NOTHING, **apart, "one": "jd", "other": "net", "pairs": "147"},
+        {
+            **NOTHING,
+            **apart,
+            "difference": "0.0623",
+            "ci_low": "-0.0200",
+            "ci_high": "0.1450",
+            "p_mcnemar": "n/a",
+            "one": "net",
+            "other": MEAN,
+            "pairs": "141",
+        },
+    ]
 
 
 def said(table, apart, readers, models, method="exact", shared=0):
     return paragraph(table, apart, readers, models, Manner(method, 2000, 7, shared))
 
 
-@pytest.mark.parametrize("sentence", [
-    "Two readers ranked 150 pairs of a knee that progressed and one that did not (10 with narrowing of more than 1.1 mm, "
-    "140 with narrowing of at least 0.5 and up to 1.1 mm).",
-    "Reader jd ranked 85 of 147 pairs correctly, and left 3 unanswered (57.8 %; exact 95 % CI 49.4 to 65.9 %).",
-    "The mean of the two readers, each over the pairs that they answered, was 58.8 % (95 % CI 53.3 to 64.2 %).",
-    "Model net ranked 97 of 150 pairs correctly and 1 as equal (65.0 %; exact 95 % CI 56.6 to 72.3 %).",
-    "Readers jd and mk chose the same knee in 62.0 % of 141 pairs (Cohen's kappa 0.24, 95 % CI −0.08 to 0.39).",
-    # The table has the reader first; the sentence, the model: signs and bounds are turned.
-    "On the 147 pairs that both ranked, model net differed from reader jd by +7.2 percentage points (95 % CI −2.9 to +17.0; "
-    "p = 0.158, McNemar's p < 0.001).",
-    "On the 141 pairs that the model and all readers ranked, model net differed from the mean of the readers by "
-    "+6.2 percentage points (95 % CI −2.0 to +14.5; p = 0.158).",
-    "Reader jd took a median of 42 s a pair and gave a mean confidence of 3.25 of 5 (the chance that a correct answer was "
-    "the more confident one: 0.61).",
-    "Shares have exact intervals after Clopper and Pearson, which take pairs for independent; ties count one half; "
-    "intervals of differences and means are Student's t over groups of pairs that share a patient; those of kappa the "
-    "middle 95 % of 2000 bootstrap draws of groups of pairs that share a patient (seed 7); p values are two-sided,",
-    "4 pairs share a patient with another; the pairs make 148 groups that share none.",
-    "Readers are taken as fixed: the results speak of these readers, and not of all radiologists.",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "Two readers ranked 150 pairs of a knee that progressed and one that did not (10 with narrowing of more than 1.1 mm, "
+        "140 with narrowing of at least 0.5 and up to 1.1 mm).",
+        "Reader jd ranked 85 of 147 pairs correctly, and left 3 unanswered (57.8 %; exact 95 % CI 49.4 to 65.9 %).",
+        "The mean of the two readers, each over the pairs that they answered, was 58.8 % (95 % CI 53.3 to 64.2 %).",
+        "Model net ranked 97 of 150 pairs correctly and 1 as equal (65.0 %; exact 95 % CI 56.6 to 72.3 %).",
+        "Readers jd and mk chose the same knee in 62.0 % of 141 pairs (Cohen's kappa 0.24, 95 % CI −0.08 to 0.39).",
+        # The table has the reader first; the sentence, the model: signs and bounds are turned.
+        "On the 147 pairs that both ranked, model net differed from reader jd by +7.2 percentage points (95 % CI −2.9 to +17.0; "
+        "p = 0.158, McNemar's p < 0.001).",
+        "On the 141 pairs that the model and all readers ranked, model net differed from the mean of the readers by "
+        "+6.2 percentage points (95 % CI −2.0 to +14.5; p = 0.158).",
+        "Reader jd took a median of 42 s a pair and gave a mean confidence of 3.25 of 5 (the chance that a correct answer was "
+        "the more confident one: 0.61).",
+        "Shares have exact intervals after Clopper and Pearson, which take pairs for independent; ties count one half; "
+        "intervals of differences and means are Student's t over groups of pairs that share a patient; those of kappa the "
+        "middle 95 % of 2000 bootstrap draws of groups of pairs that share a patient (seed 7); p values are two-sided,",
+        "4 pairs share a patient with another; the pairs make 148 groups that share none.",
+        "Readers are taken as fixed: the results speak of these readers, and not of all radiologists.",
+    ],
+)
 def test_every_number_of_the_paragraph_is_in_the_tables(sentence):
     assert sentence in said(rows(), differences(), ["jd", "mk"], ["net"], shared=4)
 
@@ -82,26 +144,50 @@ def test_what_does_not_apply_is_not_said():
     text = said(plain, [], ["jd"], [])
     assert not any(word in text for word in ("ties", "Student", "kappa", "fixed", "Model"))
     # Two models on the same pairs are compared, and not called readers who chose alike.
-    two = [{**NOTHING, "agreement": "0.6", "kappa": "0.2", "one": "net", "other": "tree", "pairs": "150"}]
+    two = [
+        {
+            **NOTHING,
+            "agreement": "0.6",
+            "kappa": "0.2",
+            "one": "net",
+            "other": "tree",
+            "pairs": "150",
+        }
+    ]
     assert "chose the same knee" not in said(
         [{"reader": n, **MODEL} for n in ("net", "tree")], two, [], ["net", "tree"]
     )
 
 
 @pytest.mark.parametrize(
-    "p,shown", [("0.000900", "< 0.001"), ("0.001000", "= 0.001"), ("0.009600", "= 0.010"), ("1.000000", "= 1.000"),
-                ("0.026503", "= 0.027"), ("n/a", "is not defined")]
-)  # fmt: skip
+    "p,shown",
+    [
+        ("0.000900", "< 0.001"),
+        ("0.001000", "= 0.001"),
+        ("0.009600", "= 0.010"),
+        ("1.000000", "= 1.000"),
+        ("0.026503", "= 0.027"),
+        ("n/a", "is not defined"),
+    ],
+)
 def test_a_p_is_said_to_three_digits_or_to_be_less(p, shown):
     row = differences()[1] | {"p_difference": p}
     assert f"p {shown}, McNemar's" in said(rows(), [row], ["jd", "mk"], ["net"])
 
 
 def test_no_difference_has_no_sign_and_without_spread_no_interval():
-    row = differences()[1] | {"difference": "0.000000", "ci_low": "-0.000100", "ci_high": "0.000100"}
-    assert "by 0.0 percentage points (95 % CI 0.0 to 0.0;" in said(rows(), [row], ["jd", "mk"], ["net"])
+    row = differences()[1] | {
+        "difference": "0.000000",
+        "ci_low": "-0.000100",
+        "ci_high": "0.000100",
+    }
+    assert "by 0.0 percentage points (95 % CI 0.0 to 0.0;" in said(
+        rows(), [row], ["jd", "mk"], ["net"]
+    )
     row |= {"ci_low": "n/a", "ci_high": "n/a"}
-    assert "by 0.0 percentage points (95 % CI not defined;" in said(rows(), [row], ["jd", "mk"], ["net"])
+    assert "by 0.0 percentage points (95 % CI not defined;" in said(
+        rows(), [row], ["jd", "mk"], ["net"]
+    )
 
 
 def test_a_lone_model_and_a_lone_reader_are_described_too():
@@ -123,13 +209,23 @@ def test_the_figure_shows_every_reader_of_every_stratum_and_names_as_they_are():
     table = [{**row, "reader": row["reader"].replace("jd", "a $x_1$ <b>")} for row in rows()]
     figure = forest_figure(table, ["net"], "exact")
     assert [axes.get_title(loc="left") for axes in figure.axes] == [
-        "all pairs (150)", "narrowing of more than 1.1 mm (10)", "narrowing of at least 0.5 and up to 1.1 mm (140)"]  # fmt: skip
-    assert [tick.get_text() for tick in figure.axes[0].get_yticklabels()] == ["a $x_1$ <b>", "mk", MEAN, "net"]
+        "all pairs (150)",
+        "narrowing of more than 1.1 mm (10)",
+        "narrowing of at least 0.5 and up to 1.1 mm (140)",
+    ]
+    assert [tick.get_text() for tick in figure.axes[0].get_yticklabels()] == [
+        "a $x_1$ <b>",
+        "mk",
+        MEAN,
+        "net",
+    ]
     points = [line for line in figure.axes[0].lines if len(line.get_xdata()) == 1]
     assert [float(line.get_xdata()[0]) for line in points] == [0.5782, 0.5782, 0.5877, 0.65]
     assert len({line.get_color() for line in points}) == 3
     assert figure.axes[0].get_xlim() == (0, 1)
-    bars = [list(line.get_xdata()) for line in figure.axes[0].lines if len(line.get_xdata()) == 2][:4]
+    bars = [list(line.get_xdata()) for line in figure.axes[0].lines if len(line.get_xdata()) == 2][
+        :4
+    ]
     assert bars == [[0.4941, 0.6591], [0.4941, 0.6591], [0.5333, 0.6422], [0.5664, 0.7231]]
     text = encode(figure, "svg").decode()
     assert "<b>" not in re.sub(r"<!--.*?-->", "", text)
@@ -137,12 +233,22 @@ def test_the_figure_shows_every_reader_of_every_stratum_and_names_as_they_are():
         forest_figure(table, ["net"], "exact"), "png"
     )
     shown = [note.get_text() for note in figure.axes[0].texts]
-    assert shown == ["57.8 [49.4, 65.9]", "57.8 [49.4, 65.9]", "58.8 [53.3, 64.2]", "65.0 [56.6, 72.3]"]
-    guessing = [list(line.get_xdata()) for line in figure.axes[0].lines if line.get_linestyle() == ":"]
+    assert shown == [
+        "57.8 [49.4, 65.9]",
+        "57.8 [49.4, 65.9]",
+        "58.8 [53.3, 64.2]",
+        "65.0 [56.6, 72.3]",
+    ]
+    guessing = [
+        list(line.get_xdata()) for line in figure.axes[0].lines if line.get_linestyle() == ":"
+    ]
     assert guessing == [[0.5, 0.5]]
     (legend,) = figure.legends
     assert [entry.get_text() for entry in legend.get_texts()] == [
-        "reader (exact interval)", "mean of readers (t interval)", "model (exact)"]  # fmt: skip
+        "reader (exact interval)",
+        "mean of readers (t interval)",
+        "model (exact)",
+    ]
 
 
 def test_one_stratum_that_holds_all_pairs_is_shown_once():
@@ -153,12 +259,22 @@ def test_one_stratum_that_holds_all_pairs_is_shown_once():
     assert "(150 with narrowing of at least 0.5 mm)" in text
 
 
-@pytest.mark.parametrize("names,words", [
-    ([":-1.1", "-1.1:-0.6", "-0.6:-0.5"], ["narrowing of more than 1.1 mm", "narrowing of more than 0.6 and up to 1.1 mm",
-                                           "narrowing of at least 0.5 and up to 0.6 mm"]),
-    (["-2:-1.5", "-1:"], ["narrowing of more than 1.5 and up to 2 mm", "a change from −1 mm"]),
-    (["-0.5:0.5"], ["a change from −0.5 mm to 0.5 mm"]), ([":-0.5"], ["narrowing of at least 0.5 mm"]),
-    (["early", "late"], ["early", "late"]),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "names,words",
+    [
+        (
+            [":-1.1", "-1.1:-0.6", "-0.6:-0.5"],
+            [
+                "narrowing of more than 1.1 mm",
+                "narrowing of more than 0.6 and up to 1.1 mm",
+                "narrowing of at least 0.5 and up to 0.6 mm",
+            ],
+        ),
+        (["-2:-1.5", "-1:"], ["narrowing of more than 1.5 and up to 2 mm", "a change from −1 mm"]),
+        (["-0.5:0.5"], ["a change from −0.5 mm to 0.5 mm"]),
+        ([":-0.5"], ["narrowing of at least 0.5 mm"]),
+        (["early", "late"], ["early", "late"]),
+    ],
+)
 def test_strata_are_said_as_they_were_drawn(names, words):
     assert strata_in_words(names) == dict(zip(names, words, strict=True))

@@ -14,7 +14,8 @@ from oatools.reading.power import Study, p_values, pairs_needed, power, simulate
 def cells(study):
     """Both right, only the model, only the reader, neither: from the bivariate normal distribution."""
     both = multivariate_normal([0, 0], [[1, study.correlation], [study.correlation, 1]]).cdf(
-        norm.ppf([study.model, study.reader]))  # fmt: skip
+        norm.ppf([study.model, study.reader])
+    )
     return both, study.model - both, study.reader - both, 1 - study.model - study.reader + both
 
 
@@ -43,14 +44,20 @@ def test_p_of_one_reader_is_the_exact_binomial_test_of_the_pairs_where_they_diff
 def test_p_of_several_readers_is_a_test_of_the_mean_difference():
     random = np.random.default_rng(2)
     model, readers = random.random((5, 40)) < 0.62, random.random((5, 40, 3)) < 0.6
-    expected = [ttest_1samp(m - r.mean(axis=1), 0).pvalue for m, r in zip(model, readers, strict=True)]
+    expected = [
+        ttest_1samp(m - r.mean(axis=1), 0).pvalue for m, r in zip(model, readers, strict=True)
+    ]
     np.testing.assert_allclose(p_values(model, readers), expected, rtol=1e-4)
     same = np.ones((1, 10), dtype=bool)
     assert p_values(same, np.ones((1, 10, 2), dtype=bool)) == [1.0]
-    assert p_values(same, np.zeros((1, 10, 2), dtype=bool)) == [1.0]  # without spread there is no test
+    assert p_values(same, np.zeros((1, 10, 2), dtype=bool)) == [
+        1.0
+    ]  # without spread there is no test
 
 
-@pytest.mark.parametrize("study", [Study(0.8, 0.5), Study(0.75, 0.6, 1, 0.0), Study(0.6, 0.6, 1, 0.5)])
+@pytest.mark.parametrize(
+    "study", [Study(0.8, 0.5), Study(0.75, 0.6, 1, 0.0), Study(0.6, 0.6, 1, 0.5)]
+)
 def test_power_of_one_reader_is_that_of_all_outcomes_weighed_by_their_probability(study):
     size, draws = 30, 20_000
     _, only_model, only_reader, _ = cells(study)
@@ -59,7 +66,9 @@ def test_power_of_one_reader_is_that_of_all_outcomes_weighed_by_their_probabilit
         for b in range(size + 1 - a):
             if a + b and binomtest(a, a + b).pvalue <= 0.05 + 1e-12:
                 exact += multinomial.pmf(
-                    [a, b, size - a - b], size, [only_model, only_reader, 1 - only_model - only_reader]
+                    [a, b, size - a - b],
+                    size,
+                    [only_model, only_reader, 1 - only_model - only_reader],
                 )
     found = power(study, size, draws, seed=3)
     assert found == pytest.approx(exact, abs=4 * np.sqrt(exact * (1 - exact) / draws) + 1e-9)
@@ -80,7 +89,10 @@ def test_power_of_several_readers_is_of_all_of_them_and_at_the_level_asked_for()
     """Against the test of the mean as scipy does it, on the same simulated answers."""
     study = Study(0.75, 0.6, 3, 0.2, alpha=0.2)
     model, readers = simulate(study, 60, 400, np.random.default_rng([4, 60]))
-    expected = [ttest_1samp(m - r.mean(axis=1), 0).pvalue <= 0.2 for m, r in zip(model, readers, strict=True)]
+    expected = [
+        ttest_1samp(m - r.mean(axis=1), 0).pvalue <= 0.2
+        for m, r in zip(model, readers, strict=True)
+    ]
     assert power(study, 60, 400, seed=4) == np.mean(expected)
     assert power(Study(0.75, 0.6, 3, 0.2), 60, 400, seed=4) < np.mean(expected)
 
@@ -108,14 +120,23 @@ def test_the_command_finds_a_number_or_says_the_power_of_one():
     assert float(row["ci_low"]) < float(row["power"]) < float(row["ci_high"])
     assert f"{row['pairs']} pairs for a power of 0.8" in done.stderr
     assert run("--model", 0.8, "--reader", 0.6, "--draws", 1000).stdout == done.stdout
-    again = run("--model", 0.8, "--reader", 0.6, "--draws", 1000, "--pairs", row["pairs"], "--pairs", 10)
+    again = run(
+        "--model", 0.8, "--reader", 0.6, "--draws", 1000, "--pairs", row["pairs"], "--pairs", 10
+    )
     rows = list(csv.DictReader(io.StringIO(again.stdout), delimiter="\t"))
     assert rows[0] == row
     assert float(rows[1]["power"]) < float(row["power"])
 
 
-@pytest.mark.parametrize(("words", "named"), [(["--model", 1.2], "between 0 and 1"), (["--correlation", 1], "less than 1"),
-                                              (["--alpha", 0], "alpha"), (["--power", 1], "power 1")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["--model", 1.2], "between 0 and 1"),
+        (["--correlation", 1], "less than 1"),
+        (["--alpha", 0], "alpha"),
+        (["--power", 1], "power 1"),
+    ],
+)
 def test_what_cannot_be_is_refused_in_one_line(words, named):
     done = run(*words)
     assert done.exit_code == 2

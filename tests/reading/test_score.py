@@ -37,7 +37,9 @@ def graded(choices, with_pairs=False, **cells):
 
 def summary(scores):
     groups = {pair: n for n, pair in enumerate(key())}
-    rows = score.summarise("junior", score.Graded({"junior": scores}), key(), groups, score.bounds_by("exact", 0, 0))
+    rows = score.summarise(
+        "junior", score.Graded({"junior": scores}), key(), groups, score.bounds_by("exact", 0, 0)
+    )
     return {row["stratum"]: row for row in rows}
 
 
@@ -52,43 +54,76 @@ def test_a_reader_is_summed_up_over_all_pairs_and_by_stratum():
     assert list(rows) == ["all", ":-1.1", "-1.1:-0.6"]
     exact = binomtest(2, 3).proportion_ci(method="exact")
     assert rows["all"] == {
-        "reader": "junior", "stratum": "all", "pairs": "4", "groups": "3", "right": "2", "ties": "0", "rank_auc": "0.666667",
-        "ci_low": f"{exact.low:.6f}", "ci_high": f"{exact.high:.6f}", "n_unanswered": "1",
-        "seconds": "n/a", "confidence": "n/a", "confidence_auc": "n/a",
-    }  # fmt: skip
-    assert (rows[":-1.1"]["right"], rows[":-1.1"]["rank_auc"], rows[":-1.1"]["n_unanswered"]) == ("0", "0.000000", "0")
+        "reader": "junior",
+        "stratum": "all",
+        "pairs": "4",
+        "groups": "3",
+        "right": "2",
+        "ties": "0",
+        "rank_auc": "0.666667",
+        "ci_low": f"{exact.low:.6f}",
+        "ci_high": f"{exact.high:.6f}",
+        "n_unanswered": "1",
+        "seconds": "n/a",
+        "confidence": "n/a",
+        "confidence_auc": "n/a",
+    }
+    assert (rows[":-1.1"]["right"], rows[":-1.1"]["rank_auc"], rows[":-1.1"]["n_unanswered"]) == (
+        "0",
+        "0.000000",
+        "0",
+    )
     assert (rows["-1.1:-0.6"]["right"], rows["-1.1:-0.6"]["pairs"]) == ("2", "3")
 
 
 def test_a_reader_without_answers_has_no_share():
     rows = summary({})
-    assert [rows["all"][c] for c in ("rank_auc", "ci_low", "ci_high", "n_unanswered")] == ["n/a", "n/a", "n/a", "4"]
+    assert [rows["all"][c] for c in ("rank_auc", "ci_low", "ci_high", "n_unanswered")] == [
+        "n/a",
+        "n/a",
+        "n/a",
+        "4",
+    ]
 
 
-@pytest.mark.parametrize("right,answered,share", [(85, 147, "57.82"), (86, 144, "59.72"), (87, 150, "58.00")])
+@pytest.mark.parametrize(
+    "right,answered,share", [(85, 147, "57.82"), (86, 144, "59.72"), (87, 150, "58.00")]
+)
 def test_the_interval_of_the_published_shares_is_the_exact_one(right, answered, share):
     assert f"{100 * right / answered:.2f}" == share
     exact = binomtest(right, answered).proportion_ci(method="exact")
     assert score.interval(right, answered) == pytest.approx((exact.low, exact.high), abs=1e-12)
-    by_quantile = beta.ppf(0.025, right, answered - right + 1), beta.ppf(0.975, right + 1, answered - right)
+    by_quantile = (
+        beta.ppf(0.025, right, answered - right + 1),
+        beta.ppf(0.975, right + 1, answered - right),
+    )
     assert score.interval(right, answered) == pytest.approx(by_quantile, abs=1e-9)
 
 
-@pytest.mark.parametrize("right,answered,bounds", [(0, 10, (0, 0.3085)), (10, 10, (0.6915, 1)), (1, 1, (0.025, 1))])
+@pytest.mark.parametrize(
+    "right,answered,bounds", [(0, 10, (0, 0.3085)), (10, 10, (0.6915, 1)), (1, 1, (0.025, 1))]
+)
 def test_the_interval_holds_at_the_ends(right, answered, bounds):
     assert score.interval(right, answered) == pytest.approx(bounds, abs=5e-5)
 
 
 def test_half_a_success_widens_the_interval_to_both_neighbours():
     for low in (6, 7):
-        assert score.interval(low + 0.5, 10) == (score.interval(low, 10)[0], score.interval(low + 1, 10)[1])
+        assert score.interval(low + 0.5, 10) == (
+            score.interval(low, 10)[0],
+            score.interval(low + 1, 10)[1],
+        )
     assert all(math.isnan(bound) for bound in score.interval(0, 0))
 
 
-@pytest.mark.parametrize("choices,message", [
-    ([("009", "A")], "no such pair"), ([("001", "C")], "'C' is not A, B or n/a"),
-    ([("001", "A"), ("001", "B")], "a second answer, which differs"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "choices,message",
+    [
+        ([("009", "A")], "no such pair"),
+        ([("001", "C")], "'C' is not A, B or n/a"),
+        ([("001", "A"), ("001", "B")], "a second answer, which differs"),
+    ],
+)
 def test_an_answer_that_cannot_be_graded_is_an_error_of_its_own(choices, message):
     result = graded([*choices, ("004", "B")])
     ((where, said),) = result.errors
@@ -112,10 +147,15 @@ def test_a_named_knee_that_fits_is_accepted():
 
 
 def test_an_answer_is_found_under_the_number_that_a_spreadsheet_leaves():
-    rows = [{"pair": pair, "place": "A", "knee": "a"} for pair in ("001", "002", "x1", "1", "0004", "\u0665")]
+    rows = [
+        {"pair": pair, "place": "A", "knee": "a"}
+        for pair in ("001", "002", "x1", "1", "0004", "\u0665")
+    ]
     known = score.read_key(rows)
-    assert [score.find_pair(name, known) for name in ("001", "2", "02", "1", "4", "x1", "01", "7", "", "\u0665", "5")] == [
-        "001", "002", "002", "1", "0004", "x1", None, None, None, "\u0665", None]  # fmt: skip
+    assert [
+        score.find_pair(name, known)
+        for name in ("001", "2", "02", "1", "4", "x1", "01", "7", "", "\u0665", "5")
+    ] == ["001", "002", "002", "1", "0004", "x1", None, None, None, "\u0665", None]
 
 
 def test_no_answer_is_no_second_answer_and_the_same_one_again_is_no_error():
@@ -131,9 +171,11 @@ def test_no_answer_is_no_second_answer_and_the_same_one_again_is_no_error():
 
 def test_an_unusable_time_or_confidence_leaves_the_answer():
     result = score.Graded()
-    rows = [{"pair": "001", "choice": "A", "seconds": "30,4", "confidence": "3"},
-            {"pair": "002", "choice": "B", "seconds": "3", "confidence": "9"},
-            {"pair": "003", "choice": "B", "seconds": "3", "confidence": "very"}]  # fmt: skip
+    rows = [
+        {"pair": "001", "choice": "A", "seconds": "30,4", "confidence": "3"},
+        {"pair": "002", "choice": "B", "seconds": "3", "confidence": "9"},
+        {"pair": "003", "choice": "B", "seconds": "3", "confidence": "very"},
+    ]
     score.grade_answers(rows, key(), "jd", result)
     assert result.scores == {"jd": {"001": 1, "002": 1, "003": 0}}
     assert result.seconds == {"jd": {"002": 3, "003": 3}}
@@ -146,13 +188,17 @@ def test_an_unusable_time_or_confidence_leaves_the_answer():
 @pytest.mark.parametrize("name", ["mean of readers", "all readers"])
 def test_a_reader_is_not_called_as_several_are(name):
     with pytest.raises(UsageError, match="stands for several"):
-        score.grade_answers([{"pair": "001", "choice": "A", "reader": name}], key(), "x", score.Graded())
+        score.grade_answers(
+            [{"pair": "001", "choice": "A", "reader": name}], key(), "x", score.Graded()
+        )
 
 
 def test_the_first_of_two_answers_counts_even_over_several_tables():
     result = score.Graded()
     for choice in ("A", "B"):
-        score.grade_answers([{"pair": "001", "choice": choice, "reader": "r"}], key(), "file", result)
+        score.grade_answers(
+            [{"pair": "001", "choice": choice, "reader": "r"}], key(), "file", result
+        )
     assert result.scores == {"r": {"001": 1}}
     assert len(result.errors) == 1
 
@@ -163,19 +209,29 @@ def test_a_model_chooses_the_knee_with_the_higher_probability():
     scores = score.grade_model(rows, key(), pairs())
     assert scores == {"001": 1, "002": 0, "003": 0.5}
     row = summary(scores)["all"]
-    assert (row["right"], row["ties"], row["rank_auc"], row["n_unanswered"]) == ("1", "1", "0.500000", "1")
+    assert (row["right"], row["ties"], row["rank_auc"], row["n_unanswered"]) == (
+        "1",
+        "1",
+        "0.500000",
+        "1",
+    )
 
 
 def test_the_share_is_the_mean_area_under_the_curve_of_the_pairs():
     probability = dict(zip("aubvcwdx", [0.9, 0.1, 0.2, 0.7, 0.4, 0.4, 0.8, 0.3], strict=True))
     rows = [{"knee": f"{k}_00m_left", "probability": str(p)} for k, p in probability.items()]
-    areas = [roc_auc_score([1, 0], [probability[k] for k in two]) for two in ("au", "bv", "cw", "dx")]
+    areas = [
+        roc_auc_score([1, 0], [probability[k] for k in two]) for two in ("au", "bv", "cw", "dx")
+    ]
     scores = score.grade_model(rows, key(), pairs())
     assert float(summary(scores)["all"]["rank_auc"]) == pytest.approx(sum(areas) / 4)
 
 
 def test_a_probability_missing_leaves_the_pair_unanswered_and_doubled_knees_are_refused():
-    rows = [{"knee": "a_00m_left", "probability": "n/a"}, {"knee": "u_00m_left", "probability": "0.1"}]
+    rows = [
+        {"knee": "a_00m_left", "probability": "n/a"},
+        {"knee": "u_00m_left", "probability": "0.1"},
+    ]
     assert score.grade_model(rows, key(), pairs()) == {}
     with pytest.raises(UsageError, match="twice"):
         score.grade_model([rows[1], rows[1]], key(), pairs())
@@ -190,14 +246,21 @@ def test_keys_and_pairs_that_do_not_belong_together_are_refused():
         score.read_key([KEY_ROWS[0] | {"place": "C"}])
     with pytest.raises(UsageError, match="holds no pair"):
         score.read_key([])
-    assert list(score.read_pairs(PAIR_ROWS[:6], key())) == ["001", "002", "003"]  # those that were shown
+    assert list(score.read_pairs(PAIR_ROWS[:6], key())) == [
+        "001",
+        "002",
+        "003",
+    ]  # those that were shown
     with pytest.raises(UsageError, match="pair 009 is not in the key"):
         score.read_pairs([row | {"pair": "009"} for row in PAIR_ROWS[:2]], key())
     with pytest.raises(UsageError, match="do not fit the key"):
         score.read_pairs(
-            [row | {"draw": "a"} for row in PAIR_ROWS], score.read_key([r | {"draw": "b"} for r in KEY_ROWS])
+            [row | {"draw": "a"} for row in PAIR_ROWS],
+            score.read_key([r | {"draw": "b"} for r in KEY_ROWS]),
         )
     with pytest.raises(UsageError, match="do not fit"):
-        score.read_pairs([row | {"place": {"A": "B", "B": "A"}[row["place"]]} for row in PAIR_ROWS], key())
+        score.read_pairs(
+            [row | {"place": {"A": "B", "B": "A"}[row["place"]]} for row in PAIR_ROWS], key()
+        )
     with pytest.raises(UsageError, match="one knee A and one knee B"):
         score.read_pairs([*PAIR_ROWS, PAIR_ROWS[0] | {"knee": "other"}], key())

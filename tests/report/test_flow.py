@@ -3,9 +3,16 @@ import pytest
 from oatools.core.errors import UsageError
 from oatools.report.flow import draw_flow
 
-TEXTS = ("412 knees assessed\n(206 patients)",
-         ["52 knees left out", "  30 no JSW at 00m", "  12 JSW at 00m and 12m from different reading projects only"],
-         "360 knees labelled\n(190 patients)", ["51\npositive", "309\nnegative"])  # fmt: skip
+TEXTS = (
+    "412 knees assessed\n(206 patients)",
+    [
+        "52 knees left out",
+        "  30 no JSW at 00m",
+        "  12 JSW at 00m and 12m from different reading projects only",
+    ],
+    "360 knees labelled\n(190 patients)",
+    ["51\npositive", "309\nnegative"],
+)
 
 
 @pytest.mark.parametrize("suffix, mark", [("svg", b"<?xml"), ("png", b"\x89PNG"), ("pdf", b"%PDF")])
@@ -34,7 +41,10 @@ def test_no_text_leaves_its_box_and_no_two_boxes_overlap(tmp_path, monkeypatch):
     from matplotlib import pyplot
 
     monkeypatch.setattr(pyplot, "close", lambda figure: None)
-    reasons = [f"  {n} a reason of some length that has to be broken into lines, number {n}" for n in range(9)]
+    reasons = [
+        f"  {n} a reason of some length that has to be broken into lines, number {n}"
+        for n in range(9)
+    ]
     draw_flow(tmp_path / "a.png", TEXTS[0], ["900 knees left out", *reasons], *TEXTS[2:])
     figure = pyplot.gcf()
     figure.canvas.draw()

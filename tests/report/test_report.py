@@ -27,9 +27,18 @@ def report(**changes) -> Report:
         "ci_low": "0.600000",
         "ci_high": "0.800000",
     }
-    values = dict(title="Cross-validation", lead="lead", cautions=["PHANTOMS: synthetic"], cohort=[("knees", "120")],
-                  folds=[{"fold": "1", "knees": "40"}], metrics=[row], pictures=[], settings=[("seed", "0")],
-                  versions=[("oatools", "0")], command="oa-cv features.tsv")  # fmt: skip
+    values = dict(
+        title="Cross-validation",
+        lead="lead",
+        cautions=["PHANTOMS: synthetic"],
+        cohort=[("knees", "120")],
+        folds=[{"fold": "1", "knees": "40"}],
+        metrics=[row],
+        pictures=[],
+        settings=[("seed", "0")],
+        versions=[("oatools", "0")],
+        command="oa-cv features.tsv",
+    )
     return Report(**{**values, **changes})
 
 
@@ -39,11 +48,16 @@ def test_every_figure_gives_the_same_bytes_twice_without_a_date(results):
     makers = (
         lambda: figures.roc_figure(label, probability, fold, {"other": 1 - probability}),
         lambda: figures.pr_figure(label, probability, fold),
-        lambda: figures.calibration_figure(label, "images", probability, {"other": 1 - probability}),
+        lambda: figures.calibration_figure(
+            label, "images", probability, {"other": 1 - probability}
+        ),
         lambda: figures.confusion_figure(label, probability > 0.5, fold),
         lambda: figures.attention_figure(attention, label),
     )
-    makers = (*makers, lambda: figures.comparison_figure([("a", 0.7, 0.6, 0.8), ("b", 0.6, 0.5, 0.7)], [0.4, 0.5]))
+    makers = (
+        *makers,
+        lambda: figures.comparison_figure([("a", 0.7, 0.6, 0.8), ("b", 0.6, 0.5, 0.7)], [0.4, 0.5]),
+    )
     for make in makers:
         for suffix in ("svg", "png"):
             first = figures.encode(make(), suffix)
@@ -56,7 +70,10 @@ def test_the_mean_roc_has_about_the_mean_area_and_starts_and_ends_at_the_corners
     axes = figures.roc_figure(label, probability, fold).axes[0]
     mean = next(line for line in axes.lines if "mean" in str(line.get_label()))
     x, y = mean.get_data()
-    areas = [scores(label[fold == n], probability[fold == n], label[fold == n])["roc_auc"] for n in (1, 2, 3)]
+    areas = [
+        scores(label[fold == n], probability[fold == n], label[fold == n])["roc_auc"]
+        for n in (1, 2, 3)
+    ]
     assert abs(np.trapezoid(y, x) - np.mean(areas)) < 0.01
     assert y[-1] == 1
     assert f"{np.mean(areas):.3f}" in mean.get_label()
@@ -88,10 +105,18 @@ def test_attention_is_aligned_on_the_middle_of_knees_of_different_length():
 
 def test_the_page_needs_nothing_from_elsewhere_and_escapes_what_it_shows(results):
     figure = figures.roc_figure(*results)
-    again = report(title="<script>alert(1)</script>", command="a & b", pictures=[Picture("roc", figure, "c < d")])
+    again = report(
+        title="<script>alert(1)</script>",
+        command="a & b",
+        pictures=[Picture("roc", figure, "c < d")],
+    )
     page = render(again)
     assert "<script" not in page and "a &amp; b" in page and "c &lt; d" in page
-    assert not re.findall(r'(?:src|href)="(?!data:)', page) and "@import" not in page and "url(" not in page
+    assert (
+        not re.findall(r'(?:src|href)="(?!data:)', page)
+        and "@import" not in page
+        and "url(" not in page
+    )
     assert "PHANTOMS: synthetic" in page and "0.712 [0.600, 0.800]" in page
     assert page == render(again)
 
@@ -99,12 +124,26 @@ def test_the_page_needs_nothing_from_elsewhere_and_escapes_what_it_shows(results
 def test_the_page_renders_in_a_browser(results, tmp_path):
     if not (browser := shutil.which("chromium") or shutil.which("google-chrome")):
         pytest.skip("no Chromium to render the page; install it to run this test")
-    (tmp_path / "r.html").write_text(render(report(pictures=[Picture("roc", figures.roc_figure(*results), "ROC")])))
+    (tmp_path / "r.html").write_text(
+        render(report(pictures=[Picture("roc", figures.roc_figure(*results), "ROC")]))
+    )
     subprocess.run(
-        [browser, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
-         f"--user-data-dir={tmp_path / 'profile'}", f"--screenshot={tmp_path / 'r.png'}", "--window-size=800,1200",
-         f"file://{tmp_path / 'r.html'}"], check=True, capture_output=True, timeout=60,
-    )  # fmt: skip
+        [
+            browser,
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--no-first-run",
+            "--disable-background-networking",
+            f"--user-data-dir={tmp_path / 'profile'}",
+            f"--screenshot={tmp_path / 'r.png'}",
+            "--window-size=800,1200",
+            f"file://{tmp_path / 'r.html'}",
+        ],
+        check=True,
+        capture_output=True,
+        timeout=60,
+    )
     from matplotlib import image
 
     picture = image.imread(tmp_path / "r.png")

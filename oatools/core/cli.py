@@ -1,0 +1,187 @@
+"""The frame in which every command runs: one-line errors, signals, exit status."""
+
+import functools
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+import oatools
+from oatools.core.console import Console
+from oatools.core.errors import ItemError, UsageError
+
+# One thread an item: parallel work is asked for with -j or GNU parallel, and would oversubscribe
+# the cores otherwise.
+_PINNED = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS",
+)
+
+# Options that messages call by their short form; all others go by the long one.
+_CALLED_BY_SHORT_FORM = ("-j", "-o", "-v")
+
+_CONTEXT_SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+
+class _ClosedPipe(Exception):
+    """Standard output was closed by its reader."""
+
+
+class _Framed(click.Command):
+    """Gives a click command one-line errors and the exit statuses that schedulers rely on."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; click itself would answer a closed pipe with status 1."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            raise _ClosedPipe from None
+
+    def main(self, args: Any = None, prog_name: str | None = None, **_: Any) -> Any:
+        """Run the command and end the process with its exit status."""
+        name = self.name or prog_name or "oatools"
+        if sys.stderr is None:  # oa-n4 2>&-
+            sys.stderr = open(os.devnull, "w")  # noqa: SIM115, PTH123
+        if sys.stdout is None:  # oa-n4 >&-
+            sys.exit(141)
+        console = Console(name)
+        try:
+            _prepare()
+            status = super().main(args, name, standalone_mode=False, obj=console)
+            sys.stdout.flush()
+        except click.UsageError as error:
+            command = error.ctx.command_path if error.ctx else name
+            Console(command).error(f"{error.format_message()} (see {command} --help)")
+            status = 2
+        except click.ClickException as error:
+            console.error(error.format_message())
+            status = 2
+        except UsageError as error:
+            console.error(console.describe(error))
+            status = 2
+        except ItemError as error:
+            console.error(console.describe(error))
+            status = 1
+        except (_ClosedPipe, BrokenPipeError):
+            # To see it: oa-n4 *.nii.gz -o n4 | head -n 1
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            status = 141
+        except (KeyboardInterrupt, click.Abort):
+            console.error("interrupted")
+            status = 130
+        except OSError as error:
+            where = f"{error.filename}: " if error.filename else ""
+            console.error(f"{where}{error.strerror or error}")
+            status = 1
+        sys.exit(status or 0)
+
+
+class Command(_Framed):
+    """A command of the toolkit."""
+
+
+class Group(_Framed, click.Group):
+    """A command with subcommands."""
+
+    command_class = click.Command
+
+
+def command(name: str, **attributes: Any) -> Callable[[Callable[..., Any]], Command]:
+    """Make a function a command, called with a `Console` first and then with its options.
+
+    The function returns an exit status, or None for 0.
+    """
+
+    def decorate(function: Callable[..., Any]) -> Command:
+        make = click.command(name, cls=Command, context_settings=_CONTEXT_SETTINGS, **attributes)
+        return make(_with_console(function))
+
+    return decorate
+
+
+def group(name: str, **attributes: Any) -> Callable[[Callable[..., Any]], Group]:
+    """Make a function the head of a command with subcommands, which `subcommand` adds."""
+
+    def decorate(function: Callable[..., Any]) -> Group:
+        make = click.group(name, cls=Group, context_settings=_CONTEXT_SETTINGS, **attributes)
+        return make(_version(function))
+
+    return decorate
+
+
+def subcommand(
+    parent: Group, name: str, **attributes: Any
+) -> Callable[[Callable[..., Any]], click.Command]:
+    """Make a function a subcommand of a group, with a `Console` first, as in `command`."""
+
+    def decorate(function: Callable[..., Any]) -> click.Command:
+        make = parent.command(name, context_settings=_CONTEXT_SETTINGS, **attributes)
+        return make(_with_console(function, versioned=False))
+
+    return decorate
+
+
+def option_names(command: click.Command) -> dict[str, str]:
+    """What messages call each parameter of a command: `out_dir` is `-o`, `force` is `--force`."""
+    names = {}
+    for parameter in command.params:
+        if not isinstance(parameter, click.Option) or parameter.name is None:
+            continue
+        flags = [*parameter.opts, *parameter.secondary_opts]
+        short = [flag for flag in flags if flag in _CALLED_BY_SHORT_FORM]
+        long = [flag for flag in flags if flag.startswith("--")]
+        names[parameter.name] = (short or long or flags)[0]
+    return names
+
+
+def _version(function: Callable[..., Any]) -> Callable[..., Any]:
+    option = click.version_option(
+        oatools.__version__,
+        "--version",
+        message="%(prog)s %(version)s",
+        help="Show the version and exit.",
+    )
+    return option(function)
+
+
+def _with_console(function: Callable[..., Any], versioned: bool = True) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def wrapper(*args: Any, quiet: bool, verbose: bool, **kwargs: Any) -> Any:
+        context = click.get_current_context()
+        console = context.obj
+        if not isinstance(console, Console):
+            console = Console(context.info_name or "oatools")
+        console.quiet, console.verbose = quiet, verbose
+        console.options = option_names(context.command)
+        return function(console, *args, **kwargs)
+
+    verbose_option = click.option(
+        "-v", "--verbose", is_flag=True, help="Print one line for each item on standard error."
+    )
+    quiet_option = click.option(
+        "-q", "--quiet", is_flag=True, help="Print only errors on standard error."
+    )
+    wrapper = quiet_option(verbose_option(wrapper))
+    return _version(wrapper) if versioned else wrapper
+
+
+def _prepare() -> None:
+    """Pin thread pools, and let the signals that end a job unwind, so that temporary files go."""
+    for variable in _PINNED:
+        os.environ.setdefault(variable, "1")
+    # Locks hang on network file systems; here renames decide.
+    os.environ.setdefault("HDF5_USE_FILE_LOCKING", "FALSE")
+    if threading.current_thread() is not threading.main_thread():
+        return
+    # SIGTERM is Slurm's, SIGHUP that of a lost terminal.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup's wish is kept
+            signal.signal(number, lambda received, _: sys.exit(128 + received))

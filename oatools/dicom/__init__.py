@@ -1,0 +1,1 @@
+"""Finding DICOM series, reading their headers, and converting each to a volume."""

@@ -1,0 +1,90 @@
+"""Archives of DICOM files, read without trusting them: no path in one is used, and none may grow without bound."""
+
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from isal import igzip
+
+from oatools.core.errors import ItemError
+
+SUFFIXES = (".tar.gz", ".tgz", ".tar", ".zip")
+#: A series of the largest kind (a T2 map, an enhanced multi-frame) stays far below these.
+MAX_BYTES = 8 << 30
+MAX_FILES = 50_000
+
+_DAMAGED = (
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    EOFError,
+    OSError,
+    zlib.error,
+    RuntimeError,
+    NotImplementedError,
+    ValueError,
+)
+
+
+def is_archive(path: Path) -> bool:
+    """Whether a path is a file that `members` reads, by its name."""
+    return path.name.lower().endswith(SUFFIXES) and path.is_file()
+
+
+def members(archive: Path) -> Iterator[tuple[str, bytes]]:
+    """Yield name and bytes of an archive's regular files, in order; links, devices and folders are passed over.
+
+    The bytes are never written anywhere under that name. Raises an `ItemError` if the archive is
+    damaged, asks for a password, or states or holds more than `MAX_FILES` files or `MAX_BYTES`
+    bytes.
+    """
+    try:
+        yield from _zip(archive) if archive.name.lower().endswith(".zip") else _tar(archive)
+    except _DAMAGED as error:
+        reason = str(error).strip().split("\n")[0] or type(error).__name__
+        raise ItemError(f"the archive cannot be read ({reason}); download it again") from None
+
+
+def unpack(archive: Path, folder: Path) -> list[str]:
+    """Write an archive's regular files into `folder` as 000000, 000001, …; returns their names in the archive."""
+    names = []
+    for count, (name, content) in enumerate(members(archive)):
+        (folder / f"{count:06d}").write_bytes(content)
+        names.append(name)
+    return names
+
+
+def _tar(archive: Path) -> Iterator[tuple[str, bytes]]:
+    zipped = archive.name.lower().endswith(("gz", "tgz"))
+    # As a stream: a member is read once, in order, and what follows the one that is wanted is not
+    # unpacked.
+    with (
+        igzip.open(archive) if zipped else archive.open("rb") as stream,
+        tarfile.open(fileobj=stream, mode="r|") as tar,
+    ):
+        total = 0
+        for count, member in enumerate(tar, start=1):
+            total += member.size
+            _limit(count, total)
+            if member.isreg():
+                yield member.name, tar.extractfile(member).read()  # type: ignore[union-attr]
+
+
+def _zip(archive: Path) -> Iterator[tuple[str, bytes]]:
+    with zipfile.ZipFile(archive) as opened:
+        total = 0
+        for count, entry in enumerate(opened.infolist(), start=1):
+            total += entry.file_size
+            _limit(count, total)
+            if not entry.is_dir():
+                with opened.open(entry) as stream:  # stops at the size stated, whatever is in it
+                    yield entry.filename, stream.read()
+
+
+def _limit(files: int, size: int) -> None:
+    if files > MAX_FILES or size > MAX_BYTES:
+        raise ItemError(
+            f"the archive holds more than {MAX_FILES} files or {MAX_BYTES >> 30} GiB, which no series "
+            "does; look at it by hand"
+        )

@@ -1,0 +1,32 @@
+"""What oa-convert does with one row: a series becomes a volume with its sidecar."""
+
+from pathlib import Path
+
+from oatools.core import provenance
+from oatools.core.manifest import MISSING, Row
+from oatools.core.runner import Done
+from oatools.imaging.rows import VolumeWriter
+
+
+def convert_series(row: Row, out: VolumeWriter, echo: int | None, coverage: float) -> Done:
+    """Convert the series of a row (see `dicom.convert`) to `KNEE_SEQUENCE.nii.gz`."""
+    from oatools.dicom.convert import convert
+    from oatools.dicom.find import is_phantom
+
+    source, target = Path(row["path"]), out.target(row)
+    series = None if row.get("series", MISSING) == MISSING else row["series"]
+    parameters = {"echo": echo, "series": series, "coverage": coverage}
+    # The folder's name may be an accession number; its digest is enough to know it again.
+    wanted = provenance.step("oa-convert", parameters, source, name="series")
+    if out.is_done(target, wanted):
+        return Done({"path": str(target)}, kept=True)
+    volume, fields, messages = convert(source, echo, series, coverage)
+    if is_phantom(source, series):
+        fields[provenance.PHANTOM_FIELD] = True
+    identity = {
+        column.capitalize(): row[column]
+        for column in ("knee", "subject", "visit", "side", "sequence")
+        if row[column] != MISSING
+    }
+    out.write(target, volume, provenance.with_step({**identity, **fields}, wanted))
+    return Done({"path": str(target)}, details=tuple(messages))

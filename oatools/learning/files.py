@@ -1,0 +1,109 @@
+"""Models as safetensors: weights, and one JSON text from which the model is rebuilt. Reading one runs no code."""
+
+import json
+import platform
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+
+import oatools
+from oatools.core.errors import UsageError
+from oatools.core.files import atomic
+from oatools.core.provenance import may_keep
+from oatools.learning.model import FittedModel, build
+from oatools.learning.scaling import ClinicalScaling
+from oatools.learning.settings import Settings
+
+# One key for all: safetensors writes several in no fixed order, and the same model must be the same
+# bytes.
+KEY = "oatools"
+FORMAT = 3
+
+
+def save_model(path: str | Path, model: FittedModel, **more: Any) -> FittedModel:
+    """Write a model atomically, with `more` added to its record, and return it with that record."""
+    record = {
+        "format": FORMAT,
+        "architecture": f"{model.settings.pooling} pooling over slices, perceptron",
+        **model.record,
+        **more,
+        "settings": model.settings.as_dict(),
+        "channels": len(model.module.branches[0].feature_mean),
+        "clinical": model.scaling.as_records(),
+        "threshold": model.threshold,
+        "versions": versions(),
+    }
+    tensors = {
+        name: value.detach().cpu().contiguous() for name, value in model.module.state_dict().items()
+    }
+    metadata = {KEY: json.dumps(record, sort_keys=True, allow_nan=True)}
+    with atomic(path) as temporary:
+        temporary.write_bytes(save(tensors, metadata))
+    return replace(model, record=record)
+
+
+def load_model(path: str | Path) -> FittedModel:
+    """Rebuild a model from its file, in evaluation mode; a `UsageError` where the file is not one of ours."""
+    record = read_record(path)
+    try:
+        settings = Settings(**record["settings"])
+        scaling = ClinicalScaling.from_records(record["clinical"])
+        module = build(settings, record["channels"], len(scaling.names), len(record["joined"]) or 1)
+        with safe_open(path, framework="pt") as file:
+            module.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
+        return FittedModel(module.eval(), settings, scaling, float(record["threshold"]), record)
+    except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UsageError(
+            f"{path} is damaged or of another version of oatools ({reason}); train it again"
+        ) from None
+
+
+def read_record(path: str | Path) -> dict[str, Any]:
+    """What a model file says of itself, without its weights; a `UsageError` where it is not one of ours."""
+    try:
+        with safe_open(path, framework="np") as file:
+            text = (file.metadata() or {}).get(KEY)
+        record = json.loads(text) if text else None
+    except FileNotFoundError:
+        raise UsageError(f"{path}: no such model") from None
+    except (SafetensorError, OSError, ValueError):
+        raise UsageError(
+            f"{path} is not a model that oa-train or oa-cv wrote (no safetensors file)"
+        ) from None
+    if not isinstance(record, dict):
+        raise UsageError(
+            f"{path} is a safetensors file, but not a model that oa-train or oa-cv wrote"
+        )
+    if record.get("format") != FORMAT:
+        raise UsageError(
+            f"{path} has format {record.get('format')}, and this version reads {FORMAT}; "
+            "use the oatools that wrote it, or train it again"
+        )
+    return record
+
+
+def is_done(path: str | Path, made_from: str, force: bool) -> bool:
+    """Whether the model at `path` is what would be trained; a `UsageError` where it is another."""
+
+    def why_not() -> str:
+        if read_record(path).get("made_from") == made_from:
+            return ""
+        return "was made from other inputs or settings"
+
+    return may_keep(Path(path), why_not, force, UsageError)
+
+
+def versions() -> dict[str, str]:
+    """Of all that decides the numbers."""
+    return {
+        "oatools": oatools.__version__,
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "torch": torch.__version__,
+    }

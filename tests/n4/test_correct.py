@@ -1,0 +1,206 @@
+import numpy as np
+import pytest
+
+from oatools.core.errors import ItemError
+from oatools.imaging.volume import Volume
+from oatools.n4.correct import N4Settings, correct
+
+FAST = N4Settings(iterations=(20, 20))
+
+
+@pytest.fixture(scope="module")
+def biased():
+    """A phantom knee with and without its coil's bias field, and the field."""
+    from oatools.phantom import anatomy, series
+
+    knee = anatomy.random_knee(np.random.default_rng(3), "left")
+    shape, affine = series.grid(series.SEQUENCES["cor-iw-tse"], 64, "left", (95.0, 0.0, 0.0), 5.0)
+    plain = anatomy.render(knee, shape, affine, "iw", bias=False)
+    field = anatomy.bias_field(knee, shape, affine)
+    return Volume(plain * field, affine), np.log(field), plain > 0.05 * plain.max()
+
+
+def spread(log_field, inside):
+    """RMS of a log field about its mean: a field is defined up to a factor."""
+    values = log_field[inside]
+    return float(np.sqrt(np.mean((values - values.mean()) ** 2)))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        FAST,
+        N4Settings(start="flat", iterations=(20, 20)),
+        N4Settings(engine="itk", iterations=(20, 20)),
+    ],
+)
+def test_most_of_a_planted_field_is_found(biased, settings):
+    volume, planted, inside = biased
+    found = correct(volume, settings)
+    assert spread(found.log_field - planted, inside) < 0.5 * spread(planted, inside)
+    np.testing.assert_allclose(
+        found.corrected.data, volume.data / np.exp(found.log_field), rtol=1e-5
+    )
+    assert found.corrected.data.dtype == np.float32 and np.array_equal(
+        found.corrected.affine, volume.affine
+    )
+    assert found.log_field.shape == found.mask.shape == volume.shape and found.mask.any()
+
+
+def suppressed(noise):
+    """A DESS phantom in a strong field, where fat is dark: image, planted log field, tissue, intensity of air."""
+    from oatools.phantom import anatomy, series
+
+    rng = np.random.default_rng(5)
+    knee, protocol = anatomy.random_knee(rng, "left"), series.SEQUENCES["sag-3d-dess"]
+    shape, affine = series.grid(protocol, 128, "left", (95.0, 0.0, 0.0), 5.0)
+    plain = anatomy.render(knee, shape, affine, protocol.contrast, bias=False)
+    inside = anatomy.labels(knee, shape, affine) > 0
+    planted = np.log(anatomy.bias_field(knee, shape, affine))
+    planted *= 0.3 / planted[inside].std()
+    image = series.digitise(plain * np.exp(planted), protocol.noise * noise, rng)
+    return (
+        Volume(image.astype(np.float32), affine),
+        planted,
+        inside,
+        float(np.median(image[~inside])),
+    )
+
+
+def test_air_is_left_out_and_its_noise_taken_off():
+    volume, planted, inside, air = suppressed(noise=2)
+    found = correct(volume, N4Settings())
+    assert abs(found.floor - air) < 0.15 * air
+    assert found.mask[inside].mean() > 0.9 and found.mask[~inside].mean() < 0.2
+    error = spread(found.log_field - planted, inside)
+    assert error < 0.2 * spread(planted, inside)
+    assert error < 0.5 * spread(
+        correct(volume, N4Settings(mask="log-otsu")).log_field - planted, inside
+    )
+    left = correct(volume, N4Settings(floor=0.0))
+    assert left.floor == 0 and spread(left.log_field - found.log_field, inside) > 0.005
+
+
+@pytest.mark.parametrize("how", ["blanked", "cropped"])
+def test_without_air_all_positive_samples_are_taken(how):
+    volume, planted, inside, _ = suppressed(noise=1)
+    data, part = volume.data.copy(), (slice(None),) * 3
+    data[~inside] = 0
+    if how == "cropped":
+        part = tuple(slice(int(n * 0.35), int(n * 0.65)) for n in data.shape)
+        assert inside[part].mean() > 0.9
+    found, usual = (
+        correct(Volume(data[part], volume.affine), N4Settings(mask=m)) for m in ("air", "log-otsu")
+    )
+    assert found.floor == 0 and found.mask[inside[part]].mean() > 0.9
+    errors = [spread(each.log_field - planted[part], inside[part]) for each in (found, usual)]
+    assert errors[0] < 0.5 * errors[1]
+
+
+def test_both_engines_find_the_same_field(biased):
+    volume, _, inside = biased
+    ours, theirs = (
+        correct(volume, N4Settings(engine=e, iterations=(10, 10), convergence=0.0))
+        for e in ("fast", "itk")
+    )
+    # Theirs stretches the samples' lattice over the full grid, half a sample at each end: that is
+    # what is left.
+    assert spread(ours.log_field - theirs.log_field, inside) < 0.05 * spread(
+        theirs.log_field, inside
+    )
+
+
+def test_the_field_is_the_same_for_any_order_of_axes_in_memory(biased):
+    volume, _, _ = biased
+    first = correct(volume, FAST).log_field
+    second = correct(Volume(np.ascontiguousarray(volume.data), volume.affine), FAST).log_field
+    np.testing.assert_allclose(first, second, atol=1e-5)
+
+
+def test_boxes_are_of_three_millimetres_unless_told_otherwise(biased):
+    volume, _, _ = biased  # 64 x 64 of 2.2 mm, 35 slices of 3 mm
+    assert correct(volume, FAST).shrink == (1, 1, 1)
+    fine = Volume(volume.data, volume.affine @ np.diag([0.3, 0.3, 1, 1]))
+    assert correct(fine, FAST).shrink == (5, 5, 1)
+    assert correct(fine, N4Settings(shrink=(2, 3, 1), iterations=(5,))).shrink == (2, 3, 1)
+    assert correct(
+        Volume(volume.data[:, :, :6], fine.affine @ np.diag([1, 1, 0.1, 1])), FAST
+    ).shrink == (5, 5, 1)
+
+
+def test_a_mask_file_on_the_same_grid_is_used(biased, write_volume):
+    volume, _, inside = biased
+    path = write_volume("mask.nii.gz", inside.astype(np.uint8), volume.affine)
+    everywhere = correct(volume, N4Settings(mask="none"))
+    masked = correct(volume, N4Settings(mask=str(path)))
+    assert not np.allclose(everywhere.log_field, masked.log_field, atol=1e-3)
+    assert np.array_equal(masked.mask, inside & (volume.data > 0))
+
+
+def test_a_mask_on_another_grid_is_refused(biased, write_volume):
+    volume, _, inside = biased
+    path = write_volume("mask.nii.gz", inside[1:].astype(np.uint8), volume.affine)
+    with pytest.raises(ItemError, match="another grid"):
+        correct(volume, N4Settings(mask=str(path)))
+
+
+@pytest.mark.parametrize("value", [0.0, 7.0])
+def test_a_constant_volume_is_refused(value):
+    with pytest.raises(ItemError, match="no field to correct"):
+        correct(Volume(np.full((16, 16, 8), value, np.float32), np.eye(4)), FAST)
+
+
+def test_a_mask_without_samples_is_refused(write_volume):
+    data = np.random.default_rng(0).random((16, 16, 8)).astype(np.float32)
+    path = write_volume("empty.nii.gz", np.zeros((16, 16, 8), np.uint8))
+    with pytest.raises(ItemError, match="the mask keeps 0 samples"):
+        correct(Volume(data, np.eye(4)), N4Settings(mask=str(path)))
+
+
+def test_negative_voxels_stay_and_do_no_harm(biased):
+    volume, _, _ = biased
+    data = volume.data.copy()
+    data[0] = -5.0
+    corrected = correct(Volume(data, volume.affine), FAST).corrected
+    assert (corrected.data[0] < 0).all() and np.isfinite(corrected.data).all()
+
+
+@pytest.mark.parametrize("options, dtype", [("", np.float32), ("--dtype same", np.int16)])
+def test_the_command_writes_volume_field_and_mask(
+    biased, write_volume, shell, tmp_path, options, dtype
+):
+    import json
+
+    import nibabel
+
+    volume, _, _ = biased
+    image = np.rint(volume.data * 600).astype(np.int16)
+    write_volume("9000001_00m_left_cor-iw-tse.nii.gz", image, volume.affine)
+    shell(
+        f"oa-n4 {options} 9000001_00m_left_cor-iw-tse.nii.gz -o n4 --field field.nii --mask-out masks"
+    )
+    name = "9000001_00m_left_cor-iw-tse.nii.gz"
+    corrected, field, mask = (
+        nibabel.load(tmp_path / p) for p in (f"n4/{name}", "field.nii", f"masks/{name}")
+    )
+    assert corrected.get_data_dtype() == dtype
+    tolerance = 0.51 if dtype == np.int16 else 1e-3
+    np.testing.assert_allclose(
+        corrected.get_fdata(), image / np.exp(field.get_fdata()), atol=tolerance
+    )
+    assert set(np.unique(np.asarray(mask.dataobj))) == {0, 1}
+    step = json.loads((tmp_path / "n4/9000001_00m_left_cor-iw-tse.json").read_text())[
+        "OatoolsSteps"
+    ][-1]
+    assert step["shrink"] == [1, 1, 1] and [level["spans"] for level in step["levels"]] == [
+        [1, 1, 1],
+        [2, 2, 2],
+    ]
+    assert step["floor"] == 0  # this phantom's air has no noise
+
+
+def test_one_file_for_the_fields_of_many_volumes_is_refused(write_volume, shell):
+    for name in ("a.nii", "b.nii"):
+        write_volume(name, np.ones((8, 8, 8), np.float32))
+    done = shell("oa-n4 a.nii b.nii -o n4 --field field.nii.gz", status=2)
+    assert "give them a folder" in done.stderr

@@ -1,0 +1,265 @@
+import csv
+import json
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import dcm2niix
+import nibabel
+import numpy as np
+import pydicom
+import pytest
+
+from oatools.core.errors import UsageError
+from oatools.core.files import digest
+from oatools.phantom import anatomy
+from oatools.phantom.download import make_series, prepare, write_release
+from oatools.phantom.people import Settings, make_patient
+from oatools.phantom.series import SEQUENCES, grid, uid, write_series
+
+SMALL = Settings(patients=2, seed=5, matrix=48)
+ARGUMENTS = ["--patients", "2", "--seed", "5", "--matrix", "48", "--sequence", "cor-iw-tse"]
+CORONAL = replace(SMALL, sequences=("cor-iw-tse",))
+
+
+def run(*arguments):
+    code = "from oatools.commands.phantom import main; main()"
+    return subprocess.run(
+        [sys.executable, "-c", code, *map(str, arguments)], capture_output=True, text=True
+    )
+
+
+def convert(folder, out):
+    """The volumes that dcm2niix makes of a series."""
+    out.mkdir()
+    subprocess.run([dcm2niix.bin, "-z", "n", "-o", out, folder], check=True, capture_output=True)
+    return [nibabel.load(path) for path in sorted(out.glob("*.nii"))]
+
+
+def table(path, delimiter="\t"):
+    with path.open(encoding="latin-1", newline="") as lines:
+        return list(csv.DictReader(lines, delimiter=delimiter, quoting=csv.QUOTE_NONE))
+
+
+def ascii_tables(folder, name):
+    return table(next((folder / "tables").rglob(f"{name}.txt")), "|")
+
+
+@pytest.mark.parametrize(
+    "name,slices", [("cor-iw-tse", 35), ("sag-iw-tse", 37), ("sag-3d-dess", 160)]
+)
+def test_dcm2niix_makes_one_volume_of_each_series(release, tmp_path, name, slices):
+    _, rows = release
+    row = next(r for r in rows if r["sequence"] == name)
+    (volume,) = convert(row["path"], tmp_path / "nii")
+    protocol = SEQUENCES[name]
+    # dcm2niix turns 3D acquisitions so that their axes follow the patient's
+    order = [2, 0, 1] if protocol.volume else [0, 1, 2]
+    shape = np.array([round(protocol.columns / 8), round(protocol.rows / 8), slices])
+    spacing = np.array([protocol.spacing * 8, protocol.spacing * 8, protocol.thickness])
+    np.testing.assert_array_equal(volume.shape, shape[order])
+    np.testing.assert_allclose(volume.header.get_zooms(), spacing[order], rtol=1e-4)
+    centre = volume.affine @ [*(np.array(volume.shape) - 1) / 2, 1]
+    assert (-110 < centre[0] < -70) == (row["side"] == "left")
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+@pytest.mark.parametrize("name,sign", [("cor-iw-tse", -1), ("sag-iw-tse", 1), ("sag-3d-dess", 1)])
+def test_the_converted_affine_leads_from_the_planted_lesion_to_voxels_with_its_contrast(
+    tmp_path, name, sign, side
+):
+    knee = make_patient(SMALL, 0).knees[side == "right"]
+    severe = replace(knee.anatomy, progression=0.9)
+    protocol = SEQUENCES[name]
+    shape, affine = grid(protocol, 48, side, knee.scan_centre, knee.scan_turn)
+    where, values = anatomy.lesion(severe).centre, []
+    for number, state in enumerate((severe, replace(severe, progression=0.0))):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        pixels = (600 * anatomy.render(state, shape, affine, protocol.contrast, bias=False)).astype(
+            np.uint16
+        )
+        identity = {
+            "SeriesInstanceUID": uid(number),
+            "StudyInstanceUID": uid("study"),
+            "SeriesTime": "090000",
+        }
+        write_series(folder, protocol, pixels, affine, identity)
+        (volume,) = convert(folder, tmp_path / f"nii{number}")
+        i, j, k = np.rint(np.linalg.solve(volume.affine, [*where, 1])[:3]).astype(int)
+        values.append(float(np.asarray(volume.dataobj)[i, j, k]))
+    assert sign * (values[0] - values[1]) > 600 * 0.2
+
+
+def test_the_truth_names_the_coronal_slices_that_the_lesion_changes(release):
+    folder, _ = release
+    for row in table(folder / "truth.tsv"):
+        knee = next(
+            k for p in (0, 1) for k in make_patient(SMALL, p).knees if k.name == row["knee"]
+        )
+        shape, affine = grid(
+            SEQUENCES["cor-iw-tse"], 96, knee.side, knee.scan_centre, knee.scan_turn
+        )
+        lesions = anatomy.labels(knee.anatomy, shape, affine) == anatomy.Tissue.LESION
+        seen = np.flatnonzero(lesions.any(axis=(0, 1))) + 1
+        assert int(row["lesion_first"]) <= seen.min() and seen.max() <= int(row["lesion_last"])
+        assert seen.size >= int(row["lesion_last"]) - int(row["lesion_first"]) - 1
+        assert int(row["effusion_first"]) < 18 <= int(row["effusion_last"])
+
+
+def test_headers_are_as_the_study_writes_them_and_name_nobody(release):
+    folder, rows = release
+    uids = set()
+    for row in rows:
+        path = Path(row["path"])
+        release_name, subject, _, barcode = path.parts[-4:]
+        assert (release_name, subject) == ("0.E.1", row["subject"])
+        names = sorted(p.name for p in path.iterdir())
+        assert names == [f"{k:03d}" for k in range(1, SEQUENCES[row["sequence"]].slices + 1)]
+        first = pydicom.dcmread(path / "001")
+        side = row["side"].upper()
+        assert first.SeriesDescription == f"{row['sequence'].upper().replace('-', '_')}_{side}"
+        assert first.StudyDescription == f"OAI^MR^ENROLLMENT^{side}"
+        assert (first.PatientID, first.AccessionNumber) == (subject, "0166" + barcode)
+        assert str(first.PatientName) == "Synthetic^Phantom"
+        assert first.file_meta.TransferSyntaxUID == pydicom.uid.ExplicitVRLittleEndian
+        assert first.pixel_array.dtype == np.uint16 and first.pixel_array.shape == (
+            first.Rows,
+            first.Columns,
+        )
+        normal = np.cross(first.ImageOrientationPatient[:3], first.ImageOrientationPatient[3:])
+        # coronal from front to back, sagittal towards the patient's right (LPS)
+        assert normal[1] > 0.95 if row["sequence"] == "cor-iw-tse" else normal[0] < -0.95
+        uids |= {first.SOPInstanceUID, first.SeriesInstanceUID}
+        assert first.SOPInstanceUID.is_valid and first.SeriesInstanceUID.is_valid
+    assert len(uids) == 2 * len(rows)
+    listed = table(folder / "00m" / "contents.csv", ",")
+    assert [str(folder / "00m" / r["Folder"]) for r in listed] == [r["path"] for r in rows]
+    assert listed[0]["SeriesDescription"] == "COR_IW_TSE_LEFT"
+
+
+def test_tables_read_by_the_csv_module_give_back_the_planted_outcomes(tmp_path):
+    settings = Settings(patients=150, seed=2)
+    prepare(tmp_path / "demo", settings)
+    truth = {(r["subject"], r["side"]): r for r in table(tmp_path / "demo/truth.tsv")}
+    widths = {}
+    for visit in ("00", "01"):
+        for r in ascii_tables(tmp_path / "demo", f"kxr_qjsw_duryea{visit}"):
+            key = r["ID"], {"1: Right": "right", "2: Left": "left"}[r["SIDE"]], r["READPRJ"]
+            if not r[f"V{visit}MCMJSW"].startswith("."):
+                widths.setdefault(key, {})[visit] = float(r[f"V{visit}MCMJSW"])
+    changes = {key: w["01"] - w["00"] for key, w in widths.items() if len(w) == 2}
+    assert {project for *_, project in changes} == {"16", "18"}
+    for (subject, side, _), change in changes.items():
+        assert (change <= -0.5) == (truth[subject, side]["jsn12"] == "1")
+    assert 0.9 * 300 < sum(project == "16" for *_, project in changes) < 300
+    scores = [
+        (truth[r["ID"], side]["pain"], r[f"V00WOMKP{side[0].upper()}"])
+        for r in ascii_tables(tmp_path / "demo", "AllClinical00")
+        for side in ("left", "right")
+    ]
+    assert any(score == "" for _, score in scores)
+    assert all(
+        (float(score) >= 2) == (pain == "1") for pain, score in scores if score not in ("", "1")
+    )
+
+
+def test_body_measures_are_in_the_studys_units_and_sex_is_among_the_enrollees(release):
+    folder, _ = release
+    for clinical, person in zip(
+        ascii_tables(folder, "AllClinical00"), ascii_tables(folder, "Enrollees"), strict=True
+    ):
+        assert clinical["ID"] == person["ID"]
+        bmi = float(clinical["P01WEIGHT"]) / (float(clinical["P01HEIGHT"]) / 1000) ** 2
+        assert float(clinical["P01BMI"]) == pytest.approx(bmi, abs=0.06)
+        assert person["P02SEX"] in ("1: Male", "2: Female")
+    raw = next((folder / "tables").rglob("Enrollees.txt")).read_bytes()
+    assert raw.count(b"\r\n") == raw.count(b"\n") == 3
+
+
+def test_the_command_writes_the_same_bytes_with_one_job_or_two_and_lists_the_series(tmp_path):
+    one, two = (run(tmp_path / name, *ARGUMENTS, "-j", jobs) for name, jobs in (("a", 1), ("b", 2)))
+    assert (one.returncode, two.returncode) == (0, 0), one.stderr + two.stderr
+    write_release(tmp_path / "c", CORONAL)
+    assert digest(tmp_path / "a") == digest(tmp_path / "b") == digest(tmp_path / "c")
+    lines = one.stdout.splitlines()
+    assert lines[0] == "knee\tsubject\tvisit\tside\tsequence\tpath"
+    assert len(lines) == 5 and all(
+        Path(line.split("\t")[-1], "035").is_file() for line in lines[1:]
+    )
+    assert "synthetic" in one.stderr and "0.95" in one.stderr and "4 done" in one.stderr
+
+
+def test_another_seed_gives_another_cohort_and_a_larger_one_contains_the_smaller(tmp_path):
+    rows = write_release(tmp_path / "a", replace(CORONAL, patients=1))
+    (more,) = {
+        tuple(
+            Path(r["path"]).relative_to(tmp_path / "b")
+            for r in prepare(tmp_path / "b", CORONAL)[:2]
+        )
+    }
+    assert list(more) == [Path(r["path"]).relative_to(tmp_path / "a") for r in rows]
+    make_series(CORONAL, rows[0] | {"path": str(tmp_path / "b" / more[0])})
+    assert digest(tmp_path / "b" / more[0]) == digest(rows[0]["path"])
+    other = prepare(tmp_path / "other", replace(CORONAL, seed=6))
+    assert not {r["knee"] for r in other} & {r["knee"] for r in rows}
+
+
+def test_a_second_run_completes_what_the_first_left_and_keeps_the_rest(tmp_path):
+    rows = write_release(tmp_path / "demo", CORONAL)
+    before, kept = digest(tmp_path / "demo"), Path(rows[1]["path"], "001").stat().st_mtime_ns
+    lost = Path(rows[0]["path"])
+    half = lost.with_name(f".{lost.name}.partial")
+    half.mkdir()
+    shutil.move(lost / "001", half / "007")
+    shutil.rmtree(lost)
+    again = run(tmp_path / "demo", *ARGUMENTS)
+    assert "1 done, 3 kept, 0 failed" in again.stderr
+    assert digest(tmp_path / "demo") == before
+    assert Path(rows[1]["path"], "001").stat().st_mtime_ns == kept
+
+
+def test_a_folder_made_with_other_settings_or_holding_anything_else_is_refused(tmp_path):
+    prepare(tmp_path / "demo", CORONAL)
+    before = digest(tmp_path / "demo")
+    other = run(tmp_path / "demo", *ARGUMENTS, "--jsn-auc", "0.8")
+    assert other.returncode == 2 and "jsn_auc 0.95" in other.stderr and other.stdout == ""
+    assert digest(tmp_path / "demo") == before
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/thesis.txt").write_text("years of work")
+    mine = run(tmp_path / "mine", *ARGUMENTS)
+    assert (
+        mine.returncode == 2
+        and "holds no phantom" in mine.stderr
+        and len(mine.stderr.splitlines()) == 1
+    )
+    assert [p.name for p in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
+    (tmp_path / "demo/phantom.json").write_text("[]")
+    with pytest.raises(UsageError, match="cannot be read"):
+        prepare(tmp_path / "demo", CORONAL)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"progressors": 0.0},
+        {"jsn_auc": 1.0},
+        {"pain_auc": 0.4},
+        {"patients": 0},
+        {"matrix": 8},
+        {"sequences": ("ax-t1",)},
+    ],
+)
+def test_settings_out_of_range_are_usage_errors_and_write_nothing(tmp_path, wrong):
+    with pytest.raises(UsageError):
+        prepare(tmp_path / "demo", replace(CORONAL, **wrong))
+    assert not (tmp_path / "demo").exists()
+
+
+def test_the_settings_are_on_record_and_say_synthetic(release):
+    folder, _ = release
+    record = json.loads((folder / "phantom.json").read_text())
+    assert record["synthetic"] is True
+    assert record["settings"]["seed"] == 5 and record["settings"]["jsn_auc"] == 0.95
