@@ -1,1 +1,1 @@
-"""What every command shares: tables, running over many items, files, provenance, options."""
+"""The ground of every command: tables, runs over many rows, files, provenance, options."""

@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import click
@@ -45,7 +45,14 @@ class _Framed(click.Command):
         except BrokenPipeError:
             raise _ClosedPipe from None
 
-    def main(self, args: Any = None, prog_name: str | None = None, **_: Any) -> Any:
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        **extra: Any,
+    ) -> Any:
         """Run the command and end the process with its exit status."""
         name = self.name or prog_name or "oatools"
         if sys.stderr is None:  # oa-n4 2>&-
@@ -130,10 +137,13 @@ def subcommand(
 
 
 def option_names(command: click.Command) -> dict[str, str]:
-    """What messages call each parameter of a command: `out_dir` is `-o`, `force` is `--force`."""
+    """Map each parameter of a command to the option that messages name: `out_dir` to `-o`.
+
+    An option that is hidden, such as an old name kept for a release, is never named.
+    """
     names = {}
     for parameter in command.params:
-        if not isinstance(parameter, click.Option) or parameter.name is None:
+        if not isinstance(parameter, click.Option) or parameter.name is None or parameter.hidden:
             continue
         flags = [*parameter.opts, *parameter.secondary_opts]
         short = [flag for flag in flags if flag in _CALLED_BY_SHORT_FORM]
@@ -153,6 +163,8 @@ def _version(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _with_console(function: Callable[..., Any], versioned: bool = True) -> Callable[..., Any]:
+    """Hand a `Console` to a function, first, and add the options `--quiet` and `--verbose`."""
+
     @functools.wraps(function)
     def wrapper(*args: Any, quiet: bool, verbose: bool, **kwargs: Any) -> Any:
         context = click.get_current_context()
@@ -183,5 +195,6 @@ def _prepare() -> None:
         return
     # SIGTERM is Slurm's, SIGHUP that of a lost terminal.
     for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup's wish is kept
+        is_ignored = signal.getsignal(number) is signal.SIG_IGN  # as nohup asks
+        if not is_ignored:
             signal.signal(number, lambda received, _: sys.exit(128 + received))

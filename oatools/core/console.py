@@ -12,7 +12,8 @@ from oatools.core.errors import OatoolsError
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-SPARSE_SECONDS = 60.0
+#: Pauses between lines of progress where there is no bar: the first, and the longest.
+SPARSE_SECONDS, LONGEST_PAUSE_SECONDS = 60.0, 3600.0
 
 
 @dataclass
@@ -32,7 +33,7 @@ class Console:
     _pause: float = field(default=SPARSE_SECONDS, repr=False)
 
     def describe(self, error: OatoolsError) -> str:
-        """An error as one line, with this command's options in place of parameter names."""
+        """Return an error as one line, with this command's options in place of parameter names."""
         return error.text(self.options)
 
     def error(self, message: str) -> None:
@@ -51,7 +52,10 @@ class Console:
 
     @contextlib.contextmanager
     def progress(self, total: int | None) -> Iterator[None]:
-        """Show a bar while the block runs, if standard error is a terminal and rows go elsewhere."""
+        """Show a bar while the block runs, if standard error is a terminal and rows go elsewhere.
+
+        `total` is the number of rows, None where it is not known.
+        """
         if self.quiet or not sys.stderr.isatty() or sys.stdout.isatty():
             yield
             return
@@ -88,9 +92,12 @@ class Console:
         if self._bar is not None:
             bar, task = self._bar
             bar.update(task, advance=1, state=state)
-        elif time.monotonic() - self._said_at > self._pause:
+            return
+        now = time.monotonic()
+        if now - self._said_at > self._pause:
             self.note(f"{state} so far")
-            self._said_at, self._pause = time.monotonic(), min(self._pause * 2, 3600.0)
+            self._said_at = now
+            self._pause = min(self._pause * 2, LONGEST_PAUSE_SECONDS)
 
     def _print(self, message: str) -> None:
         text = "".join(map(_shown, " ".join(message.split())))
@@ -101,10 +108,9 @@ class Console:
 
 
 def _shown(character: str) -> str:
-    """A character as it may go to a terminal.
+    """Return the character, or U+FFFD for one that would move the cursor or end the line.
 
-    A cell may hold what would move the cursor or end the line. Bytes of file names that are not
-    UTF-8 stand as lone surrogates, which are written as they are.
+    Bytes of file names that are not UTF-8 stand as lone surrogates, which are written as they are.
     """
     is_undecoded_byte = "\udc80" <= character <= "\udcff"
     return character if character.isprintable() or is_undecoded_byte else "\ufffd"

@@ -7,7 +7,7 @@ _PARAMETER = re.compile(r"`(\w+)`")
 
 
 class OatoolsError(Exception):
-    """Something that a user can cause and mend.
+    """An error that a user can cause and mend.
 
     `reason` says what is wrong, and `remedy` what to do about it. A remedy names parameters in
     backquotes, as in "use `force` or another `out_dir`": the text for Python shows the names
@@ -23,7 +23,7 @@ class OatoolsError(Exception):
         return self.text()
 
     def text(self, options: Mapping[str, str] | None = None) -> str:
-        """Reason and remedy as one line; `options` maps parameter names to what they are called."""
+        """Return reason and remedy as one line, with `options` in place of parameter names."""
         if not self.remedy:
             return self.reason
         names = options or {}

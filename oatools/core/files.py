@@ -1,6 +1,7 @@
-"""Files that appear whole or not at all, and the digests by which they are recognised."""
+"""Files that appear whole or not at all, and the digests that identify them."""
 
 import contextlib
+import glob
 import hashlib
 import json
 import os
@@ -34,7 +35,10 @@ def scratch(path: str | Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def atomic(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary path as `scratch` does, which takes the name of `path` once the block has ended well."""
+    """Yield a temporary path as `scratch` does, and rename it to `path` when the block succeeds.
+
+    A block that raises leaves an older file of that name as it was.
+    """
     with scratch(path) as temporary:
         yield temporary
         with temporary.open("rb+") as written:
@@ -49,29 +53,38 @@ def write_text(path: str | Path, text: str) -> None:
 
 
 def digest(path: str | Path) -> str:
-    """SHA-256 (hexadecimal) of a file's bytes, or of a folder: its files' relative names and bytes, in sorted order."""
+    """SHA-256 (hexadecimal) of a file, or of a folder and all files in it.
+
+    A file's digest is that of its bytes. A folder's is that of the relative names, sizes and bytes
+    of its files, in sorted order; times do not count.
+    """
     path = Path(path)
     total = hashlib.sha256()
     if not path.is_dir():
         _update(total, path)
         return total.hexdigest()
-    for member in sorted(p for p in path.rglob("*") if p.is_file()):
+    members = [member for member in path.rglob("*") if member.is_file()]
+    for member in sorted(members):
         name = os.fsencode(member.relative_to(path))
-        total.update(len(name).to_bytes(8, "big") + name + member.stat().st_size.to_bytes(8, "big"))
+        size = member.stat().st_size
+        # With both lengths in it, no two folders give the same stream of bytes.
+        total.update(len(name).to_bytes(8, "big") + name + size.to_bytes(8, "big"))
         _update(total, member)
     return total.hexdigest()
 
 
 def file_stamp(path: str | Path) -> tuple[str, int, int]:
-    """What tells a file from others and from what it is later, without reading it: where it is, its time and size.
+    """Identify a file's present content without reading it: resolved path, time (ns) and size.
 
-    For what is kept in memory of a file; one that is not there has no time and no size.
+    This is the key under which something read from a file may be kept in memory. The time and size
+    of a missing file are 0.
     """
-    where = Path(path).resolve()
-    with contextlib.suppress(OSError):
-        found = where.stat()
-        return str(where), found.st_mtime_ns, found.st_size
-    return str(where), 0, 0
+    resolved = Path(path).resolve()
+    try:
+        found = resolved.stat()
+    except OSError:
+        return str(resolved), 0, 0
+    return str(resolved), found.st_mtime_ns, found.st_size
 
 
 def digest_json(value: Any) -> str:
@@ -81,27 +94,26 @@ def digest_json(value: Any) -> str:
 
 
 def _update(total: "hashlib._Hash", path: Path) -> None:
+    """Add the bytes of a file to a digest, a mebibyte at a time."""
     with path.open("rb") as stream:
         while block := stream.read(1 << 20):
             total.update(block)
 
 
 def _remove_abandoned(path: Path, host: str) -> None:
-    for left in path.parent.glob(f".{_escape(host)}.*.{_escape(path.name)}"):
-        pid = left.name[len(host) + 2 :].split(".", 1)[0]
-        if pid.isdigit() and int(pid) != os.getpid() and not _alive(int(pid)):
+    """Remove the temporary files for `path` of processes of this host that have ended."""
+    prefix = f".{host}."
+    for left in path.parent.glob(f"{glob.escape(prefix)}*.{glob.escape(path.name)}"):
+        pid = left.name.removeprefix(prefix).split(".", 1)[0]
+        if pid.isdigit() and not _is_alive(int(pid)):
             left.unlink(missing_ok=True)
 
 
-def _escape(text: str) -> str:
-    return "".join(f"[{c}]" if c in "*?[" else c for c in text)
-
-
-def _alive(pid: int) -> bool:
+def _is_alive(pid: int) -> bool:
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    except PermissionError:
+    except PermissionError:  # of another user
         return True
     return True

@@ -31,7 +31,10 @@ _EXTENSIONS = (".nii.gz", ".nii", ".h5", ".tar.gz", ".tgz", ".zip")
 
 @dataclass(frozen=True)
 class BadRow:
-    """A line that is no row: where it stands and why. It fails as an item, unless it was left out by intent."""
+    """A line that is not a row: where it stands, and why it cannot be used.
+
+    It fails as an item, unless it was left out on purpose.
+    """
 
     name: str
     error: str
@@ -73,14 +76,14 @@ class Table(Generic[R_co]):
         return self
 
     def with_rows(self, rows: Iterable[S], total: int | None = None) -> "Table[S]":
-        """The same table with other rows, of which there are `total` if that is known."""
+        """Return the table with other rows, of which there are `total` if that is known."""
         return Table(self.columns, iter(rows), self.name, total, self.headed)
 
 
 def read_table(source: str | Path, required: Sequence[str] = ()) -> Table[Row]:
     """Open a table with a header (`-` is standard input) that is needed whole, such as labels.
 
-    One line that is no row makes it unusable: a `UsageError`.
+    Raises `UsageError`, when the rows are read, at a line that is not a row.
     """
     table = _open_table(str(source)).require(*required)
     return Table(table.columns, _strict(table), table.name, headed=table.headed)
@@ -122,7 +125,7 @@ def read_rows(arguments: Sequence[str], null_separated: bool = False) -> Table[R
 
 
 def row_from_path(path: str) -> Row:
-    """The identity columns of a file, from a name like `9000099_00m_right_cor-iw-tse.nii.gz`.
+    """Return the identity columns that a name like `9000099_00m_right_cor-iw-tse.nii.gz` gives.
 
     For any other name, `knee` is the stem and the rest is missing.
     """
@@ -138,7 +141,7 @@ def row_from_path(path: str) -> Row:
 
 
 def file_stem(row: Row) -> str:
-    """`KNEE_SEQUENCE`, the name without extension of the files that are made from this row.
+    """Return `KNEE_SEQUENCE`, the name without extension of the files made from this row.
 
     `KNEE` alone where no sequence is known.
     """
@@ -153,7 +156,7 @@ def file_stem(row: Row) -> str:
 
 
 def number(row: Row, column: str) -> float | None:
-    """A finite number from a cell; None where it is `n/a` or the column is absent.
+    """Return the finite number in a cell; None where it is `n/a` or the column is absent.
 
     Anything else is an `ItemError`.
     """
@@ -173,12 +176,12 @@ def number(row: Row, column: str) -> float | None:
 
 
 def format_header(columns: Sequence[str]) -> str:
-    """The header line, with its line feed."""
+    """Return the header line, with its line feed."""
     return _join(columns)
 
 
 def format_row(columns: Sequence[str], row: Row) -> str:
-    """A row as a line, with `n/a` for an absent or empty cell.
+    """Return a row as a line, with `n/a` for an absent or empty cell.
 
     A tab or line break in a cell is an `ItemError`.
     """
@@ -186,9 +189,10 @@ def format_row(columns: Sequence[str], row: Row) -> str:
 
 
 def table_bytes(columns: Sequence[str], rows: Iterable[Row]) -> bytes:
-    """The bytes that `write_table` writes."""
-    text = format_header(columns) + "".join(format_row(columns, row) for row in rows)
-    return text.encode("utf-8", "surrogateescape")
+    """Return the bytes that `write_table` writes."""
+    lines = [format_header(columns)]
+    lines += [format_row(columns, row) for row in rows]
+    return "".join(lines).encode("utf-8", "surrogateescape")
 
 
 def write_table(path: str | Path, columns: Sequence[str], rows: Iterable[Row]) -> None:
@@ -220,7 +224,7 @@ def emit(line: str) -> None:
 
 def _join(cells: Sequence[str]) -> str:
     for cell in cells:
-        if any(c in cell for c in "\t\n\r"):
+        if "\t" in cell or "\n" in cell or "\r" in cell:
             raise ItemError(
                 f"a tab or line break in the value {cell!r} cannot be written to a table",
                 "remove it",
@@ -229,7 +233,7 @@ def _join(cells: Sequence[str]) -> str:
 
 
 def is_table(argument: str) -> bool:
-    """Whether an argument names a table (or standard input) rather than an artefact."""
+    """Return True for an argument that names a table (or standard input), not an artefact."""
     return argument == "-" or argument.lower().endswith(TABLE_SUFFIXES)
 
 
@@ -239,7 +243,7 @@ def _stdin() -> BinaryIO | None:
         return getattr(sys.stdin, "buffer", None)
     # A reader of our own: the interpreter locks sys.stdin at shutdown, and a thread may still wait
     # in it.
-    return open(0, "rb", closefd=False)  # noqa: PTH123
+    return open(0, "rb", closefd=False)
 
 
 def _stdin_is_replaced() -> bool:
@@ -250,6 +254,7 @@ def _stdin_is_replaced() -> bool:
 
 
 def _open_table(source: str) -> Table[Row | BadRow]:
+    """Open a table or a list of paths, and read its first line, which says which of them it is."""
     name = "standard input" if source == "-" else source
     try:
         # Closed by the interpreter: its rows are read long after this function has returned.
@@ -289,15 +294,15 @@ def _lines(stream: BinaryIO) -> Iterator[str]:
 
 
 def _rows(columns: list[str], lines: Iterable[str], name: str) -> Iterator[Row | BadRow]:
+    """Yield the rows below the header; repeated headers and empty lines are skipped."""
     for count, line in enumerate(lines, start=2):
         cells = line.split("\t")
         if cells == columns or not any(cells):
             continue  # spreadsheets end tables with rows of nothing
         place = f"{name} line {count}"
         if cells[0] == columns[0] == "knee":
-            yield BadRow(
-                place, "a second header that differs from the first; give such tables one by one"
-            )
+            error = "a second header that differs from the first; give such tables one by one"
+            yield BadRow(place, error)
         elif len(cells) != len(columns):
             fields = f"{len(cells)} fields where the header has {len(columns)}"
             yield BadRow(place, f"{fields}; correct the line")
@@ -306,6 +311,7 @@ def _rows(columns: list[str], lines: Iterable[str], name: str) -> Iterator[Row |
 
 
 def _strict(table: Table[Row | BadRow]) -> Iterator[Row]:
+    """Yield the rows of a table, and raise a `UsageError` at the first line that is not one."""
     for row in table.rows:
         if isinstance(row, BadRow):
             raise UsageError(f"{row.name}: {row.error}")

@@ -15,7 +15,7 @@ from oatools.core.runner import RunOptions
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
-class Numbers(click.ParamType):
+class Numbers(click.ParamType):  # type: ignore[type-arg]  # no generic class in older click
     """Whole numbers separated by commas, such as `50,50,30`, as a tuple.
 
     `lengths` says how many there may be, and `least` how small each may be. With `auto`, that word
@@ -48,12 +48,12 @@ class Numbers(click.ParamType):
         except ValueError:
             numbers = ()
         if len(numbers) not in self.lengths or min(numbers, default=self.least) < self.least:
-            self.fail(f"{value!r} is no list of {self.what}", param, ctx)
+            self.fail(f"{value!r} is not a list of {self.what}", param, ctx)
         return numbers
 
 
 def inputs_argument(metavar: str = "[PATH|TABLE.tsv|-]...") -> Decorator:
-    """What the command works on: paths or tables, standard input by default."""
+    """Add the inputs (paths or tables, by default standard input), and `-0`."""
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         function = click.argument("inputs", nargs=-1, metavar=metavar)(function)
@@ -69,7 +69,7 @@ def inputs_argument(metavar: str = "[PATH|TABLE.tsv|-]...") -> Decorator:
 
 
 def out_dir_option(what: str, required: bool = True) -> Decorator:
-    """The folder that outputs go to."""
+    """Add `-o`, the folder for `what`, as `out_dir`."""
     return click.option(
         "-o",
         "--out",
@@ -82,7 +82,7 @@ def out_dir_option(what: str, required: bool = True) -> Decorator:
 
 
 def compress_option(function: Callable[..., Any]) -> Callable[..., Any]:
-    """How volumes are compressed, as `compression`."""
+    """Add `--compress`, the level at which volumes are compressed, as `compression`."""
     return click.option(
         "--compress",
         "compression",
@@ -95,26 +95,26 @@ def compress_option(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def force_option(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Do the work again even where it was done."""
+    """Add `--force`, to do work again that is already done."""
     return click.option(
         "-f", "--force", is_flag=True, help="Do work again that is already done, and replace it."
     )(function)
 
 
 def seed_option(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The seed of everything random."""
+    """Add `--seed`, the seed of all random numbers."""
     return click.option(
         "--seed",
         type=click.IntRange(0, 2**31 - 1),
         default=0,
         show_default=True,
         metavar="N",
-        help="Seed of everything random.",
+        help="Seed of all random numbers.",
     )(function)
 
 
 def jobs_option(what: str = "items") -> Decorator:
-    """How many items are worked on at a time."""
+    """Add `-j`, the number of `what` to process at a time."""
     return click.option(
         "-j",
         "--jobs",
@@ -123,26 +123,28 @@ def jobs_option(what: str = "items") -> Decorator:
         show_default=True,
         envvar="OA_JOBS",
         metavar="N",
-        help=f"{what[0].upper()}{what[1:]} at a time; the results do not depend on it.",
+        help=f"Number of {what} to process at a time; the results do not depend on it.",
     )
 
 
 def run_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """`-j`, `--failed` and `--fail-fast`, handed over together as `run`, a `RunOptions`."""
+    """Add `-j`, `--failed` and `--fail-fast`, handed over together as `run`, a `RunOptions`."""
 
     @functools.wraps(function)
     def wrapper(*args: Any, jobs: int, failed: Path | None, fail_fast: bool, **kwargs: Any) -> Any:
         return function(*args, run=RunOptions(jobs, failed, fail_fast), **kwargs)
 
-    wrapper = click.option("--fail-fast", is_flag=True, help="Stop at the first item that fails.")(
-        wrapper
+    fail_fast_option = click.option(
+        "--fail-fast", is_flag=True, help="Stop at the first item that fails."
     )
-    wrapper = click.option(
+    failed_option = click.option(
         "--failed",
         type=click.Path(dir_okay=False, path_type=Path),
         metavar="FILE",
         help="Write the rows that failed, with a column 'error', as a table to run again.",
-    )(wrapper)
+    )
+    wrapper = fail_fast_option(wrapper)
+    wrapper = failed_option(wrapper)
     return jobs_option()(wrapper)
 
 

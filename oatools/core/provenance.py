@@ -51,14 +51,19 @@ class Step:
     results: dict[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        """The step as it is recorded."""
+        """Return the step in the form in which it is recorded."""
         source = {"name": self.input_name, "sha256": self.input_sha256}
-        made = {"tool": self.tool, "version": self.version, "parameters": self.parameters}
-        return {**made, "input": source, **self.results}
+        return {
+            "tool": self.tool,
+            "version": self.version,
+            "parameters": self.parameters,
+            "input": source,
+            **self.results,
+        }
 
     @classmethod
     def from_json(cls, recorded: Any) -> "Step | None":
-        """A step as `to_json` gave it; None for anything that does not name its tool."""
+        """Read a step that `to_json` gave; None for anything that does not name its tool."""
         if not isinstance(recorded, dict) or not isinstance(recorded.get("tool"), str):
             return None
         parameters, source = recorded.get("parameters"), recorded.get("input")
@@ -73,7 +78,7 @@ class Step:
         )
 
     def difference_from(self, recorded: "Step") -> str:
-        """How a recorded step differs from this one, as "was made ..."; empty if it is the same.
+        """Return how a recorded step differs from this one, as "was made ...", or an empty text.
 
         The version is not compared: an upgrade does not throw work away.
         """
@@ -89,7 +94,7 @@ class Step:
 
 @dataclass(frozen=True)
 class RecordedOrientation:
-    """What oa-orient did to a volume.
+    """The record of what oa-orient did to a volume.
 
     `axes` and `flips` are None where the record does not hold them (see `imaging.orient`).
     """
@@ -101,7 +106,7 @@ class RecordedOrientation:
 
 @dataclass(frozen=True)
 class Provenance:
-    """What is recorded of an artefact's making: its steps, and whether it is synthetic."""
+    """The record of an artefact's making: its steps, and whether it is synthetic."""
 
     steps: tuple[Step, ...] = ()
     is_phantom: bool = False
@@ -126,7 +131,7 @@ class Provenance:
         return next((step for step in reversed(self.steps) if step.tool == tool), None)
 
     def orientation(self) -> RecordedOrientation | None:
-        """What oa-orient did last; None if the volume did not go through it."""
+        """The last work of oa-orient; None if the volume did not go through it."""
         step = self.latest("oa-orient")
         if step is None:
             return None
@@ -138,11 +143,11 @@ class Provenance:
         )
 
     def bias_correction(self) -> Step | None:
-        """The last oa-n4; None if the volume did not go through it."""
+        """The last step of oa-n4; None if the volume did not go through it."""
         return self.latest("oa-n4")
 
     def preparation(self) -> tuple[str, ...]:
-        """The steps that change the picture, in words that can be compared.
+        """The steps that change the picture, as texts that can be compared.
 
         They are `oa-orient --reference left` and `oa-n4`, in the order in which they happened.
         """
@@ -158,7 +163,7 @@ class Provenance:
 def step(
     tool: str, parameters: dict[str, Any], source: str | Path, name: str | None = None
 ) -> Step:
-    """The record of one tool's work on one input file or folder (which must exist).
+    """Make the record of one tool's work on one input file or folder (which must exist).
 
     The input is recorded as `name`, by default the file's own.
     """
@@ -182,7 +187,7 @@ def may_keep(
     force: bool = False,
     error: type[OatoolsError] = ItemError,
 ) -> bool:
-    """Whether `target` is there already and may be kept.
+    """Return True if `target` is there already and may be kept.
 
     `why_not` is asked only where the target exists and `force` is False; it returns an empty text
     if the target is what would be made now. Otherwise the text completes "TARGET ...", and is
@@ -199,7 +204,7 @@ def may_keep(
 def step_is_done(
     target: Path, wanted: Step, recorded: Callable[[], Step | None], force: bool = False
 ) -> bool:
-    """Whether `target` is the result of the step `wanted`; see `may_keep`.
+    """Return True if `target` is the result of the step `wanted`; see `may_keep`.
 
     `recorded` reads the step that made the target, None if that is not known.
     """
@@ -214,13 +219,14 @@ def step_is_done(
 
 
 def sidecar(volume: str | Path) -> Path:
-    """The JSON file beside a NIfTI volume: `a.nii.gz` has `a.json`."""
+    """Return the path of the JSON file beside a NIfTI volume: `a.nii.gz` has `a.json`."""
     volume = Path(volume)
-    return volume.with_name(volume.name.removesuffix(".gz").removesuffix(".nii") + ".json")
+    stem = volume.name.removesuffix(".gz").removesuffix(".nii")
+    return volume.with_name(f"{stem}.json")
 
 
 def read_sidecar(volume: str | Path) -> dict[str, Any]:
-    """The fields of a volume's sidecar, BIDS and ours; empty where there is no sidecar."""
+    """Read the fields of a volume's sidecar, BIDS and ours; empty where there is no sidecar."""
     path = sidecar(volume)
     try:
         fields = json.loads(path.read_text(encoding="utf-8"))
@@ -244,19 +250,20 @@ def write_sidecar(volume: str | Path, fields: dict[str, Any]) -> None:
 
 
 def read_provenance(volume: str | Path) -> Provenance:
-    """What the sidecar of a volume records of its making."""
+    """Read the sidecar's record of how a volume was made."""
     return Provenance.from_fields(read_sidecar(volume))
 
 
 def with_step(fields: dict[str, Any], added: Step) -> dict[str, Any]:
-    """The fields of an input's sidecar with one more step, for the output's."""
+    """Return the fields of an input's sidecar with one more step, for the output's sidecar."""
     before = fields.get(STEPS)
     earlier = before if isinstance(before, list) else []
     return {**fields, STEPS: [*earlier, added.to_json()]}
 
 
 def _differences(recorded: dict[str, Any], wanted: dict[str, Any]) -> str:
-    """The first settings that differ, for a message: `shrink 4, not 2`."""
-    names = [*wanted, *(name for name in recorded if name not in wanted)]
+    """Return the first three settings that differ, for a message: `shrink 4, not 2`."""
+    names = dict.fromkeys([*wanted, *recorded])
     different = [name for name in names if recorded.get(name) != wanted.get(name)]
-    return ", ".join(f"{n} {recorded.get(n)}, not {wanted.get(n)}" for n in different[:3])
+    shown = [f"{name} {recorded.get(name)}, not {wanted.get(name)}" for name in different[:3]]
+    return ", ".join(shown)

@@ -1,4 +1,4 @@
-"""One function over many rows: order, isolation, parallel processes, kept work, failures, the summary."""
+"""One function over many rows: their order, parallel work, failures of single rows, the summary."""
 
 import contextlib
 import os
@@ -22,7 +22,7 @@ from oatools.core.manifest import BadRow, Row, Table
 
 @dataclass(frozen=True)
 class Done:
-    """What the work on one row gave: the cells that change or are new, and whether it was kept.
+    """The result of the work on one row: cells that change or are new, and whether it was kept.
 
     `warnings` are shown unless quiet, `details` only when verbose.
     """
@@ -35,7 +35,7 @@ class Done:
 
 @dataclass(frozen=True)
 class Failure:
-    """Why one row failed, and the traceback if the cause was not foreseen."""
+    """The error by which one row failed, and the traceback if it was not foreseen."""
 
     error: ItemError
     trace: str = ""
@@ -124,12 +124,11 @@ def attempt(work: Work, row: Row) -> Outcome:
 
 
 def item_name(row: Row | BadRow) -> str:
-    """How messages call a row: its knee and sequence, or its path, or its place in the table."""
+    """Name a row for messages: by its knee and sequence, its path, or its place in the table."""
     if isinstance(row, BadRow):
         return row.name
-    known = [
-        row[c] for c in ("knee", "sequence") if row.get(c, manifest.MISSING) != manifest.MISSING
-    ]
+    cells = [row.get(column, manifest.MISSING) for column in ("knee", "sequence")]
+    known = [cell for cell in cells if cell != manifest.MISSING]
     return " ".join(known) or row.get("path", "a row without a name")
 
 
@@ -152,12 +151,13 @@ def _run_in_turn(
 
 @dataclass
 class _Claims:
-    """Which files the rows so far will write: two rows must not write the same one."""
+    """The files that the rows so far will write: no two rows may write the same one."""
 
     target: Callable[[Row], str] | None
     taken: dict[str, str] = field(default_factory=dict)
 
     def check(self, row: Row) -> Failure | None:
+        """Claim the row's file; a `Failure` where another row has it already."""
         if self.target is None:
             return None
         try:
@@ -175,7 +175,7 @@ class _Claims:
 
 @dataclass
 class _Collector:
-    """Takes outcomes in any order and prints their rows in the order of the input."""
+    """The rows that are finished, printed in the order of the input as soon as that is possible."""
 
     console: Console
     columns: list[str]
@@ -201,16 +201,19 @@ class _Collector:
 
     def _take(self, row: Row | BadRow, outcome: Outcome) -> None:
         if isinstance(row, BadRow):
-            if row.left_out:
-                self.left_out += 1
-                self.console.note(f"{row.name}: {row.error}")
-            else:
-                self._fail(row, outcome if isinstance(outcome, Failure) else _failure(row.error))
+            self._take_bad(row)
         elif isinstance(outcome, Failure):
             self._fail(row, outcome)
         else:
             self._succeed(row, outcome)
         self.console.advance(self.state())
+
+    def _take_bad(self, row: BadRow) -> None:
+        if row.left_out:
+            self.left_out += 1
+            self.console.note(f"{row.name}: {row.error}")
+        else:
+            self._fail(row, _failure(row.error))
 
     def _succeed(self, row: Row, outcome: Done) -> None:
         try:
@@ -218,15 +221,17 @@ class _Collector:
         except ItemError as error:
             self._fail(row, Failure(error))
             return
-        if outcome.kept:
-            self.kept += 1
-        else:
-            self.done += 1
         name = item_name(row)
         for warning in outcome.warnings:
             self.console.note(f"{name}: {warning}")
-        for detail in (*outcome.details, "kept" if outcome.kept else "done"):
+        for detail in outcome.details:
             self.console.detail(f"{name}: {detail}")
+        if outcome.kept:
+            self.kept += 1
+            self.console.detail(f"{name}: kept")
+        else:
+            self.done += 1
+            self.console.detail(f"{name}: done")
         if self.print_rows:
             manifest.emit(line)
         if self.on_done is not None:
@@ -243,12 +248,13 @@ class _Collector:
         self.stopped = self.fail_fast
 
     def state(self) -> str:
-        left_out = f", {self.left_out} left out" if self.left_out else ""
-        return f"{self.done} done, {self.kept} kept, {self.failed} failed{left_out}"
+        """Return the counts so far, as one line."""
+        counts = f"{self.done} done, {self.kept} kept, {self.failed} failed"
+        return f"{counts}, {self.left_out} left out" if self.left_out else counts
 
     def summary(self) -> str:
-        rest = " (stopped at the first failure)" if self.stopped else ""
-        return self.state() + rest
+        """Return the counts at the end, as one line."""
+        return f"{self.state()} (stopped at the first failure)" if self.stopped else self.state()
 
 
 class _Process:
@@ -267,26 +273,31 @@ class _Process:
         theirs.close()
 
     def do(self, row: Row) -> Outcome:
+        """Do the work on one row; a process that dies of it is replaced by a new one."""
         try:
             self.connection.send(row)
             outcome: Outcome | UsageError = self.connection.recv()
         except (EOFError, OSError):
-            if self.closed:
-                return _failure("stopped")
-            self.process.join()
-            code = self.process.exitcode
-            self._start()
-            died_of_signal = code is not None and code < 0
-            cause = signal.Signals(-code).name if died_of_signal else f"exit status {code}"
-            return _failure(
-                f"its process died ({cause})",
-                "the input may be damaged or memory too short: try it alone",
-            )
+            return _failure("stopped") if self.closed else self._replace()
         if isinstance(outcome, UsageError):
             raise outcome
         return outcome
 
+    def _replace(self) -> Failure:
+        """Start a new process in place of one that has died, and say what it died of."""
+        self.process.join()
+        code = self.process.exitcode
+        cause = f"exit status {code}"
+        if code is not None and code < 0:
+            cause = signal.Signals(-code).name
+        self._start()
+        return _failure(
+            f"its process died ({cause})",
+            "the input may be damaged or memory too short: try it alone",
+        )
+
     def close(self) -> None:
+        """End the process at once, whatever it is doing."""
         self.closed = True
         self.connection.close()
         self.process.terminate()
@@ -294,7 +305,7 @@ class _Process:
 
 
 class _Thread:
-    """Does the work on one row at a time in the thread that asks; `close` waits for the row in hand."""
+    """A worker that does the work in the thread that asks for it, one row at a time."""
 
     def __init__(self, work: Work) -> None:
         self.work = work
@@ -302,16 +313,19 @@ class _Thread:
         self.busy = threading.Lock()
 
     def do(self, row: Row) -> Outcome:
+        """Do the work on one row."""
         with self.busy:
             return _failure("stopped") if self.closed else attempt(self.work, row)
 
     def close(self) -> None:
+        """Wait for the row in hand, and do no other."""
         self.closed = True
         with self.busy:
             pass
 
 
 def _serve(connection: Connection, work: Work) -> None:
+    """Do the work on each row that the connection brings, until it is closed."""
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # the parent decides, and ends us with SIGTERM
     # Unwinds, so that temporary files are removed.
@@ -347,7 +361,12 @@ def _run_side_by_side(
     claims: _Claims,
     collector: _Collector,
 ) -> None:
-    """Read rows in one thread, drive each worker from another, and print from this one."""
+    """Read rows in one thread, drive each worker from another, and print from this one.
+
+    The reader hands rows to whichever worker is free, through `waiting`. Outcomes come back through
+    `finished` in any order, and the collector puts them in that of the input. Whatever a thread
+    raises goes the same way, and is raised here.
+    """
     # Rows are read at most two a worker ahead, so that a table of any length streams.
     waiting: queue.Queue[tuple[int, Row]] = queue.Queue(maxsize=2 * len(workers))
     # An outcome, the number of rows once all are read, or what a thread raised.
@@ -360,11 +379,10 @@ def _run_side_by_side(
             for row in rows:
                 if is_over.is_set():
                     return
-                if isinstance(row, BadRow):
-                    finished.put((count, row, _failure(row.error)))
-                elif failure := claims.check(row):
+                failure = _failure(row.error) if isinstance(row, BadRow) else claims.check(row)
+                if failure is not None:
                     finished.put((count, row, failure))
-                else:
+                elif not isinstance(row, BadRow):
                     waiting.put((count, row))
                 count += 1
             finished.put(count)
