@@ -88,7 +88,7 @@ def _load(settings: CamSettings, identity: tuple) -> tuple[FittedModel, Backbone
     device = best_device(settings.device)
     torch.set_num_threads(1)
     backbone = load_backbone(space["backbone"], weights, seed, device)
-    if backbone.record.weights_sha256 != space["weights_sha256"]:
+    if backbone.record.weights.sha256 != space["weights_sha256"]:
         raise UsageError(
             f"the weights of {space['backbone']} are not those that the model's features came from "
             f"({space['weights']}); give these with --weights"

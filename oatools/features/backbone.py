@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from oatools.core.errors import UsageError
-from oatools.features.backbone_record import PRETRAINED, RANDOM, BackboneRecord, weights_label
+from oatools.features.backbone_record import FILE, PRETRAINED, RANDOM, BackboneRecord, Weights
 
 _FLOAT32_STAGES = 2
 
@@ -88,23 +88,8 @@ def load_backbone(name: str, weights: str, seed: int = 0, device: str = "cpu") -
             ", ".join(timm.list_models(f"*{name.split('_')[0]}*")[:5]) or "see timm.list_models()"
         )
         raise UsageError(f"no timm model is called '{name}'; near: {near}")
-    if weights == PRETRAINED:
-        network = _pretrained(name)
-        tag = network.pretrained_cfg.get("tag") or "default"
-        said = f"pretrained {name}.{tag}"
-    elif weights == RANDOM:
-        with torch.random.fork_rng(devices=[]), torch.no_grad():
-            torch.manual_seed(seed)
-            network = timm.create_model(name, pretrained=False, num_classes=0)
-            initialise(network, seed)
-        said = f"random, seed {seed}"
-    else:
-        network = timm.create_model(name, pretrained=False, num_classes=0)
-        load_weights(network, Path(weights))
-        said = weights_label(weights) or weights
+    network, origin = _network(name, weights, seed)
     data = timm.data.resolve_model_data_config(network)
-    network = network.eval().requires_grad_(False)
-    sha256 = weights_digest(network)
     try:
         network = network.to(device)
     except (RuntimeError, AssertionError) as error:
@@ -115,16 +100,34 @@ def load_backbone(name: str, weights: str, seed: int = 0, device: str = "cpu") -
         network.head_hidden_size if hasattr(network, "head_hidden_size") else network.num_features
     )
     record = BackboneRecord(
-        name,
-        said,
-        sha256,
-        int(data["input_size"][1]),
-        tuple(map(float, data["mean"])),
-        tuple(map(float, data["std"])),
-        data["interpolation"],
-        int(channels),
+        name=name,
+        weights=origin,
+        size=int(data["input_size"][1]),
+        mean=tuple(map(float, data["mean"])),
+        std=tuple(map(float, data["std"])),
+        interpolation=data["interpolation"],
+        channels=int(channels),
     )
     return Backbone(network, record, torch.device(device))
+
+
+def _network(name: str, weights: str, seed: int) -> tuple[nn.Module, Weights]:
+    """Make the network in evaluation mode, with the weights that `load_backbone` was asked for."""
+    if weights == PRETRAINED:
+        network = _pretrained(name).eval().requires_grad_(False)
+        tag = network.pretrained_cfg.get("tag") or "default"
+        return network, Weights(PRETRAINED, weights_digest(network), name=f"{name}.{tag}")
+    if weights == RANDOM:
+        with torch.random.fork_rng(devices=[]), torch.no_grad():
+            torch.manual_seed(seed)
+            network = timm.create_model(name, pretrained=False, num_classes=0)
+            initialise(network, seed)
+        network = network.eval().requires_grad_(False)
+        return network, Weights(RANDOM, weights_digest(network), seed=seed)
+    network = timm.create_model(name, pretrained=False, num_classes=0)
+    load_weights(network, Path(weights))
+    network = network.eval().requires_grad_(False)
+    return network, Weights(FILE, weights_digest(network), name=Path(weights).name)
 
 
 def weights_digest(network: nn.Module) -> str:

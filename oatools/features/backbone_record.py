@@ -1,26 +1,83 @@
-"""What a backbone is, in words and numbers, without the network itself."""
+"""The description of a backbone, in words and numbers, without the network itself."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from oatools.core.files import digest
+from oatools.core.provenance import Provenance
 
-PRETRAINED, RANDOM = "pretrained", "random"
+PRETRAINED: Literal["pretrained"] = "pretrained"
+RANDOM: Literal["random"] = "random"
+FILE: Literal["file"] = "file"
+
+Source = Literal["pretrained", "random", "file"]
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The origin of a backbone's weights.
+
+    `sha256` is the digest of all of them, and alone decides whether weights are the same. `seed`
+    belongs to random ones. `name` is timm's, with its tag, or that of the file; it is empty where
+    a record does not hold it.
+    """
+
+    source: Source
+    sha256: str
+    seed: int | None = None
+    name: str = ""
+
+    @classmethod
+    def from_provenance(cls, attributes: Mapping[str, Any]) -> "Weights | None":
+        """Read the attributes of a feature file: its oa-embed step, and the weights' digest.
+
+        None where the attributes hold no such step, or no digest.
+        """
+        step = Provenance.from_fields(attributes).latest("oa-embed")
+        sha256 = attributes.get("weights_sha256")
+        if step is None or not isinstance(sha256, str):
+            return None
+        given = step.parameters.get("weights")
+        if given == RANDOM:
+            return cls(RANDOM, sha256, seed=int(step.parameters.get("seed", 0)))
+        if given == PRETRAINED:
+            return cls(PRETRAINED, sha256)
+        # A step records weights from a file by the file's digest.
+        return None if given is None else cls(FILE, sha256)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> "Weights":
+        """Rebuild weights from what `to_json` gave."""
+        return cls(values["source"], values["sha256"], values.get("seed"), values.get("name", ""))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields as JSON can hold them."""
+        return asdict(self)
+
+    @property
+    def is_random(self) -> bool:
+        """True for weights that were never trained, whose features mean nothing."""
+        return self.source == RANDOM
+
+    def label(self) -> str:
+        """Return the words that name the weights for a reader, such as `random, seed 3`."""
+        if self.is_random:
+            return f"random, seed {self.seed}"
+        return f"{self.source} {self.name}".rstrip()
 
 
 @dataclass(frozen=True)
 class BackboneRecord:
     """A backbone's timm name, its weights, and the images that they expect.
 
-    `weights` says in words where the weights come from, `weights_sha256` is the digest of all of
-    them; `mean` and `std` (three each) apply to images in [0, 1] of `size` pixels a side;
-    `channels` is the length of a feature vector.
+    `mean` and `std` (three each) apply to images in [0, 1] of `size` pixels a side; `channels` is
+    the length of a feature vector.
     """
 
     name: str
-    weights: str
-    weights_sha256: str
+    weights: Weights
     size: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
@@ -28,40 +85,35 @@ class BackboneRecord:
     channels: int
 
     def attributes(self) -> dict[str, Any]:
-        """The backbone's part of a feature file's attributes."""
+        """Return the backbone's part of a feature file's attributes."""
         return {
             "backbone": self.name,
-            "weights": self.weights,
-            "weights_sha256": self.weights_sha256,
+            "weights": self.weights.label(),
+            "weights_sha256": self.weights.sha256,
         }
 
     def to_json(self) -> dict[str, Any]:
-        """All of it, as JSON can hold it."""
-        return {
-            key: list(value) if isinstance(value, tuple) else value
-            for key, value in asdict(self).items()
-        }
+        """Return all fields as JSON can hold them."""
+        values = asdict(self)
+        values["mean"], values["std"] = list(self.mean), list(self.std)
+        return values
 
     @classmethod
-    def from_json(cls, values: dict[str, Any]) -> "BackboneRecord":
-        """A record as `to_json` gave it."""
+    def from_json(cls, values: Mapping[str, Any]) -> "BackboneRecord":
+        """Rebuild a record from what `to_json` gave."""
         return cls(
-            **{
-                key: tuple(value) if isinstance(value, list) else value
-                for key, value in values.items()
-            }
+            name=values["name"],
+            weights=Weights.from_json(values["weights"]),
+            size=values["size"],
+            mean=tuple(values["mean"]),
+            std=tuple(values["std"]),
+            interpolation=values["interpolation"],
+            channels=values["channels"],
         )
 
 
 def weights_id(weights: str) -> str:
-    """What identifies the weights among the settings of a run: the word, or the digest of the file."""
-    return (
-        weights
-        if weights in (PRETRAINED, RANDOM) or not Path(weights).is_file()
-        else digest(weights)
-    )
-
-
-def weights_label(weights: str) -> str | None:
-    """How a record calls weights from a file, which go by their own name; None for other weights."""
-    return None if weights in (PRETRAINED, RANDOM) else f"file {Path(weights).name}"
+    """Return what identifies weights in the record of a run: the word, or the file's digest."""
+    if weights in (PRETRAINED, RANDOM) or not Path(weights).is_file():
+        return weights
+    return digest(weights)

@@ -18,10 +18,10 @@ import numpy as np
 import openvino
 
 from oatools.core.files import digest, digest_json
-from oatools.features.backbone_record import BackboneRecord, weights_id, weights_label
+from oatools.features.backbone_record import FILE, BackboneRecord, weights_id
 from oatools.features.engine import CPU_BATCH, EngineSettings, cache_folder, filled
 
-_FORMAT = 1
+_FORMAT = 2
 _RECORD = "record.json"
 _PRECISION = "oatools_precision"  # what a part is computed in, kept in its file
 
@@ -100,11 +100,10 @@ def _networks(
     found = _read(core, folder)
     if found is not None:
         networks, record = found
-        return (
-            networks,
-            replace(record, weights=weights_label(settings.weights) or record.weights),
-            (),
-        )
+        if record.weights.source == FILE:  # which may have had another name when it was exported
+            named = replace(record.weights, name=Path(settings.weights).name)
+            record = replace(record, weights=named)
+        return networks, record, ()
     networks, record = _export(settings)
     try:
         _write(folder, networks, record, key)

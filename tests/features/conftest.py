@@ -11,12 +11,12 @@ from oatools.imaging.volume import Volume, write_volume
 
 @pytest.fixture(scope="session")
 def knee():
-    from oatools.phantom import anatomy, series
+    from oatools.phantom import anatomy, rendering, series
 
     made = anatomy.random_knee(np.random.default_rng(3), "left")
     shape, affine = series.grid(series.SEQUENCES["cor-iw-tse"], 64, "left", (95.0, 0.0, 0.0), 5.0)
     return Volume(
-        np.asfortranarray(anatomy.render(made, shape, affine, "iw").astype(np.float32)), affine
+        np.asfortranarray(rendering.render(made, shape, affine, "iw").astype(np.float32)), affine
     )
 
 

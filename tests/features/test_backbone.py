@@ -24,8 +24,8 @@ def test_random_weights_are_the_same_for_the_same_seed_and_make_features_that_di
         load_backbone("efficientnet_b0", "random", seed=2),
     )
     record = backbone.record
-    assert again.record.weights_sha256 == record.weights_sha256 != other.record.weights_sha256
-    assert record.weights == "random, seed 1" and record.channels == 1280
+    assert again.record.weights.sha256 == record.weights.sha256 != other.record.weights.sha256
+    assert record.weights.label() == "random, seed 1" and record.channels == 1280
     prepared = Preprocessing((1, 99), record.size, record.interpolation, record.mean, record.std, 4)
     with torch.no_grad():
         features = backbone.network(backbone.normalise(torch.from_numpy(images(knee, prepared))))
@@ -66,7 +66,7 @@ def test_weights_from_a_file_are_those_of_the_file(tmp_path, suffix):
         save_file(network.state_dict(), path)
     loaded = load_backbone("mobilenetv2_100", str(path))
     assert torch.equal(loaded.network.conv_stem.weight, network.conv_stem.weight)
-    assert loaded.record.weights == f"file w.{suffix}"
+    assert loaded.record.weights.label() == f"file w.{suffix}"
 
 
 def test_a_weights_file_that_does_not_fit_is_refused_by_its_first_tensor(tmp_path):
