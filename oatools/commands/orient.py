@@ -7,7 +7,7 @@ import click
 
 from oatools.core.cli import command
 from oatools.core.console import Console
-from oatools.core.manifest import file_stem, read_rows
+from oatools.core.manifest import read_rows
 from oatools.core.options import (
     compress_option,
     force_option,
@@ -27,15 +27,18 @@ from oatools.core.runner import RunOptions, run_rows
     type=click.Choice(["left", "right"]),
     default="left",
     show_default=True,
-    help="The side that the other one is mirrored onto.",
+    help="Mirror knees of the other side onto this one.",
 )
 @click.option(
     "--side",
     type=click.Choice(["left", "right", "geometry"]),
-    help="The side of all inputs, instead of the column 'side'; geometry: where the scan lies.",
+    help="Take this side for all inputs instead of the column 'side'; geometry: decide by where "
+    "the scan lies.",
 )
 @click.option(
-    "--no-side-check", is_flag=True, help="Do not compare the side with where the scan lies."
+    "--no-side-check",
+    is_flag=True,
+    help="Do not compare the side with the place of the scan in the scanner.",
 )
 @compress_option
 @force_option
@@ -60,10 +63,9 @@ def main(
     """
     require_inputs(inputs)
     table = read_rows(inputs, null_separated).require("path")
-    from oatools.imaging.rows import VolumeWriter, orient_volume
+    from oatools.imaging.rows import OrientSettings, VolumeWriter, orient_volume
 
     out = VolumeWriter(out_dir, compression, force)
-    work = partial(orient_volume, out=out, reference=reference, side=side, check=not no_side_check)
-    return run_rows(
-        console, table, work, run, added=["side"], target=lambda row: str(out_dir / file_stem(row))
-    )
+    settings = OrientSettings(reference, side, no_side_check)
+    work = partial(orient_volume, out=out, settings=settings)
+    return run_rows(console, table, work, run, added=["side"], target=out.claim)

@@ -1,1 +1,1 @@
-"""Volumes: conversion from DICOM, orientation, bias field, intensity."""
+"""Volumes: arrays with an affine, read from and written to NIfTI, and brought to canonical axes."""

@@ -15,22 +15,29 @@ in the scanner's coordinates and an overlay on the original fits.
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
+from nibabel.orientations import io_orientation
 
 from oatools.core.errors import ItemError
-from oatools.imaging.light import io_orientation
-from oatools.imaging.volume import Geometry, Volume
+from oatools.imaging.volume import Geometry, Point, Volume
 
-#: Whatever has `shape`, `affine` and `spacing`: a volume's header is enough to decide on its
+#: Anything with `shape`, `affine` and `spacing`: the header of a volume is enough to decide on its
 #: orientation.
 Grid = Geometry | Volume
+Side = Literal["left", "right"]
 
+#: The plane of a sequence by the first part of its name.
 PLANES = {"cor": "coronal", "sag": "sagittal", "ax": "axial"}
 
 # World axes (0 right, 1 anterior, 2 superior) in the order of the output's axes.
 ORDER = {"coronal": (0, 2, 1), "sagittal": (1, 2, 0), "axial": (0, 1, 2)}
+_PLANE_ACROSS = {0: "sagittal", 1: "coronal", 2: "axial"}
 
+# The slice axis is the last one in scanner order; another one is taken for it only where its voxels
+# are longer by more than this factor.
+_CLEARLY_COARSER = 1.05
 # A knee's centre lies some 80 to 110 mm from the midline; nearer than this the geometry does not
 # tell the side.
 _UNCLEAR_MM = 20.0
@@ -40,82 +47,125 @@ _BILATERAL_MM = 230.0
 
 @dataclass(frozen=True)
 class Orientation:
-    """Output axis n is input axis `axes[n]`, reversed if `flips[n]`."""
+    """Axes permuted and reversed: output axis n is input axis `axes[n]`, reversed if `flips[n]`."""
 
-    axes: tuple[int, int, int]
-    flips: tuple[bool, bool, bool]
+    axes: tuple[int, ...]
+    flips: tuple[bool, ...]
+
+
+def to_canonical(
+    volume: Volume,
+    side: Side,
+    reference: Side = "left",
+    sequence: str | None = None,
+    no_side_check: bool = False,
+) -> Volume:
+    """Bring a knee to canonical axes, mirrored if it is not of the `reference` side.
+
+        knee = to_canonical(read_volume("right.nii.gz"), side="right", sequence="cor-iw-tse")
+
+    `sequence` tells the plane by its first part (`cor-`, `sag-`, `ax-`); without it, the plane is
+    that of the slices. Axes are permuted and reversed, never resampled, and the affine follows.
+    Raises an `ItemError` if the volume shows both knees or lies on the other side of the body than
+    `side` says, unless `no_side_check` is set.
+    """
+    if not no_side_check:
+        check_side(volume, side)
+    plane = plane_of(volume, sequence or "")
+    return apply(volume, canonical(volume, plane, side, reference))
 
 
 def plane_of(volume: Grid, sequence: str) -> str:
-    """`coronal`, `sagittal` or `axial`: from the sequence's name, else the plane across the coarsest axis."""
+    """Return `coronal`, `sagittal` or `axial`.
+
+    The sequence's name decides; where it does not say, the slices are across the coarsest axis.
+    """
     prefix = sequence.split("-")[0]
     if prefix in PLANES:
         return PLANES[prefix]
     spacing = volume.spacing
-    # The slice axis is the last one in scanner order; another is coarsest only where it is so by a
-    # clear margin.
-    slice_axis = int(np.argmax(spacing)) if spacing.max() > 1.05 * spacing[2] else 2
-    world = int(io_orientation(volume.affine)[slice_axis, 0])
-    return {0: "sagittal", 1: "coronal", 2: "axial"}[world]
+    slice_axis = 2
+    if spacing.max() > _CLEARLY_COARSER * spacing[2]:
+        slice_axis = int(np.argmax(spacing))
+    world_axis = int(io_orientation(volume.affine)[slice_axis, 0])
+    return _PLANE_ACROSS[world_axis]
 
 
-def side_of(volume: Grid) -> str | None:
-    """The side that the geometry shows: left knees lie at negative x (RAS); None within 20 mm of the midline."""
+def side_of(volume: Grid) -> Side | None:
+    """Return the side that the geometry shows, None within 20 mm of the midline.
+
+    Left knees lie at negative x (RAS).
+    """
     x = centre(volume)[0]
-    return None if abs(x) < _UNCLEAR_MM else ("left" if x < 0 else "right")
+    if abs(x) < _UNCLEAR_MM:
+        return None
+    return "left" if x < 0 else "right"
 
 
 def check_side(volume: Grid, side: str) -> None:
-    """Raise an `ItemError` if the volume shows both knees, or lies on the other side than the table says."""
+    """Raise an `ItemError` if a volume shows both knees, or lies on the other side than `side`."""
     x = centre(volume)[0]
     across = float(np.abs(volume.affine[0, :3]) @ np.array(volume.shape))
     if across > _BILATERAL_MM and abs(x) < across / 4:
         raise ItemError(
-            f"{across:.0f} mm across around the midline: both knees are in the volume; crop it to one knee"
+            f"{across:.0f} mm across around the midline: both knees are in the volume",
+            "crop it to one knee",
         )
     shown = side_of(volume)
     if shown is not None and shown != side:
         raise ItemError(
-            f"the table says {side}, but the volume's centre lies {abs(x):.0f} mm to the {shown} of the midline; "
-            "correct the column 'side', or check how the scan was positioned and use --no-side-check"
+            f"the table says {side}, but the volume's centre lies {abs(x):.0f} mm to the {shown} "
+            "of the midline",
+            "correct the column 'side', or check how the scan was positioned and use "
+            "`no_side_check`",
         )
 
 
 def canonical(volume: Grid, plane: str, side: str, reference: str = "left") -> Orientation:
-    """The permutation and reversals that bring a volume, of any axes and obliquity, to the canonical axes.
+    """Find the permutation and reversals that bring a volume to the canonical axes.
 
-    `side` and `reference` are `left` or `right`; knees of the reference side get RAS directions,
-    the others have left-right reversed.
+    The volume may have its axes in any order, oblique ones too. `side` and `reference` are `left`
+    or `right`; knees of the reference side get RAS directions, the others have left-right reversed.
     """
+    # One row for each input axis: the world axis nearest to it, and its direction, 1 or -1.
     input_axes = io_orientation(volume.affine)
     axes, flips = [], []
     for world in ORDER[plane]:
         axis = int(np.flatnonzero(input_axes[:, 0] == world)[0])
-        mirrored = world == 0 and side != reference
+        runs_backwards = input_axes[axis, 1] < 0
+        is_mirrored = world == 0 and side != reference
         axes.append(axis)
-        flips.append(bool((input_axes[axis, 1] < 0) != mirrored))
+        flips.append(bool(runs_backwards != is_mirrored))
     return Orientation(tuple(axes), tuple(flips))
 
 
 def apply(volume: Volume, orientation: Orientation) -> Volume:
     """Permute and reverse axes; every voxel keeps its world coordinates."""
     data = np.transpose(volume.data, orientation.axes)
-    data = data[tuple(slice(None, None, -1) if flip else slice(None) for flip in orientation.flips)]
+    # From indices of the output to those of the input.
     to_input = np.zeros((4, 4))
     to_input[3, 3] = 1
     for out_axis, (axis, flip) in enumerate(zip(orientation.axes, orientation.flips, strict=True)):
-        to_input[axis, out_axis] = -1 if flip else 1
-        to_input[axis, 3] = volume.data.shape[axis] - 1 if flip else 0
+        if flip:
+            data = np.flip(data, out_axis)
+            to_input[axis, out_axis] = -1
+            to_input[axis, 3] = volume.shape[axis] - 1
+        else:
+            to_input[axis, out_axis] = 1
     return Volume(np.asfortranarray(data), volume.affine @ to_input)  # in the order of a NIfTI file
 
 
 def inverse(orientation: Orientation) -> Orientation:
-    """The orientation that undoes another one: `apply(apply(v, o), inverse(o))` has the voxels of v, in order."""
+    """Return the orientation that undoes another one.
+
+    `apply(apply(v, o), inverse(o))` has the voxels of v, in order, and its affine.
+    """
     axes = tuple(orientation.axes.index(axis) for axis in range(3))
     return Orientation(axes, tuple(orientation.flips[axis] for axis in axes))
 
 
-def centre(volume: Grid) -> np.ndarray:
-    """World coordinates of the middle of the volume, RAS mm, shape (3,)."""
+def centre(volume: Grid) -> Point:
+    """Return the world coordinates of the middle of a volume, RAS mm, shape (3,)."""
     middle = (np.array(volume.shape) - 1) / 2
-    return volume.affine[:3, :3] @ middle + volume.affine[:3, 3]
+    place: Point = volume.affine[:3, :3] @ middle + volume.affine[:3, 3]
+    return place

@@ -1,94 +1,105 @@
-"""The preprocessing steps on files: read a row's input, do the work, write volume and sidecar, return the new cells."""
+"""What the preprocessing commands do with one row: where volumes go, and what oa-orient does."""
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from oatools.core import provenance
 from oatools.core.errors import ItemError
 from oatools.core.files import COMPRESSION
 from oatools.core.manifest import MISSING, Row, file_stem
 from oatools.core.runner import Done
-from oatools.imaging.volume import Volume, read_geometry, read_volume, write_volume
-
-if TYPE_CHECKING:
-    pass
+from oatools.imaging.volume import Geometry, Volume, read_geometry, read_volume, write_volume
 
 
 @dataclass(frozen=True)
 class VolumeWriter:
-    """Where volumes go and how: `compression` 0 writes `.nii`, 1 to 3 `.nii.gz`; `force` replaces what is there."""
+    """The folder that a command writes its volumes to, and how it writes them.
+
+    `compression` 0 writes `.nii`, 1 to 3 write `.nii.gz`; `force` replaces what is there.
+    """
 
     folder: Path
     compression: int = COMPRESSION
     force: bool = False
 
+    def claim(self, row: Row) -> str:
+        """Return the path of a row's volume without its extension, which no two rows may share."""
+        return str(self.folder / file_stem(row))
+
     def target(self, row: Row) -> Path:
-        """The volume made from a row; an `ItemError` where it is there in the other form, with the same sidecar."""
-        stem = self.folder / file_stem(row)
-        plain, packed = stem.with_name(f"{stem.name}.nii"), stem.with_name(f"{stem.name}.nii.gz")
-        target, other = (packed, plain) if self.compression else (plain, packed)
+        """Return the path of the volume that is made from a row.
+
+        Raises an `ItemError` if the volume is there in the other form, compressed or not: both
+        would share one sidecar.
+        """
+        extension = ".nii.gz" if self.compression else ".nii"
+        target = Path(self.claim(row) + extension)
+        other = _other_form(target)
         if other.exists() and not self.force:
-            raise ItemError(f"{other} is there in the other form; use --force or another -o")
+            raise ItemError(
+                f"{other} is there in the other form", "use `force` or another `out_dir`"
+            )
         return target
 
     def is_done(self, target: Path, step: provenance.Step) -> bool:
-        """Whether the work that a step describes is done."""
+        """Whether a target is the result of a step; an `ItemError` if it was made otherwise."""
         return provenance.step_is_done(
             target, step, lambda: provenance.read_provenance(target).last, self.force
         )
 
     def write(self, target: Path, volume: Volume, fields: dict[str, Any]) -> None:
-        """Write a volume and its sidecar, and remove the volume in the other form, which the sidecar no longer fits."""
+        """Write a volume and its sidecar, in place of an older one in either form."""
         # The sidecar first: once the volume has its name, the work is done.
         provenance.write_sidecar(target, fields)
-        other = (
-            target.with_suffix("")
-            if target.suffix == ".gz"
-            else target.with_name(f"{target.name}.gz")
-        )
-        other.unlink(missing_ok=True)
+        _other_form(target).unlink(missing_ok=True)
         write_volume(target, volume, self.compression)
 
 
-def orient_volume(
-    row: Row, out: VolumeWriter, reference: str, side: str | None, check: bool
-) -> Done:
+@dataclass(frozen=True)
+class OrientSettings:
+    """The options of oa-orient.
+
+    `side` is `left`, `right`, `geometry` for what the place in the scanner shows, or None for the
+    column `side` of each row. With `no_side_check` the side is not compared with that place.
+    """
+
+    reference: str = "left"
+    side: str | None = None
+    no_side_check: bool = False
+
+
+def orient_volume(row: Row, out: VolumeWriter, settings: OrientSettings) -> Done:
     """Bring a row's volume to canonical axes (see `imaging.orient`)."""
     from oatools.imaging import orient
 
     source, target = Path(row["path"]), out.target(row)
     refuse_same(source, target)
     grid = read_geometry(source)
-    given = side or row.get("side", MISSING)
-    if given == "geometry":
-        given = orient.side_of(grid) or MISSING
-    if given not in ("left", "right"):
-        raise ItemError(
-            f"the side is '{given}'; set the column 'side' to left or right, or use --side"
-        )
-    if check:
-        orient.check_side(grid, given)
+    side = _side(row, grid, settings.side)
+    if not settings.no_side_check:
+        orient.check_side(grid, side)
     plane = orient.plane_of(grid, row.get("sequence", MISSING))
-    found = orient.canonical(grid, plane, given, reference)
+    found = orient.canonical(grid, plane, side, settings.reference)
     parameters = {
-        "reference": reference,
-        "side": given,
+        "reference": settings.reference,
+        "side": side,
         "plane": plane,
         "axes": found.axes,
         "flips": found.flips,
         "input_affine": grid.affine.tolist(),
     }
     wanted = provenance.step("oa-orient", parameters, source)
-    cells = {"side": given, "path": str(target)}
+    cells = {"side": side, "path": str(target)}
     if out.is_done(target, wanted):
         return Done(cells, kept=True)
-    out.write(target, orient.apply(read_volume(source), found), sidecar_with(source, wanted))
+    oriented = orient.apply(read_volume(source), found)
+    out.write(target, oriented, sidecar_with(source, wanted))
     return Done(cells)
 
 
 def sidecar_with(source: Path, step: provenance.Step) -> dict[str, Any]:
-    """The fields of the input's sidecar with one more step."""
+    """Return the fields of the input's sidecar with one more step."""
     return provenance.with_step(provenance.read_sidecar(source), step)
 
 
@@ -96,3 +107,24 @@ def refuse_same(source: Path, target: Path) -> None:
     """Raise an `ItemError` where the output would be the input."""
     if source.resolve() == target.resolve():
         raise ItemError(f"{target} is the input itself", "choose another folder with `out_dir`")
+
+
+def _side(row: Row, grid: Geometry, setting: str | None) -> str:
+    """Return `left` or `right`, from the setting, the column `side` or the geometry."""
+    from oatools.imaging.orient import side_of
+
+    side = setting or row.get("side", MISSING)
+    if side == "geometry":
+        side = side_of(grid) or MISSING
+    if side not in ("left", "right"):
+        raise ItemError(
+            f"the side is '{side}'", "set the column 'side' to left or right, or use `side`"
+        )
+    return side
+
+
+def _other_form(volume: Path) -> Path:
+    """Return the name of a compressed volume without compression, and the other way round."""
+    if volume.suffix == ".gz":
+        return volume.with_suffix("")
+    return volume.with_name(f"{volume.name}.gz")
