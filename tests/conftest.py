@@ -83,10 +83,10 @@ def unpacked(real_data, tmp_path_factory):
 def release(tmp_path_factory):
     """A small synthetic release: three people, coronal scans of both knees, coarse in plane."""
     from oatools.phantom.download import write_release
-    from oatools.phantom.people import Settings
+    from oatools.phantom.people import PhantomSettings
 
     folder = tmp_path_factory.mktemp("release") / "oai"
-    write_release(folder, Settings(patients=3, seed=4, sequences=("cor-iw-tse",), matrix=64))
+    write_release(folder, PhantomSettings(patients=3, seed=4, sequences=("cor-iw-tse",), matrix=64))
     return folder
 
 

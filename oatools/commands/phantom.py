@@ -1,7 +1,10 @@
-"""Write a synthetic download of the study, with findings planted in its images, for people without access to it."""
+"""Write a synthetic download of the study, with findings planted in its images."""
+
+from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -10,6 +13,9 @@ from oatools.core.console import Console
 from oatools.core.manifest import IDENTITY, Row, Table
 from oatools.core.options import run_options, seed_option
 from oatools.core.runner import Done, RunOptions, run_rows
+
+if TYPE_CHECKING:
+    from oatools.phantom.people import PhantomSettings
 
 _SEQUENCES = ("cor-iw-tse", "sag-iw-tse", "sag-3d-dess")
 
@@ -22,7 +28,7 @@ _SEQUENCES = ("cor-iw-tse", "sag-iw-tse", "sag-3d-dess")
     default=40,
     show_default=True,
     metavar="N",
-    help="People, each with both knees.",
+    help="Number of people, each with both knees.",
 )
 @seed_option
 @click.option(
@@ -75,7 +81,17 @@ _SEQUENCES = ("cor-iw-tse", "sag-iw-tse", "sag-3d-dess")
 )
 @run_options
 def main(
-    console: Console, folder: Path, sequences: tuple[str, ...], run: RunOptions, **options: float
+    console: Console,
+    folder: Path,
+    patients: int,
+    seed: int,
+    sequences: tuple[str, ...],
+    matrix: int,
+    progressors: float,
+    painful: float,
+    jsn_auc: float,
+    pain_auc: float,
+    run: RunOptions,
 ) -> int:
     """Write a synthetic download of the study into DIR: images, tables, and the truth behind them.
 
@@ -84,26 +100,33 @@ def main(
         oa-convert demo/00m -o nii
 
     All of it is invented; no figure made from it says anything about people. The images carry
-    findings whose size follows a severity that differs between the outcomes just so much that its
-    ROC curve has the area given by --jsn-auc and --pain-auc: no reader can do better in the long
+    findings whose size follows a severity. It differs between the outcomes by just as much as gives
+    its ROC curve the area stated by --jsn-auc and --pain-auc: no reader can do better in the long
     run. DIR/truth.tsv states what was planted where.
 
     A folder made with the same settings is completed; any other that is not empty is refused.
     """
     from oatools.phantom.download import prepare
-    from oatools.phantom.people import Settings
+    from oatools.phantom.people import PhantomSettings
 
-    wanted = tuple(name for name in _SEQUENCES if name in sequences)
-    settings = Settings(sequences=wanted, **options)  # type: ignore[arg-type]
-    rows = prepare(folder, settings)
-    console.note(
-        f"synthetic data; best possible AUC {settings.jsn_auc:g} for jsn12, {settings.pain_auc:g} for pain"
+    settings = PhantomSettings(
+        patients=patients,
+        seed=seed,
+        sequences=tuple(name for name in _SEQUENCES if name in sequences),
+        matrix=matrix,
+        progressors=progressors,
+        painful=painful,
+        jsn_auc=jsn_auc,
+        pain_auc=pain_auc,
     )
+    rows = prepare(folder, settings)
+    console.note(f"synthetic data; best possible AUC {jsn_auc:g} for jsn12, {pain_auc:g} for pain")
     table = Table(list(IDENTITY), iter(rows), "the phantom", len(rows))
     return run_rows(console, table, partial(_write, settings), run)
 
 
-def _write(settings: "Settings", row: Row) -> Done:  # noqa: F821
+def _write(settings: PhantomSettings, row: Row) -> Done:
     from oatools.phantom.download import make_series
 
-    return Done({}, kept=not make_series(settings, row))
+    is_new = make_series(settings, row)
+    return Done({}, kept=not is_new)

@@ -20,6 +20,8 @@ from oatools.core.files import digest, write_text
 STEPS = "OatoolsSteps"
 #: The field of a sidecar, and the attribute of a feature file, that marks a synthetic knee.
 PHANTOM_FIELD, PHANTOM_ATTRIBUTE = "Phantom", "phantom"
+#: The DICOM ImplementationVersionName with which `oa-phantom` signs the headers of its series.
+PHANTOM_IMPLEMENTATION = "OATOOLS_PHANTOM"
 
 _STEP_KEYS = ("tool", "version", "parameters", "input")
 

@@ -15,6 +15,7 @@ from pydicom.dataset import FileDataset
 
 from oatools.core.errors import ItemError, UsageError
 from oatools.core.manifest import IDENTITY, MISSING, BadRow, Row
+from oatools.core.provenance import PHANTOM_IMPLEMENTATION
 from oatools.dicom.archives import SUFFIXES, is_archive
 from oatools.dicom.files import contents, digest_of, files_of
 from oatools.dicom.headers import read_header, text
@@ -151,7 +152,7 @@ def is_phantom(source: Path, series: str | None = None) -> bool:
         header = read_header(content, ("Modality",))
         return (
             header is not None
-            and header.file_meta.get("ImplementationVersionName") == "OATOOLS_PHANTOM"
+            and header.file_meta.get("ImplementationVersionName") == PHANTOM_IMPLEMENTATION
         )
     return False
 

@@ -1,27 +1,11 @@
 """A synthetic download on disk: the image tree, the tables, and the truth that was planted.
 
-    DIR/phantom.json                                          the settings: all of DIR follows from them
-    DIR/truth.tsv                                             what was planted, one row a knee
-    DIR/tables/…                                              clinical and reading tables (`phantom.tables`)
-    DIR/00m/contents.csv                                      one row a series
-    DIR/00m/0.E.1/<participant>/<date>/<barcode>/001, 002, …  one DICOM file a slice
-
-Columns of truth.tsv, after knee, subject, visit, side:
-
-    jsn12, pain                    the planted outcomes, 0 or 1
-    jsn12_severity, pain_severity  the binormal severities from which the findings follow
-    jsn12_finding, pain_finding    their size in the image, 0 to 1, strictly increasing with the severity
-    jsn12_best_auc, pain_best_auc  the AUC of the ideal observer, who reads the severity without error, over infinitely
-                                   many knees; the same in every row
-    jsw_00m, jsw_12m, jsw_24m      minimum medial joint space width as planted, mm (the tables have gaps)
-    womac_pain                     0 to 20; 1 belongs to neither group of the pain endpoint
-    lesion_x, _y, _z               centre of the marrow lesion in the medial tibia, patient RAS mm; a second one lies in
-                                   the femur, 16 to 24 mm above
-    lesion_width, _depth, _height  its semi-axes along the knee's mediolateral, anteroposterior and vertical axis, mm
-    lesion_first, lesion_last      the first and last coronal slice (DICOM instance number) that the two reach
-    effusion_x, _y, _z             centre of the fluid in the suprapatellar pouch, patient RAS mm
-    effusion_depth                 its semi-axis along the knee's anteroposterior axis, mm
-    effusion_first, effusion_last  the first and last coronal slice that the fluid in pouch and recesses reaches
+DIR/phantom.json                      the settings: all of DIR follows from them
+DIR/truth.tsv                         what was planted, one row a knee (`phantom.truth`)
+DIR/tables/…                          clinical and reading tables (`phantom.tables`)
+DIR/00m/contents.csv                  one row a series
+DIR/00m/0.E.1/<participant>/<date>/<barcode>/001, 002, …
+                                      one DICOM file a slice
 """
 
 from __future__ import annotations
@@ -31,64 +15,66 @@ import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from oatools.core.errors import UsageError
 from oatools.core.files import atomic, write_text
-from oatools.core.manifest import IDENTITY, Row, write_table
-from oatools.phantom import anatomy, series
+from oatools.core.manifest import Row
+from oatools.phantom import series
 from oatools.phantom.people import (
     MAX_PATIENTS,
     SIDES,
     Patient,
     PhantomKnee,
-    Settings,
+    PhantomSettings,
     index_of,
-    make_cohort,
     make_patient,
+    make_people,
     stream,
 )
+from oatools.phantom.rendering import render
+from oatools.phantom.series import PulseSequence
 from oatools.phantom.tables import write_tables
+from oatools.phantom.truth import write_truth
 
 VISIT, RELEASE = "00m", "0.E.1"
 VERSION = 1  # of the pictures and tables: a folder made by another version is not continued
 _ORDER = [(side, name) for side in SIDES for name in series.SEQUENCES]
-_CORONAL = series.SEQUENCES["cor-iw-tse"]
 
 
-def prepare(folder: Path, settings: Settings) -> list[Row]:
-    """Write everything but the images, and return a row (knee … path) for each series, person by person.
+def prepare(folder: Path, settings: PhantomSettings) -> list[Row]:
+    """Write everything but the images, and return a row (knee … path) for each series.
 
-    Raises a `UsageError` for settings out of range and for a folder that holds anything else.
+    The rows are in the order of the people. Raises a `UsageError` for settings out of range and for
+    a folder that holds anything else.
     """
     _check(settings)
     _claim(folder, settings)
-    patients = make_cohort(settings)
+    patients = make_people(settings)
     write_tables(folder / "tables", settings, patients)
-    _write_truth(folder / "truth.tsv", settings, patients)
+    write_truth(folder / "truth.tsv", VISIT, settings, patients)
     _write_contents(folder / VISIT / "contents.csv", settings, patients)
-    return [
-        dict(
-            zip(
-                IDENTITY,
-                (
-                    knee.name,
-                    knee.subject,
-                    VISIT,
-                    knee.side,
-                    name,
-                    str(folder / VISIT / _series_folder(patient, knee.side, name)),
-                ),
-                strict=True,
-            )
+    rows = []
+    for patient, knee, name in _all_series(settings, patients):
+        path = folder / VISIT / _series_folder(patient, knee.side, name)
+        rows.append(
+            {
+                "knee": knee.name,
+                "subject": knee.subject,
+                "visit": VISIT,
+                "side": knee.side,
+                "sequence": name,
+                "path": str(path),
+            }
         )
-        for patient, knee, name in _all_series(settings, patients)
-    ]
+    return rows
 
 
-def make_series(settings: Settings, row: Row) -> bool:
-    """Render and write the series of one row of `prepare`; False if it is there already.
+def make_series(settings: PhantomSettings, row: Row) -> bool:
+    """Render and write the series of one row of `prepare`; return False if it is there already.
 
     The folder appears whole or not at all: it is written under another name beside its place, then
     renamed.
@@ -100,13 +86,12 @@ def make_series(settings: Settings, row: Row) -> bool:
     knee = patient.knees[SIDES.index(row["side"])]
     protocol = series.SEQUENCES[row["sequence"]]
     pixels, affine = make_volume(settings, knee, protocol)
+    identity = _identity(settings, patient, knee.side, protocol)
     partial = target.with_name(f".{target.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
-        series.write_series(
-            partial, protocol, pixels, affine, _identity(settings, patient, knee.side, protocol)
-        )
+        series.write_series(partial, protocol, pixels, affine, identity)
         partial.rename(target)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
@@ -114,89 +99,96 @@ def make_series(settings: Settings, row: Row) -> bool:
 
 
 def make_volume(
-    settings: Settings, knee: PhantomKnee, protocol: series.Sequence
-) -> tuple[np.ndarray, np.ndarray]:
-    """The pixel values (columns, rows, slices) uint16 of one series with noise, and the affine into RAS mm."""
+    settings: PhantomSettings, knee: PhantomKnee, protocol: PulseSequence
+) -> tuple[NDArray[np.uint16], NDArray[np.float64]]:
+    """The pixels (columns, rows, slices) of one series with noise, and its affine to RAS mm."""
     shape, affine = series.grid(
         protocol, settings.matrix, knee.side, knee.scan_centre, knee.scan_turn
     )
-    image = anatomy.render(knee.anatomy, shape, affine, protocol.contrast)
-    rng = stream(settings, index_of(knee.subject), 10 + _ORDER.index((knee.side, protocol.name)))
+    image = render(knee.anatomy, shape, affine, protocol.contrast)
+    rng = stream(settings, index_of(knee.subject), 10 + _number_of(knee.side, protocol.name))
     return series.digitise(image, protocol.noise, rng), affine
 
 
-def write_release(folder: Path, settings: Settings) -> list[Row]:
-    """Write a whole synthetic release, one series after the other, and return the rows of its series."""
+def write_release(folder: Path, settings: PhantomSettings) -> list[Row]:
+    """Write a whole synthetic release, one series after the other, and return their rows."""
     rows = prepare(folder, settings)
     for row in rows:
         make_series(settings, row)
     return rows
 
 
-def _check(settings: Settings) -> None:
+def _check(settings: PhantomSettings) -> None:
     if not 1 <= settings.patients <= MAX_PATIENTS:
-        raise UsageError(f"{settings.patients} patients; give 1 to {MAX_PATIENTS}")
+        raise UsageError(f"{settings.patients} patients", f"give 1 to {MAX_PATIENTS}")
     if not 32 <= settings.matrix <= 1024:
-        raise UsageError(f"a matrix of {settings.matrix}; give 32 to 1024")
+        raise UsageError(f"a matrix of {settings.matrix}", "give 32 to 1024")
     for name in ("progressors", "painful"):
-        if not 0 < getattr(settings, name) < 1:
-            raise UsageError(
-                f"{name} is {getattr(settings, name):g}; give a fraction between 0 and 1"
-            )
+        fraction = getattr(settings, name)
+        if not 0 < fraction < 1:
+            raise UsageError(f"{name} is {fraction:g}", "give a fraction between 0 and 1")
     for name in ("jsn_auc", "pain_auc"):
-        if not 0.5 <= getattr(settings, name) < 1:
-            raise UsageError(f"{name} is {getattr(settings, name):g}; give 0.5 or more, below 1")
+        auc = getattr(settings, name)
+        if not 0.5 <= auc < 1:
+            raise UsageError(f"{name} is {auc:g}", "give 0.5 or more, below 1")
     unknown = [name for name in settings.sequences if name not in series.SEQUENCES]
     if unknown or not settings.sequences:
-        raise UsageError(
-            f"no sequence {', '.join(unknown) or 'given'}; known: {', '.join(series.SEQUENCES)}"
-        )
+        named = ", ".join(unknown) or "given"
+        raise UsageError(f"no sequence {named}", f"known: {', '.join(series.SEQUENCES)}")
 
 
-def _claim(folder: Path, settings: Settings) -> None:
-    """Make the folder ours, or find that it is, made with the same settings."""
+def _claim(folder: Path, settings: PhantomSettings) -> None:
+    """Sign a new folder, or find that it is signed with the same settings."""
     stamp = folder / "phantom.json"
-    wanted = {
-        "synthetic": True,
-        "version": VERSION,
-        "settings": json.loads(json.dumps(asdict(settings))),
-    }
+    wanted = json.loads(json.dumps(asdict(settings)))
     if not stamp.exists():
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise UsageError(f"{folder} exists and holds no phantom; give a new folder")
-        write_text(stamp, json.dumps(wanted, indent=2) + "\n")
+            raise UsageError(f"{folder} exists and holds no phantom", "give a new folder")
+        signed = {"synthetic": True, "version": VERSION, "settings": wanted}
+        write_text(stamp, json.dumps(signed, indent=2) + "\n")
         return
-    try:
-        found = json.loads(stamp.read_text(encoding="utf-8"))
-        differing = [k for k, v in wanted["settings"].items() if found["settings"].get(k) != v]
-        version = found["version"]
-    except (ValueError, KeyError, TypeError, AttributeError):
+    found, version = _read_stamp(stamp)
+    different = [name for name in wanted if found.get(name) != wanted[name]]
+    if different:
+        was = ", ".join(f"{name} {found.get(name)}" for name in different)
         raise UsageError(
-            f"{stamp} cannot be read as a phantom's settings; give a new folder"
-        ) from None
-    if differing:
-        was = ", ".join(f"{k} {found['settings'].get(k)}" for k in differing)
-        raise UsageError(
-            f"{folder} holds a phantom made with {was}; ask for the same, or give a new folder"
+            f"{folder} holds a phantom made with {was}", "ask for the same, or give a new folder"
         )
     if version != VERSION:
         raise UsageError(
-            f"{folder} holds a phantom of version {version}, this is {VERSION}; give a new folder"
+            f"{folder} holds a phantom of version {version}, this is {VERSION}", "give a new folder"
         )
 
 
+def _read_stamp(stamp: Path) -> tuple[dict[str, Any], object]:
+    """The settings and the version that a phantom's folder is signed with."""
+    try:
+        content = json.loads(stamp.read_text(encoding="utf-8"))
+        settings, version = dict(content["settings"]), content["version"]
+    except (ValueError, KeyError, TypeError):
+        raise UsageError(
+            f"{stamp} cannot be read as a phantom's settings", "give a new folder"
+        ) from None
+    return settings, version
+
+
 def _all_series(
-    settings: Settings, patients: Sequence[Patient]
+    settings: PhantomSettings, patients: Sequence[Patient]
 ) -> Iterator[tuple[Patient, PhantomKnee, str]]:
+    names = [name for name in series.SEQUENCES if name in settings.sequences]
     for patient in patients:
         for knee in patient.knees:
-            for name in series.SEQUENCES:
-                if name in settings.sequences:
-                    yield patient, knee, name
+            for name in names:
+                yield patient, knee, name
+
+
+def _number_of(side: str, name: str) -> int:
+    """The number of a series among those of a person, whichever of them are written."""
+    return _ORDER.index((side, name))
 
 
 def _barcode(patient: Patient, side: str, name: str) -> str:
-    return str(10_000_000 + 7 * (len(_ORDER) * patient.index + _ORDER.index((side, name))))
+    return str(10_000_000 + 7 * (len(_ORDER) * patient.index + _number_of(side, name)))
 
 
 def _series_folder(patient: Patient, side: str, name: str) -> str:
@@ -205,11 +197,13 @@ def _series_folder(patient: Patient, side: str, name: str) -> str:
 
 
 def _identity(
-    settings: Settings, patient: Patient, side: str, protocol: series.Sequence
+    settings: PhantomSettings, patient: Patient, side: str, protocol: PulseSequence
 ) -> dict[str, str]:
     """The header's patient and study: all invented, and plainly so."""
-    number = _ORDER.index((side, protocol.name))
+    number = _number_of(side, protocol.name)
     examined = f"{patient.examined:%Y%m%d}"
+    started = f"09{5 * number:02d}00"
+    description = f"{protocol.description}_{side.upper()}"
     who = (settings.seed, patient.index, side)
     return {
         "PatientName": "Synthetic^Phantom",
@@ -228,80 +222,29 @@ def _identity(
         "AcquisitionDate": examined,
         "ContentDate": examined,
         "StudyTime": "090000",
-        "SeriesTime": f"09{5 * number:02d}00",
-        "ContentTime": f"09{5 * number:02d}00",
+        "SeriesTime": started,
+        "ContentTime": started,
         "AccessionNumber": f"0166{_barcode(patient, side, protocol.name)}",
         "StudyDescription": f"OAI^MR^ENROLLMENT^{side.upper()}",
-        "SeriesDescription": f"{protocol.description}_{side.upper()}",
-        "ProtocolName": f"{protocol.description}_{side.upper()}",
+        "SeriesDescription": description,
+        "ProtocolName": description,
         "SeriesNumber": str(2 + number),
     }
 
 
-def _write_contents(path: Path, settings: Settings, patients: Sequence[Patient]) -> None:
+def _write_contents(path: Path, settings: PhantomSettings, patients: Sequence[Patient]) -> None:
     lines = ["Folder,ParticipantID,StudyDate,Barcode,StudyDescription,SeriesDescription"]
     for patient, knee, name in _all_series(settings, patients):
         side = knee.side.upper()
-        lines.append(
-            f"{_series_folder(patient, knee.side, name)},{patient.subject},{patient.examined:%Y%m%d},"
-            f"{_barcode(patient, knee.side, name)},OAI^MR^ENROLLMENT^{side} ,"
-            f"{series.SEQUENCES[name].description}_{side}"
-        )
+        cells = [
+            _series_folder(patient, knee.side, name),
+            patient.subject,
+            f"{patient.examined:%Y%m%d}",
+            _barcode(patient, knee.side, name),
+            f"OAI^MR^ENROLLMENT^{side} ",
+            f"{series.SEQUENCES[name].description}_{side}",
+        ]
+        lines.append(",".join(cells))
+    text = "".join(f"{line}\r\n" for line in lines)
     with atomic(path) as temporary:
-        temporary.write_bytes("".join(f"{line}\r\n" for line in lines).encode("ascii"))
-
-
-def _write_truth(path: Path, settings: Settings, patients: Sequence[Patient]) -> None:
-    rows = [_truth(settings, knee) for patient in patients for knee in patient.knees]
-    write_table(path, list(rows[0]), rows)
-
-
-def _truth(settings: Settings, knee: PhantomKnee) -> Row:
-    lesion, fluid = anatomy.lesion(knee.anatomy), anatomy.effusion(knee.anatomy)
-    width, depth, height = np.linalg.norm(lesion.axes, axis=0)
-    both = [lesion, anatomy.femoral_lesion(knee.anatomy)]
-    lesion_slices, fluid_slices = _coronal_slices(knee, both), _coronal_slices(knee, fluid)
-    row = {
-        "knee": knee.name,
-        "subject": knee.subject,
-        "visit": VISIT,
-        "side": knee.side,
-        "jsn12": str(int(knee.progressor)),
-        "pain": str(int(knee.painful)),
-        "jsn12_severity": f"{knee.jsn_severity:.6f}",
-        "pain_severity": f"{knee.pain_severity:.6f}",
-        "jsn12_finding": f"{knee.anatomy.progression:.6f}",
-        "pain_finding": f"{knee.anatomy.effusion:.6f}",
-        "jsn12_best_auc": f"{settings.jsn_auc:g}",
-        "pain_best_auc": f"{settings.pain_auc:g}",
-        "jsw_00m": f"{knee.jsw[0]:.3f}",
-        "jsw_12m": f"{knee.jsw[1]:.3f}",
-        "jsw_24m": f"{knee.jsw[2]:.3f}",
-        "womac_pain": str(knee.womac[0]),
-    }
-    row |= {f"lesion_{axis}": f"{v:.2f}" for axis, v in zip("xyz", lesion.centre, strict=True)}
-    row |= {
-        "lesion_width": f"{width:.2f}",
-        "lesion_depth": f"{depth:.2f}",
-        "lesion_height": f"{height:.2f}",
-    }
-    row |= {"lesion_first": str(lesion_slices[0]), "lesion_last": str(lesion_slices[1])}
-    row |= {f"effusion_{axis}": f"{v:.2f}" for axis, v in zip("xyz", fluid[0].centre, strict=True)}
-    row |= {"effusion_depth": f"{np.linalg.norm(fluid[0].axes[:, 1]):.2f}"}
-    return row | {"effusion_first": str(fluid_slices[0]), "effusion_last": str(fluid_slices[1])}
-
-
-def _coronal_slices(knee: PhantomKnee, findings: Sequence[anatomy.Finding]) -> tuple[int, int]:
-    """The first and last coronal slice, counted from 1, whose middle plane cuts a finding, or comes nearest to it."""
-    shape, affine = series.grid(
-        _CORONAL, series.REFERENCE_MATRIX, knee.side, knee.scan_centre, knee.scan_turn
-    )
-    normal = affine[:3, 2] / _CORONAL.thickness
-    first, last = shape[2], 1
-    for finding in findings:
-        middle = float(normal @ (np.array(finding.centre) - affine[:3, 3])) / _CORONAL.thickness
-        reach = finding.reach(normal) / _CORONAL.thickness
-        nearest = round(middle)
-        first = min(first, min(nearest, int(np.ceil(middle - reach))) + 1)
-        last = max(last, max(nearest, int(np.floor(middle + reach))) + 1)
-    return max(first, 1), min(last, shape[2])
+        temporary.write_bytes(text.encode("ascii"))

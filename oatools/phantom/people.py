@@ -1,4 +1,4 @@
-"""The people of a synthetic cohort: who they are, how their knees fare, and what their images are made to show.
+"""The people of a synthetic cohort, their knees, and what the images are made to show.
 
 Findings are planted by the binormal model. For either endpoint a knee's severity is d * outcome +
 N(0, 1) with d = sqrt(2) * Phi^-1(AUC), so that the observer who reads the severity off the image
@@ -19,17 +19,19 @@ from datetime import date, timedelta
 from statistics import NormalDist
 
 import numpy as np
+from numpy.typing import NDArray
 
-from oatools.phantom.anatomy import Knee, Point, random_knee
+from oatools.phantom.anatomy import KneeModel, Point, random_knee
 
 SIDES = ("left", "right")
 MAX_PATIENTS = 20_000
 KNEE_CORRELATION = 0.3
 _NORMAL = NormalDist()
+_FIRST_EXAMINATION = date(2004, 2, 2)
 
 
 @dataclass(frozen=True)
-class Settings:
+class PhantomSettings:
     """Everything that a synthetic release depends on."""
 
     patients: int
@@ -44,7 +46,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class PhantomKnee:
-    """One knee at enrolment: the outcomes, the planted severities, the readings, the anatomy and its scan."""
+    """One knee at enrolment: outcomes, planted severities, readings, anatomy and scan."""
 
     subject: str
     side: str
@@ -57,9 +59,9 @@ class PhantomKnee:
     kl: int
     injured: bool
     operated: bool
-    anatomy: Knee
-    scan_centre: Point  # as Knee.centre
-    scan_turn: float  # degrees, see series.grid
+    anatomy: KneeModel
+    scan_centre: Point  # as `KneeModel.centre`
+    scan_turn: float  # degrees, see `series.grid`
 
     @property
     def name(self) -> str:
@@ -89,8 +91,49 @@ class Patient:
         return round(self.weight / (self.height / 1000) ** 2, 1)
 
 
-def subject_id(settings: Settings, index: int) -> str:
-    """The participant's id, seven digits of which the first is a 9; cohorts of neighbouring seeds share none."""
+def make_people(settings: PhantomSettings) -> list[Patient]:
+    """Invent everybody, in order."""
+    return [make_patient(settings, index) for index in range(settings.patients)]
+
+
+def make_patient(settings: PhantomSettings, index: int) -> Patient:
+    """Invent the person with this number, counted from 0.
+
+    The person depends on nothing but the settings and the number.
+    """
+    rng = stream(settings, index, 0)
+    progress = plant(rng, settings.progressors, settings.jsn_auc)
+    pain = plant(rng, settings.painful, settings.pain_auc)
+    female = bool(rng.random() < 0.58)
+    height = round(_clipped_normal(rng, 1620 if female else 1760, 62, (1420, 1980)), 1)
+    # heavier people progress and hurt a little more often
+    mean_bmi = 28 + 0.6 * _any(progress) + 0.6 * _any(pain)
+    body = _Body(height, bmi=_clipped_normal(rng, mean_bmi, 4, (18, 44)))
+    left, right = (
+        _make_knee(settings, index, number, body, progress[number], pain[number])
+        for number in range(len(SIDES))
+    )
+    # The order of these draws decides every phantom.
+    return Patient(
+        index=index,
+        subject=subject_id(settings, index),
+        examined=_FIRST_EXAMINATION + timedelta(days=int(rng.integers(0, 800))),
+        age=int(rng.integers(45, 80)),
+        female=female,
+        height=height,
+        weight=round(body.bmi * (height / 1000) ** 2, 1),
+        race=int(rng.choice(4, p=[0.02, 0.79, 0.18, 0.01])),
+        site="ABCDE"[int(rng.integers(5))],
+        cohort=int(rng.choice([1, 2, 3], p=[0.29, 0.685, 0.025])),
+        knees=(left, right),
+    )
+
+
+def subject_id(settings: PhantomSettings, index: int) -> str:
+    """The participant's id: seven digits of which the first is a 9.
+
+    Cohorts of neighbouring seeds share none.
+    """
     return str(9_000_000 + 50 * index + (settings.seed + 37) % 50)
 
 
@@ -99,13 +142,13 @@ def index_of(subject: str) -> int:
     return (int(subject) - 9_000_000) // 50
 
 
-def stream(settings: Settings, index: int, purpose: int) -> np.random.Generator:
+def stream(settings: PhantomSettings, index: int, purpose: int) -> np.random.Generator:
     """The random stream of a person (by number) for one purpose."""
     return np.random.default_rng([settings.seed, index, purpose])
 
 
 def separation(auc: float) -> float:
-    """Distance between the severity's means of the two groups that gives this AUC, in standard deviations."""
+    """The distance between the mean severities of the two groups that gives this AUC, in SDs."""
     return math.sqrt(2) * _NORMAL.inv_cdf(auc)
 
 
@@ -115,130 +158,138 @@ def visible(severity: float) -> float:
 
 
 def plant(rng: np.random.Generator, prevalence: float, auc: float) -> list[tuple[bool, float]]:
-    """Outcome and severity of a person's two knees."""
+    """Draw outcome and severity of a person's two knees."""
+    liability, noise = _of_two_knees(rng), _of_two_knees(rng)
+    planted = []
+    for value, error in zip(liability, noise, strict=True):
+        outcome = bool(value < _NORMAL.inv_cdf(prevalence))
+        planted.append((outcome, separation(auc) * outcome + float(error)))
+    return planted
+
+
+def _of_two_knees(rng: np.random.Generator) -> NDArray[np.float64]:
+    """Draw a standard normal value for each knee of a person, correlated (`KNEE_CORRELATION`)."""
     shared, own = math.sqrt(KNEE_CORRELATION), math.sqrt(1 - KNEE_CORRELATION)
-    liability, noise = (
-        shared * rng.standard_normal() + own * rng.standard_normal(2) for _ in range(2)
+    values: NDArray[np.float64] = shared * rng.standard_normal() + own * rng.standard_normal(2)
+    return values
+
+
+def _any(planted: list[tuple[bool, float]]) -> bool:
+    return any(outcome for outcome, _ in planted)
+
+
+def _clipped_normal(
+    rng: np.random.Generator, mean: float, sd: float, limits: tuple[float, float]
+) -> float:
+    return float(np.clip(rng.normal(mean, sd), *limits))
+
+
+@dataclass(frozen=True)
+class _Body:
+    """Height (mm) and body mass index (kg/m2) of a person."""
+
+    height: float
+    bmi: float
+
+
+def _make_knee(
+    settings: PhantomSettings,
+    index: int,
+    number: int,
+    body: _Body,
+    progress: tuple[bool, float],
+    pain: tuple[bool, float],
+) -> PhantomKnee:
+    """Invent a person's knee (number 0 left, 1 right) from its planted outcomes and severities."""
+    rng = stream(settings, index, 1 + number)
+    (progressor, jsn_severity), (painful, pain_severity) = progress, pain
+    # The order of these draws decides every phantom.
+    jsw = _joint_space(rng, progressor)
+    kl = round(1.6 + 0.4 * progressor - 0.4 * (jsw[0] - 4.3) + rng.normal(0, 0.9))
+    womac = _womac(rng, painful)
+    injured = bool(rng.random() < 0.3)
+    operated = bool(rng.random() < 0.13)
+    knee, centre, turn = _anatomy(rng, SIDES[number], body, jsw[0])
+    return PhantomKnee(
+        subject=subject_id(settings, index),
+        side=SIDES[number],
+        progressor=progressor,
+        painful=painful,
+        jsn_severity=jsn_severity,
+        pain_severity=pain_severity,
+        jsw=jsw,
+        womac=womac,
+        kl=int(np.clip(kl, 0, 4)),
+        injured=injured,
+        operated=operated,
+        anatomy=replace(knee, progression=visible(jsn_severity), effusion=visible(pain_severity)),
+        scan_centre=centre,
+        scan_turn=turn,
     )
-    outcomes = [bool(value < _NORMAL.inv_cdf(prevalence)) for value in liability]
-    return [(y, separation(auc) * y + float(e)) for y, e in zip(outcomes, noise, strict=True)]
 
 
 def _narrowing(rng: np.random.Generator, progressor: bool) -> float:
-    """Twelve-month change of the joint space, mm: below -0.5 in progressors (mostly -0.6 to -1.1), else above."""
+    """Draw the twelve-month change of the joint space, mm.
+
+    It is below -0.5 in progressors, mostly -0.6 to -1.1, and above in all others.
+    """
     if not progressor:
-        lowest = NormalDist(-0.1, 0.2).cdf(-0.48)
-        return NormalDist(-0.1, 0.2).inv_cdf(lowest + (0.9999 - lowest) * rng.random())
+        change = NormalDist(-0.1, 0.2)
+        lowest = change.cdf(-0.48)
+        return change.inv_cdf(lowest + (0.9999 - lowest) * rng.random())
     band = rng.random()
     if band < 0.07:
         return rng.uniform(-0.6, -0.505)
-    return rng.uniform(-1.1, -0.6) if band < 0.93 else rng.uniform(-1.5, -1.1)
+    if band < 0.93:
+        return rng.uniform(-1.1, -0.6)
+    return rng.uniform(-1.5, -1.1)
 
 
 def _joint_space(rng: np.random.Generator, progressor: bool) -> tuple[float, float, float]:
-    """Joint space width at 0, 12 and 24 months, mm to three decimals as read; a little narrower in progressors."""
-    baseline = float(np.clip(rng.normal(4.1 if progressor else 4.4, 1.0), 1.9, 7.5))
+    """Draw the joint space width at 0, 12 and 24 months, mm to three decimals as it is read.
+
+    It is a little narrower in progressors.
+    """
+    baseline = _clipped_normal(rng, 4.1 if progressor else 4.4, 1.0, (1.9, 7.5))
     first = _narrowing(rng, progressor)
     second = float(rng.normal(-0.25 if progressor else -0.1, 0.15))
-    start, year = round(baseline, 3), round(round(baseline, 3) + first, 3)
+    start = round(baseline, 3)
+    year = round(start + first, 3)
     return start, year, round(max(0.0, year + second), 3)
 
 
 def _womac(rng: np.random.Generator, painful: bool) -> tuple[int, int, int]:
-    """WOMAC pain (2 or more if painful, else 0; 1 in one knee of twenty), stiffness and function."""
-    pain = 1 if rng.random() < 0.05 else min(20, 1 + int(rng.geometric(0.3))) if painful else 0
-    stiffness = int(np.clip(round(0.35 * pain + rng.normal(0.8, 0.9)), 0, 8))
-    return pain, stiffness, int(np.clip(round(3.2 * pain + rng.normal(2, 3)), 0, 68))
+    """Draw WOMAC pain (2 or more if painful, else 0), stiffness and function.
+
+    The pain is 1 in one knee of twenty.
+    """
+    if rng.random() < 0.05:
+        pain = 1
+    elif painful:
+        pain = min(20, 1 + int(rng.geometric(0.3)))
+    else:
+        pain = 0
+    stiffness = round(0.35 * pain + rng.normal(0.8, 0.9))
+    function = round(3.2 * pain + rng.normal(2, 3))
+    return pain, int(np.clip(stiffness, 0, 8)), int(np.clip(function, 0, 68))
 
 
 def _anatomy(
-    rng: np.random.Generator, side: str, height: float, bmi: float, jsw: float
-) -> tuple[Knee, Point, float]:
-    """A knee without findings that fits the person, and the centre and turn of its scan."""
-    knee = random_knee(
-        rng,
-        side,
-        size=1 + 0.5 * (height / 1700 - 1),
-        fat=float(np.clip(9 + 0.4 * (bmi - 28), 4, 14)),
-    )
+    rng: np.random.Generator, side: str, body: _Body, jsw: float
+) -> tuple[KneeModel, Point, float]:
+    """Draw a knee without findings that fits the person, and the centre and turn of its scan."""
+    size = 1 + 0.5 * (body.height / 1700 - 1)
+    fat = float(np.clip(9 + 0.4 * (body.bmi - 28), 4, 14))
+    knee = random_knee(rng, side, size=size, fat=fat)
     cartilage = float(np.clip(2.2 + 0.1 * (jsw - 4.3), 1.8, 2.45))
     turn = float(rng.normal(5, 1.5))
+    about_x, about_y, _ = knee.rotation
     knee = replace(
         knee,
         shape=replace(knee.shape, tibial_cartilage=cartilage, femoral_cartilage=cartilage),
-        rotation=(knee.rotation[0], knee.rotation[1], turn + float(rng.normal(0, 1.5))),
+        rotation=(about_x, about_y, turn + float(rng.normal(0, 1.5))),
     )
     lateral, anterior, superior = (
         c + float(np.clip(rng.normal(0, 1.2), -3, 3)) for c in knee.centre
     )
     return knee, (lateral, anterior - 2, superior), turn
-
-
-def make_patient(settings: Settings, index: int) -> Patient:
-    """The person with this number, counted from 0; depends on nothing but the settings and the number."""
-    rng = stream(settings, index, 0)
-    progress = plant(rng, settings.progressors, settings.jsn_auc)
-    pain = plant(rng, settings.painful, settings.pain_auc)
-    female = bool(rng.random() < 0.58)
-    height = round(float(np.clip(rng.normal(1620 if female else 1760, 62), 1420, 1980)), 1)
-    # heavier people progress and hurt a little more often
-    bmi = float(
-        np.clip(
-            rng.normal(28 + 0.6 * any(y for y, _ in progress) + 0.6 * any(y for y, _ in pain), 4),
-            18,
-            44,
-        )
-    )
-    subject = subject_id(settings, index)
-    knees = []
-    for number, (side, (progressor, jsn), (painful, ache)) in enumerate(
-        zip(SIDES, progress, pain, strict=True)
-    ):
-        own = stream(settings, index, 1 + number)
-        jsw = _joint_space(own, progressor)
-        kl = int(
-            np.clip(round(1.6 + 0.4 * progressor - 0.4 * (jsw[0] - 4.3) + own.normal(0, 0.9)), 0, 4)
-        )
-        womac, injured, operated = (
-            _womac(own, painful),
-            bool(own.random() < 0.3),
-            bool(own.random() < 0.13),
-        )
-        knee, centre, turn = _anatomy(own, side, height, bmi, jsw[0])
-        knee = replace(knee, progression=visible(jsn), effusion=visible(ache))
-        knees.append(
-            PhantomKnee(
-                subject,
-                side,
-                progressor,
-                painful,
-                jsn,
-                ache,
-                jsw,
-                womac,
-                kl,
-                injured,
-                operated,
-                knee,
-                centre,
-                turn,
-            )
-        )
-    return Patient(
-        index,
-        subject,
-        date(2004, 2, 2) + timedelta(days=int(rng.integers(0, 800))),
-        int(rng.integers(45, 80)),
-        female,
-        height,
-        round(bmi * (height / 1000) ** 2, 1),
-        int(rng.choice(4, p=[0.02, 0.79, 0.18, 0.01])),
-        "ABCDE"[int(rng.integers(5))],
-        int(rng.choice([1, 2, 3], p=[0.29, 0.685, 0.025])),
-        (knees[0], knees[1]),
-    )
-
-
-def make_cohort(settings: Settings) -> list[Patient]:
-    """Everybody, in order."""
-    return [make_patient(settings, index) for index in range(settings.patients)]

@@ -1,4 +1,4 @@
-"""The three sequences as the study acquires them: slice geometry, and DICOM files of a rendered volume."""
+"""The three sequences as the study acquires them: slice geometry, and DICOM files of a volume."""
 
 from __future__ import annotations
 
@@ -12,16 +12,20 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import UID, ExplicitVRLittleEndian, MRImageStorage
 
+from oatools.core.provenance import PHANTOM_IMPLEMENTATION
+
 Affine = NDArray[np.float64]
 Point = tuple[float, float, float]
 
 REFERENCE_MATRIX = 384
 _UNIT = 600  # pixel value of signal 1
+_HIGHEST = 4095  # of 12 bits
+_FLIP_XY = np.diag([-1.0, -1.0, 1.0, 1.0])  # between RAS and DICOM's LPS
 
 
 @dataclass(frozen=True)
-class Sequence:
-    """One protocol: contrast, field of view, slices and the acquisition values that its headers state."""
+class PulseSequence:
+    """One protocol: contrast, field of view, slices, and the acquisition values of its headers."""
 
     name: str  # as in tables and file names
     description: str  # SeriesDescription without the side
@@ -32,44 +36,62 @@ class Sequence:
     slices: int
     thickness: float  # mm, without gap
     noise: float  # deviation of the noise in each channel, as a fraction of the brightest fluid
-    echo_time: float
-    repetition_time: float
-    flip_angle: int
+    echo_time: float  # ms
+    repetition_time: float  # ms
+    flip_angle: int  # degrees
     volume: bool = False  # acquired in 3D
 
 
-SEQUENCES: dict[str, Sequence] = {
-    s.name: s
-    for s in (
-        Sequence(
-            "cor-iw-tse", "COR_IW_TSE", "iw", 384, 384, 140 / 384, 35, 3.0, 0.025, 29, 3700, 180
-        ),
-        Sequence(
-            "sag-iw-tse", "SAG_IW_TSE", "iw-fs", 448, 444, 160 / 448, 37, 3.0, 0.025, 30, 3200, 180
-        ),
-        Sequence(
-            "sag-3d-dess",
-            "SAG_3D_DESS",
-            "dess-we",
-            384,
-            384,
-            140 / 384,
-            160,
-            0.7,
-            0.03,
-            4.7,
-            16.3,
-            25,
-            True,
-        ),
-    )
-}
+_COR_IW_TSE = PulseSequence(
+    name="cor-iw-tse",
+    description="COR_IW_TSE",
+    contrast="iw",
+    columns=384,
+    rows=384,
+    spacing=140 / 384,
+    slices=35,
+    thickness=3.0,
+    noise=0.025,
+    echo_time=29,
+    repetition_time=3700,
+    flip_angle=180,
+)
+_SAG_IW_TSE = PulseSequence(
+    name="sag-iw-tse",
+    description="SAG_IW_TSE",
+    contrast="iw-fs",
+    columns=448,
+    rows=444,
+    spacing=160 / 448,
+    slices=37,
+    thickness=3.0,
+    noise=0.025,
+    echo_time=30,
+    repetition_time=3200,
+    flip_angle=180,
+)
+_SAG_3D_DESS = PulseSequence(
+    name="sag-3d-dess",
+    description="SAG_3D_DESS",
+    contrast="dess-we",
+    columns=384,
+    rows=384,
+    spacing=140 / 384,
+    slices=160,
+    thickness=0.7,
+    noise=0.03,
+    echo_time=4.7,
+    repetition_time=16.3,
+    flip_angle=25,
+    volume=True,
+)
+SEQUENCES = {sequence.name: sequence for sequence in (_COR_IW_TSE, _SAG_IW_TSE, _SAG_3D_DESS)}
 
 
 def grid(
-    sequence: Sequence, matrix: int, side: str, centre: Point, turn: float
+    sequence: PulseSequence, matrix: int, side: str, centre: Point, turn: float
 ) -> tuple[tuple[int, int, int], Affine]:
-    """Shape (columns, rows, slices) and affine into patient RAS mm of a series.
+    """The shape (columns, rows, slices) of a series, and its affine into patient RAS mm.
 
     `centre` (mm lateral to the midline, anterior, superior) is the middle of the volume; `turn`
     (degrees) turns the slices about the long axis, by mirrored angles on the two sides. Coronal
@@ -80,30 +102,34 @@ def grid(
     shape = (round(sequence.columns / scale), round(sequence.rows / scale), sequence.slices)
     sign = 1.0 if side == "left" else -1.0
     sin, cos = np.sin(np.radians(turn)) * sign, np.cos(np.radians(turn))
-    # directions in LPS, as DICOM states them
-    along_row = np.array([cos, -sin, 0.0] if sequence.name.startswith("cor") else [sin, cos, 0.0])
+    # Directions and positions in LPS, as DICOM states them.
+    is_coronal = sequence.name.startswith("cor")
+    along_row = np.array([cos, -sin, 0.0] if is_coronal else [sin, cos, 0.0])
     along_column = np.array([0.0, 0.0, -1.0])
     directions = np.stack([along_row, along_column, np.cross(along_row, along_column)], axis=1)
     step = directions * (sequence.spacing * scale, sequence.spacing * scale, sequence.thickness)
     lateral, anterior, superior = centre
+    middle = np.array([sign * lateral, -anterior, superior])
     affine = np.eye(4)
     affine[:3, :3] = step
-    affine[:3, 3] = np.array([sign * lateral, -anterior, superior]) - step @ (
-        (np.array(shape) - 1) / 2
-    )
-    return shape, np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine
+    affine[:3, 3] = middle - step @ ((np.array(shape) - 1) / 2)
+    return shape, _FLIP_XY @ affine
 
 
 def uid(*parts: object) -> UID:
     """A UID that depends on nothing but `parts`: 2.25 followed by 128 bits of their SHA-256."""
-    digest = hashlib.sha256("/".join(str(p) for p in ("oatools phantom", *parts)).encode()).digest()
+    text = "/".join(str(part) for part in ("oatools phantom", *parts))
+    digest = hashlib.sha256(text.encode()).digest()
     return UID(f"2.25.{int.from_bytes(digest[:16], 'big')}")
 
 
 def digitise(
     image: NDArray[np.float32], noise: float, rng: np.random.Generator
 ) -> NDArray[np.uint16]:
-    """Scanner pixel values (12 bits) of a noiseless magnitude image, with Rician noise of the given deviation."""
+    """Turn a noiseless magnitude image into pixel values of 12 bits.
+
+    The noise is Rician: `noise` is its standard deviation in each of the two channels.
+    """
     flat = image.T  # (k, j, i) is the order in memory
     out = np.empty(flat.shape, np.uint16)
     for k, plane in enumerate(flat):
@@ -114,83 +140,115 @@ def digitise(
         np.hypot(real, imaginary, out=real)
         real *= np.float32(_UNIT)
         real += np.float32(0.5)
-        out[k] = np.minimum(real, 4095, out=real)
+        out[k] = np.minimum(real, _HIGHEST, out=real)
     return out.T
-
-
-def _text(value: float) -> str:
-    return f"{value:.10f}".rstrip("0").rstrip(".")  # a decimal string holds 16 characters at most
-
-
-def _acquisition_time(sequence: Sequence, start: str, k: int) -> str:
-    """When slice `k` was excited first: in 2D every other slice, then those between, within one repetition time."""
-    rank = 0 if sequence.volume else k // 2 if k % 2 == 0 else (sequence.slices + k) // 2
-    return f"{start[:4]}{rank * sequence.repetition_time / 1000 / sequence.slices:09.6f}"
-
-
-def _header(
-    sequence: Sequence, identity: dict[str, str], shape: tuple[int, int, int], affine: Affine
-) -> Dataset:
-    """What all the slices of a series share. `identity` holds DICOM keywords and values of patient and study."""
-    ds = Dataset()
-    for keyword, value in identity.items():
-        setattr(ds, keyword, value)
-    ds.SOPClassUID = MRImageStorage
-    ds.Modality, ds.Manufacturer, ds.ManufacturerModelName = "MR", "SIEMENS", "Trio"
-    ds.ImageType = ["ORIGINAL", "PRIMARY", "M", "ND"]
-    ds.ScanningSequence, ds.SequenceVariant = (
-        ("GR", ["SK", "SS", "SP"]) if sequence.volume else ("SE", ["SK", "SP"])
-    )
-    ds.ScanOptions = "WE" if sequence.volume else "FS" if sequence.contrast == "iw-fs" else ""
-    ds.MRAcquisitionType = "3D" if sequence.volume else "2D"
-    ds.MagneticFieldStrength, ds.ImagedNucleus, ds.ImagingFrequency = "2.89362", "1H", "123.253"
-    ds.RepetitionTime, ds.EchoTime, ds.FlipAngle = (
-        sequence.repetition_time,
-        sequence.echo_time,
-        sequence.flip_angle,
-    )
-    ds.EchoTrainLength, ds.NumberOfAverages = 1 if sequence.volume else 7, 1
-    ds.SliceThickness = ds.SpacingBetweenSlices = _text(sequence.thickness)
-    ds.PatientPosition, ds.PositionReferenceIndicator = "FFS", ""
-    ds.AcquisitionNumber = 1
-    ds.SamplesPerPixel, ds.PhotometricInterpretation, ds.PixelRepresentation = 1, "MONOCHROME2", 0
-    ds.BitsAllocated, ds.BitsStored, ds.HighBit = 16, 12, 11
-    ds.Columns, ds.Rows = shape[:2]
-    step = np.diag([-1.0, -1.0, 1.0]) @ affine[:3, :3]
-    size = np.linalg.norm(step, axis=0)
-    ds.PixelSpacing = [_text(size[1]), _text(size[0])]
-    ds.ImageOrientationPatient = [_text(v) for v in (step / size)[:, :2].T.ravel()]
-    ds.WindowCenter, ds.WindowWidth = "400", "800"
-    return ds
 
 
 def write_series(
     folder: Path,
-    sequence: Sequence,
+    sequence: PulseSequence,
     pixels: NDArray[np.uint16],
     affine: Affine,
     identity: dict[str, str],
 ) -> None:
     """Write a volume (columns, rows, slices) as MR images 001, 002, … into an existing folder.
 
-    `affine` takes indices to patient RAS mm; `identity` must hold `SeriesInstanceUID`, from which
-    those of the images follow, and `SeriesTime`. Explicit VR little endian, uncompressed, one frame
-    a file.
+    `affine` takes indices to patient RAS mm. `identity` holds DICOM keywords and values of patient
+    and study; it must hold `SeriesInstanceUID`, from which those of the images follow, and
+    `SeriesTime`. Explicit VR little endian, uncompressed, one frame a file.
     """
-    base = _header(sequence, identity, pixels.shape, affine)
+    base = _header(sequence, identity)
+    _describe_grid(base, pixels.shape, affine)
     for k in range(pixels.shape[2]):
         ds = copy.copy(base)
-        position = affine[:3, 3] + k * affine[:3, 2]
+        x, y, z = affine[:3, 3] + k * affine[:3, 2]
         ds.SOPInstanceUID = uid(identity["SeriesInstanceUID"], k)
         ds.InstanceNumber = k + 1
-        ds.ImagePositionPatient = [_text(v) for v in (-position[0], -position[1], position[2])]
+        ds.ImagePositionPatient = [_text(-x), _text(-y), _text(z)]
         ds.AcquisitionTime = _acquisition_time(sequence, identity["SeriesTime"], k)
         ds.SliceLocation = _text(k * sequence.thickness)
         ds.PixelData = np.ascontiguousarray(pixels[:, :, k].T).astype("<u2", copy=False).tobytes()
-        ds.file_meta = FileMetaDataset()
-        ds.file_meta.MediaStorageSOPClassUID = MRImageStorage
-        ds.file_meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID
-        ds.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-        ds.file_meta.ImplementationClassUID = uid("implementation")
-        ds.file_meta.ImplementationVersionName = "OATOOLS_PHANTOM"
+        ds.file_meta = _file_meta(ds.SOPInstanceUID)
         ds.save_as(folder / f"{k + 1:03d}", enforce_file_format=True)
+
+
+def _header(sequence: PulseSequence, identity: dict[str, str]) -> Dataset:
+    """The values that all slices of a series share, whatever their grid."""
+    ds = Dataset()
+    for keyword, value in identity.items():
+        setattr(ds, keyword, value)
+    ds.SOPClassUID = MRImageStorage
+    ds.Modality = "MR"
+    ds.Manufacturer = "SIEMENS"
+    ds.ManufacturerModelName = "Trio"
+    ds.ImageType = ["ORIGINAL", "PRIMARY", "M", "ND"]
+    if sequence.volume:
+        ds.ScanningSequence = "GR"
+        ds.SequenceVariant = ["SK", "SS", "SP"]
+        ds.ScanOptions = "WE"
+        ds.MRAcquisitionType = "3D"
+        ds.EchoTrainLength = 1
+    else:
+        ds.ScanningSequence = "SE"
+        ds.SequenceVariant = ["SK", "SP"]
+        ds.ScanOptions = "FS" if sequence.contrast == "iw-fs" else ""
+        ds.MRAcquisitionType = "2D"
+        ds.EchoTrainLength = 7
+    ds.MagneticFieldStrength = "2.89362"
+    ds.ImagedNucleus = "1H"
+    ds.ImagingFrequency = "123.253"
+    ds.RepetitionTime = sequence.repetition_time
+    ds.EchoTime = sequence.echo_time
+    ds.FlipAngle = sequence.flip_angle
+    ds.NumberOfAverages = 1
+    ds.SliceThickness = _text(sequence.thickness)
+    ds.SpacingBetweenSlices = _text(sequence.thickness)
+    ds.PatientPosition = "FFS"
+    ds.PositionReferenceIndicator = ""
+    ds.AcquisitionNumber = 1
+    ds.SamplesPerPixel = 1
+    ds.PhotometricInterpretation = "MONOCHROME2"
+    ds.PixelRepresentation = 0
+    ds.BitsAllocated, ds.BitsStored, ds.HighBit = 16, 12, 11
+    ds.WindowCenter, ds.WindowWidth = "400", "800"
+    return ds
+
+
+def _describe_grid(ds: Dataset, shape: tuple[int, ...], affine: Affine) -> None:
+    """Add the size of the images, their spacing and the directions of their rows and columns."""
+    step = _FLIP_XY[:3, :3] @ affine[:3, :3]
+    size = np.linalg.norm(step, axis=0)
+    directions = (step / size)[:, :2].T.ravel()
+    ds.Columns, ds.Rows = shape[:2]
+    ds.PixelSpacing = [_text(size[1]), _text(size[0])]
+    ds.ImageOrientationPatient = [_text(v) for v in directions]
+
+
+def _file_meta(instance: UID) -> FileMetaDataset:
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID = MRImageStorage
+    meta.MediaStorageSOPInstanceUID = instance
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    meta.ImplementationClassUID = uid("implementation")
+    meta.ImplementationVersionName = PHANTOM_IMPLEMENTATION
+    return meta
+
+
+def _acquisition_time(sequence: PulseSequence, start: str, k: int) -> str:
+    """The time at which slice `k` was excited first.
+
+    In 2D every other slice comes first, then those between, within one repetition time.
+    """
+    if sequence.volume:
+        rank = 0
+    elif k % 2 == 0:
+        rank = k // 2
+    else:
+        rank = (sequence.slices + k) // 2
+    seconds = rank * sequence.repetition_time / 1000 / sequence.slices
+    return f"{start[:4]}{seconds:09.6f}"
+
+
+def _text(value: float) -> str:
+    """A decimal string, which holds 16 characters at most."""
+    return f"{value:.10f}".rstrip("0").rstrip(".")

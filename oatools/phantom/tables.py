@@ -11,11 +11,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from oatools.core.files import atomic
-from oatools.phantom.people import Patient, PhantomKnee, Settings, stream
+from oatools.phantom.people import Patient, PhantomKnee, PhantomSettings, stream
 
 READING_PROJECT, SECOND_PROJECT = "16", "18"
 _XRAY = Path("X-Ray Image Assessments_ASCII")
+# Visits with a joint space width, as numbers, in the order of `PhantomKnee.jsw`.
+_VISITS = ("00", "01", "03")
 _SIDE = {"right": "1: Right", "left": "2: Left"}
 _RACE = ("0: Other Non-white", "1: White or Caucasian", "2: Black or African American", "3: Asian")
 _COHORT = ("", "1: Progression", "2: Incidence", "3: Non-exposed control group")
@@ -24,23 +28,26 @@ _MISSING, _NOT_EXPECTED, _TECHNICAL = ".M: Missing", ".A: Not Expected", ".T: Te
 Row = dict[str, str]
 
 
-def write_tables(folder: Path, settings: Settings, patients: Sequence[Patient]) -> None:
-    """Write Enrollees, AllClinical00, the joint space widths at 0, 12 and 24 months and the KL grades."""
-    _write(folder / "General_ASCII/Enrollees.txt", [_enrollee(p) for p in patients])
-    _write(
-        folder / "AllClinical_ASCII/AllClinical00.txt", [_clinical(settings, p) for p in patients]
-    )
-    for position, visit in enumerate(("00", "01", "03")):
-        rows = [row for p in patients for row in _joint_space(settings, p, visit, position)]
-        _write(folder / _XRAY / "Quant JSW_ASCII" / f"kxr_qjsw_duryea{visit}.txt", rows)
-    rows = [_grade(p, knee) for p in patients for knee in _by_side(p)]
-    _write(folder / _XRAY / "Semi-Quant Scoring_ASCII/kxr_sq_bu00.txt", rows)
+def write_tables(folder: Path, settings: PhantomSettings, patients: Sequence[Patient]) -> None:
+    """Write Enrollees, AllClinical00, the widths at 0, 12 and 24 months, and the KL grades."""
+    enrollees = [_enrollee(patient) for patient in patients]
+    clinical = [_clinical(settings, patient) for patient in patients]
+    _write(folder / "General_ASCII/Enrollees.txt", enrollees)
+    _write(folder / "AllClinical_ASCII/AllClinical00.txt", clinical)
+    for visit in _VISITS:
+        widths: list[Row] = []
+        for patient in patients:
+            widths += _joint_space(settings, patient, visit)
+        _write(folder / _XRAY / "Quant JSW_ASCII" / f"kxr_qjsw_duryea{visit}.txt", widths)
+    grades = [_grade(patient, knee) for patient in patients for knee in _by_side(patient)]
+    _write(folder / _XRAY / "Semi-Quant Scoring_ASCII/kxr_sq_bu00.txt", grades)
 
 
 def _write(path: Path, rows: Sequence[Row]) -> None:
-    lines = ["|".join(rows[0])] + ["|".join(row.values()) for row in rows]
+    lines = ["|".join(rows[0]), *("|".join(row.values()) for row in rows)]
+    text = "".join(f"{line}\r\n" for line in lines)
     with atomic(path) as temporary:
-        temporary.write_bytes("".join(f"{line}\r\n" for line in lines).encode("latin-1"))
+        temporary.write_bytes(text.encode("latin-1"))
 
 
 def _by_side(patient: Patient) -> Iterable[PhantomKnee]:
@@ -65,7 +72,7 @@ def _enrollee(p: Patient) -> Row:
     }
 
 
-def _clinical(settings: Settings, p: Patient) -> Row:
+def _clinical(settings: PhantomSettings, p: Patient) -> Row:
     rng = stream(settings, p.index, 3)
     unweighed = rng.random() < 0.01
     row = {
@@ -77,43 +84,53 @@ def _clinical(settings: Settings, p: Patient) -> Row:
         "P01WEIGHT": _MISSING if unweighed else f"{p.weight:.1f}",
     }
     for knee in _by_side(p):
-        letter = knee.side[0].upper()
-        pain, stiffness, function = knee.womac
-        scored = rng.random() >= 0.01
-        row |= {
-            f"V00WOMKP{letter}": str(pain) if scored else "",
-            f"V00WOMSTF{letter}": str(stiffness),
-            f"V00WOMADL{letter}": str(function),
-            f"V00WOMTS{letter}": str(pain + stiffness + function) if scored else "",
-            f"P01INJ{letter}": ".D: Don't Know" if rng.random() < 0.01 else _yes(knee.injured),
-            f"P01KSURG{letter}": _yes(knee.operated),
-            f"P01KRS{letter}": _yes(False),
-        }
+        row |= _knee_scores(rng, knee)
     return row
 
 
-def _joint_space(settings: Settings, p: Patient, visit: str, position: int) -> list[Row]:
+def _knee_scores(rng: np.random.Generator, knee: PhantomKnee) -> Row:
+    letter = knee.side[0].upper()
+    pain, stiffness, function = knee.womac
+    scored = rng.random() >= 0.01
+    remembers = rng.random() >= 0.01
+    return {
+        f"V00WOMKP{letter}": str(pain) if scored else "",
+        f"V00WOMSTF{letter}": str(stiffness),
+        f"V00WOMADL{letter}": str(function),
+        f"V00WOMTS{letter}": str(pain + stiffness + function) if scored else "",
+        f"P01INJ{letter}": _yes(knee.injured) if remembers else ".D: Don't Know",
+        f"P01KSURG{letter}": _yes(knee.operated),
+        f"P01KRS{letter}": _yes(False),
+    }
+
+
+def _joint_space(settings: PhantomSettings, p: Patient, visit: str) -> list[Row]:
+    """The readings of a person's knees at a visit: none, one, or one of each of two projects."""
     rows = []
     for number, knee in enumerate(_by_side(p)):
         # the same stream at every visit, so that a knee's gaps agree between the visits' tables
         rng = stream(settings, p.index, 4 + number)
-        gap, twice, offset = rng.random(), rng.random() < 0.05, round(float(rng.normal(0, 0.2)), 3)
+        gap = rng.random()
+        was_read_twice = rng.random() < 0.05
+        offset = round(float(rng.normal(0, 0.2)), 3)
         if (gap < 0.01 and visit == "01") or (gap < 0.03 and visit == "03"):
             continue  # did not come back
-        value = f"{knee.jsw[position]:.3f}"
-        if 0.03 <= gap < 0.04 and visit == "00":
-            value = _NOT_EXPECTED
-        if 0.04 <= gap < 0.05 and visit == "01":
-            value = _TECHNICAL
-        rows.append(_reading(p, knee, visit, READING_PROJECT, value))
+        width = knee.jsw[_VISITS.index(visit)]
+        rows.append(_reading(p, knee, visit, READING_PROJECT, _width_cell(width, gap, visit)))
         # the second project stopped after the first year
-        if twice and visit != "03":
-            rows.append(
-                _reading(
-                    p, knee, visit, SECOND_PROJECT, f"{max(0.0, knee.jsw[position] + offset):.3f}"
-                )
-            )
+        if was_read_twice and visit != "03":
+            second = f"{max(0.0, width + offset):.3f}"
+            rows.append(_reading(p, knee, visit, SECOND_PROJECT, second))
     return rows
+
+
+def _width_cell(width: float, gap: float, visit: str) -> str:
+    """A width as its table states it, or why it is missing."""
+    if 0.03 <= gap < 0.04 and visit == "00":
+        return _NOT_EXPECTED
+    if 0.04 <= gap < 0.05 and visit == "01":
+        return _TECHNICAL
+    return f"{width:.3f}"
 
 
 def _reading(p: Patient, knee: PhantomKnee, visit: str, project: str, value: str) -> Row:

@@ -29,8 +29,9 @@ from oatools.explain.faithfulness import areas, randomised
 from oatools.explain.knee import EndToEnd, prepare
 from oatools.explain.rows import CamSettings, explain, load
 from oatools.imaging.volume import Volume, read_volume
-from oatools.phantom import anatomy
-from oatools.phantom.people import Settings, make_cohort
+from oatools.phantom.anatomy import KneeModel
+from oatools.phantom.findings import Finding, effusion, femoral_lesion, lesion
+from oatools.phantom.people import PhantomSettings, make_people
 
 METHODS = ("gradcam", "gradcam++", "hirescam", "occlusion")
 NEAR_MM = 10.0
@@ -67,8 +68,8 @@ def main() -> None:
     )
     features, volumes = make_volumes(folder, options.patients, options.backbone, weights, options.j)
     recorded = json.loads((folder / "oai/phantom.json").read_text())["settings"]
-    settings = Settings(**recorded | {"sequences": tuple(recorded["sequences"])})
-    knees = {knee.name: knee for patient in make_cohort(settings) for knee in patient.knees}
+    settings = PhantomSettings(**recorded | {"sequences": tuple(recorded["sequences"])})
+    knees = {knee.name: knee for patient in make_people(settings) for knee in patient.knees}
     print("\t".join(COLUMNS), flush=True)
     for endpoint in ("jsn12", "pain"):
         model, held, clinical = train(folder, endpoint, features)
@@ -154,16 +155,12 @@ def predict(folder: Path, model: Path, held: list[dict]) -> list[tuple[str, floa
     return [(r["knee"], float(r["probability"])) for r in read(folder / "held.out")]
 
 
-def findings(knee: anatomy.Knee, endpoint: str) -> list[anatomy.Finding]:
+def findings(knee: KneeModel, endpoint: str) -> list[Finding]:
     """What was planted for an endpoint."""
-    return (
-        [anatomy.lesion(knee), anatomy.femoral_lesion(knee)]
-        if endpoint == "jsn12"
-        else anatomy.effusion(knee)
-    )
+    return [lesion(knee), femoral_lesion(knee)] if endpoint == "jsn12" else effusion(knee)
 
 
-def places(volume: Volume, planted: list[anatomy.Finding]) -> tuple[np.ndarray, np.ndarray]:
+def places(volume: Volume, planted: list[Finding]) -> tuple[np.ndarray, np.ndarray]:
     """Where (i, j, k) a finding is, and where one is within 10 mm (by its axes, each that much longer)."""
     index = np.stack(np.meshgrid(*map(np.arange, volume.shape), indexing="ij"), axis=-1)
     world = index @ volume.affine[:3, :3].T + volume.affine[:3, 3]

@@ -58,9 +58,11 @@ def main() -> None:
 def build(root: Path, files: int) -> int:
     """Link the slices of three synthetic series a knee into as many participants' folders as it takes."""
     from oatools.phantom.download import write_release
-    from oatools.phantom.people import Settings
+    from oatools.phantom.people import PhantomSettings
 
-    write_release(root / "one", Settings(patients=1, seed=1, matrix=32, sequences=("cor-iw-tse",)))
+    write_release(
+        root / "one", PhantomSettings(patients=1, seed=1, matrix=32, sequences=("cor-iw-tse",))
+    )
     sources = [sorted(p.iterdir()) for p in sorted((root / "one").glob("00m/0.E.1/*/*/*"))]
     made = 0
     for participant in range(9_100_000, 9_900_000):

@@ -26,8 +26,8 @@ import SimpleITK as sitk
 
 from oatools.imaging.volume import Volume
 from oatools.n4.correct import N4Settings, correct
-from oatools.phantom import anatomy, series
-from oatools.phantom.anatomy import Tissue
+from oatools.phantom import anatomy, rendering, series
+from oatools.phantom.contrast import Tissue
 
 RMS, STRENGTHS, NOISES, FIRST_SEED = 0.21, (0.5, 1.0, 1.5), (1.0, 2.0), 1000
 TISSUES = (Tissue.FAT, Tissue.MUSCLE, Tissue.MARROW, Tissue.CARTILAGE)
@@ -90,10 +90,10 @@ def one(
     rng = np.random.default_rng(seed)
     knee, protocol = anatomy.random_knee(rng, "left"), series.SEQUENCES[name]
     shape, affine = series.grid(protocol, 384, "left", (95.0, 0.0, 0.0), 5.0)
-    plain = anatomy.render(knee, shape, affine, protocol.contrast, bias=False)
+    plain = rendering.render(knee, shape, affine, protocol.contrast, bias=False)
     labels, planted = (
-        anatomy.labels(knee, shape, affine),
-        np.log(anatomy.bias_field(knee, shape, affine)),
+        rendering.tissue_map(knee, shape, affine),
+        np.log(rendering.bias_field(knee, shape, affine)),
     )
     tissue = labels > 0
     planted *= strength * RMS / planted[tissue].std()

@@ -166,12 +166,12 @@ def growth() -> None:
 
 def volume(name: str) -> np.ndarray:
     """A synthetic knee of the study's size, with field and noise, float32."""
-    from oatools.phantom import anatomy, series
+    from oatools.phantom import anatomy, rendering, series
 
     rng = np.random.default_rng(1)
     protocol = series.SEQUENCES[name]
     shape, affine = series.grid(protocol, 384, "left", (95.0, 0.0, 0.0), 5.0)
-    image = anatomy.render(anatomy.random_knee(rng, "left"), shape, affine, protocol.contrast)
+    image = rendering.render(anatomy.random_knee(rng, "left"), shape, affine, protocol.contrast)
     return series.digitise(image, protocol.noise, rng).astype(np.float32)
 
 

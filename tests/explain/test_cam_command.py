@@ -19,7 +19,7 @@ from oatools.learning.cohort import make_cohort, steps_of
 from oatools.learning.files import save_model
 from oatools.learning.settings import Settings
 from oatools.learning.training import fit
-from oatools.phantom import anatomy, series
+from oatools.phantom import anatomy, rendering, series
 
 SCANS = {
     "9000000_00m_left": (95.0, 2.0),
@@ -48,7 +48,7 @@ def folder(tmp_path_factory):
             shape, affine = series.grid(series.SEQUENCES[sequence], 48, side, (x, 0.0, 0.0), turn)
             path = folder / "scans" / f"{knee}_{sequence}.nii.gz"
             path.parent.mkdir(exist_ok=True)
-            write_volume(path, Volume(anatomy.render(made, shape, affine, "iw"), affine))
+            write_volume(path, Volume(rendering.render(made, shape, affine, "iw"), affine))
             identity = knee.replace("_", "\t")
             lines.append(f"{knee}\t{identity}\t{sequence}\t{path}\t{n % 2}\t{27 + n}")
     table = "\n".join(lines) + "\n"

@@ -23,11 +23,11 @@ def backbone():
 
 @pytest.fixture(scope="module")
 def knee():
-    from oatools.phantom import anatomy, series
+    from oatools.phantom import anatomy, rendering, series
 
     made = anatomy.random_knee(np.random.default_rng(5), "right")
     shape, affine = series.grid(series.SEQUENCES["cor-iw-tse"], 64, "right", (95.0, 0.0, 0.0), 5.0)
-    volume = Volume(anatomy.render(made, shape, affine, "iw"), affine)
+    volume = Volume(rendering.render(made, shape, affine, "iw"), affine)
     return orient.apply(volume, orient.canonical(volume, "coronal", "right"))
 
 

@@ -11,12 +11,12 @@ FAST = N4Settings(iterations=(20, 20))
 @pytest.fixture(scope="module")
 def biased():
     """A phantom knee with and without its coil's bias field, and the field."""
-    from oatools.phantom import anatomy, series
+    from oatools.phantom import anatomy, rendering, series
 
     knee = anatomy.random_knee(np.random.default_rng(3), "left")
     shape, affine = series.grid(series.SEQUENCES["cor-iw-tse"], 64, "left", (95.0, 0.0, 0.0), 5.0)
-    plain = anatomy.render(knee, shape, affine, "iw", bias=False)
-    field = anatomy.bias_field(knee, shape, affine)
+    plain = rendering.render(knee, shape, affine, "iw", bias=False)
+    field = rendering.bias_field(knee, shape, affine)
     return Volume(plain * field, affine), np.log(field), plain > 0.05 * plain.max()
 
 
@@ -49,14 +49,14 @@ def test_most_of_a_planted_field_is_found(biased, settings):
 
 def suppressed(noise):
     """A DESS phantom in a strong field, where fat is dark: image, planted log field, tissue, intensity of air."""
-    from oatools.phantom import anatomy, series
+    from oatools.phantom import anatomy, rendering, series
 
     rng = np.random.default_rng(5)
     knee, protocol = anatomy.random_knee(rng, "left"), series.SEQUENCES["sag-3d-dess"]
     shape, affine = series.grid(protocol, 128, "left", (95.0, 0.0, 0.0), 5.0)
-    plain = anatomy.render(knee, shape, affine, protocol.contrast, bias=False)
-    inside = anatomy.labels(knee, shape, affine) > 0
-    planted = np.log(anatomy.bias_field(knee, shape, affine))
+    plain = rendering.render(knee, shape, affine, protocol.contrast, bias=False)
+    inside = rendering.tissue_map(knee, shape, affine) > 0
+    planted = np.log(rendering.bias_field(knee, shape, affine))
     planted *= 0.3 / planted[inside].std()
     image = series.digitise(plain * np.exp(planted), protocol.noise * noise, rng)
     return (

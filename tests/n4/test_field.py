@@ -11,7 +11,7 @@ ITERATIONS = (20, 20, 20)
 @pytest.fixture(scope="module")
 def phantom():
     """Box means of a synthetic knee with noise: a function of the sequence that gives samples, log field, tissue."""
-    from oatools.phantom import anatomy, series
+    from oatools.phantom import anatomy, rendering, series
 
     made = {}
 
@@ -20,11 +20,11 @@ def phantom():
             rng = np.random.default_rng(seed)
             knee, protocol = anatomy.random_knee(rng, "left"), series.SEQUENCES[name]
             shape, affine = series.grid(protocol, 192, "left", (95.0, 0.0, 0.0), 5.0)
-            field = anatomy.bias_field(knee, shape, affine)
-            plain = anatomy.render(knee, shape, affine, protocol.contrast, bias=False)
+            field = rendering.bias_field(knee, shape, affine)
+            plain = rendering.render(knee, shape, affine, protocol.contrast, bias=False)
             image = series.digitise(plain * field, protocol.noise, rng)
             factors = (4, 4, 4 if name == "sag-3d-dess" else 1)
-            inside = box_mean(anatomy.labels(knee, shape, affine) > 0, factors) > 0.99
+            inside = box_mean(rendering.tissue_map(knee, shape, affine) > 0, factors) > 0.99
             positions = [box_positions(n, f) for n, f in zip(shape, factors, strict=True)]
             made[name, seed] = (
                 box_mean(image, factors),

@@ -1,9 +1,9 @@
 import pytest
 
 from oatools.phantom.download import write_release
-from oatools.phantom.people import Settings
+from oatools.phantom.people import PhantomSettings
 
-SMALL = Settings(patients=2, seed=5, matrix=48)
+SMALL = PhantomSettings(patients=2, seed=5, matrix=48)
 
 
 @pytest.fixture(scope="session")

@@ -3,9 +3,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from oatools.phantom import anatomy
-from oatools.phantom.anatomy import SIGNAL, Knee, Tissue, Waves
+from oatools.phantom import anatomy, findings, rendering
+from oatools.phantom.anatomy import KneeModel
+from oatools.phantom.contrast import SIGNAL, Tissue
 from oatools.phantom.series import SEQUENCES, digitise, grid
+from oatools.phantom.waves import Waves
 
 KNEE = replace(anatomy.random_knee(np.random.default_rng(3)), progression=0.8, effusion=0.6)
 FLIP_X = np.diag([-1.0, 1.0, 1.0, 1.0])
@@ -22,8 +24,8 @@ def voxel(affine, point):
 @pytest.mark.parametrize("contrast", SIGNAL)
 def test_a_right_knee_is_the_mirror_image_of_the_left_in_patient_space(contrast):
     shape, affine = coronal(KNEE)
-    left = anatomy.render(KNEE, shape, affine, contrast)
-    right = anatomy.render(KNEE.mirrored(), shape, FLIP_X @ affine, contrast)
+    left = rendering.render(KNEE, shape, affine, contrast)
+    right = rendering.render(KNEE.mirrored(), shape, FLIP_X @ affine, contrast)
     np.testing.assert_allclose(right, left, atol=2e-4)
     assert left.max() > 0.5
 
@@ -31,7 +33,7 @@ def test_a_right_knee_is_the_mirror_image_of_the_left_in_patient_space(contrast)
 @pytest.mark.parametrize("name,axis", [("cor-iw-tse", 0), ("sag-iw-tse", 2)])
 def test_the_two_sides_are_scanned_so_that_a_flip_makes_them_alike(name, axis):
     left, right = (
-        anatomy.render(knee, *grid(SEQUENCES[name], 64, knee.side, knee.centre, 5.0), "iw")
+        rendering.render(knee, *grid(SEQUENCES[name], 64, knee.side, knee.centre, 5.0), "iw")
         for knee in (KNEE, KNEE.mirrored())
     )
     np.testing.assert_allclose(np.flip(right, axis), left, atol=2e-3)
@@ -39,7 +41,7 @@ def test_the_two_sides_are_scanned_so_that_a_flip_makes_them_alike(name, axis):
 
 
 def test_the_left_knee_lies_on_the_patients_left_with_its_fibula_lateral():
-    knee = Knee(centre=(90.0, 0.0, 0.0))
+    knee = KneeModel(centre=(90.0, 0.0, 0.0))
     to_ras = np.linalg.inv(anatomy.knee_from_ras(knee))
     fibula = to_ras @ [-35, -17, -24, 1]
     np.testing.assert_allclose(to_ras[:3, 3], [-90, 0, 0], atol=1e-12)  # RAS: left is negative
@@ -66,11 +68,11 @@ def test_the_left_knee_lies_on_the_patients_left_with_its_fibula_lateral():
     ],
 )
 def test_tissues_lie_where_anatomy_puts_them(point, tissue):
-    knee = Knee()
+    knee = KneeModel()
     to_ras = np.linalg.inv(anatomy.knee_from_ras(knee))
     affine = to_ras.copy()
     affine[:3, 3] = (to_ras @ [*point, 1])[:3]
-    assert anatomy.labels(knee, (1, 1, 1), affine)[0, 0, 0] == tissue
+    assert rendering.tissue_map(knee, (1, 1, 1), affine)[0, 0, 0] == tissue
 
 
 def test_the_bias_field_has_the_stated_spread_over_the_limb_and_is_what_render_multiplies_by():
@@ -78,13 +80,15 @@ def test_the_bias_field_has_the_stated_spread_over_the_limb_and_is_what_render_m
     for seed in range(12):
         knee = anatomy.random_knee(np.random.default_rng(seed))
         shape, affine = coronal(knee, 32)
-        limb = anatomy.labels(knee, shape, affine) != Tissue.AIR
-        field = anatomy.bias_field(knee, shape, affine)
+        limb = rendering.tissue_map(knee, shape, affine) != Tissue.AIR
+        field = rendering.bias_field(knee, shape, affine)
         spreads.append(np.log(field[limb]).std())
     assert np.mean(spreads) == pytest.approx(0.2, abs=0.03)
     assert min(spreads) > 0.1 and max(spreads) < 0.3
-    plain = anatomy.render(knee, shape, affine, "iw", bias=False)
-    np.testing.assert_allclose(anatomy.render(knee, shape, affine, "iw"), plain * field, rtol=1e-5)
+    plain = rendering.render(knee, shape, affine, "iw", bias=False)
+    np.testing.assert_allclose(
+        rendering.render(knee, shape, affine, "iw"), plain * field, rtol=1e-5
+    )
 
 
 def test_a_wave_field_on_an_oblique_grid_equals_the_sum_of_cosines_at_each_voxel():
@@ -107,20 +111,20 @@ def test_a_wave_field_on_an_oblique_grid_equals_the_sum_of_cosines_at_each_voxel
 @pytest.mark.parametrize("contrast,sign", [("iw", -1), ("iw-fs", 1), ("dess-we", 1)])
 def test_the_lesion_is_dark_on_iw_and_bright_where_fat_is_suppressed(contrast, sign):
     shape, affine = coronal(KNEE)
-    where = voxel(affine, anatomy.lesion(KNEE).centre)
+    where = voxel(affine, findings.lesion(KNEE).centre)
     with_it, without = (
-        anatomy.render(replace(KNEE, progression=p), shape, affine, contrast)[where]
+        rendering.render(replace(KNEE, progression=p), shape, affine, contrast)[where]
         for p in (0.8, 0.0)
     )
     assert sign * (with_it - without) > 0.2
-    assert anatomy.labels(KNEE, shape, affine)[where] == Tissue.LESION
+    assert rendering.tissue_map(KNEE, shape, affine)[where] == Tissue.LESION
 
 
 @pytest.mark.parametrize("finding", ["progression", "effusion"])
 def test_findings_change_more_of_the_image_the_larger_they_are(finding):
     shape, affine = coronal(KNEE, 64)
     images = [
-        anatomy.render(replace(KNEE, **{finding: level}), shape, affine, "iw")
+        rendering.render(replace(KNEE, **{finding: level}), shape, affine, "iw")
         for level in (0, 0.2, 0.5, 0.9)
     ]
     changes = [np.abs(image - images[0]).sum() for image in images]

@@ -14,12 +14,13 @@ import pytest
 
 from oatools.core.errors import UsageError
 from oatools.core.files import digest
-from oatools.phantom import anatomy
+from oatools.phantom import findings, rendering
+from oatools.phantom.contrast import Tissue
 from oatools.phantom.download import make_series, prepare, write_release
-from oatools.phantom.people import Settings, make_patient
+from oatools.phantom.people import PhantomSettings, make_patient
 from oatools.phantom.series import SEQUENCES, grid, uid, write_series
 
-SMALL = Settings(patients=2, seed=5, matrix=48)
+SMALL = PhantomSettings(patients=2, seed=5, matrix=48)
 ARGUMENTS = ["--patients", "2", "--seed", "5", "--matrix", "48", "--sequence", "cor-iw-tse"]
 CORONAL = replace(SMALL, sequences=("cor-iw-tse",))
 
@@ -74,13 +75,13 @@ def test_the_converted_affine_leads_from_the_planted_lesion_to_voxels_with_its_c
     severe = replace(knee.anatomy, progression=0.9)
     protocol = SEQUENCES[name]
     shape, affine = grid(protocol, 48, side, knee.scan_centre, knee.scan_turn)
-    where, values = anatomy.lesion(severe).centre, []
+    where, values = findings.lesion(severe).centre, []
     for number, state in enumerate((severe, replace(severe, progression=0.0))):
         folder = tmp_path / str(number)
         folder.mkdir()
-        pixels = (600 * anatomy.render(state, shape, affine, protocol.contrast, bias=False)).astype(
-            np.uint16
-        )
+        pixels = (
+            600 * rendering.render(state, shape, affine, protocol.contrast, bias=False)
+        ).astype(np.uint16)
         identity = {
             "SeriesInstanceUID": uid(number),
             "StudyInstanceUID": uid("study"),
@@ -102,7 +103,7 @@ def test_the_truth_names_the_coronal_slices_that_the_lesion_changes(release):
         shape, affine = grid(
             SEQUENCES["cor-iw-tse"], 96, knee.side, knee.scan_centre, knee.scan_turn
         )
-        lesions = anatomy.labels(knee.anatomy, shape, affine) == anatomy.Tissue.LESION
+        lesions = rendering.tissue_map(knee.anatomy, shape, affine) == Tissue.LESION
         seen = np.flatnonzero(lesions.any(axis=(0, 1))) + 1
         assert int(row["lesion_first"]) <= seen.min() and seen.max() <= int(row["lesion_last"])
         assert seen.size >= int(row["lesion_last"]) - int(row["lesion_first"]) - 1
@@ -141,7 +142,7 @@ def test_headers_are_as_the_study_writes_them_and_name_nobody(release):
 
 
 def test_tables_read_by_the_csv_module_give_back_the_planted_outcomes(tmp_path):
-    settings = Settings(patients=150, seed=2)
+    settings = PhantomSettings(patients=150, seed=2)
     prepare(tmp_path / "demo", settings)
     truth = {(r["subject"], r["side"]): r for r in table(tmp_path / "demo/truth.tsv")}
     widths = {}

@@ -3,10 +3,10 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from oatools.phantom.people import (
-    Settings,
+    PhantomSettings,
     index_of,
-    make_cohort,
     make_patient,
+    make_people,
     plant,
     separation,
     subject_id,
@@ -45,23 +45,25 @@ def test_a_findings_size_increases_strictly_with_severity_within_0_and_1():
 
 
 def test_the_first_people_of_a_larger_cohort_are_those_of_a_smaller_one():
-    small, large = make_cohort(Settings(3, seed=4)), make_cohort(Settings(6, seed=4))
+    small, large = make_people(PhantomSettings(3, seed=4)), make_people(PhantomSettings(6, seed=4))
     assert [p.knees[0].jsw for p in large[:3]] == [p.knees[0].jsw for p in small]
     assert large[2].knees[1].anatomy.centre == small[2].knees[1].anatomy.centre
-    assert make_patient(Settings(3, seed=5), 0).knees[0].jsw != small[0].knees[0].jsw
+    assert make_patient(PhantomSettings(3, seed=5), 0).knees[0].jsw != small[0].knees[0].jsw
 
 
 def test_participant_ids_are_seven_digits_from_nine_on_and_lead_back_to_the_number():
-    settings = Settings(20_000, seed=12)
+    settings = PhantomSettings(20_000, seed=12)
     for index in (0, 1, 19_999):
         subject = subject_id(settings, index)
         assert len(subject) == 7 and subject[0] == "9"
         assert index_of(subject) == index
-    assert subject_id(settings, 0) != subject_id(Settings(1, seed=13), 0)
+    assert subject_id(settings, 0) != subject_id(PhantomSettings(1, seed=13), 0)
 
 
 def test_readings_agree_with_outcomes_and_the_baseline_does_not_give_them_away():
-    knees = [knee for patient in make_cohort(Settings(800, seed=1)) for knee in patient.knees]
+    knees = [
+        knee for patient in make_people(PhantomSettings(800, seed=1)) for knee in patient.knees
+    ]
     change = np.array([knee.jsw[1] - knee.jsw[0] for knee in knees])
     progressor = np.array([knee.progressor for knee in knees])
     np.testing.assert_array_equal(change <= -0.5, progressor)

@@ -1,0 +1,40 @@
+"""The tissues that a knee is made of, and their signal in each of the study's three contrasts."""
+
+from enum import IntEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Tissue(IntEnum):
+    """The material of a voxel; the values of `rendering.tissue_map`."""
+
+    AIR = 0
+    SKIN = 1
+    FAT = 2
+    MUSCLE = 3
+    CORTEX = 4
+    MARROW = 5
+    CARTILAGE = 6
+    MENISCUS = 7
+    LIGAMENT = 8
+    FLUID = 9
+    SYNOVIUM = 10
+    LESION = 11
+    VESSEL = 12
+
+
+#: Mean signal of each tissue, in the order of `Tissue`, relative to the brightest fluid.
+SIGNAL: dict[str, tuple[float, ...]] = {
+    # intermediate weighting: fat, marrow and fluid bright, cartilage between, oedema dark in the
+    # marrow
+    "iw": (0.0, 0.35, 0.72, 0.30, 0.06, 0.64, 0.48, 0.10, 0.08, 1.00, 0.36, 0.12, 0.08),
+    # fat suppressed: marrow dark, fluid and oedema bright
+    "iw-fs": (0.0, 0.22, 0.17, 0.36, 0.05, 0.14, 0.58, 0.12, 0.08, 1.00, 0.34, 0.80, 0.15),
+    # double echo steady state, water excitation: cartilage bright
+    "dess-we": (0.0, 0.25, 0.16, 0.38, 0.05, 0.12, 0.70, 0.16, 0.10, 1.00, 0.36, 0.52, 0.75),
+}
+
+#: Depth of the mottling of each tissue, as a fraction of its signal.
+TEXTURE: NDArray[np.float32] = np.zeros(len(Tissue), np.float32)
+TEXTURE[[Tissue.FAT, Tissue.MARROW, Tissue.MUSCLE]] = 0.04, 0.06, 0.08
