@@ -1,14 +1,18 @@
 """oa-n4: correction of the bias field."""
 
+import functools
+from collections.abc import Callable
+from dataclasses import fields
 from functools import partial
 from pathlib import Path
+from typing import Any, Literal
 
 import click
 
 from oatools.core.cli import command
 from oatools.core.console import Console
 from oatools.core.errors import UsageError
-from oatools.core.manifest import file_stem, read_rows
+from oatools.core.manifest import read_rows
 from oatools.core.options import (
     Numbers,
     compress_option,
@@ -19,20 +23,37 @@ from oatools.core.options import (
     run_options,
 )
 from oatools.core.runner import RunOptions, run_rows
-
-
-class _Level(click.ParamType):
-    """An intensity that is not negative."""
-
-    name = "auto|X"
-
-    def convert(self, value, param, ctx):  # noqa: ANN001, ANN201
-        """Turn the text into a number; `auto` is None."""
-        return None if value in (None, "auto") else click.FloatRange(0).convert(value, param, ctx)
-
+from oatools.n4.settings import N4Settings
 
 _PATH = click.Path(path_type=Path)
 _POSITIVE = click.FloatRange(0, min_open=True)
+
+
+class _Level(click.ParamType):  # type: ignore[type-arg]  # no generic class in older click
+    """An intensity that is not negative, or `auto`, which becomes None."""
+
+    name = "auto|X"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float | None:
+        """Turn the text into a number."""
+        if value is None or value == "auto":
+            return None
+        level: float = click.FloatRange(0).convert(value, param, ctx)
+        return level
+
+
+def _with_settings(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Hand over the options that are fields of `N4Settings` together, as `settings`."""
+    names = [field.name for field in fields(N4Settings)]
+
+    @functools.wraps(function)
+    def wrapper(*args: Any, **options: Any) -> Any:
+        settings = N4Settings(**{name: options.pop(name) for name in names})
+        return function(*args, settings=settings, **options)
+
+    return wrapper
 
 
 @command("oa-n4")
@@ -43,7 +64,7 @@ _POSITIVE = click.FloatRange(0, min_open=True)
     type=click.Choice(["fast", "itk"]),
     default="fast",
     show_default=True,
-    help="Our own engine, or SimpleITK's filter with the same settings.",
+    help="Use our own engine, or SimpleITK's filter with the same settings.",
 )
 @click.option(
     "--start",
@@ -57,8 +78,8 @@ _POSITIVE = click.FloatRange(0, min_open=True)
     default="air",
     show_default=True,
     metavar="air|log-otsu|otsu|none|FILE",
-    help="Samples that the field is fitted to: all but air, those above Otsu's threshold of the logarithm or of the "
-    "intensity itself, all positive ones, or a mask on the same grid.",
+    help="Fit the field to these samples: all but air, those above Otsu's threshold of the "
+    "logarithm or of the intensity itself, all positive ones, or a mask on the same grid.",
 )
 @click.option(
     "--floor",
@@ -66,7 +87,8 @@ _POSITIVE = click.FloatRange(0, min_open=True)
     default="auto",
     show_default=True,
     metavar="auto|X",
-    help="Intensity of air, whose noise is taken off the samples before fitting; 0 takes off nothing.",
+    help="Take the noise of air of this intensity off the samples before fitting; 0 takes off "
+    "nothing, auto finds the intensity.",
 )
 @click.option(
     "--shrink",
@@ -74,21 +96,21 @@ _POSITIVE = click.FloatRange(0, min_open=True)
     default="auto",
     show_default=True,
     metavar="auto|N,N,N",
-    help="Fit to means over boxes of so many voxels along each axis; auto: boxes of about 3 mm.",
+    help="Fit to means over boxes of this many voxels along each axis; auto: boxes of about 3 mm.",
 )
 @click.option(
     "--iterations",
     type=Numbers("1 to 8 positive numbers, such as 50,50,50,50", range(1, 9)),
     default="50,50",
     show_default=True,
-    help="Most iterations at each resolution of the field, coarse to fine.",
+    help="Run at most this many iterations at each resolution of the field, coarse to fine.",
 )
 @click.option(
     "--convergence",
     type=click.FloatRange(0),
     default=0.001,
     show_default=True,
-    help="End a level when the field changes by less, as a coefficient of variation.",
+    help="End a level when the field changes by less than this coefficient of variation.",
 )
 @click.option(
     "--spans",
@@ -96,60 +118,66 @@ _POSITIVE = click.FloatRange(0, min_open=True)
     default="1,1,1",
     show_default=True,
     metavar="N,N,N",
-    help="Intervals of the first level's spline along each axis; each further level doubles them.",
+    help="Divide the first level's spline into this many intervals along each axis; each further "
+    "level doubles them.",
 )
 @click.option(
     "--fwhm",
     type=_POSITIVE,
     default=0.15,
     show_default=True,
-    help="Full width at half maximum of the field's log histogram.",
+    help="Take the field's log histogram to have this full width at half maximum.",
 )
 @click.option(
     "--noise",
     type=_POSITIVE,
     default=0.01,
     show_default=True,
-    help="Noise of the Wiener filter that sharpens the histogram.",
+    help="Sharpen the histogram with a Wiener filter for this noise.",
 )
 @click.option(
-    "--bins", type=click.IntRange(16, 4096), default=200, show_default=True, help="Histogram bins."
+    "--bins",
+    type=click.IntRange(16, 4096),
+    default=200,
+    show_default=True,
+    help="Count the histogram in this many bins.",
 )
 @click.option(
     "--dtype",
     type=click.Choice(["float32", "same"]),
     default="float32",
     show_default=True,
-    help="Voxel type of the output; same: the input's, rounded and clipped.",
+    help="Write voxels of this type; same: the input's, rounded and clipped.",
 )
 @click.option(
     "--field",
     type=_PATH,
     metavar="PATH",
-    help="Write the natural logarithm of the field: a file, or a folder.",
+    help="Write the natural logarithm of the field to this file or folder.",
 )
 @click.option(
     "--mask-out",
     type=_PATH,
     metavar="PATH",
-    help="Write the mask of the samples used: a file, or a folder.",
+    help="Write the mask of the samples used to this file or folder.",
 )
 @compress_option
 @force_option
 @run_options
+@_with_settings
 def main(
     console: Console,
     inputs: tuple[str, ...],
     null_separated: bool,
     out_dir: Path,
-    dtype: str,
+    settings: N4Settings,
+    dtype: Literal["float32", "same"],
     field: Path | None,
     mask_out: Path | None,
     compression: int,
     force: bool,
     run: RunOptions,
-    **settings,
-) -> int:  # noqa: ANN003
+) -> int:
     """Correct the intensity bias that the coil leaves on a volume (N4).
 
     The output is float32, on the same grid, divided by the field; it is not rescaled.
@@ -157,23 +185,26 @@ def main(
     require_inputs(inputs)
     table = read_rows(inputs, null_separated).require("path")
     from oatools.imaging.rows import VolumeWriter
-    from oatools.n4.correct import N4Settings
-    from oatools.n4.rows import SideOutput, correct_volume
+    from oatools.n4.rows import Outputs, SideOutput, correct_volume
 
-    extras = [None if path is None else SideOutput(path) for path in (field, mask_out)]
-    if table.total != 1 and any(extra is not None and extra.is_file for extra in extras):
-        raise UsageError(
-            "--field and --mask-out name one file, but there may be many inputs; give them a folder"
-        )
-    work = partial(
-        correct_volume,
-        out=VolumeWriter(out_dir, compression, force),
-        settings=N4Settings(**settings),
-        dtype=dtype,
-        field=extras[0],
-        mask=extras[1],
+    volumes = VolumeWriter(out_dir, compression, force)
+    out = Outputs(
+        volumes,
+        dtype,
+        field=None if field is None else SideOutput(field),
+        mask_out=None if mask_out is None else SideOutput(mask_out),
     )
-    workers = "threads" if settings["engine"] == "fast" else "processes"
+    if table.total != 1 and out.names_one_file:
+        raise UsageError(
+            "--field and --mask-out name one file, but there may be many inputs",
+            "give them a folder",
+        )
     return run_rows(
-        console, table, work, run, target=lambda row: str(out_dir / file_stem(row)), workers=workers
+        console,
+        table,
+        partial(correct_volume, out=out, settings=settings),
+        run,
+        target=volumes.claim,
+        # SimpleITK's filter holds on to the interpreter while it works.
+        workers="processes" if settings.engine == "itk" else "threads",
     )

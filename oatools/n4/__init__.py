@@ -1,1 +1,1 @@
-"""The N4 bias field correction: an engine of our own, and SimpleITK's."""
+"""The bias field of a receive coil: N4 on arrays, a gradient-based start, and what oa-n4 does."""

@@ -1,4 +1,4 @@
-"""N4 bias field correction on arrays, fast: the algorithm of Tustison et al. (IEEE TMI 2010) on a regular grid.
+"""N4 bias field correction on arrays, fast: Tustison et al. (IEEE TMI 2010) on a regular grid.
 
 The image is modelled as v = u f, with f smooth; in logarithms, v = u + f. An iteration sharpens the
 histogram of the image corrected so far (Sled et al., IEEE TMI 1998: deconvolution by a Gaussian of
@@ -12,24 +12,36 @@ settings the fields agree; what differs is the cost. Everything needs NumPy alon
 k) in any memory order.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from oatools.n4 import bspline
-
-Array = np.ndarray
+from oatools.n4.arrays import Array, Doubles, Floats, Mask
 
 # The histogram is counted, and the sharpening looked up, at this many places a bin: the linear
 # weights of a sample are then exact to 1/64 of a bin, far below the noise of the histogram.
 _FINE = 32
 _SLAB_VOXELS = 1 << 20
+_ONE_INTENSITY = 1e-6  # the range of logarithms below which an image shows nothing
+
+
+@dataclass(frozen=True)
+class FitSettings:
+    """The settings of N4 itself, with the defaults of ITK's filter (see `settings.N4Settings`)."""
+
+    iterations: tuple[int, ...] = (50, 50, 50, 50)
+    convergence: float = 0.001
+    spans: tuple[int, ...] = (1, 1, 1)
+    fwhm: float = 0.15
+    noise: float = 0.01
+    bins: int = 200
 
 
 @dataclass(frozen=True)
 class Level:
-    """What one level of the lattice did: spans an axis, iterations, and the last measure of convergence."""
+    """The work of one level: the lattice's spans, iterations, and the last change of the field."""
 
     spans: tuple[int, ...]
     iterations: int
@@ -43,83 +55,82 @@ class Field:
     `points` is float64 of shape (A, B, C); `levels` are coarse to fine.
     """
 
-    points: Array
-    levels: tuple[Level, ...]
+    points: Doubles
+    levels: tuple[Level, ...] = ()
 
-    def log_at(self, positions: Sequence[Array]) -> Array:
-        """The natural logarithm of the field on the grid of these positions along each axis, float32."""
-        matrices = [
-            bspline.basis(p, n - bspline.ORDER).astype(np.float32)
-            for p, n in zip(positions, self.points.shape, strict=True)
-        ]
+    @property
+    def spans(self) -> tuple[int, ...]:
+        """The intervals of the lattice along each axis."""
+        return tuple(n - bspline.ORDER for n in self.points.shape)
+
+    def log_at(self, positions: Sequence[Array]) -> Floats:
+        """The natural logarithm of the field on the grid of these positions along each axis."""
+        matrices = bspline.bases(positions, self.spans, np.float32)
         return bspline.expand(self.points.astype(np.float32), matrices)
 
 
 def fit_field(
     image: Array,
     mask: Array,
-    iterations: Sequence[int] = (50, 50, 50, 50),
-    convergence: float = 0.001,
-    spans: Sequence[int] = (1, 1, 1),
+    settings: FitSettings = FitSettings(),
     positions: Sequence[Array] | None = None,
-    bins: int = 200,
-    noise: float = 0.01,
-    fwhm: float = 0.15,
 ) -> Field:
     """Estimate the bias field of an image from its positive, finite voxels inside a mask.
 
     `image` and `mask` have the same shape (i, j, k); samples are fitted with the confidence 1 where
-    the mask is true. `spans` are the intervals of the lattice's first level along each axis,
-    doubled at each further one; `positions` are the samples' places along each axis in [0, 1]
-    (evenly spread by default). Work is in float32, but for the histogram, the deconvolution and the
-    control points: the fields of float64 work differ by less than 1e-5.
+    the mask is true. `positions` are the samples' places along each axis in [0, 1] (evenly spread
+    by default). Work is in float32, but for the histogram, the deconvolution and the control
+    points: the fields of float64 work differ by less than 1e-5.
 
     Raises a `ValueError` for fewer than two usable samples, or if all of them have one intensity.
     """
     if positions is None:
         positions = [np.linspace(0, 1, n) if n > 1 else np.zeros(1) for n in image.shape]
-    usable = np.asarray(mask, bool) & np.isfinite(image) & (image > 0)
+    usable = usable_samples(image, mask)
     where = np.flatnonzero(usable)
-    if len(where) < 2:
-        raise ValueError(f"the mask holds {len(where)} positive samples")
-    logs = np.log(image.reshape(-1)[where].astype(np.float32))
-    if logs.max() - logs.min() < 1e-6:
-        raise ValueError("all samples inside the mask have one intensity")
-    spans = tuple(int(n) if size > 1 else 1 for n, size in zip(spans, image.shape, strict=True))
-    grid = np.zeros(image.shape, np.float32)
-    flat = grid.reshape(-1)
+    logs = _log_intensities(image, where)
+    # Along an axis of one sample there is nothing to divide.
+    asked = zip(settings.spans, image.shape, strict=True)
+    spans = tuple(int(n) if size > 1 else 1 for n, size in asked)
+    sharpener = _Sharpener(settings)
+    residual = np.zeros(image.shape, np.float32)
+    residual_in_order = residual.reshape(-1)
     bias = np.zeros(len(where), np.float32)
-    points, levels = None, []
-    sharpen = _sharpener(bins, noise, fwhm)
-    for count in iterations:
+    points = np.zeros(tuple(n + bspline.ORDER for n in spans))
+    levels: list[Level] = []
+    for most in settings.iterations:
+        if levels:
+            spans = tuple(2 * n for n in spans)
+            points = bspline.refine(points)
         lattice = bspline.lattice_on(positions, spans)
         weights = bspline.weights_of(usable.astype(np.float32), lattice)
-        points = (
-            np.zeros(tuple(n + bspline.ORDER for n in spans))
-            if points is None
-            else bspline.refine(points)
-        )
         done, change = 0, np.inf
-        while done < count and change > convergence:
-            flat[where] = sharpen(logs - bias)
-            step = bspline.fit(grid, weights, lattice)
+        while done < most and change > settings.convergence:
+            residual_in_order[where] = sharpener.take_away(logs - bias)
+            step = bspline.fit(residual, weights, lattice)
             gain = bspline.expand(step, lattice.values).reshape(-1)[where]
             bias += gain
             points += step
             change = _variation(gain)
             done += 1
         levels.append(Level(spans, done, float(change)))
-        spans = tuple(2 * n for n in spans)
     return Field(points, tuple(levels))
+
+
+def usable_samples(image: Array, mask: Array) -> Mask:
+    """The samples inside a mask that have a logarithm."""
+    usable: Mask = np.asarray(mask, bool) & np.isfinite(image) & (image > 0)
+    return usable
 
 
 def divide(
     image: Array, fields: Sequence[Field], positions: Sequence[Array]
-) -> tuple[Array, Array]:
-    """Divide an image by fields on the grid of these positions: corrected image and total log field, both float32.
+) -> tuple[Floats, Floats]:
+    """Divide an image by fields on the grid of these positions, one field at least.
 
-    Works slab by slab along the axis that is slowest in memory, so that no more than image and
-    results are held.
+    Returns the corrected image and the logarithm of all fields together, both float32. Works slab
+    by slab along the axis that is slowest in memory, so that no more than image and results are
+    held.
     """
     if image.flags.f_contiguous and not image.flags.c_contiguous:
         turned = [Field(field.points.transpose(2, 1, 0), field.levels) for field in fields]
@@ -138,70 +149,91 @@ def divide(
     return corrected, logs
 
 
-def _log_total(fields: Sequence[Field], positions: Sequence[Array], out: Array) -> None:
-    """The sum of the fields' logarithms on a grid, in one product over all their control points along the last axis."""
+def _log_total(fields: Sequence[Field], positions: Sequence[Array], out: Floats) -> None:
+    """Write the sum of the fields' logarithms on a grid to `out`.
+
+    Along the last axis, which costs most, the control points of all fields are one matrix product.
+    """
     halves, last = [], []
     for field in fields:
-        first, second, third = (
-            bspline.basis(p, n - bspline.ORDER).astype(np.float32)
-            for p, n in zip(positions, field.points.shape, strict=True)
-        )
-        halves.append(
-            np.matmul(second, np.tensordot(first, field.points.astype(np.float32), axes=(1, 0)))
-        )
+        first, second, third = bspline.bases(positions, field.spans, np.float32)
+        along_first = np.tensordot(first, field.points.astype(np.float32), axes=(1, 0))
+        halves.append(np.matmul(second, along_first))
         last.append(third)
     across = np.concatenate(halves, axis=2)
     np.matmul(across, np.concatenate(last, axis=1).T, out=out)
 
 
-def _variation(gain: Array) -> float:
-    """The coefficient of variation of exp(gain), the ratio of two successive fields (sample deviation, n - 1)."""
+def _log_intensities(image: Array, where: Array) -> Floats:
+    """Logarithms of the samples at flat indices `where`; a `ValueError` if they show nothing."""
+    if len(where) < 2:
+        raise ValueError(f"the mask holds {len(where)} positive samples")
+    logs: Floats = np.log(image.reshape(-1)[where].astype(np.float32))
+    if logs.max() - logs.min() < _ONE_INTENSITY:
+        raise ValueError("all samples inside the mask have one intensity")
+    return logs
+
+
+def _variation(gain: Floats) -> float:
+    """The coefficient of variation of exp(gain), the ratio of two successive fields.
+
+    The deviation is that of a sample, over n - 1.
+    """
     ratio = np.exp(gain)
     mean = float(ratio.mean(dtype=np.float64))
-    return float(
-        np.sqrt(np.square(ratio - np.float32(mean)).sum(dtype=np.float64) / max(1, len(ratio) - 1))
-        / mean
-    )
+    squares = np.square(ratio - np.float32(mean)).sum(dtype=np.float64)
+    return float(np.sqrt(squares / max(1, len(ratio) - 1)) / mean)
 
 
-def _sharpener(bins: int, noise: float, fwhm: float) -> Callable[[Array], Array]:
-    """A function that takes log intensities to what sharpening would take away from each: u - E[u]."""
-    size = 2 ** (int(np.ceil(np.log2(bins))) + 1)
-    start = int(0.5 * (size - bins))
-    order = np.minimum(np.arange(size), size - np.arange(size))
-    centres = (np.arange(bins * _FINE) + 0.5) / _FINE
-    # A fine bin's share of the coarse bin to its right.
-    share = (np.arange(_FINE) + 0.5) / _FINE
+class _Sharpener:
+    """The sharpening of a histogram of log intensities (Sled et al. 1998, section II)."""
 
-    def sharpen(values: Array) -> Array:
+    def __init__(self, settings: FitSettings) -> None:
+        self.bins = settings.bins
+        self.noise = settings.noise
+        self.fwhm = settings.fwhm
+        # The histogram is padded to a power of two, at least twice its size, for the transform.
+        self.size = 2 ** (int(np.ceil(np.log2(self.bins))) + 1)
+        self.start = int(0.5 * (self.size - self.bins))
+        # Distance of each place from the first one, around the end.
+        self.distance = np.minimum(np.arange(self.size), self.size - np.arange(self.size))
+        # The middle of each fine bin, in coarse bins, and its share of the bin to its right.
+        self.centres = (np.arange(self.bins * _FINE) + 0.5) / _FINE
+        self.right_share = (np.arange(_FINE) + 0.5) / _FINE
+
+    def take_away(self, values: Floats) -> Floats:
+        """What sharpening takes away from each log intensity: u - E[u]."""
         low, high = float(values.min()), float(values.max())
-        slope = (high - low) / (bins - 1)
+        slope = (high - low) / (self.bins - 1)  # the width of a bin
         if slope <= 0:
             return np.zeros_like(values)
         fine = ((values - np.float32(low)) * np.float32(_FINE / slope)).astype(np.intp)
-        counts = np.bincount(fine, minlength=bins * _FINE)[: bins * _FINE].reshape(bins, _FINE)
-        right = counts @ share
+        count = self.bins * _FINE
+        counts = np.bincount(fine, minlength=count)[:count].reshape(self.bins, _FINE)
+        # Each sample counts in the two nearest bins, by its distance from them.
+        right = counts @ self.right_share
         histogram = counts.sum(axis=1) - right
         histogram[1:] += right[:-1]
-        expected = _expected(histogram, low, slope)
-        removed = low + centres * slope - np.interp(centres, np.arange(bins), expected)
+        expected = self._expected(histogram, low, slope)
+        at_centres = np.interp(self.centres, np.arange(self.bins), expected)
+        removed = low + self.centres * slope - at_centres
         return removed.astype(np.float32)[fine]
 
-    def _expected(histogram: Array, low: float, slope: float) -> Array:
-        """The intensity expected without the field at each bin of the histogram (Sled et al. 1998, section II)."""
-        padded = np.zeros(size)
-        padded[start : start + bins] = histogram
-        width = fwhm / slope
-        gauss = (
-            2 * np.sqrt(np.log(2) / np.pi) / width * np.exp(-4 * np.log(2) * (order / width) ** 2)
-        )
+    def _expected(self, histogram: Doubles, low: float, slope: float) -> Doubles:
+        """The intensity expected without the field at each bin of the histogram."""
+        padded = np.zeros(self.size)
+        padded[self.start : self.start + self.bins] = histogram
+        width = self.fwhm / slope
+        height = 2 * np.sqrt(np.log(2) / np.pi) / width
+        gauss = height * np.exp(-4 * np.log(2) * (self.distance / width) ** 2)
         blur = np.fft.rfft(gauss)
-        wiener = (np.conj(blur) / (np.abs(blur) ** 2 + noise)).real
-        sharp = np.maximum(np.fft.irfft(np.fft.rfft(padded) * wiener, size), 0)
-        levels = low + (np.arange(size) - start) * slope
-        numerator = np.fft.irfft(np.fft.rfft(levels * sharp) * blur, size)
-        denominator = np.fft.irfft(np.fft.rfft(sharp) * blur, size)
-        ratio = np.divide(numerator, denominator, out=np.zeros(size), where=denominator != 0)
-        return ratio[start : start + bins]
-
-    return sharpen
+        # Deconvolution: the histogram without the Gaussian that the field has spread it by.
+        wiener = (np.conj(blur) / (np.abs(blur) ** 2 + self.noise)).real
+        sharp = np.maximum(np.fft.irfft(np.fft.rfft(padded) * wiener, self.size), 0)
+        # E[u | v] is the mean of the sharp intensities that the Gaussian carries to v.
+        levels = low + (np.arange(self.size) - self.start) * slope
+        numerator = np.fft.irfft(np.fft.rfft(levels * sharp) * blur, self.size)
+        denominator = np.fft.irfft(np.fft.rfft(sharp) * blur, self.size)
+        nothing = np.zeros(self.size)
+        ratio = np.divide(numerator, denominator, out=nothing, where=denominator != 0)
+        return ratio[self.start : self.start + self.bins]

@@ -5,24 +5,23 @@ The field and the mask are written beside it if they are asked for.
 
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
 
 from oatools.core import provenance
 from oatools.core.files import COMPRESSION
 from oatools.core.manifest import Row
 from oatools.core.runner import Done
 from oatools.imaging.rows import VolumeWriter, refuse_same, sidecar_with
-from oatools.imaging.volume import Volume, read_volume
-
-if TYPE_CHECKING:
-    import numpy as np
-
-    from oatools.n4.correct import N4Settings
+from oatools.imaging.volume import Volume, Voxels, read_volume
+from oatools.n4.correct import Correction, N4Settings, correct
 
 
 @dataclass(frozen=True)
 class SideOutput:
-    """A further volume that a step writes: a file, or one in a folder under the main output's name."""
+    """A further volume that a step writes: a file, or a folder for one of the output's name."""
 
     path: Path
 
@@ -32,65 +31,86 @@ class SideOutput:
         return self.path.name.endswith((".nii", ".nii.gz"))
 
     def target(self, main: Path) -> Path:
-        """Where it goes beside a main output."""
+        """Return the path of the volume beside a main output."""
         return self.path if self.is_file else self.path / main.name
 
 
-def correct_volume(
-    row: Row,
-    out: VolumeWriter,
-    settings: "N4Settings",
-    dtype: str,
-    field: SideOutput | None,
-    mask: SideOutput | None,
-) -> Done:
-    """Correct the bias field of a row's volume (see `n4.correct`).
+@dataclass(frozen=True)
+class Outputs:
+    """What oa-n4 writes for a row, and where.
 
     `dtype` is `float32`, or `same` for the input's own type, rounded and clipped where that is an
-    integer. `field` gets the natural logarithm of the field, `mask` the samples that it was fitted
-    to.
+    integer. `field` gets the natural logarithm of the field, `mask_out` the samples that it was
+    fitted to.
     """
-    from oatools.n4.correct import correct
 
-    source, target = Path(row["path"]), out.target(row)
+    volumes: VolumeWriter
+    dtype: Literal["float32", "same"] = "float32"
+    field: SideOutput | None = None
+    mask_out: SideOutput | None = None
+
+    @property
+    def names_one_file(self) -> bool:
+        """Whether a further volume goes to a file, which can take that of one row alone."""
+        return any(output.is_file for output in self._beside)
+
+    def side_targets(self, main: Path) -> list[Path]:
+        """Return the paths of the further volumes beside a main output."""
+        return [output.target(main) for output in self._beside]
+
+    @property
+    def _beside(self) -> list[SideOutput]:
+        return [output for output in (self.field, self.mask_out) if output is not None]
+
+
+def correct_volume(row: Row, out: Outputs, settings: N4Settings) -> Done:
+    """Correct the bias field of a row's volume (see `n4.correct`)."""
+    source, target = Path(row["path"]), out.volumes.target(row)
     refuse_same(source, target)
-    wanted = provenance.step("oa-n4", asdict(settings) | {"dtype": dtype}, source)
-    extras = [extra.target(target) for extra in (field, mask) if extra is not None]
-    if out.is_done(target, wanted) and all(path.exists() for path in extras):
-        return Done({"path": str(target)}, kept=True)
+    parameters = {**asdict(settings), "dtype": out.dtype}
+    wanted = provenance.step("oa-n4", parameters, source)
+    cells = {"path": str(target)}
+    beside_are_there = all(path.exists() for path in out.side_targets(target))
+    if out.volumes.is_done(target, wanted) and beside_are_there:
+        return Done(cells, kept=True)
     volume = read_volume(source)
     found = correct(volume, settings)
-    results = {
+    fields = sidecar_with(source, replace(wanted, results=_results(found)))
+    if out.field is not None:
+        described = {**fields, "Description": "natural logarithm of the bias field"}
+        log_field = Volume(found.log_field, volume.affine)
+        _write_beside(out.field.target(target), log_field, described, out.volumes)
+    if out.mask_out is not None:
+        described = {**fields, "Description": "samples that the bias field was fitted to"}
+        mask = Volume(found.mask.astype(np.uint8), volume.affine)
+        _write_beside(out.mask_out.target(target), mask, described, out.volumes)
+    data = found.corrected.data
+    if out.dtype == "same":
+        data = _as_type(data, volume.data.dtype)
+    out.volumes.write(target, Volume(data, volume.affine), fields)
+    return Done(cells)
+
+
+def _results(found: Correction) -> dict[str, Any]:
+    """The findings that the sidecar records, as JSON values."""
+    return {
         "shrink": list(found.shrink),
         "floor": round(found.floor, 3),
         "levels": [asdict(level) for level in found.levels],
     }
-    fields = sidecar_with(source, replace(wanted, results=results))
-
-    def write_beside(output: SideOutput, voxels: "np.ndarray", description: str) -> None:
-        path = output.target(target)
-        writer = replace(out, compression=_compression_of(path))
-        writer.write(path, Volume(voxels, volume.affine), {**fields, "Description": description})
-
-    if field is not None:
-        write_beside(field, found.log_field, "natural logarithm of the bias field")
-    if mask is not None:
-        samples = found.mask.astype("uint8")
-        write_beside(mask, samples, "samples that the bias field was fitted to")
-    data = found.corrected.data
-    if dtype == "same":
-        data = _as_type(data, volume.data.dtype)
-    out.write(target, Volume(data, volume.affine), fields)
-    return Done({"path": str(target)})
 
 
-def _compression_of(path: Path) -> int:
-    return COMPRESSION if path.name.endswith(".gz") else 0
+def _write_beside(
+    path: Path, volume: Volume, fields: dict[str, Any], volumes: VolumeWriter
+) -> None:
+    """Write a further volume, compressed if its own name says so."""
+    compression = COMPRESSION if path.name.endswith(".gz") else 0
+    replace(volumes, compression=compression).write(path, volume, fields)
 
 
-def _as_type(data: "np.ndarray", dtype: "np.dtype") -> "np.ndarray":
-    import numpy as np
-
+def _as_type(data: Voxels, dtype: npt.DTypeLike) -> Voxels:
+    """Return voxels in another type; for integers rounded, and clipped to their range."""
+    dtype = np.dtype(dtype)
     if dtype.kind == "f":
         return data.astype(dtype)
     limits = np.iinfo(dtype)

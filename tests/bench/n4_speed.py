@@ -58,7 +58,7 @@ def main() -> None:
 
 def filters(full: bool) -> None:
     """Filter against filter."""
-    from oatools.n4.field import fit_field
+    from oatools.n4.field import FitSettings, fit_field
     from oatools.n4.masks import otsu_mask
 
     print("filter\tsamples\titk_s\tfast_s\tratio\trms_of_difference\tmaximum")
@@ -67,12 +67,11 @@ def filters(full: bool) -> None:
         image = volume(name)[::step, ::step, ::step]
         mask = otsu_mask(image)
         seconds, _ = by_itk(image, mask, (50,) * 4, 0.001)
-        ours = min(
-            timed(lambda i=image, m=mask: fit_field(i, m, (50,) * 4, 0.001)) for _ in range(3)
-        )
+        ours = min(timed(lambda i=image, m=mask: fit_field(i, m, FitSettings())) for _ in range(3))
         fixed = (10, 10, 10, 10)
         _, theirs = by_itk(image, mask, fixed, 0.0)
-        log = fit_field(image, mask, fixed, 0.0).log_at([np.linspace(0, 1, n) for n in image.shape])
+        places = [np.linspace(0, 1, n) for n in image.shape]
+        log = fit_field(image, mask, FitSettings(fixed, 0.0)).log_at(places)
         apart = (log - theirs)[mask]
         apart -= apart.mean()
         print(

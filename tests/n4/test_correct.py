@@ -1,3 +1,5 @@
+import sys
+
 import numpy as np
 import pytest
 
@@ -197,6 +199,25 @@ def test_the_command_writes_volume_field_and_mask(
         [2, 2, 2],
     ]
     assert step["floor"] == 0  # this phantom's air has no noise
+
+
+def test_the_commands_options_are_the_settings_with_their_defaults():
+    from dataclasses import asdict
+
+    from oatools.commands import n4
+
+    options = n4.main.make_context("oa-n4", ["-o", "n4"]).params
+    settings = asdict(N4Settings())
+    assert {name: options[name] for name in settings} == settings
+
+
+def test_settings_are_read_and_usage_errors_found_without_numpy(shell):
+    code = (
+        "import sys; from oatools.commands.n4 import main\n"
+        "try: main(['a.nii', '-o', 'n4', '--spans', 'x'])\n"
+        "except SystemExit as end: assert end.code == 2 and 'numpy' not in sys.modules"
+    )
+    shell(f'{sys.executable} -c "{code}"')
 
 
 def test_one_file_for_the_fields_of_many_volumes_is_refused(write_volume, shell):

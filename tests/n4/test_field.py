@@ -2,10 +2,11 @@ import numpy as np
 import pytest
 
 from oatools.n4 import gradients
-from oatools.n4.field import Field, divide, fit_field
+from oatools.n4.field import Field, FitSettings, divide, fit_field
 from oatools.n4.masks import box_mean, box_positions, log_otsu_mask
 
 ITERATIONS = (20, 20, 20)
+UNTIL_THE_END = FitSettings(ITERATIONS, convergence=0.0)
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +63,7 @@ def log_field(field, shape):
 def test_the_field_of_a_phantom_is_that_of_simpleitk(phantom, name):
     image, _, _, _ = phantom(name)
     mask = log_otsu_mask(image)
-    ours = log_field(fit_field(image, mask, ITERATIONS, convergence=0.0), image.shape)
+    ours = log_field(fit_field(image, mask, UNTIL_THE_END), image.shape)
     theirs = by_itk(image, mask, ITERATIONS, 0.0)
     assert theirs[mask].std() > 0.05
     assert difference(ours, theirs, mask) < 1e-4
@@ -78,16 +79,16 @@ def test_the_field_of_a_real_knee_is_that_of_simpleitk(unpacked, archive, echo, 
     folder = next(p.parent for p in sorted(unpacked(f"knee/{archive}").rglob("*")) if p.is_file())
     image = box_mean(convert(folder, echo)[0].data, factors)
     mask = log_otsu_mask(image)
-    ours = log_field(fit_field(image, mask, ITERATIONS, convergence=0.0), image.shape)
+    ours = log_field(fit_field(image, mask, UNTIL_THE_END), image.shape)
     assert difference(ours, by_itk(image, mask, ITERATIONS, 0.0), mask) < 1e-4
 
 
 def test_a_level_ends_when_the_field_changes_by_less_than_the_tolerance(phantom):
     image, _, _, _ = phantom("cor-iw-tse")
-    field = fit_field(image, log_otsu_mask(image), (300, 300), convergence=0.001)
+    field = fit_field(image, log_otsu_mask(image), FitSettings((300, 300), convergence=0.001))
     assert [level.spans for level in field.levels] == [(1, 1, 1), (2, 2, 2)]
     assert all(level.convergence <= 0.001 and 1 <= level.iterations < 300 for level in field.levels)
-    one = fit_field(image, log_otsu_mask(image), (1,), convergence=0.0)
+    one = fit_field(image, log_otsu_mask(image), FitSettings((1,), convergence=0.0))
     assert one.levels[0].iterations == 1 and one.points.shape == (4, 4, 4)
 
 
@@ -170,7 +171,7 @@ def test_odd_images_give_a_finite_field(change):
     positions = [box_positions(n, 1) for n in image.shape]
     mask = np.ones(image.shape, bool)
     for field in (
-        fit_field(image, mask, (5, 5)),
+        fit_field(image, mask, FitSettings((5, 5))),
         gradients.estimate(image, mask, (2, 2, 1), positions),
     ):
         logs = field.log_at(positions)
@@ -180,9 +181,11 @@ def test_odd_images_give_a_finite_field(change):
 def test_voxels_that_are_not_positive_and_finite_have_no_say():
     image = knee()
     mask = image < 300
-    plain = fit_field(image, mask, (10,)).points
+    plain = fit_field(image, mask, FitSettings((10,))).points
     for value in (np.nan, -7, 0, np.inf):
-        odd = fit_field(np.where(mask, image, value), np.ones(image.shape, bool), (10,)).points
+        odd = fit_field(
+            np.where(mask, image, value), np.ones(image.shape, bool), FitSettings((10,))
+        ).points
         np.testing.assert_allclose(odd, plain, atol=1e-6)
 
 
