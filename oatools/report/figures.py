@@ -1,13 +1,15 @@
-"""Figures of a cross-validation: curves, confusion, calibration, attention. Colour-blind safe, legible in print.
+"""Figures of a cross-validation: curves, confusion, calibration, attention.
 
-Every function takes plain arrays and returns a matplotlib figure; lines differ in style as well as
-in colour.
+Every function takes plain arrays and returns a matplotlib figure. The colours can be told from each
+other by people with any colour vision, and lines differ in style as well, for print.
 """
 
 import io
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 import matplotlib
 
@@ -20,12 +22,24 @@ from sklearn.metrics import precision_recall_curve, roc_curve
 
 from oatools.core.files import atomic
 from oatools.learning.metrics import average_precision, calibration, roc_auc
+from oatools.learning.results import Metric
 
-# Okabe and Ito's palette, which people with any colour vision can tell apart.
+if TYPE_CHECKING:
+    from matplotlib.typing import RcKeyType
+
+# The palette of Okabe and Ito.
 BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#6E6E6E"
-# What the model is held against: no two alike, even without colour.
-OTHERS = ((RED, "--"), (ORANGE, "-."), (GREEN, (0, (1, 1))), ("#CC79A7", (0, (6, 1, 1, 1, 1, 1))))
-STYLE = {
+PURPLE = "#CC79A7"
+#: Colour and style of the other models' lines: no two alike, even without colour.
+OTHERS = (
+    (RED, "--"),
+    (ORANGE, "-."),
+    (GREEN, (0, (1, 1))),
+    (PURPLE, (0, (6, 1, 1, 1, 1, 1))),
+)
+#: Markers of the other models, in the same order.
+MARKERS = ("s", "D", "v", "^")
+STYLE: "dict[RcKeyType, Any]" = {
     "font.size": 9,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -34,8 +48,29 @@ STYLE = {
     "figure.dpi": 100,
     "savefig.dpi": 150,
 }
+NO_SKILL: dict[str, Any] = {"color": GREY, "linewidth": 1, "linestyle": ":"}
 GRID = np.linspace(0, 1, 201)
 NONE: Mapping[str, np.ndarray] = MappingProxyType({})
+_MOST_COLUMNS = 6  # of confusion matrices, beside each other
+_MOST_TICKS = 16  # of slices that are all numbered
+
+
+@dataclass(frozen=True)
+class _Line:
+    """One line of a figure: its name, its probabilities (knees,), and how it is drawn."""
+
+    name: str
+    probability: np.ndarray
+    look: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class _Curve:
+    """A kind of curve: its heights on `GRID`, the area under it, and the short name of that."""
+
+    on_grid: Callable[[np.ndarray, np.ndarray], np.ndarray]
+    area: Callable[[np.ndarray, np.ndarray], float]
+    area_name: str
 
 
 def roc_figure(
@@ -44,13 +79,16 @@ def roc_figure(
     fold: np.ndarray,
     others: Mapping[str, np.ndarray] = NONE,
 ) -> Figure:
-    """ROC curve of every fold, their vertical mean, that of the others, and the diagonal."""
+    """Draw the ROC curve of every fold, their vertical mean, that of the others, and the diagonal.
+
+    `label`, `probability`, `fold` and each of the `others` are (knees,).
+    """
     figure, axes = _square("1 − specificity", "Recall (sensitivity)")
-    for at in _folds(label, fold):
+    for at in _defined_folds(label, fold):
         false, true, _ = roc_curve(label[at], probability[at])
         axes.plot(false, true, color=BLUE, alpha=0.35, linewidth=0.8)
-    _mean_curves(axes, _roc_on_grid, roc_auc, "AUC", label, fold, probability, others)
-    axes.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle=":", label="no skill, AUC 0.5")
+    _draw_means(axes, _ROC, label, fold, _lines(probability, others))
+    axes.plot([0, 1], [0, 1], label="no skill, AUC 0.5", **NO_SKILL)
     _legend(axes)
     return figure
 
@@ -61,37 +99,33 @@ def pr_figure(
     fold: np.ndarray,
     others: Mapping[str, np.ndarray] = NONE,
 ) -> Figure:
-    """Precision-recall curve of every fold, their mean, that of the others, and the prevalence."""
+    """Draw the precision-recall curve of every fold, the means, and the prevalence.
+
+    `label`, `probability`, `fold` and each of the `others` are (knees,).
+    """
     figure, axes = _square("Recall (sensitivity)", "Precision")
-    for at in _folds(label, fold):
+    for at in _defined_folds(label, fold):
         precision, recall, _ = precision_recall_curve(label[at], probability[at])
         axes.step(recall, precision, where="post", color=BLUE, alpha=0.35, linewidth=0.8)
-    _mean_curves(axes, _pr_on_grid, average_precision, "AP", label, fold, probability, others)
+    _draw_means(axes, _PR, label, fold, _lines(probability, others))
     prevalence = float(label.mean())
-    axes.axhline(
-        prevalence,
-        color=GREY,
-        linewidth=1,
-        linestyle=":",
-        label=f"no skill, prevalence {prevalence:.3f}",
-    )
+    axes.axhline(prevalence, label=f"no skill, prevalence {prevalence:.3f}", **NO_SKILL)
     _legend(axes)
     return figure
 
 
 def confusion_figure(label: np.ndarray, predicted: np.ndarray, fold: np.ndarray) -> Figure:
-    """Confusion matrices, pooled first and then by fold: counts, shaded by the share of the row."""
-    numbers = sorted(set(fold.tolist()))
-    parts = [("pooled", np.ones(len(label), dtype=bool))] + [
-        (f"fold {n}", fold == n) for n in numbers
-    ]
-    columns = min(len(parts), 6)
+    """Draw confusion matrices, pooled and by fold: counts, shaded by their share of the row."""
+    parts = [("pooled", np.ones(len(label), dtype=bool))]
+    for number in sorted(set(fold.tolist())):
+        parts.append((f"fold {number}", fold == number))
+    columns = min(len(parts), _MOST_COLUMNS)
     lines = -(-len(parts) // columns)
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(1.6 * columns + 0.6, 1.9 * lines + 0.3), layout="constrained")
-        grid = np.atleast_1d(figure.subplots(lines, columns, squeeze=False)).ravel()
+        grid = figure.subplots(lines, columns, squeeze=False).ravel()
     for axes, (title, at) in zip(grid, parts, strict=False):
-        _confusion(axes, title, label[at], predicted[at])
+        _draw_confusion(axes, title, label[at], predicted[at])
     for axes in grid[len(parts) :]:
         axes.set_axis_off()
     return figure
@@ -100,28 +134,24 @@ def confusion_figure(label: np.ndarray, predicted: np.ndarray, fold: np.ndarray)
 def calibration_figure(
     label: np.ndarray, name: str, probability: np.ndarray, others: Mapping[str, np.ndarray] = NONE
 ) -> Figure:
-    """Observed share of positives against mean probability in bins of equal size, above where the probabilities lie."""
+    """Draw the observed share of positives against the mean probability, in bins of equal size.
+
+    Below it is a histogram of the probabilities of the first model.
+    """
     bins = int(np.clip(len(label) // 20, 3, 10))
-    series = [(name, probability, BLUE, "o", "-")] + [
-        (n, p, colour, mark, style)
-        for (n, p), (colour, style), mark in zip(others.items(), OTHERS, "sDv^", strict=False)
-    ]
-    points = [(n, calibration(label, p, bins), look) for n, p, *look in series]
-    top = min(1.0, 1.1 * max(max(x, y) for _, found, _ in points for x, y, _ in found))
+    lines = [_Line(name, probability, {"color": BLUE, "linestyle": "-", "marker": "o"})]
+    for line, marker in zip(_other_lines(others), MARKERS, strict=False):
+        look = {name: line.look[name] for name in ("color", "linestyle")}
+        lines.append(_Line(line.name, line.probability, look | {"marker": marker}))
+    drawn = [np.array(calibration(label, line.probability, bins)) for line in lines]
+    highest = max(float(points[:, :2].max()) for points in drawn)
+    top = min(1.0, 1.1 * highest)
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(4.2, 5.2), layout="constrained")
         axes, below = figure.subplots(2, 1, sharex=True, height_ratios=[4, 1])
-    axes.plot([0, top], [0, top], color=GREY, linewidth=1, linestyle=":", label="perfect")
-    for n, found, (colour, shape, style) in points:
-        axes.plot(
-            [x for x, _, _ in found],
-            [y for _, y, _ in found],
-            color=colour,
-            marker=shape,
-            linestyle=style,
-            markersize=4,
-            label=n,
-        )
+    axes.plot([0, top], [0, top], label="perfect", **NO_SKILL)
+    for line, points in zip(lines, drawn, strict=True):
+        axes.plot(points[:, 0], points[:, 1], markersize=4, label=line.name, **line.look)
     axes.set(ylabel="Observed share of positives", xlim=(0, top), ylim=(0, top))
     _legend(axes)
     below.hist(np.clip(probability, 0, top), bins=30, range=(0, top), color=BLUE)
@@ -129,81 +159,66 @@ def calibration_figure(
     return figure
 
 
-def comparison_figure(
-    areas: Sequence[tuple[str, float, float, float]], null: Sequence[float] = ()
-) -> Figure:
-    """The pooled ROC AUC of every model (name, value, low, high), above what permuted labels gave."""
+def comparison_figure(areas: Sequence[Metric], null: Sequence[float] | np.ndarray = ()) -> Figure:
+    """Draw the pooled ROC AUC of every model, and below it those that permuted labels gave.
+
+    The first model is blue. `null` (permutations,) may be empty.
+    """
+    models_in, null_in = 0.35 * len(areas), 1.1
+    heights = [models_in, null_in] if len(null) else [models_in]
     with matplotlib.rc_context(STYLE):
-        figure = Figure(
-            figsize=(6.0, 0.9 + 0.35 * len(areas) + (1.1 if len(null) else 0)), layout="constrained"
-        )
-        parts = figure.subplots(
-            2 if len(null) else 1,
-            1,
-            sharex=True,
-            squeeze=False,
-            height_ratios=[0.35 * len(areas), 1.1][: 2 if len(null) else 1],
-        )[:, 0]
+        figure = Figure(figsize=(6.0, 0.9 + sum(heights)), layout="constrained")
+        parts = figure.subplots(len(heights), 1, sharex=True, squeeze=False, height_ratios=heights)[
+            :, 0
+        ]
     axes = parts[0]
-    for place, (_, value, low, high) in enumerate(areas):
-        axes.plot([low, high], [place, place], color=BLUE if place == 0 else GREY, linewidth=2)
-        axes.plot(
-            [value],
-            [place],
-            "o" if place == 0 else "s",
-            color=BLUE if place == 0 else GREY,
-            markersize=5,
-        )
+    for place, area in enumerate(areas):
+        colour, marker = (BLUE, "o") if place == 0 else (GREY, "s")
+        axes.plot([area.low, area.high], [place, place], color=colour, linewidth=2)
+        axes.plot([area.value], [place], marker, color=colour, markersize=5)
         axes.annotate(
-            f"{value:.3f} [{low:.3f}, {high:.3f}]",
+            f"{area.value:.3f} [{area.low:.3f}, {area.high:.3f}]",
             (1.02, place),
             xycoords=("axes fraction", "data"),
             va="center",
             fontsize=8,
         )
-    axes.set(
-        yticks=range(len(areas)),
-        yticklabels=[name for name, *_ in areas],
-        ylim=(len(areas) - 0.4, -0.6),
-    )
+    names = [area.model for area in areas]
+    axes.set(yticks=range(len(areas)), yticklabels=names, ylim=(len(areas) - 0.4, -0.6))
     if len(null):
         parts[1].hist(null, bins=20, color=GREY)
-        parts[1].axvline(areas[0][1], color=BLUE, linewidth=2)
+        parts[1].axvline(areas[0].value, color=BLUE, linewidth=2)
         parts[1].set(ylabel="Permutations")
     for part in parts:
-        part.axvline(0.5, color=GREY, linewidth=1, linestyle=":")
+        part.axvline(0.5, **NO_SKILL)
     parts[-1].set(xlabel="ROC AUC over all held-out knees (dotted: no skill)")
     return figure
 
 
 def attention_figure(attention: Sequence[np.ndarray], label: np.ndarray) -> Figure:
-    """Mean attention by slice, counted from the middle of the slices used, with its interquartile range, by class."""
-    offsets = sorted({int(o) for a in attention for o in _offsets(len(a))})
+    """Draw the mean attention by slice, with its interquartile range, for each class.
+
+    `attention` has an array (slices,) a knee. Slices are counted from the middle of each knee's.
+    """
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(4.8, 4.0), layout="constrained")
         axes = figure.subplots()
-    for value, name, colour, style in ((0, "label 0", BLUE, "o-"), (1, "label 1", ORANGE, "s--")):
-        chosen = [a for a, y in zip(attention, label, strict=True) if y == value]
-        at = {
-            o: [a[o + len(a) // 2] for a in chosen if 0 <= o + len(a) // 2 < len(a)]
-            for o in offsets
-        }
-        seen = [o for o in offsets if at[o]]
-        axes.plot(
-            seen,
-            [np.mean(at[o]) for o in seen],
-            style,
-            color=colour,
-            markersize=4,
-            label=f"{name} ({len(chosen)} knees)",
-        )
-        low, high = zip(*[np.percentile(at[o], [25, 75]) for o in seen], strict=True)
-        axes.fill_between(seen, low, high, color=colour, alpha=0.15, linewidth=0)
-    uniform = float(np.mean([1 / len(a) for a in attention]))
-    axes.axhline(uniform, color=GREY, linewidth=1, linestyle=":", label=f"uniform, {uniform:.3f}")
+    for value, colour, style in ((0, BLUE, "o-"), (1, ORANGE, "s--")):
+        of_class = [weights for weights, y in zip(attention, label, strict=True) if y == value]
+        at_offset = _by_offset(of_class)
+        offsets = list(at_offset)
+        means = [np.mean(weights) for weights in at_offset.values()]
+        quartiles = [np.percentile(weights, [25, 75]) for weights in at_offset.values()]
+        low, high = zip(*quartiles, strict=True)
+        name = f"label {value} ({len(of_class)} knees)"
+        axes.plot(offsets, means, style, color=colour, markersize=4, label=name)
+        axes.fill_between(offsets, low, high, color=colour, alpha=0.15, linewidth=0)
+    uniform = float(np.mean([1 / len(weights) for weights in attention]))
+    axes.axhline(uniform, label=f"uniform, {uniform:.3f}", **NO_SKILL)
     axes.set(xlabel="Slice, from the middle of those used", ylabel="Attention", ylim=(0, None))
-    if len(offsets) <= 16:
-        axes.set_xticks(offsets)
+    all_offsets = list(_by_offset(attention))
+    if len(all_offsets) <= _MOST_TICKS:
+        axes.set_xticks(all_offsets)
     _legend(axes)
     return figure
 
@@ -222,18 +237,20 @@ def save_figure(figure: Figure, stem: Path) -> None:
 
 
 def encode(figure: Figure, suffix: str) -> bytes:
-    """A figure as the bytes of an SVG or PNG file, without dates or versions."""
+    """Return a figure as the bytes of an SVG or PNG file, without dates or versions."""
     metadata = {"Date": None, "Creator": None} if suffix == "svg" else {"Software": None}
     stream = io.BytesIO()
     with matplotlib.rc_context(STYLE):
         if figure.get_layout_engine() is not None:
-            figure.draw_without_rendering()  # laid out once and for all: each layout starts from the last one
+            # Laid out once and for all: each layout would start from the one before.
+            figure.draw_without_rendering()
             figure.set_layout_engine("none")
         figure.savefig(stream, format=suffix, metadata=metadata)
     return stream.getvalue()
 
 
-def _square(x: str, y: str) -> tuple[Figure, "matplotlib.axes.Axes"]:
+def _square(x: str, y: str) -> tuple[Figure, Axes]:
+    """Return a figure with square axes from 0 to 1, and the axes."""
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(4.2, 4.8), layout="constrained")
         axes = figure.subplots()
@@ -241,61 +258,69 @@ def _square(x: str, y: str) -> tuple[Figure, "matplotlib.axes.Axes"]:
     return figure, axes
 
 
-def _legend(axes: "matplotlib.axes.Axes") -> None:
-    """A legend below the axes, where it hides no data."""
-    axes.figure.legend(
-        *axes.get_legend_handles_labels(), loc="outside lower center", frameon=False, fontsize=8
-    )
+def _legend(axes: Axes) -> None:
+    """Draw a legend below the axes, where it hides no data."""
+    handles, names = axes.get_legend_handles_labels()
+    axes.figure.legend(handles, names, loc="outside lower center", frameon=False, fontsize=8)
 
 
-def _folds(label: np.ndarray, fold: np.ndarray) -> list[np.ndarray]:
-    """The knees of every fold that holds both classes: the curves of the others are undefined."""
-    parts = [fold == n for n in sorted(set(fold.tolist()))]
-    return [at for at in parts if len(set(label[at].tolist())) == 2]
+def _defined_folds(label: np.ndarray, fold: np.ndarray) -> list[np.ndarray]:
+    """Return a mask (knees,) of each fold that holds both classes; other curves are undefined."""
+    masks = [fold == number for number in sorted(set(fold.tolist()))]
+    return [at for at in masks if len(set(label[at].tolist())) == 2]
 
 
-def _mean_curves(
-    axes: Axes,
-    on_grid: Callable[[np.ndarray, np.ndarray], np.ndarray],
-    area: Callable[[np.ndarray, np.ndarray], float],
-    word: str,
-    label: np.ndarray,
-    fold: np.ndarray,
-    probability: np.ndarray,
-    others: Mapping[str, np.ndarray],
+def _lines(probability: np.ndarray, others: Mapping[str, np.ndarray]) -> list[_Line]:
+    """Return the line of the mean over folds, which has no name of its own, and the others'."""
+    return [_Line("", probability, {"color": BLUE, "linewidth": 2}), *_other_lines(others)]
+
+
+def _other_lines(others: Mapping[str, np.ndarray]) -> list[_Line]:
+    lines = []
+    for (name, probability), (colour, style) in zip(others.items(), OTHERS, strict=False):
+        look = {"color": colour, "linewidth": 1.2, "linestyle": style}
+        lines.append(_Line(name, probability, look))
+    return lines
+
+
+def _draw_means(
+    axes: Axes, curve: _Curve, label: np.ndarray, fold: np.ndarray, lines: Sequence[_Line]
 ) -> None:
-    """Draw the mean curve over the folds, and those of the others, with their areas in the legend."""
-    folds = _folds(label, fold)
-    lines = [(probability, f"mean of {len(folds)} folds", {"color": BLUE, "linewidth": 2})]
-    lines += [
-        (values, name, {"color": colour, "linewidth": 1.2, "linestyle": style})
-        for (name, values), (colour, style) in zip(others.items(), OTHERS, strict=False)
-    ]
-    for values, name, style in lines if folds else []:
-        areas = [area(label[at], values[at]) for at in folds]
-        mean = np.mean([on_grid(label[at], values[at]) for at in folds], axis=0)
-        axes.plot(GRID, mean, label=f"{name}, {word} {np.mean(areas):.3f}{_spread(areas)}", **style)
+    """Draw the mean curve over the folds of each line, with its mean area in the legend."""
+    folds = _defined_folds(label, fold)
+    if not folds:
+        return
+    for line in lines:
+        areas = [curve.area(label[at], line.probability[at]) for at in folds]
+        heights = [curve.on_grid(label[at], line.probability[at]) for at in folds]
+        name = line.name or f"mean of {len(folds)} folds"
+        spread = f" ± {np.std(areas, ddof=1):.3f}" if len(areas) > 1 else ""
+        shown = f"{name}, {curve.area_name} {np.mean(areas):.3f}{spread}"
+        axes.plot(GRID, np.mean(heights, axis=0), label=shown, **line.look)
 
 
 def _roc_on_grid(label: np.ndarray, probability: np.ndarray) -> np.ndarray:
+    """Return the recall at each false positive rate of the grid."""
     false, true, _ = roc_curve(label, probability)
     return np.interp(GRID, false, true)
 
 
 def _pr_on_grid(label: np.ndarray, probability: np.ndarray) -> np.ndarray:
-    """Precision at each recall of the grid: that of the highest threshold which reaches it."""
+    """Return the precision at each recall of the grid, from the highest threshold to reach it."""
     precision, recall, _ = precision_recall_curve(label, probability)
-    precision, recall = (
-        precision[:-1][::-1],
-        recall[:-1][::-1],
-    )  # recall now rises; the artificial last point is dropped
-    return precision[np.minimum(np.searchsorted(recall, GRID, side="left"), len(recall) - 1)]
+    # Without the artificial last point, and turned so that the recall rises.
+    precision, recall = precision[-2::-1], recall[-2::-1]
+    reached = np.searchsorted(recall, GRID, side="left")
+    return precision[np.minimum(reached, len(recall) - 1)]
 
 
-def _confusion(
-    axes: "matplotlib.axes.Axes", title: str, label: np.ndarray, predicted: np.ndarray
-) -> None:
-    counts = np.array([[((label == y) & (predicted == p)).sum() for p in (0, 1)] for y in (0, 1)])
+_ROC = _Curve(_roc_on_grid, roc_auc, "AUC")
+_PR = _Curve(_pr_on_grid, average_precision, "AP")
+
+
+def _draw_confusion(axes: Axes, title: str, label: np.ndarray, predicted: np.ndarray) -> None:
+    counts = np.zeros((2, 2), dtype=int)
+    np.add.at(counts, (label.astype(int), predicted.astype(int)), 1)
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
     for y in (0, 1):
@@ -309,9 +334,11 @@ def _confusion(
     axes.tick_params(length=0)
 
 
-def _offsets(slices: int) -> np.ndarray:
-    return np.arange(slices) - slices // 2
-
-
-def _spread(values: Sequence[float]) -> str:
-    return f" ± {np.std(values, ddof=1):.3f}" if len(values) > 1 else ""
+def _by_offset(attention: Sequence[np.ndarray]) -> dict[int, list[float]]:
+    """Return the attention of all knees at each slice, counted from the middle, in order."""
+    found: dict[int, list[float]] = {}
+    for weights in attention:
+        middle = len(weights) // 2
+        for place, weight in enumerate(weights):
+            found.setdefault(place - middle, []).append(weight)
+    return dict(sorted(found.items()))

@@ -1,98 +1,135 @@
-"""The cohort's flow as a figure in the manner of STROBE: assessed, left out by reason, labelled, positive, negative."""
+"""The flow of a cohort as a figure, in the manner of STROBE.
+
+Boxes say how many knees were assessed, which were left out and why, how many were labelled, and how
+many of them are in each group.
+"""
 
 import textwrap
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 from oatools.core.errors import UsageError
 from oatools.core.files import atomic
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
 SUFFIXES = (".svg", ".png", ".pdf")
-_WIDTH_IN, _LINE_IN, _PAD_IN = 7.2, 0.19, 0.16
-_WRAP = 46
+
+# All in inches, the origin at the lower left.
+_WIDTH = 7.2
+_LINE, _PADDING, _GAP = 0.19, 0.16, 0.35
+_LEFT, _RIGHT = 1.75, 5.25  # the centres of the two columns of boxes
+_BETWEEN_GROUPS = 1.7
+_WRAP = 46  # characters a line of a reason
+
+
+@dataclass(frozen=True)
+class _Box:
+    """A box of text, centred at `x`."""
+
+    text: str
+    x: float
+    width: float
+    align: Literal["left", "center"] = "center"
+    least_lines: int = 1
+
+    @property
+    def height(self) -> float:
+        lines = self.text.count("\n") + 1
+        return max(self.least_lines, lines) * _LINE + _PADDING
+
+    def draw(self, axes: "Axes", top: float) -> float:
+        """Draw the box hanging from `top`, and return the height of its lower edge."""
+        from matplotlib.patches import Rectangle
+
+        left, bottom = self.x - self.width / 2, top - self.height
+        edges = Rectangle((left, bottom), self.width, self.height, fill=False, linewidth=0.8)
+        axes.add_patch(edges)
+        x = self.x if self.align == "center" else left + 0.12
+        middle = top - self.height / 2
+        axes.text(x, middle, self.text, ha=self.align, va="center", linespacing=1.35)
+        return bottom
+
+
+@dataclass(frozen=True)
+class _Flow:
+    """The boxes of the figure: assessed, beside it left out, below it labelled, then groups."""
+
+    assessed: _Box
+    left_out: _Box
+    labelled: _Box
+    groups: tuple[_Box, ...]
+
+    @property
+    def height(self) -> float:
+        boxes = (self.assessed, self.left_out, self.labelled, self.groups[0])
+        return sum(box.height for box in boxes) + 4.5 * _GAP
+
+    def draw(self, axes: "Axes") -> None:
+        """Draw all boxes and the arrows between them."""
+        bottom = self.assessed.draw(axes, self.height - _GAP / 2)
+        half = self.left_out.height / 2
+        middle = bottom - _GAP - half
+        self.left_out.draw(axes, middle + half)
+        labelled_top = middle - half - _GAP
+        _arrow(axes, (_LEFT, bottom), (_LEFT, labelled_top))
+        _arrow(axes, (_LEFT, middle), (_RIGHT - self.left_out.width / 2, middle))
+        bottom = self.labelled.draw(axes, labelled_top)
+        top = bottom - _GAP
+        for box in self.groups:
+            _arrow(axes, (box.x, bottom), (box.x, top))
+            box.draw(axes, top)
 
 
 def draw_flow(
     path: str | Path, assessed: str, left_out: Sequence[str], labelled: str, groups: Sequence[str]
 ) -> None:
-    """Draw boxes of text: assessed, beside it what was left out, below it labelled, and below that the groups.
+    """Draw the flow: who was assessed, what was left out, who was labelled, and the groups of them.
 
-    The form follows the path's suffix (`SUFFIXES`). The same texts give the same bytes.
+    `left_out` has a reason a line. The form follows the path's suffix (`SUFFIXES`); a `UsageError`
+    for any other. The same texts give the same bytes.
     """
+    suffix = Path(path).suffix.lower()
+    if suffix not in SUFFIXES:
+        raise UsageError(f"{path}: a flow is written as .tsv, or drawn as {', '.join(SUFFIXES)}")
     import matplotlib
 
-    if Path(path).suffix.lower() not in SUFFIXES:
-        raise UsageError(f"{path}: a flow is written as .tsv, or drawn as {', '.join(SUFFIXES)}")
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    reasons = [
-        line
-        for reason in left_out
-        for line in textwrap.wrap(reason, _WRAP, subsequent_indent="    ")
-    ]
-    heights = [
-        _box(1 + assessed.count("\n")),
-        _box(len(reasons)),
-        _box(1 + labelled.count("\n")),
-        _box(2),
-    ]
-    gap = 0.35
-    total = heights[0] + heights[1] + heights[2] + heights[3] + 4.5 * gap
+    flow = _lay_out(assessed, left_out, labelled, groups)
     with matplotlib.rc_context({"svg.hashsalt": "oatools", "svg.fonttype": "none", "font.size": 9}):
-        figure = pyplot.figure(figsize=(_WIDTH_IN, total))
+        figure = pyplot.figure(figsize=(_WIDTH, flow.height))
         axes = figure.add_axes((0, 0, 1, 1))
-        axes.set(xlim=(0, _WIDTH_IN), ylim=(0, total))
+        axes.set(xlim=(0, _WIDTH), ylim=(0, flow.height))
         axes.axis("off")
-        left, right = 1.75, 5.25
-        top = total - gap / 2
-        y = _draw(axes, left, top, 2.6, heights[0], assessed)
-        middle = y - gap - heights[1] / 2
-        _draw(axes, right, middle + heights[1] / 2, 3.5, heights[1], "\n".join(reasons), "left")
-        labelled_top = middle - heights[1] / 2 - gap
-        _arrow(axes, (left, y), (left, labelled_top))
-        _arrow(axes, (left, middle), (right - 1.75, middle))
-        bottom = _draw(axes, left, labelled_top, 2.6, heights[2], labelled)
-        for n, text in enumerate(groups):
-            x = left + (n - (len(groups) - 1) / 2) * 1.7
-            group_top = bottom - gap
-            _arrow(axes, (left if len(groups) == 1 else x, bottom), (x, group_top))
-            _draw(axes, x, group_top, 1.5, heights[3], text)
+        flow.draw(axes)
+        dates = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
         with atomic(path) as temporary:
-            kind = Path(path).suffix.lower().removeprefix(".")
-            date = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind, {})
-            figure.savefig(temporary, format=kind, dpi=200, metadata=date)
+            figure.savefig(temporary, format=suffix[1:], dpi=200, metadata=dates.get(suffix, {}))
         pyplot.close(figure)
 
 
-def _box(lines: int) -> float:
-    return max(1, lines) * _LINE_IN + _PAD_IN
-
-
-def _draw(
-    axes, x: float, top: float, width: float, height: float, text: str, align: str = "center"
-) -> float:  # noqa: ANN001
-    """A box of text hanging from `top`, centred at x; returns its lower edge."""
-    from matplotlib.patches import Rectangle
-
-    axes.add_patch(
-        Rectangle((x - width / 2, top - height), width, height, fill=False, linewidth=0.8)
+def _lay_out(assessed: str, left_out: Sequence[str], labelled: str, groups: Sequence[str]) -> _Flow:
+    reasons = []
+    for reason in left_out:
+        reasons += textwrap.wrap(reason, _WRAP, subsequent_indent="    ")
+    middle = (len(groups) - 1) / 2
+    boxes = []
+    for number, text in enumerate(groups):
+        x = _LEFT + (number - middle) * _BETWEEN_GROUPS
+        boxes.append(_Box(text, x, width=1.5, least_lines=2))
+    return _Flow(
+        assessed=_Box(assessed, _LEFT, width=2.6),
+        left_out=_Box("\n".join(reasons), _RIGHT, width=3.5, align="left"),
+        labelled=_Box(labelled, _LEFT, width=2.6),
+        groups=tuple(boxes),
     )
-    at = x if align == "center" else x - width / 2 + 0.12
-    axes.text(at, top - height / 2, text, ha=align, va="center", linespacing=1.35)
-    return top - height
 
 
-def _arrow(axes, start: tuple[float, float], end: tuple[float, float]) -> None:  # noqa: ANN001
-    axes.annotate(
-        "",
-        xy=end,
-        xytext=start,
-        arrowprops={
-            "arrowstyle": "-|>",
-            "linewidth": 0.8,
-            "color": "black",
-            "shrinkA": 0,
-            "shrinkB": 0,
-        },
-    )
+def _arrow(axes: "Axes", start: tuple[float, float], end: tuple[float, float]) -> None:
+    look = {"arrowstyle": "-|>", "linewidth": 0.8, "color": "black", "shrinkA": 0, "shrinkB": 0}
+    axes.annotate("", xy=end, xytext=start, arrowprops=look)

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from oatools.learning.metrics import scores
+from oatools.learning.results import Metric, Metrics
 from oatools.report import figures
-from oatools.report.html import Picture, Report, render
+from oatools.report.html import Page, render
+from oatools.report.pictures import Picture
 
 
 @pytest.fixture
@@ -18,28 +20,21 @@ def results():
     return label, probability, np.arange(120) % 3 + 1
 
 
-def report(**changes) -> Report:
-    row = {
-        "model": "images",
-        "scope": "pooled",
-        "metric": "roc_auc",
-        "value": "0.712345",
-        "ci_low": "0.600000",
-        "ci_high": "0.800000",
-    }
+def page_of(**changes) -> Page:
+    area = Metric("images", "pooled", "roc_auc", 0.712345, 0.6, 0.8)
     values = dict(
         title="Cross-validation",
         lead="lead",
         cautions=["PHANTOMS: synthetic"],
         cohort=[("knees", "120")],
         folds=[{"fold": "1", "knees": "40"}],
-        metrics=[row],
+        metrics=Metrics((area,)),
         pictures=[],
         settings=[("seed", "0")],
         versions=[("oatools", "0")],
         command="oa-cv features.tsv",
     )
-    return Report(**{**values, **changes})
+    return Page(**{**values, **changes})
 
 
 def test_every_figure_gives_the_same_bytes_twice_without_a_date(results):
@@ -54,10 +49,11 @@ def test_every_figure_gives_the_same_bytes_twice_without_a_date(results):
         lambda: figures.confusion_figure(label, probability > 0.5, fold),
         lambda: figures.attention_figure(attention, label),
     )
-    makers = (
-        *makers,
-        lambda: figures.comparison_figure([("a", 0.7, 0.6, 0.8), ("b", 0.6, 0.5, 0.7)], [0.4, 0.5]),
-    )
+    areas = [
+        Metric("a", "pooled", "roc_auc", 0.7, 0.6, 0.8),
+        Metric("b", "pooled", "roc_auc", 0.6, 0.5, 0.7),
+    ]
+    makers = (*makers, lambda: figures.comparison_figure(areas, [0.4, 0.5]))
     for make in makers:
         for suffix in ("svg", "png"):
             first = figures.encode(make(), suffix)
@@ -105,7 +101,7 @@ def test_attention_is_aligned_on_the_middle_of_knees_of_different_length():
 
 def test_the_page_needs_nothing_from_elsewhere_and_escapes_what_it_shows(results):
     figure = figures.roc_figure(*results)
-    again = report(
+    again = page_of(
         title="<script>alert(1)</script>",
         command="a & b",
         pictures=[Picture("roc", figure, "c < d")],
@@ -125,7 +121,7 @@ def test_the_page_renders_in_a_browser(results, tmp_path):
     if not (browser := shutil.which("chromium") or shutil.which("google-chrome")):
         pytest.skip("no Chromium to render the page; install it to run this test")
     (tmp_path / "r.html").write_text(
-        render(report(pictures=[Picture("roc", figures.roc_figure(*results), "ROC")]))
+        render(page_of(pictures=[Picture("roc", figures.roc_figure(*results), "ROC")]))
     )
     subprocess.run(
         [

@@ -1,0 +1,119 @@
+"""The figures of a report with their captions, each marked with the cautions."""
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from oatools.core.provenance import Caution
+from oatools.learning.baseline import LOGISTIC
+from oatools.learning.cautions import figure_mark
+from oatools.learning.results import POOLED, CrossValidation, Metrics
+from oatools.report import figures
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure of the report, its caption, and whether it takes the page's width."""
+
+    name: str
+    figure: Figure
+    caption: str
+    wide: bool = False
+
+    def data_uri(self) -> str:
+        """Return the figure as an SVG that stands in the page itself."""
+        encoded = base64.b64encode(figures.encode(self.figure, "svg")).decode()
+        return f"data:image/svg+xml;base64,{encoded}"
+
+
+def make_pictures(
+    result: CrossValidation, metrics: Metrics, cautions: Sequence[Caution] = ()
+) -> list[Picture]:
+    """Draw the figures of a report; the cautions are written on each and travel with it."""
+    pictures = [
+        _comparison(result, metrics),
+        *_curves(result),
+        *attention_pictures(result),
+        _confusion(result),
+    ]
+    marks = ", ".join(map(figure_mark, cautions))
+    if marks:
+        for picture in pictures:
+            figures.mark(picture.figure, marks)
+    return pictures
+
+
+def attention_pictures(result: CrossValidation) -> list[Picture]:
+    """Draw the attention on held-out knees, in one picture for each sequence that is joined."""
+    data = result.cohort
+    tested = np.flatnonzero(result.tested)
+    ends = data.extents.cumsum(axis=1)
+    starts = ends - data.extents
+    pictures = []
+    for sequence, name in enumerate(data.joined or ("",)):
+        parts = []
+        for knee in tested:
+            part = slice(starts[knee, sequence], ends[knee, sequence])
+            parts.append(result.attention[knee][part])
+        figure = figures.attention_figure(parts, data.label[tested])
+        of = f" of {name}" if name else ""
+        caption = f"Attention by slice{of} on held-out knees: mean and interquartile range."
+        pictures.append(Picture(f"attention-{name}" if name else "attention", figure, caption))
+    return pictures
+
+
+def _comparison(result: CrossValidation, metrics: Metrics) -> Picture:
+    caption = (
+        "ROC AUC over all held-out knees with the 95 % interval, all models in the same folds."
+    )
+    if len(result.null):
+        caption += " Below: the model's (line) among those of permuted labels."
+    figure = figures.comparison_figure(metrics.in_scope(POOLED, "roc_auc"), result.null)
+    return Picture("comparison", figure, caption, wide=True)
+
+
+def _curves(result: CrossValidation) -> list[Picture]:
+    """Draw the ROC, precision-recall and calibration curves."""
+    at = result.tested
+    label, fold = result.cohort.label[at], result.fold[at]
+    probabilities = {name: found.probability[at] for name, found in result.models.items()}
+    own = probabilities.pop(result.name)
+    beside = ""
+    if probabilities:
+        beside = " Broken lines: the other models, in the same folds."
+    calibrated = {}
+    if LOGISTIC in probabilities:
+        calibrated[LOGISTIC] = probabilities[LOGISTIC]
+    roc = Picture(
+        "roc",
+        figures.roc_figure(label, own, fold, probabilities),
+        f"ROC. Thin: each held-out fold; thick: their mean; ± is the SD over folds.{beside}",
+    )
+    precision_recall = Picture(
+        "pr",
+        figures.pr_figure(label, own, fold, probabilities),
+        "Precision and recall. Thin: each held-out fold; thick: their mean. No skill gives the "
+        f"prevalence.{beside}",
+    )
+    calibration = Picture(
+        "calibration",
+        figures.calibration_figure(label, result.name, own, calibrated),
+        "Calibration over all held-out knees, in bins of equal size; below, how the probabilities "
+        "of the model with images are spread.",
+    )
+    return [roc, precision_recall, calibration]
+
+
+def _confusion(result: CrossValidation) -> Picture:
+    at = result.tested
+    figure = figures.confusion_figure(
+        result.cohort.label[at], result.first.predicted[at], result.fold[at]
+    )
+    caption = (
+        "Confusion at each fold's own threshold, chosen on validation patients of its training "
+        "folds. Shade: share of the row."
+    )
+    return Picture("confusion", figure, caption, wide=True)
