@@ -13,16 +13,16 @@ from oatools.commands import cv, predict, train
 from oatools.core.manifest import BadRow
 from oatools.features.featurefile import Features, write_features
 from oatools.learning.cohort import make_cohort, telltales
-from oatools.learning.crossval import CrossValidation
 from oatools.learning.files import load_model
 from oatools.learning.folds import inner_split
 from oatools.learning.model import FittedModel, build
 from oatools.learning.model import predict as score
+from oatools.learning.results import CrossValidation
 from oatools.learning.rows import join_rows
 from oatools.learning.scaling import fit_clinical
 from oatools.learning.settings import Settings
 from oatools.learning.training import fit, to_tensors
-from oatools.report.crossval import attention_pictures
+from oatools.report.pictures import attention_pictures
 
 from .conftest import SPACE, knee_name
 
@@ -163,8 +163,8 @@ def test_each_sequence_is_scaled_by_its_own_training_slices():
 def test_the_report_shows_the_attention_of_each_sequence_by_itself():
     data = joined_cohort(knees=4)
     weights = [np.concatenate([np.full(a, 1 / a), np.arange(b) / 100]) for a, b in data.extents]
-    result = CrossValidation(np.array([1, 1, 2, 2]), {}, weights, [], 2, 0)
-    pictures = attention_pictures(data, result)
+    result = CrossValidation(data, np.array([1, 1, 2, 2]), {}, weights, [], 2, 0)
+    pictures = attention_pictures(result)
     assert [p.name for p in pictures] == ["attention-cor-iw-tse", "attention-sag-3d-dess"]
     coronal, sagittal = (p.figure.axes[0].lines[0].get_ydata() for p in pictures)
     assert 1 / 6 <= min(coronal) <= max(coronal) <= 1 / 5
