@@ -1,6 +1,5 @@
 """oa-label: labels and clinical variables of knees, from a study's tables."""
 
-from collections import Counter
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
@@ -10,17 +9,16 @@ from oatools.core import manifest
 from oatools.core.cli import command
 from oatools.core.console import Console
 from oatools.core.errors import UsageError
-from oatools.core.manifest import Row
-from oatools.oai import clinical, endpoints
-from oatools.oai.endpoints import ENDPOINTS, LOCATIONS, MINIMUM, Endpoint
-from oatools.oai.labels import Study, assessed_patients, open_study
+from oatools.oai.clinical import variable_rows
+from oatools.oai.endpoints import ENDPOINTS, Endpoint, endpoint_of
+from oatools.oai.labels import Labels, checked_cut, label_tables, open_tables
+from oatools.oai.reliability import MeasurementError, ReliableChange
+from oatools.oai.widths import MINIMUM, WIDTHS
 
 
 def _list_variables(context: click.Context, _: click.Parameter, wanted: bool) -> None:
     if wanted:
-        manifest.print_table(
-            ["variable", "unit", "description", "source"], clinical.variable_rows()
-        )
+        manifest.print_table(["variable", "unit", "description", "source"], variable_rows())
         context.exit()
 
 
@@ -37,7 +35,7 @@ def _decimal(_: click.Context, __: click.Parameter, text: str | None) -> Decimal
     "--endpoint",
     type=click.Choice(list(ENDPOINTS)),
     required=True,
-    help="What makes a knee positive.",
+    help="Definition of a positive knee.",
 )
 @click.option(
     "--visit",
@@ -56,7 +54,8 @@ def _decimal(_: click.Context, __: click.Parameter, text: str | None) -> Decimal
 @click.option(
     "--reliable-change",
     is_flag=True,
-    help="Cut at the smallest loss that measurement error does not explain; needs --reliability or --sem.",
+    help="Cut at the smallest loss that measurement error does not explain; "
+    "needs --reliability or --sem.",
 )
 @click.option(
     "--reliability",
@@ -71,18 +70,19 @@ def _decimal(_: click.Context, __: click.Parameter, text: str | None) -> Decimal
     help="Standard error of measurement of the width, mm, for --reliable-change.",
 )
 @click.option(
-    "--jsw",
-    "location",
-    type=click.Choice(list(LOCATIONS)),
+    "--width",
+    type=click.Choice(list(WIDTHS)),
     default=MINIMUM,
     show_default=True,
     metavar="WIDTH",
-    help="The width: the medial minimum, or at a fixed place, medial jsw150 to jsw300 or lateral ljsw700 to ljsw900.",
+    help="Joint space width: the medial minimum (mcmjsw), or the width at a fixed place, "
+    "medial jsw150 to jsw300 or lateral ljsw700 to ljsw900.",
 )
+@click.option("--jsw", "old_width", type=click.Choice(list(WIDTHS)), hidden=True)
 @click.option(
     "--partial",
     is_flag=True,
-    help="Do without the tables of clinical variables that are not there: n/a in their columns.",
+    help="Go on without tables of clinical variables that are not there: n/a in their columns.",
 )
 @click.option(
     "--flow",
@@ -110,152 +110,113 @@ def main(
     reliable_change: bool,
     reliability: float | None,
     sem: float | None,
-    location: str,
+    width: str,
+    old_width: str | None,
     partial: bool,
     flows: tuple[Path, ...],
 ) -> None:
-    """Label the knees of a study from its TABLES: a folder of the Initiative's, or one plain TSV or CSV file.
+    """Label the knees of a study from its TABLES.
+
+    TABLES is a folder of the Initiative's tables, or one plain TSV or CSV file of another study.
 
     Prints one row a labelled knee: label, joint space width, clinical variables. Knees that cannot
     be labelled are left out and counted by reason on standard error.
     """
-    chosen = endpoints.endpoint_of(endpoint, horizon, visit, location)
-    _check_reliable(chosen, threshold, reliable_change, reliability, sem)
-    cut = endpoints.checked_threshold(chosen, threshold)
-    study = open_study(source, chosen, visit, location, partial)
-    for note in study.notes:
+    chosen = endpoint_of(endpoint, horizon, visit, old_width or width)
+    error = _measurement_error(chosen, threshold, reliable_change, reliability, sem)
+    cut = checked_cut(chosen, error or threshold)
+    tables = open_tables(source, chosen, visit, partial)
+    for note in tables.notes:
         console.note(note)
-    if reliable_change:
-        cut = _reliable_cut(console, study, chosen, visit, reliability, sem)
-    rows, left_out = _label(study, chosen, visit, cut)
-    for row in rows:
-        row |= study.values.get((row["subject"], row["side"]), {})
-    _report(console, rows, left_out)
+    labels = label_tables(tables, cut)
+    if labels.reliable_change is not None:
+        _tell_reliable_change(console, labels, labels.reliable_change)
+    _tell_flow(console, labels)
     for path in flows:
-        _write_flow(path, study, rows, left_out)
-    if not rows:
+        _write_flow(path, labels)
+    if not labels.knees:
         raise UsageError(f"no knee of {source} can be labelled for {chosen.name} at {visit}")
-    columns = [
-        "knee",
-        "subject",
-        "visit",
-        "side",
-        "label",
-        "jsw",
-        *(["jsn"] if chosen.months else []),
-    ]
-    named = [{**row, "endpoint": chosen.name} for row in rows]
-    manifest.print_table([*columns, *clinical.CLINICAL_COLUMNS, "readprj", "endpoint"], named)
+    manifest.print_table(labels.columns(), labels.rows())
 
 
-def _label(
-    study: Study, endpoint: Endpoint, visit: str, cut: Decimal
-) -> tuple[list[Row], Counter[str]]:
-    if endpoint.months:
-        return endpoints.jsn_labels(
-            study.first, study.second, endpoint, visit, cut, study.enrolled, study.replaced
-        )
-    return endpoints.pain_labels(study.scores, endpoint, visit, cut, study.replaced, study.first)
-
-
-def _check_reliable(
+def _measurement_error(
     endpoint: Endpoint,
     threshold: Decimal | None,
-    wanted: bool,
+    is_wanted: bool,
     reliability: float | None,
     sem: float | None,
-) -> None:
-    if not wanted:
-        if (reliability, sem) != (None, None):
+) -> MeasurementError | None:
+    """The error that `--reliable-change` cuts by, None without that option."""
+    if not is_wanted:
+        if reliability is not None or sem is not None:
             raise UsageError(
-                "--reliability and --sem say how --reliable-change is computed; give that, too"
+                "--reliability and --sem say how --reliable-change is computed",
+                "give that, too",
             )
-        return
+        return None
     if not endpoint.months or endpoint.relative or threshold is not None:
         raise UsageError(
-            "--reliable-change is a cut in mm of its own: not for pain, for a relative endpoint, or with "
-            "--threshold"
+            "--reliable-change is a cut in mm of its own: "
+            "not for pain, for a relative endpoint, or with --threshold"
         )
     if (reliability is None) == (sem is None):
         raise UsageError(
             "--reliable-change needs --reliability R or --sem MM, and one of them only"
         )
+    return MeasurementError(reliability, sem)
 
 
-def _reliable_cut(
-    console: Console,
-    study: Study,
-    endpoint: Endpoint,
-    visit: str,
-    reliability: float | None,
-    sem: float | None,
-) -> Decimal:
-    """The cut by reliable change over the knees that can be labelled, and how it came about, said step by step."""
-    rows, _ = _label(study, endpoint, visit, endpoint.threshold)
-    before = [Decimal(row["jsw"]) for row in rows]
-    after = [Decimal(row["jsw"]) + Decimal(row["jsn"]) for row in rows]
-    found = endpoints.reliable_change(before, after, reliability, sem)
-    patients = len({row["subject"] for row in rows})
+def _tell_reliable_change(console: Console, labels: Labels, change: ReliableChange) -> None:
+    months = labels.endpoint.months
+    first_sd, second_sd = change.sds
     console.note(
-        f"reliable change: SD {found.sds[0]:.3f} mm at {visit} and {found.sds[1]:.3f} mm {endpoint.months} "
-        f"months later, over {found.knees} knees of {patients} patients (both knees count)"
+        f"reliable change: SD {first_sd:.3f} mm at {labels.visit} and {second_sd:.3f} mm "
+        f"{months} months later, over {change.knees} knees of {labels.patients} patients "
+        "(both knees count)"
     )
-    how = "as given" if sem is not None else f"SD sqrt(1 - {reliability:g})"
+    if change.error.reliability is None:
+        origin = "as given"
+    else:
+        origin = f"SD sqrt(1 - {change.error.reliability:g})"
+    first_sem, second_sem = change.sems
     console.note(
-        f"reliable change: SEM {found.sems[0]:.3f} and {found.sems[1]:.3f} mm ({how}), S_diff = "
-        f"sqrt(SEM1^2 + SEM2^2) = {found.s_diff:.3f} mm"
+        f"reliable change: SEM {first_sem:.3f} and {second_sem:.3f} mm ({origin}), "
+        f"S_diff = sqrt(SEM1^2 + SEM2^2) = {change.s_diff:.3f} mm"
     )
-    console.note(f"reliable change: threshold -1.96 S_diff = {found.threshold} mm")
-    return found.threshold
+    console.note(f"reliable change: threshold -1.96 S_diff = {change.threshold} mm")
 
 
-def _report(console: Console, rows: list[Row], left_out: Counter[str]) -> None:
-    for reason, count in left_out.most_common():
-        console.note(f"{count} knee{'s' * (count != 1)} left out: {reason}")
-    empty = [name for name, count in clinical.missing_counts(rows).items() if count == len(rows)]
-    if empty:
-        console.note(f"no knee has a value of {', '.join(empty)}")
-    positive = _positive(rows)
-    if rows and positive in (0, len(rows)):
+def _tell_flow(console: Console, labels: Labels) -> None:
+    for reason, count in labels.left_out.most_common():
+        knees = "knee" if count == 1 else "knees"
+        console.note(f"{count} {knees} left out: {reason}")
+    absent = labels.variables_without_value()
+    if absent:
+        console.note(f"no knee has a value of {', '.join(absent)}")
+    total, positive = len(labels.knees), labels.positive
+    if total and positive in (0, total):
         console.note("all labels are the same: nothing can be learned from this table")
-    share = f" ({100 * positive / len(rows):.1f} %)" if rows else ""
-    patients = len({row["subject"] for row in rows})
-    console.note(f"{len(rows)} knees of {patients} patients labelled, {positive} positive{share}")
+    share = f" ({100 * positive / total:.1f} %)" if total else ""
+    console.note(
+        f"{total} knees of {labels.patients} patients labelled, {positive} positive{share}"
+    )
 
 
-def _write_flow(path: Path, study: Study, rows: list[Row], left_out: Counter[str]) -> None:
-    assessed, positive = len(rows) + left_out.total(), _positive(rows)
+def _write_flow(path: Path, labels: Labels) -> None:
     if path.suffix.lower() == ".tsv":
-        reasons = [
-            {"reason": reason, "knees": str(count)} for reason, count in left_out.most_common()
-        ]
-        ends = [("labelled", len(rows)), ("positive", positive)]
-        manifest.write_table(
-            path,
-            ["reason", "knees"],
-            [
-                {"reason": "assessed", "knees": str(assessed)},
-                *reasons,
-                *({"reason": name, "knees": str(count)} for name, count in ends),
-            ],
-        )
+        rows = [{"reason": step.name, "knees": str(step.knees)} for step in labels.flow()]
+        manifest.write_table(path, ["reason", "knees"], rows)
         return
     from oatools.report.flow import draw_flow
 
-    people = assessed_patients({*study.enrolled, *study.first, *study.second})
-    patients = len({row["subject"] for row in rows})
-    lost = [
-        f"{left_out.total():,} knees left out",
-        *(f"  {n:,} {reason}" for reason, n in left_out.most_common()),
-    ]
+    lost = [f"{labels.left_out.total():,} knees left out"]
+    for reason, count in labels.left_out.most_common():
+        lost.append(f"  {count:,} {reason}")
+    total, positive = len(labels.knees), labels.positive
     draw_flow(
         path,
-        f"{assessed:,} knees assessed\n({people:,} patients)",
-        lost,
-        f"{len(rows):,} knees labelled\n({patients:,} patients)",
-        [f"{positive:,}\npositive", f"{len(rows) - positive:,}\nnegative"],
+        assessed=f"{labels.assessed:,} knees assessed\n({labels.assessed_patients:,} patients)",
+        left_out=lost,
+        labelled=f"{total:,} knees labelled\n({labels.patients:,} patients)",
+        groups=[f"{positive:,}\npositive", f"{total - positive:,}\nnegative"],
     )
-
-
-def _positive(rows: list[Row]) -> int:
-    return sum(row["label"] == "1" for row in rows)

@@ -1,8 +1,12 @@
-"""What a cell of the study's tables means, whatever file it came from: missing codes, exact numbers, codes, knees."""
+"""The meaning of a cell of the study's tables, whatever file it came from.
+
+Missing codes, exact numbers, categories, visits and knees.
+"""
 
 import math
 import re
 from decimal import Decimal, InvalidOperation
+from typing import NamedTuple
 
 #: Months since enrolment -> the number in file names (`AllClinical03`) and column prefixes (`V03`).
 VISITS = {"00m": 0, "12m": 1, "18m": 2, "24m": 3, "30m": 4, "36m": 5, "48m": 6, "72m": 8, "96m": 10}
@@ -12,27 +16,43 @@ SIDES = {"1": "right", "2": "left"}
 #: The code of a knee that was replaced.
 PROSTHESIS = ".P"
 
+#: One line of a table: upper-case column name -> cell, as `cell_of` gives it.
 Record = dict[str, str]
-Knee = tuple[str, str]
 
 _MISSING = re.compile(r"\.[A-Z]?")
 
 
+class KneeId(NamedTuple):
+    """One knee of one person: the participant's id, and `left` or `right`."""
+
+    subject: str
+    side: str
+
+    def at(self, visit: str) -> str:
+        """The knee's token in tables, such as 9000099_00m_right."""
+        return f"{self.subject}_{visit}_{self.side}"
+
+
 def cell_of(text: str) -> str:
-    """A cell as a code: `1: Right` is `1`, a missing value its dot code without label, `.` for a blank one."""
+    """The code in a cell: `1: Right` is `1`, a missing value its dot code, a blank cell `.`."""
     value = text.partition(":")[0].strip()
     if not value:
         return "."
-    return value.upper() if len(value) <= 2 and _MISSING.fullmatch(value.upper()) else value
+    if len(value) <= 2 and is_missing(value.upper()):
+        return value.upper()
+    return value
 
 
 def is_missing(cell: str) -> bool:
-    """Whether a cell is one of the missing codes."""
+    """Tell whether a cell is one of the missing codes."""
     return _MISSING.fullmatch(cell) is not None
 
 
 def decimal(cell: str) -> Decimal | None:
-    """The exact finite number in a cell, None for a missing code; a `ValueError` for any other text."""
+    """The exact finite number in a cell, None for a missing code.
+
+    Raises a `ValueError` for any other text.
+    """
     if is_missing(cell):
         return None
     try:
@@ -44,28 +64,39 @@ def decimal(cell: str) -> Decimal | None:
     return value
 
 
-def code(cell: str) -> str:
-    """A category's or project's code as text: `1.0`, `01` and `1` are the same, missing codes stay."""
+def number_or_none(cell: str) -> Decimal | None:
+    """The exact finite number in a cell, None for a missing code and for any other text."""
     try:
-        value = decimal(cell)
+        return decimal(cell)
     except ValueError:
+        return None
+
+
+def code(cell: str) -> str:
+    """The code of a category or project: `1.0`, `01` and `1` are the same, other text stays."""
+    value = number_or_none(cell)
+    if value is None or value != value.to_integral_value():
         return cell
-    return cell if value is None or value != value.to_integral_value() else str(int(value))
+    return str(int(value))
 
 
 def plain(value: Decimal) -> str:
     """A number without exponent and trailing zeros: `4.10` is `4.1`, `0.0` is `0`."""
     text = format(value, "f")
-    text = text.rstrip("0").rstrip(".") if "." in text else text
+    if "." in text:
+        text = text.rstrip("0").rstrip(".")
     return "0" if text == "-0" else text
 
 
-def knee_of(record: Record) -> Knee | None:
-    """Subject and side (`left`, `right`) of a record with the columns ID and SIDE; None if either is unusable."""
+def knee_of(record: Record) -> KneeId | None:
+    """The knee of a record with the columns ID and SIDE; None if either is unusable."""
     subject, side = subject_of(record), SIDES.get(code(record["SIDE"]))
-    return None if side is None or subject is None else (subject, side)
+    return None if side is None or subject is None else KneeId(subject, side)
 
 
 def subject_of(record: Record) -> str | None:
-    """The participant's id as text (a spreadsheet's `9000099.0` is `9000099`), None where it is missing."""
+    """The participant's id, None where it is missing.
+
+    A spreadsheet's `9000099.0` is `9000099`.
+    """
     return None if is_missing(record["ID"]) else record["ID"].removesuffix(".0")

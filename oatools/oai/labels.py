@@ -1,266 +1,335 @@
-"""What labels are made of, read from the Initiative's tables or from any study's own plain table."""
+"""Labels of knees: one call from a study's tables to positive and negative knees.
 
-import csv
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from oatools.oai.labels import label_knees
+
+labels = label_knees("OAI/tables", endpoint="jsn12")
+labels.positive, len(labels.knees), labels.left_out.most_common()
+
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
 
 from oatools.core.errors import UsageError
 from oatools.core.manifest import MISSING, Row
-from oatools.oai import clinical, endpoints
-from oatools.oai.clinical import VARIABLES, Variable
-from oatools.oai.codes import SIDES, VISITS, XRAY_VISITS, Knee, Record, decimal, plain
-from oatools.oai.endpoints import (
+from oatools.oai.clinical import CLINICAL_COLUMNS, ClinicalValue, clinical_cells
+from oatools.oai.codes import KneeId, plain
+from oatools.oai.endpoints import PAIN_FREE_BELOW, Endpoint, checked_threshold, endpoint_of
+from oatools.oai.initiative import open_initiative
+from oatools.oai.plain import open_plain
+from oatools.oai.reliability import MeasurementError, ReliableChange, reliable_change
+from oatools.oai.study import StudyTables
+from oatools.oai.widths import (
     MINIMUM,
-    Endpoint,
-    Reading,
-    Readings,
-    horizon_of,
-    jsw_columns,
-    month_of,
+    LeftOut,
+    Problem,
+    WidthPair,
+    first_reading,
+    is_replaced,
+    pair_of,
+    why_unpaired,
 )
-from oatools.oai.tables import Tables, find_tables, read_table
 
-#: Columns of a plain table, besides those of the clinical variables.
-PLAIN_COLUMNS = ("subject", "side", "visit", "jsw", "readprj", "replaced")
-_REQUIRED = ("subject", "side", "visit")
-_BLANK = ("", ".", "n/a", "na", "nan", "null")
-_PLAIN_SIDES = {"left": "left", "l": "left", "right": "right", "r": "right"}
-_PLAIN_SEX = {"f": "female", "m": "male"}
-# Nobody is taller, in metres; a table in centimetres or millimetres is told so.
-_TALLEST_M = 2.5
+#: A cut: in mm, % or points of WOMAC; or at the smallest loss that an error does not explain.
+Cut = Decimal | MeasurementError
 
 
 @dataclass(frozen=True)
-class Study:
-    """The knees of a study as far as one endpoint needs them.
+class LabelledKnee:
+    """One labelled knee at a visit, with what was measured.
 
-    `first` and `second` are the widths at the visit and at the horizon, `scores` the WOMAC pain
-    cells at the visit, `enrolled` the knees that count as assessed, `replaced` those with a
-    prosthesis by the horizon, `values` the clinical variables at the visit. `notes` say what was
-    found odd on the way.
+    `jsw` is the joint space width and `jsn` its change to the horizon, both in mm, `readprj` the
+    reading project of both.
     """
 
-    first: Readings
-    second: Readings
-    scores: Mapping[Knee, str]
-    enrolled: list[Knee]
-    replaced: set[Knee]
-    values: Mapping[Knee, Row]
-    notes: list[str]
+    knee: KneeId
+    visit: str
+    label: int
+    jsw: Decimal | None = None
+    jsn: Decimal | None = None
+    readprj: str | None = None
+    clinical: Mapping[str, ClinicalValue] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """The knee's token in tables, such as 9000099_00m_right."""
+        return self.knee.at(self.visit)
+
+    @property
+    def subject(self) -> str:
+        """The participant's id."""
+        return self.knee.subject
+
+    @property
+    def side(self) -> str:
+        """The side, `left` or `right`."""
+        return self.knee.side
+
+    def row(self) -> Row:
+        """The knee as a row of the table of labels, without the endpoint."""
+        return {
+            "knee": self.name,
+            "subject": self.subject,
+            "visit": self.visit,
+            "side": self.side,
+            "label": str(self.label),
+            "jsw": _cell(self.jsw),
+            "jsn": _cell(self.jsn),
+            **clinical_cells(self.clinical),
+            "readprj": self.readprj or MISSING,
+        }
 
 
-def open_study(
-    source: Path, endpoint: Endpoint, visit: str, location: str = MINIMUM, partial: bool = False
-) -> Study:
-    """Read the Initiative's tables below a folder, or a plain table (see `open_plain`) from a file.
+@dataclass(frozen=True)
+class FlowStep:
+    """A number of knees in the flow of a cohort: assessed, left out for a reason, labelled, ..."""
 
-    `partial` does without clinical tables that are not there. Raises a `UsageError` for a study
-    that cannot serve.
+    name: str
+    knees: int
+
+
+@dataclass(frozen=True)
+class Labels:
+    """The knees of a study that can be labelled, in the order of their names, and the others.
+
+    `left_out` counts the others by the reason. `threshold` is the cut in mm, % or points of WOMAC,
+    and `reliable_change` its derivation where it comes from a measurement error.
     """
+
+    endpoint: Endpoint
+    visit: str
+    threshold: Decimal
+    knees: Sequence[LabelledKnee]
+    left_out: Counter[str]
+    assessed_patients: int
+    notes: Sequence[str] = ()
+    reliable_change: ReliableChange | None = None
+
+    @property
+    def positive(self) -> int:
+        """The number of positive knees."""
+        return sum(knee.label for knee in self.knees)
+
+    @property
+    def patients(self) -> int:
+        """The number of people whose knees are labelled."""
+        return len({knee.subject for knee in self.knees})
+
+    @property
+    def assessed(self) -> int:
+        """The number of knees that are labelled or left out."""
+        return len(self.knees) + self.left_out.total()
+
+    def variables_without_value(self) -> list[str]:
+        """The clinical variables that no labelled knee has; none where no knee is labelled."""
+        if not self.knees:
+            return []
+        absent = []
+        for name in CLINICAL_COLUMNS:
+            if all(knee.clinical.get(name) is None for knee in self.knees):
+                absent.append(name)
+        return absent
+
+    def flow(self) -> list[FlowStep]:
+        """The flow of the cohort: assessed, left out by reason, labelled, positive."""
+        left_out = [FlowStep(reason, count) for reason, count in self.left_out.most_common()]
+        return [
+            FlowStep("assessed", self.assessed),
+            *left_out,
+            FlowStep("labelled", len(self.knees)),
+            FlowStep("positive", self.positive),
+        ]
+
+    def columns(self) -> list[str]:
+        """The columns of the table of labels."""
+        measured = ["label", "jsw", "jsn"] if self.endpoint.months else ["label", "jsw"]
+        identity = ["knee", "subject", "visit", "side"]
+        return [*identity, *measured, *CLINICAL_COLUMNS, "readprj", "endpoint"]
+
+    def rows(self) -> list[Row]:
+        """The rows of the table of labels."""
+        return [{**knee.row(), "endpoint": self.endpoint.name} for knee in self.knees]
+
+
+def label_knees(
+    source: str | Path,
+    endpoint: str | Endpoint = "jsn12",
+    visit: str = "00m",
+    threshold: Decimal | float | MeasurementError | None = None,
+    partial: bool = False,
+) -> Labels:
+    """Label the knees of a study from its tables.
+
+    `source` is a folder of the Initiative's tables, or a file with a plain table (`oai.plain`).
+    `endpoint` is a name of `ENDPOINTS`, or one of `endpoint_of` with another horizon or width.
+    `threshold` moves the cut; a `MeasurementError` puts it at the smallest loss that the error does
+    not explain. `partial` does without clinical tables that are not there. Raises a `UsageError`
+    for tables and cuts that cannot serve.
+    """
+    chosen = endpoint_of(endpoint) if isinstance(endpoint, str) else endpoint
+    cut = checked_cut(chosen, threshold)
+    return label_tables(open_tables(source, chosen, visit, partial), cut)
+
+
+def open_tables(
+    source: str | Path, endpoint: Endpoint, visit: str = "00m", partial: bool = False
+) -> StudyTables:
+    """Read a study's tables as far as an endpoint at a visit needs them; see `label_knees`."""
+    source = Path(source)
     if source.is_dir():
-        return open_release(find_tables(source), endpoint, visit, location, partial)
-    if location != MINIMUM:
+        return open_initiative(source, endpoint, visit, partial)
+    if endpoint.width != MINIMUM:
         raise UsageError(
-            f"--jsw {location}: a plain table has one column of widths, jsw; put there what you need"
+            f"width {endpoint.width}: a plain table has one column of widths, jsw",
+            "put there what you need",
         )
     return open_plain(source, endpoint, visit)
 
 
-def open_release(
-    tables: Tables, endpoint: Endpoint, visit: str, location: str, partial: bool
-) -> Study:
-    """Read the Initiative's tables."""
-    horizon = horizon_of(endpoint, visit, list(VISITS), XRAY_VISITS)
-    pain = endpoints.pain_columns(visit)
-    people = clinical.read_people(
-        tables, visit, horizon, partial, [] if endpoint.months else list(pain.values())
-    )
-    grades = _grades(tables, visit, partial)
-    outcomes = (
-        read_table(tables, "Outcomes99", ["ID"], clinical.outcome_columns())
-        if tables.has("Outcomes99")
-        else []
-    )
-    notes = [
-        f"{path} is not read: the table is there as text, too" for path in tables.passed_over()
-    ]
-    width_visits = (
-        [visit, horizon]
-        if endpoint.months
-        else [visit] * (visit in XRAY_VISITS and _has_jsw(tables, visit))
-    )
-    widths = []
-    for each in width_visits:
-        records = read_table(tables, _jsw_name(each), *jsw_columns(each, location))
-        for what, count in endpoints.irregular_records(records).items():
-            notes.append(f"{_jsw_name(each)}: {count} records {what}, not used")
-        widths.append(endpoints.readings(records, each, location))
-    enrolled = [(subject, side) for subject in people for side in SIDES.values()]
-    knees = {*enrolled, *(knee for read in widths for knee in read)}
-    return Study(
-        first=widths[0] if widths else {},
-        second=widths[1] if len(widths) > 1 else {},
-        scores={
-            (s, side): people[s].get(column, ".") for s in people for side, column in pain.items()
-        },
-        enrolled=enrolled,
-        replaced=clinical.replaced_knees(people, horizon, grades)
-        | clinical.replaced_by_outcome(outcomes, horizon),
-        values={
-            k: clinical.clinical_values(people.get(k[0], {}), k, visit, grades.get(k, MISSING))
-            for k in sorted(knees)
-        },
-        notes=notes,
-    )
+def label_tables(
+    tables: StudyTables, threshold: Decimal | float | MeasurementError | None = None
+) -> Labels:
+    """Label the knees of opened tables; see `label_knees`."""
+    cut = checked_cut(tables.endpoint, threshold)
+    if tables.endpoint.months or isinstance(cut, MeasurementError):
+        return _label_narrowing(tables, cut)
+    return _label_pain(tables, cut)
 
 
-def open_plain(path: Path, endpoint: Endpoint, visit: str) -> Study:
-    """Read a plain table: TSV or CSV with a header, one line a knee and visit.
+def checked_cut(
+    endpoint: Endpoint, threshold: Decimal | float | MeasurementError | None = None
+) -> Cut:
+    """The cut of an endpoint, its own or another one; a `UsageError` for one without meaning."""
+    if isinstance(threshold, MeasurementError):
+        if not endpoint.months or endpoint.relative:
+            raise UsageError(
+                f"reliable change is a loss in mm, which does not cut {endpoint.name}",
+                "give `threshold` as a number",
+            )
+        return threshold
+    if threshold is None or isinstance(threshold, Decimal):
+        return checked_threshold(endpoint, threshold)
+    return checked_threshold(endpoint, Decimal(str(threshold)))
 
-    Columns: `subject`, `side` (left, right), `visit` (00m, 12m, …), `jsw` (mm), the clinical
-    variables under their names and in their units (`oa-label --list-variables`), `readprj` where
-    several readings are told apart, and `replaced` (1 from the visit on at which the knee has a
-    prosthesis). Missing cells are blank or n/a; other columns are not used. Raises a `UsageError`
-    for what cannot be read, naming the line.
+
+def _label_narrowing(tables: StudyTables, cut: Cut) -> Labels:
+    """Label knees by the change of their joint space width between the visit and the horizon.
+
+    Both widths come from one reading project. Positive: change <= cut, in mm, or in % of the width
+    at the visit for a relative endpoint.
     """
-    lines, unused = _plain_lines(path)
-    visits = sorted({line["visit"] for _, line in lines}, key=month_of)
-    measured = {line["visit"] for _, line in lines if line.get("jsw", MISSING) != MISSING}
-    horizon = horizon_of(endpoint, visit, visits, [v for v in visits if v in measured])
-    widths: dict[str, dict[Knee, dict[str, Reading]]] = {v: {} for v in visits}
-    values: dict[Knee, Row] = {}
-    enrolled: list[Knee] = []
-    replaced = set()
-    for number, line in lines:
-        knee, at, project = (
-            (line["subject"], line["side"]),
-            line["visit"],
-            line.get("readprj", MISSING),
+    pairs: dict[KneeId, WidthPair] = {}
+    left_out = Counter[str]()
+    for knee in sorted({*tables.first, *tables.second, *tables.enrolled}):
+        found = _pair(tables, knee)
+        if isinstance(found, LeftOut):
+            left_out[found.reason] += 1
+        else:
+            pairs[knee] = found
+    change = None
+    if isinstance(cut, MeasurementError):
+        before = [pair.before for pair in pairs.values()]
+        after = [pair.after for pair in pairs.values()]
+        change = reliable_change(before, after, cut)
+        threshold = change.threshold
+    else:
+        threshold = cut
+    knees = []
+    for knee, pair in pairs.items():
+        label = int(_is_positive(pair, threshold, tables.endpoint.relative))
+        knees.append(
+            LabelledKnee(
+                knee=knee,
+                visit=tables.visit,
+                label=label,
+                jsw=pair.before,
+                jsn=pair.change,
+                readprj=pair.project,
+                clinical=tables.clinical.get(knee, {}),
+            )
         )
-        if knee not in enrolled[-1:]:
-            enrolled.append(knee)
-        if project in widths[at].setdefault(knee, {}):
-            raise UsageError(
-                f"{path} line {number}: a second line of {knee[0]} {knee[1]} at {at}; keep one, or tell "
-                "readings apart by a column readprj"
-            )
-        widths[at][knee][project] = _plain_width(path, number, line)
-        if line.get("replaced") == "1" and month_of(at) <= month_of(horizon):
-            replaced.add(knee)
-        if at == visit:
-            values.setdefault(
-                knee, {v.name: _plain_value(path, number, v, line) for v in VARIABLES}
-            )
-    missing = {name: MISSING for name in clinical.CLINICAL_COLUMNS}
-    knees = list(dict.fromkeys(enrolled))
-    return Study(
-        first=widths[visit],
-        second=widths[horizon] if endpoint.months else {},
-        scores={
-            knee: values[knee]["womac_pain"].replace(MISSING, ".")
-            for knee in knees
-            if knee in values
-        },
-        enrolled=knees,
-        replaced=replaced,
-        values={knee: values.get(knee, missing) for knee in knees},
-        notes=[f"{path}: columns not used: {', '.join(unused)}"] if unused else [],
+    return _labels(tables, threshold, knees, left_out, change)
+
+
+def _pair(tables: StudyTables, knee: KneeId) -> WidthPair | LeftOut:
+    """The two widths of a knee, or the reason why they cannot be compared."""
+    before, after = tables.first.get(knee, {}), tables.second.get(knee, {})
+    if knee in tables.replaced or is_replaced(before) or is_replaced(after):
+        return LeftOut(f"knee replaced by {tables.horizon}")
+    pair = pair_of(before, after)
+    if pair is None:
+        return why_unpaired(before, after, tables.visit, tables.horizon)
+    if tables.endpoint.relative and pair.before == 0:
+        return LeftOut(f"JSW is 0 at {tables.visit}, so that no relative change is defined")
+    return pair
+
+
+def _is_positive(pair: WidthPair, threshold: Decimal, relative: bool) -> bool:
+    if relative:
+        return 100 * pair.change <= threshold * pair.before
+    return pair.change <= threshold
+
+
+def _label_pain(tables: StudyTables, threshold: Decimal) -> Labels:
+    """Label knees by their WOMAC pain at the visit.
+
+    Positive: pain >= threshold; negative: pain < 1; left out in between.
+    """
+    knees = []
+    left_out = Counter[str]()
+    for knee in tables.scores:
+        found = _pain_label(tables, knee, threshold)
+        if isinstance(found, LeftOut):
+            left_out[found.reason] += 1
+        else:
+            knees.append(found)
+    return _labels(tables, threshold, knees, left_out)
+
+
+def _pain_label(tables: StudyTables, knee: KneeId, threshold: Decimal) -> LabelledKnee | LeftOut:
+    score = tables.scores[knee]
+    projects = tables.first.get(knee, {})
+    visit = tables.visit
+    if knee in tables.replaced or is_replaced(projects):
+        return LeftOut(f"knee replaced by {visit}")
+    if score.problem is Problem.NO_NUMBER:
+        return LeftOut(f"WOMAC pain is no number from 0 to 20 at {visit}")
+    if score.value is None:
+        return LeftOut(f"no WOMAC pain at {visit}")
+    if PAIN_FREE_BELOW <= score.value < threshold:
+        return LeftOut(f"WOMAC pain from {PAIN_FREE_BELOW} to below {plain(threshold)} at {visit}")
+    project, width = first_reading(projects) or (None, None)
+    return LabelledKnee(
+        knee=knee,
+        visit=visit,
+        label=int(score.value >= threshold),
+        jsw=width,
+        readprj=project,
+        clinical=tables.clinical.get(knee, {}),
     )
 
 
-def _plain_lines(path: Path) -> tuple[list[tuple[int, Record]], list[str]]:
-    """Numbered lines of a plain table with their cells checked as far as identity goes, and the columns not used."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise UsageError(f"{path}: {reason}") from None
-    rows = csv.reader(text.splitlines(), delimiter="\t" if "\t" in text.partition("\n")[0] else ",")
-    header = [name.strip() for name in next(rows, [])]
-    for column in _REQUIRED:
-        if column not in header:
-            raise UsageError(
-                f"{path}: no column '{column}'; a plain table needs {', '.join(_REQUIRED)}, and it has "
-                f"{', '.join(header)}"
-            )
-    lines = []
-    for number, cells in enumerate(rows, start=2):
-        if not any(cell.strip() for cell in cells):
-            continue
-        if len(cells) != len(header):
-            raise UsageError(
-                f"{path} line {number}: {len(cells)} cells where the header has {len(header)}"
-            )
-        line = {name: _known(cell) for name, cell in zip(header, cells, strict=True)}
-        side = _PLAIN_SIDES.get(line["side"].lower())
-        if MISSING in (line["subject"], line["visit"]) or side is None:
-            raise UsageError(
-                f"{path} line {number}: subject '{line['subject']}', side '{line['side']}' and visit "
-                f"'{line['visit']}' make no knee; write side as left or right"
-            )
-        month_of(line["visit"])
-        lines.append((number, line | {"side": side}))
-    used = {*PLAIN_COLUMNS, *clinical.CLINICAL_COLUMNS, "knee"}
-    return lines, [name for name in header if name not in used]
+def _labels(
+    tables: StudyTables,
+    threshold: Decimal,
+    knees: Sequence[LabelledKnee],
+    left_out: Counter[str],
+    change: ReliableChange | None = None,
+) -> Labels:
+    return Labels(
+        endpoint=tables.endpoint,
+        visit=tables.visit,
+        threshold=threshold,
+        knees=sorted(knees, key=lambda knee: knee.name),
+        left_out=left_out,
+        assessed_patients=tables.assessed_patients(),
+        notes=tables.notes,
+        reliable_change=change,
+    )
 
 
-def _known(cell: str) -> str:
-    return MISSING if cell.strip().lower() in _BLANK else cell.strip()
-
-
-def _plain_width(path: Path, number: int, line: Record) -> Reading:
-    cell = line.get("jsw", MISSING)
-    if cell == MISSING:
-        return Reading(None, endpoints.NO_JSW)
-    try:
-        width = decimal(cell)
-    except ValueError:
-        width = None
-    if width is None or width < 0:
-        raise UsageError(f"{path} line {number}: jsw '{cell}' is no width in mm")
-    return Reading(width)
-
-
-def _plain_value(path: Path, number: int, variable: Variable, line: Record) -> str:
-    cell = line.get(variable.name, MISSING)
-    if cell == MISSING:
-        return MISSING
-    if variable.codes is not None:
-        word = _PLAIN_SEX.get(cell.lower(), cell.lower()) if variable.name == "sex" else cell
-        if word not in variable.codes.values():
-            raise UsageError(
-                f"{path} line {number}: {variable.name} '{cell}' is none of {variable.unit}"
-            )
-        return word
-    try:
-        value = decimal(cell)
-    except ValueError:
-        value = None
-    low, high = variable.limits or (0, float("inf"))
-    if value is None or not low <= value <= (_TALLEST_M if variable.name == "height" else high):
-        raise UsageError(
-            f"{path} line {number}: {variable.name} '{cell}' is no value in {variable.unit}"
-        )
-    return plain(value)
-
-
-def _has_jsw(tables: Tables, visit: str) -> bool:
-    return tables.has(_jsw_name(visit))
-
-
-def _jsw_name(visit: str) -> str:
-    return f"kxr_qjsw_duryea{VISITS[visit]:02d}"
-
-
-def _grades(tables: Tables, visit: str, partial: bool) -> Mapping[Knee, str]:
-    name = f"kxr_sq_bu{VISITS[visit]:02d}"
-    if visit not in XRAY_VISITS or (partial and not tables.has(name)):
-        return {}
-    needed = ["ID", "SIDE", "READPRJ", f"V{VISITS[visit]:02d}XRKL"]
-    return clinical.kl_grades(read_table(tables, name, needed), visit)
-
-
-def assessed_patients(knees: Iterable[Knee]) -> int:
-    """How many people these knees belong to."""
-    return len({subject for subject, _ in knees})
+def _cell(value: Decimal | None) -> str:
+    return MISSING if value is None else plain(value)

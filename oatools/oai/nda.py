@@ -1,4 +1,4 @@
-"""The study's tables as NDA's structures: one file for all visits, keyed by `src_subject_id` and `visit`.
+"""The study's tables as NDA's structures: one file for all visits, by `src_subject_id` and `visit`.
 
 A column `mcmjsw` of the visit `V00` is what the ASCII tables call `V00MCMJSW`. Which structure
 holds which clinical variable, and whether an entry variable keeps its prefix (`p02sex`), is not
@@ -8,111 +8,130 @@ stands, with or without its prefix.
 
 import csv
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from oatools.core.errors import UsageError
 from oatools.oai.codes import SIDES, VISITS, Record, cell_of
+from oatools.oai.forms import BOM
 
-# What marks the structure that stands in for a table of readings or outcomes. Other tables are of
+# The columns that mark the structure of a table of readings or outcomes. Other tables are of
 # people.
 _MARKS = {
     "kxr_qjsw_duryea": ("mcmjsw",),
     "kxr_sq_bu": ("xrkl",),
     "outcomes": ("v99erkdays", "erkdays"),
 }
+_ALL_MARKS = {mark for marks in _MARKS.values() for mark in marks}
 _PEOPLE = ("enrollees", "allclinical", "subjectchar")
+# Columns that every structure has, so that they say nothing of what it holds.
+_EVERYWHERE = {"src_subject_id", "sex", "interview_age"}
 _PREFIX = re.compile(r"[VP]\d\d")
 _WORDS = {"right": "1", "r": "1", "left": "2", "l": "2"}
 _SEX = {"m": "1", "male": "1", "f": "2", "female": "2"}
 _VISIT = re.compile(r"v?(\d\d)(m?)", re.IGNORECASE)
+_ENTRY_VISITS = ("baseline", "enrollment")
+_OUTCOME_VISIT = 99
+_UNKNOWN_VISIT = -1
+# A cell of the longest structures passes the csv module's default of 128 KiB.
+_LONGEST_CELL = 1 << 24
 
 
 def find_structure(
     structures: Mapping[Path, list[str]], name: str, columns: Iterable[str]
 ) -> list[Path]:
-    """The structures that stand in for the table of that name; for a table of people, all with one of `columns`."""
+    """Find the structures that stand in for the table of that name.
+
+    For a table of people these are all that hold one of `columns`.
+    """
     stem = name.lower().rstrip("0123456789")
     if stem in _MARKS:
-        return [
-            path
-            for path, names in structures.items()
-            if any(mark in names for mark in _MARKS[stem])
-        ]
+        marks = set(_MARKS[stem])
+        return [path for path, names in structures.items() if marks & set(names)]
     if stem not in _PEOPLE:
         return []
-    readings = {mark for marks in _MARKS.values() for mark in marks}
-    people = [path for path, names in structures.items() if not readings & set(names)]
-    wanted = {name for column in columns for name in _names(column)} - {
-        "src_subject_id",
-        "sex",
-        "interview_age",
-    }
+    people = [path for path, names in structures.items() if not _ALL_MARKS & set(names)]
     if stem == "enrollees":
         return [path for path in people if "enrollee" in path.stem.lower()] or people
+    wanted: set[str] = set()
+    for column in columns:
+        wanted.update(_names(column))
+    wanted -= _EVERYWHERE
     found = [path for path in people if not wanted or wanted & set(structures[path])]
-    return sorted(
-        found, key=lambda path: "age" not in structures[path]
-    )  # the age of the interview comes second
+    # The age of the interview comes second.
+    return sorted(found, key=lambda path: "age" not in structures[path])
 
 
-def holds(names: list[str], column: str) -> bool:
-    """Whether a structure with these column names has what the ASCII tables call `column` (upper case)."""
+def holds(names: Sequence[str], column: str) -> bool:
+    """Tell whether one of these column names is what the ASCII tables call `column`."""
     return _place(column, names) is not None
 
 
 def read_structure(
     path: Path, number: int | None, columns: Iterable[str], required: Iterable[str]
 ) -> list[Record]:
-    """The records of a structure at the visit of that number (all, if None) under the ASCII tables' column names.
+    """Read the records of a structure at the visit of that number (all, if None).
 
-    `columns` are those names, upper case; of `required`, those that the structure lacks are missing
-    in every record. Raises a `UsageError` for a file that cannot be read.
+    `columns` are upper-case names of the ASCII tables, under which the cells are returned; of
+    `required`, those that the structure lacks are missing in every record. Raises a `UsageError`
+    for a file that cannot be read.
     """
-    csv.field_size_limit(1 << 24)
-    try:
-        with path.open(encoding="latin-1", newline="") as stream:
-            rows = csv.reader(stream, delimiter="\t")
-            header = [
-                name.strip().lower().removeprefix("\u00ef\u00bb\u00bf") for name in next(rows)
-            ]
-            next(rows, None)  # descriptions
-            lines = [cells for cells in rows if any(cell.strip() for cell in cells)]
-    except (OSError, csv.Error) as error:
-        raise UsageError(f"{path}: cannot be read ({error}); download it again") from None
-    places = {column: _place(column, header) for column in columns if _is_of(column, number)}
-    lacking = {column: "." for column in required if places.get(column) is None}
-    visit = header.index("visit") if "visit" in header else None
+    header, lines = _read_lines(path)
+    places = {}
+    for column in columns:
+        place = _place(column, header) if _is_of(column, number) else None
+        if place is not None:
+            places[column] = place
+    lacking = {column: "." for column in required if column not in places}
+    visit_place = header.index("visit") if "visit" in header else None
     # A line about a person may leave the visit blank; a reading without one belongs to none.
-    accepted = (
-        (number,)
-        if any(mark in header for marks in _MARKS.values() for mark in marks)
-        else (number, None)
-    )
+    is_of_readings = bool(_ALL_MARKS & set(header))
+    accepted = (number,) if is_of_readings else (number, None)
     records = []
     for count, cells in enumerate(lines, start=3):
         if len(cells) != len(header):
             raise UsageError(
                 f"{path} line {count}: {len(cells)} cells where the header has {len(header)}"
             )
-        if number is None or visit is None or _number(cells[visit]) in accepted:
-            records.append(
-                lacking
-                | {c: _cell(c, header[p], cells[p]) for c, p in places.items() if p is not None}
-            )
+        is_wanted = True
+        if number is not None and visit_place is not None:
+            is_wanted = _visit_number(cells[visit_place]) in accepted
+        if is_wanted:
+            read = {column: _cell(column, header[p], cells[p]) for column, p in places.items()}
+            records.append(lacking | read)
     return records
 
 
+def _read_lines(path: Path) -> tuple[list[str], list[list[str]]]:
+    """The column names of a structure in lower case, and its lines after the descriptions."""
+    csv.field_size_limit(_LONGEST_CELL)
+    try:
+        with path.open(encoding="latin-1", newline="") as stream:
+            rows = csv.reader(stream, delimiter="\t")
+            header = [name.strip().lower().removeprefix(BOM) for name in next(rows)]
+            next(rows, None)  # descriptions
+            lines = [cells for cells in rows if any(cell.strip() for cell in cells)]
+    except (OSError, csv.Error) as error:
+        raise UsageError(f"{path}: cannot be read ({error})", "download it again") from None
+    return header, lines
+
+
 def _names(column: str) -> list[str]:
-    """How a structure may call a column of the ASCII tables, the likeliest first."""
+    """The names that a structure may give a column of the ASCII tables, the likeliest first."""
     if column == "ID":
         return ["src_subject_id"]
-    names = [column.lower(), _PREFIX.sub("", column, count=1).lower()]
-    return [*names, "interview_age"] if names[1] == "age" else names
+    bare = _PREFIX.sub("", column, count=1).lower()
+    names = [column.lower(), bare]
+    if bare == "age":
+        names.append("interview_age")
+    return names
 
 
-def _place(column: str, header: list[str]) -> int | None:
-    return next((header.index(name) for name in _names(column) if name in header), None)
+def _place(column: str, header: Sequence[str]) -> int | None:
+    for name in _names(column):
+        if name in header:
+            return header.index(name)
+    return None
 
 
 def _cell(column: str, name: str, text: str) -> str:
@@ -128,15 +147,22 @@ def _cell(column: str, name: str, text: str) -> str:
 
 
 def _is_of(column: str, number: int | None) -> bool:
-    """Whether a prefixed column is of that visit; those of the entry (P01, P02, V00) are of visit 0 and of no visit."""
+    """Tell whether a column is of that visit, or of none.
+
+    Those of the entry (P01, P02, V00) are of visit 0, and of a table without visits.
+    """
     prefix = _PREFIX.match(column)
-    at = 0 if prefix is None or prefix[0][0] == "P" else int(prefix[0][1:])
-    return prefix is None or at == (number or 0) or at == 99
+    if prefix is None:
+        return True
+    of_visit = 0 if prefix[0].startswith("P") else int(prefix[0][1:])
+    return of_visit in (number or 0, _OUTCOME_VISIT)
 
 
-def _number(text: str) -> int | None:
+def _visit_number(text: str) -> int | None:
     """The number of a visit written `V01` or `12m`; None where it says nothing of the kind."""
-    match = _VISIT.fullmatch(text.strip())
+    word = text.strip()
+    match = _VISIT.fullmatch(word)
     if match is None:
-        return 0 if text.strip().lower() in ("baseline", "enrollment") else None
-    return VISITS.get(f"{match[1]}m", -1) if match[2] else int(match[1])
+        return 0 if word.lower() in _ENTRY_VISITS else None
+    digits, is_month = match[1], match[2]
+    return VISITS.get(f"{digits}m", _UNKNOWN_VISIT) if is_month else int(digits)

@@ -1,4 +1,4 @@
-"""The Initiative's image release: what a path says of a series, and the inventories that some downloads hold.
+"""The Initiative's image release: the paths of its series, and the inventories of some downloads.
 
     [<visit>m/[<visit>m/]]<release>/<participant>/<study date>/<series>[.tar.gz]
     e.g. 00m/0.E.1/9999999/20050131/10000001
@@ -16,7 +16,9 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from oatools.core.errors import UsageError
+from oatools.oai.forms import BOM
 
+#: The number of a visit, with which its releases begin -> months since enrolment.
 MONTHS = {
     0: "00m",
     1: "12m",
@@ -37,19 +39,22 @@ _VISIT = re.compile(r"(\d{2})m")
 _SERIES = re.compile(
     r"(\d{1,2}\.[A-G]\.\d+)/(9\d{6})/(\d{8})/(\d{8})(?:\.tar\.gz|\.tgz|\.tar|\.zip)?"
 )
-# Column names of the inventories: what a series is called, and where it lies.
+# Column names of the inventories: the path of a series, and its description.
 _CONTENTS = ("folder", "seriesdescription")
 _NDA = ("image_file", "image_description")
 # A cell of the longest inventories (comments) passes the csv module's default of 128 KiB.
 _LONGEST_CELL = 1 << 24
+# Folders that a download may have between the inventory and the series.
+_CONTAINERS = ("", "image03", "results")
 
 
 @dataclass(frozen=True)
 class SeriesPath:
-    """What a path says: `visit` by the release, `folder_visit` by the folder above it, `participant`, and `key`.
+    """The facts that a path states.
 
-    `key` is `release/participant/date/series`, by which inventories call a series; None where the
-    path is not of that form, and each of the others where it is silent.
+    `visit` by the release, `folder_visit` by the folder above it, `participant`, and `key`, which
+    is `release/participant/date/series`, by which inventories know a series. Each is None where the
+    path is silent.
     """
 
     visit: str | None = None
@@ -60,7 +65,10 @@ class SeriesPath:
 
 @dataclass(frozen=True)
 class InventoryEntry:
-    """One series of an inventory: its key (see `SeriesPath`), its description, and its path as the inventory states it."""
+    """One series of an inventory: its key (see `SeriesPath`), its description and its path.
+
+    The path is as the inventory states it.
+    """
 
     key: str
     description: str
@@ -69,33 +77,35 @@ class InventoryEntry:
 
 def place_of(path: str | Path) -> SeriesPath:
     """Read a path, of which any part may be URL-quoted."""
-    parts = [part for part in unquote(str(path)).split("/") if part]
-    releases = [
-        i for i, part in enumerate(parts) if (m := _RELEASE.fullmatch(part)) and int(m[1]) in MONTHS
-    ]
-    start = releases[-1] if releases else None
-    key = None
-    if start is not None and (match := _SERIES.fullmatch("/".join(parts[start : start + 4]))):
-        key = "/".join(match.groups())
+    parts = _parts(path)
+    participants = [part for part in parts if PARTICIPANT.fullmatch(part)]
+    participant = participants[-1] if participants else None
+    releases = [position for position, part in enumerate(parts) if _visit_of(part) is not None]
+    if not releases:
+        return SeriesPath(participant=participant)
+    start = releases[-1]
+    above = parts[start - 1] if start > 0 else ""
+    series = _SERIES.fullmatch("/".join(parts[start : start + 4]))
     return SeriesPath(
-        None if start is None else MONTHS[int(parts[start].split(".")[0])],
-        parts[start - 1] if start and _VISIT.fullmatch(parts[start - 1]) else None,
-        next((part for part in reversed(parts) if PARTICIPANT.fullmatch(part)), None),
-        key,
+        visit=_visit_of(parts[start]),
+        folder_visit=above if _VISIT.fullmatch(above) else None,
+        participant=participant,
+        key=None if series is None else "/".join(series.groups()),
     )
 
 
 def may_be_inventory(path: str | Path) -> bool:
-    """Whether a path has the name of an inventory: `contents….csv` or `image03….txt`."""
+    """Tell whether a path has the name of an inventory: `contents….csv` or `image03….txt`."""
     name = Path(path).name.lower()
-    return (name.startswith("contents") and name.endswith(".csv")) or (
-        name.startswith("image03") and name.endswith((".txt", ".tsv"))
-    )
+    is_contents = name.startswith("contents") and name.endswith(".csv")
+    is_nda = name.startswith("image03") and name.endswith((".txt", ".tsv"))
+    return is_contents or is_nda
 
 
 def read_inventory(path: str | Path) -> Iterator[InventoryEntry]:
-    """Yield the series of a `contents.csv` (comma-separated) or of NDA's `image03.txt` (tab-separated, quoted).
+    """Yield the series of an inventory.
 
+    That is a `contents.csv` (comma-separated), or NDA's `image03.txt` (tab-separated, quoted).
     Columns are found by name in any case; lines whose path is not of a series (NDA's second header
     line among them) are passed over. Raises a `UsageError` for a file that is neither.
     """
@@ -103,43 +113,65 @@ def read_inventory(path: str | Path) -> Iterator[InventoryEntry]:
     csv.field_size_limit(_LONGEST_CELL)
     try:
         with path.open(encoding="latin-1", newline="") as stream:
-            first = stream.readline().removeprefix("\u00ef\u00bb\u00bf")
+            first = stream.readline().removeprefix(BOM)
             delimiter = "\t" if "\t" in first else ","
-            header = [
-                name.strip().lower() for name in next(csv.reader([first], delimiter=delimiter), [])
-            ]
-            names = next((n for n in (_CONTENTS, _NDA) if set(n) <= set(header)), None)
-            if names is None:
-                raise UsageError(
-                    f"{path}: no inventory: neither {' and '.join(_CONTENTS)} nor {' and '.join(_NDA)} "
-                    "among its columns; give the folder of the images instead"
-                )
-            where, what = (header.index(name) for name in names)
+            path_column, description_column = _inventory_columns(path, first, delimiter)
+            longest = max(path_column, description_column)
             for cells in csv.reader(stream, delimiter=delimiter):
-                if len(cells) > max(where, what) and (key := place_of(cells[where].strip()).key):
-                    yield InventoryEntry(key, cells[what].strip(), cells[where].strip())
+                if len(cells) <= longest:
+                    continue
+                listed = cells[path_column].strip()
+                key = place_of(listed).key
+                if key is not None:
+                    yield InventoryEntry(key, cells[description_column].strip(), listed)
     except csv.Error as error:
-        raise UsageError(f"{path}: {error}; give the folder of the images instead") from None
+        raise UsageError(f"{path}: {error}", "give the folder of the images instead") from None
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}") from None
 
 
 def locate(listed: InventoryEntry, base: Path) -> Path | None:
-    """Find a listed series below the folder of its inventory, as a folder or an archive; None if it is not there.
+    """Find a listed series below the folder of its inventory; None if it is not there.
 
-    An inventory states the path in a bucket or from the release on; the local copy keeps some tail
-    of it, below the inventory's own folder or one of the containers that downloads have.
+    It is a folder or an archive. An inventory states the path in a bucket or from the release on;
+    the local copy keeps some tail of it, below the inventory's own folder or one of the containers
+    that downloads have.
     """
-    parts = [part for part in unquote(listed.path).split("/") if part]
+    parts = _parts(listed.path)
     start = len(parts) - 4
-    visit = MONTHS[int(parts[start].split(".")[0])]
-    tails = ["/".join(parts[i:]) for i in range(start, -1, -1)] + [
-        f"{visit}/{'/'.join(parts[start:])}"
-    ]
-    for container in ("", "image03", "results"):
+    from_release = "/".join(parts[start:])
+    tails = ["/".join(parts[position:]) for position in range(start, -1, -1)]
+    tails.append(f"{_visit_of(parts[start])}/{from_release}")
+    series = parts[-1].split(".")[0]
+    for container in _CONTAINERS:
         for tail in tails:
             archive = base / container / tail
-            for path in (archive, archive.with_name(parts[-1].split(".")[0])):
+            for path in (archive, archive.with_name(series)):
                 if path.exists():
                     return path
     return None
+
+
+def _parts(path: str | Path) -> list[str]:
+    return [part for part in unquote(str(path)).split("/") if part]
+
+
+def _visit_of(part: str) -> str | None:
+    """The visit of a release such as `0.E.1`; None for any other part of a path."""
+    release = _RELEASE.fullmatch(part)
+    return None if release is None else MONTHS.get(int(release[1]))
+
+
+def _inventory_columns(path: Path, first: str, delimiter: str) -> tuple[int, int]:
+    """The positions of a series' path and description in the header line of an inventory."""
+    cells = next(csv.reader([first], delimiter=delimiter), [])
+    header = [cell.strip().lower() for cell in cells]
+    for names in (_CONTENTS, _NDA):
+        if set(names) <= set(header):
+            path_name, description_name = names
+            return header.index(path_name), header.index(description_name)
+    raise UsageError(
+        f"{path}: no inventory: neither {' and '.join(_CONTENTS)} nor {' and '.join(_NDA)} "
+        "among its columns",
+        "give the folder of the images instead",
+    )

@@ -2,9 +2,10 @@ import pytest
 
 from oatools.core.errors import UsageError
 from oatools.oai import clinical
+from oatools.oai.codes import KneeId
 from oatools.oai.tables import find_tables
 
-RIGHT, LEFT = ("9000001", "right"), ("9000001", "left")
+RIGHT, LEFT = KneeId("9000001", "right"), KneeId("9000001", "left")
 PERSON = {
     "V00AGE": "61",
     "P02SEX": "2",
@@ -30,7 +31,8 @@ PERSON = {
 
 
 def values(knee=RIGHT, visit="00m", grade="2", **cells):
-    return clinical.clinical_values(PERSON | cells, knee, visit, grade)
+    """The cells of a knee's clinical variables."""
+    return clinical.clinical_cells(clinical.clinical_values(PERSON | cells, knee, visit, grade))
 
 
 def test_every_column_of_a_right_knee_has_its_unit():
@@ -193,68 +195,6 @@ def test_a_required_column_is_needed_even_when_partial(tmp_path):
     put(tmp_path, "AllClinical00.txt", "ID|V00AGE\n9000001|61\n")
     with pytest.raises(UsageError, match="no column V00WOMKPR"):
         clinical.read_people(find_tables(tmp_path), "00m", "00m", True, ["V00WOMKPR"])
-
-
-@pytest.mark.parametrize(
-    "text,names",
-    [
-        ("bmi", ["bmi"]),
-        ("none", []),
-        ("", []),
-        ("age, sex,age", ["age", "sex"]),
-        ("bmi,my_marker", ["bmi", "my_marker"]),
-        (
-            "bmi,paper10",
-            [
-                "bmi",
-                "age",
-                "sex",
-                "height",
-                "weight",
-                "jsw",
-                "kl",
-                "injury",
-                "surgery",
-                "womac_stiffness",
-            ],
-        ),
-    ],
-)
-def test_a_clinical_set_is_a_preset_or_a_list(text, names):
-    assert clinical.clinical_set(text, "jsn12") == names
-
-
-@pytest.mark.parametrize("endpoint", ["jsn12", "jsn24", "jsn12-relative", "pain"])
-def test_the_preset_of_ten_holds_ten_and_fits_every_endpoint(endpoint):
-    assert len(clinical.clinical_set("paper10", endpoint)) == 10
-
-
-@pytest.mark.parametrize(
-    "text,endpoint",
-    [
-        ("womac_pain", "pain"),
-        ("age,womac_total", "pain"),
-        ("koos_pain", "pain"),
-        ("jsn", "jsn12"),
-        ("bmi,jsn", "jsn24"),
-        ("jsn", "jsn12-relative"),
-        ("jsn", "pain"),
-        ("label", "jsn12"),
-    ],
-)
-def test_what_the_label_is_made_from_is_no_predictor(text, endpoint):
-    with pytest.raises(UsageError, match="the label is made from it"):
-        clinical.clinical_set(text, endpoint)
-
-
-@pytest.mark.parametrize("name", ["knee", "subject", "fold", "probability"])
-def test_a_name_or_a_result_is_no_predictor(name):
-    with pytest.raises(UsageError, match="says nothing about the knee"):
-        clinical.clinical_set(name, "jsn12")
-
-
-def test_pain_may_predict_narrowing():
-    assert clinical.clinical_set("womac_pain", "jsn12") == ["womac_pain"]
 
 
 def test_the_list_of_variables_says_where_both_sides_come_from():

@@ -4,10 +4,13 @@ from decimal import Decimal
 import pytest
 
 from oatools.core.errors import UsageError
-from oatools.oai import endpoints
-from oatools.oai.codes import VISITS, XRAY_VISITS
+from oatools.oai import endpoints, widths
+from oatools.oai.codes import VISITS, XRAY_VISITS, KneeId
 from oatools.oai.endpoints import ENDPOINTS
-from oatools.oai.tables import read_ascii
+from oatools.oai.forms import read_ascii
+from oatools.oai.labels import label_tables
+from oatools.oai.reliability import MeasurementError, reliable_change
+from oatools.oai.study import PainScore, StudyTables
 
 COLUMNS = ["SIDE", "READPRJ", "VERSION", "MCMJSW", "NOMMJSW", "NOMJSWX", "MJSWBB"]
 
@@ -24,13 +27,26 @@ def records(tmp_path, prefix, lines):
     return read_ascii(path)
 
 
-def label(tmp_path, endpoint, before, after, **options):
+def label(tmp_path, endpoint, before, after, threshold=None, **study):
+    """Rows of the labelled knees, and the reasons of the others, from lines of readings."""
     chosen = ENDPOINTS[endpoint]
     later = {12: "V01", 24: "V03"}[chosen.months]
     horizon = {"V01": "12m", "V03": "24m"}[later]
-    first = endpoints.readings(records(tmp_path, "V00", before), "00m")
-    second = endpoints.readings(records(tmp_path, later, after), horizon)
-    return endpoints.jsn_labels(first, second, chosen, **options)
+    first = widths.readings(records(tmp_path, "V00", before), "00m")
+    second = widths.readings(records(tmp_path, later, after), horizon)
+    tables = StudyTables(chosen, "00m", first=first, second=second, **study)
+    return rows_of(label_tables(tables, threshold))
+
+
+def label_pain(scores, visit="00m", threshold=None, **study):
+    """Rows of the labelled knees, and the reasons of the others, from cells of scores."""
+    read = {knee: PainScore.from_cell(cell) for knee, cell in scores.items()}
+    tables = StudyTables(ENDPOINTS["pain"], visit, scores=read, **study)
+    return rows_of(label_tables(tables, threshold))
+
+
+def rows_of(labels):
+    return [knee.row() for knee in labels.knees], labels.left_out
 
 
 def one(width, project="16"):
@@ -240,7 +256,7 @@ def test_a_knee_is_labelled(tmp_path, case):
 @pytest.mark.parametrize("case", LEFT_OUT)
 def test_a_knee_is_left_out_for_one_reason(tmp_path, case):
     endpoint, before, after, reason = LEFT_OUT[case]
-    assert label(tmp_path, endpoint, before, after, enrolled=[("9000001", "right")]) == (
+    assert label(tmp_path, endpoint, before, after, enrolled=[KneeId("9000001", "right")]) == (
         [],
         Counter([reason]),
     )
@@ -259,9 +275,14 @@ def test_sides_are_never_mixed(tmp_path):
 
 
 def test_knees_replaced_and_knees_never_read_are_counted(tmp_path):
-    enrolled = [("9000001", "right"), ("9000001", "left"), ("9000002", "left")]
+    enrolled = [KneeId("9000001", "right"), KneeId("9000001", "left"), KneeId("9000002", "left")]
     rows, left_out = label(
-        tmp_path, "jsn12", one("4"), one("3"), enrolled=enrolled, replaced={("9000001", "right")}
+        tmp_path,
+        "jsn12",
+        one("4"),
+        one("3"),
+        enrolled=enrolled,
+        replaced={KneeId("9000001", "right")},
     )
     assert rows == []
     assert left_out == {"knee replaced by 12m": 1, "no JSW at 00m": 2}
@@ -276,9 +297,10 @@ def test_the_threshold_moves_the_cut(tmp_path):
 
 
 def test_a_later_visit_has_its_own_columns_and_horizon(tmp_path):
-    before = endpoints.readings(records(tmp_path, "V03", one("4")), "24m")
-    after = endpoints.readings(records(tmp_path, "V05", one("3")), "36m")
-    (row,), _ = endpoints.jsn_labels(before, after, ENDPOINTS["jsn12"], "24m")
+    before = widths.readings(records(tmp_path, "V03", one("4")), "24m")
+    after = widths.readings(records(tmp_path, "V05", one("3")), "36m")
+    tables = StudyTables(ENDPOINTS["jsn12"], "24m", first=before, second=after)
+    (row,), _ = rows_of(label_tables(tables))
     assert (row["knee"], row["visit"], row["label"]) == ("9000001_24m_right", "24m", "1")
 
 
@@ -293,7 +315,7 @@ def test_records_that_are_not_used_are_counted(tmp_path):
         ". 16 1 4",
         "1 . 1 4",
     ]
-    assert endpoints.irregular_records(records(tmp_path, "V00", lines)) == {
+    assert widths.irregular_records(records(tmp_path, "V00", lines)) == {
         "repeated within a reading project": 2,
         "without id, side or reading project": 3,
     }
@@ -352,8 +374,8 @@ PAIN = [
 
 @pytest.mark.parametrize("score,expected", PAIN)
 def test_pain_labels_a_knee_by_its_own_score(score, expected):
-    scores = {("9000001", "right"): score, ("9000001", "left"): "7"}
-    rows, left_out = endpoints.pain_labels(scores, ENDPOINTS["pain"])
+    scores = {KneeId("9000001", "right"): score, KneeId("9000001", "left"): "7"}
+    rows, left_out = label_pain(scores)
     assert [row["label"] for row in rows if row["side"] == "left"] == ["1"]
     right = [row["label"] for row in rows if row["side"] == "right"]
     assert right == ([expected] if expected in "01" else [])
@@ -362,11 +384,11 @@ def test_pain_labels_a_knee_by_its_own_score(score, expected):
 
 
 def test_pain_takes_the_joint_space_where_there_is_one(tmp_path):
-    jsw = endpoints.readings(
+    jsw = widths.readings(
         records(tmp_path, "V00", ["1 22 1 3.9", "1 16 1 4.10", "2 16 1 ."]), "00m"
     )
-    scores = {("9000001", "right"): "0", ("9000001", "left"): "3"}
-    rows, _ = endpoints.pain_labels(scores, ENDPOINTS["pain"], jsw=jsw)
+    scores = {KneeId("9000001", "right"): "0", KneeId("9000001", "left"): "3"}
+    rows, _ = label_pain(scores, first=jsw)
     assert [(row["side"], row["jsw"], row["readprj"]) for row in rows] == [
         ("left", "n/a", "n/a"),
         ("right", "4.1", "16"),
@@ -374,23 +396,21 @@ def test_pain_takes_the_joint_space_where_there_is_one(tmp_path):
 
 
 def test_pain_leaves_out_a_knee_with_a_prosthesis_on_the_x_ray(tmp_path):
-    jsw = endpoints.readings(records(tmp_path, "V00", ["1 16 1 .P"]), "00m")
-    scores = {("9000001", "right"): "0", ("9000001", "left"): "3"}
-    rows, left_out = endpoints.pain_labels(scores, ENDPOINTS["pain"], jsw=jsw)
+    jsw = widths.readings(records(tmp_path, "V00", ["1 16 1 .P"]), "00m")
+    scores = {KneeId("9000001", "right"): "0", KneeId("9000001", "left"): "3"}
+    rows, left_out = label_pain(scores, first=jsw)
     assert [row["side"] for row in rows] == ["left"]
     assert left_out == {"knee replaced by 00m": 1}
 
 
 def test_pain_at_another_threshold_and_visit_and_without_replaced_knees():
     scores = {
-        ("9000001", "right"): "4",
-        ("9000001", "left"): "5",
-        ("9000002", "right"): "9",
-        ("9000002", "left"): ".",
+        KneeId("9000001", "right"): "4",
+        KneeId("9000001", "left"): "5",
+        KneeId("9000002", "right"): "9",
+        KneeId("9000002", "left"): ".",
     }
-    rows, left_out = endpoints.pain_labels(
-        scores, ENDPOINTS["pain"], "12m", Decimal(5), replaced={("9000002", "right")}
-    )
+    rows, left_out = label_pain(scores, "12m", Decimal(5), replaced={KneeId("9000002", "right")})
     assert [(row["knee"], row["label"]) for row in rows] == [("9000001_12m_left", "1")]
     assert left_out == {
         "WOMAC pain from 1 to below 5 at 12m": 1,
@@ -428,15 +448,13 @@ def test_each_width_goes_by_its_own_flag(location, flags, expected):
         "V00LJSW800": "6.2",
         **{f"V00{name}": value.split(":")[0] for name, value in flags.items()},
     }
-    reading = endpoints.readings([record], "00m", location)["9000001", "right"]["16"]
+    reading = widths.readings([record], "00m", location)[KneeId("9000001", "right")]["16"]
     assert reading.jsw == (None if expected is None else Decimal(expected))
 
 
 def test_every_width_of_the_tables_can_be_chosen():
-    assert len(endpoints.LOCATIONS) == 1 + 7 + 9
-    assert {"jsw150", "jsw175", "jsw300", "ljsw700", "ljsw725", "ljsw900"} < set(
-        endpoints.LOCATIONS
-    )
+    assert len(widths.WIDTHS) == 1 + 7 + 9
+    assert {"jsw150", "jsw175", "jsw300", "ljsw700", "ljsw725", "ljsw900"} < set(widths.WIDTHS)
 
 
 @pytest.mark.parametrize(
@@ -477,8 +495,10 @@ def test_a_horizon_or_width_without_meaning_is_refused(arguments):
 def test_reliable_change_follows_the_formula_worked_by_hand():
     # SD of 3, 4, 5 is 1 and of 2, 4, 6 is 2; with r = 0.84, SEM = 0.4 and 0.8, S_diff = sqrt(0.8),
     # 1.96 times: 1.753
-    found = endpoints.reliable_change(
-        [Decimal(n) for n in (3, 4, 5)], [Decimal(n) for n in (2, 4, 6)], reliability=0.84
+    found = reliable_change(
+        [Decimal(n) for n in (3, 4, 5)],
+        [Decimal(n) for n in (2, 4, 6)],
+        MeasurementError(reliability=0.84),
     )
     assert found.sds == pytest.approx((1, 2)) and found.sems == pytest.approx((0.4, 0.8))
     assert found.s_diff == pytest.approx(0.8**0.5) and found.threshold == Decimal("-1.753")
@@ -486,8 +506,8 @@ def test_reliable_change_follows_the_formula_worked_by_hand():
 
 
 def test_a_standard_error_of_0_4_mm_gives_the_published_threshold_of_1_1_mm():
-    found = endpoints.reliable_change(
-        [Decimal(n) for n in (3, 4, 9)], [Decimal(n) for n in (1, 1, 7)], sem=0.4
+    found = reliable_change(
+        [Decimal(n) for n in (3, 4, 9)], [Decimal(n) for n in (1, 1, 7)], MeasurementError(sem=0.4)
     )
     assert found.threshold == Decimal("-1.109")  # 1.96 sqrt(2) 0.4
 
@@ -497,10 +517,10 @@ def test_reliable_change_takes_the_standard_deviation_of_a_sample():
 
     widths = np.random.default_rng(0).normal(4, 0.8, (2, 50)).round(3)
     before, after = ([Decimal(str(v)) for v in row] for row in widths)
-    found = endpoints.reliable_change(before, after, reliability=0.9)
+    found = reliable_change(before, after, MeasurementError(reliability=0.9))
     np.testing.assert_allclose(found.sds, np.std(widths, axis=1, ddof=1), rtol=1e-12)
 
 
 def test_two_knees_give_no_reliable_change():
     with pytest.raises(UsageError, match="three or more"):
-        endpoints.reliable_change([Decimal(1)] * 2, [Decimal(1)] * 2, sem=0.4)
+        reliable_change([Decimal(1)] * 2, [Decimal(1)] * 2, MeasurementError(sem=0.4))

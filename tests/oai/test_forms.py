@@ -248,7 +248,7 @@ def expected(tmp_path):
     "options",
     [
         ("--endpoint", "jsn12"),
-        ("--endpoint", "jsn12-relative", "--jsw", "jsw225"),
+        ("--endpoint", "jsn12-relative", "--width", "jsw225"),
         ("--endpoint", "pain"),
     ],
 )
@@ -274,7 +274,7 @@ def test_the_reference_is_what_the_tables_say_by_hand(expected):
     ]
     header, *lines = [
         line.split("\t")
-        for line in expected("--endpoint", "jsn12-relative", "--jsw", "jsw225").splitlines()
+        for line in expected("--endpoint", "jsn12-relative", "--width", "jsw225").splitlines()
     ]
     rows = [dict(zip(header, line, strict=True)) for line in lines]
     assert {(r["knee"], r["jsw"], r["jsn"], r["endpoint"]) for r in rows} >= {
@@ -399,7 +399,7 @@ def test_reliable_change_says_how_it_came_about_and_is_the_cut(tmp_path, rows):
         (["jsn12-relative", "--reliable-change", "--sem", "0.4"], "not for pain, for a relative"),
         (["jsn12", "--reliable-change", "--sem", "0.4", "--threshold", "-1"], "--threshold"),
         (["jsn12", "--sem", "0.4"], "give that, too"),
-        (["jsn12", "--jsw", "jsw225"], "has one column of widths"),
+        (["jsn12", "--width", "jsw225"], "has one column of widths"),
     ],
 )
 def test_options_that_contradict_each_other_are_refused(tmp_path, options, said):

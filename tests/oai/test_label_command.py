@@ -68,6 +68,25 @@ def test_labels_of_narrowing_are_printed_with_the_flow(release, tmp_path):
     }
 
 
+def test_the_old_name_of_the_width_is_as_good(release):
+    for number in ("00", "01"):
+        path = next(p for p in release.rglob(f"*Duryea{number}.txt") if "_rel_" not in p.name)
+        path.write_text(path.read_text().replace("MCMJSW", "JSW225"))
+    done = [
+        oa_label(release, "--endpoint", "jsn12", name, "jsw225") for name in ("--width", "--jsw")
+    ]
+    assert done[0].returncode == 0, done[0].stderr
+    assert (done[0].stdout, done[0].stderr) == (done[1].stdout, done[1].stderr)
+    assert done[0].stdout.splitlines()[1].endswith("jsn12-jsw225")
+    assert "--jsw" not in oa_label("--help").stdout
+
+
+def test_the_remedy_names_the_options_of_the_command(release):
+    done = oa_label(release, "--endpoint", "pain", "--width", "jsw225")
+    assert done.returncode == 2
+    assert done.stderr.endswith("of no width; leave out --horizon and --width\n")
+
+
 def test_labels_of_pain_have_no_narrowing(release):
     done = oa_label(release, "--endpoint", "pain", "-q")
     header, *rows = [line.split("\t") for line in done.stdout.splitlines()]

@@ -1,0 +1,66 @@
+import pytest
+
+from oatools.core.errors import UsageError
+from oatools.learning.presets import clinical_set
+
+
+@pytest.mark.parametrize(
+    "text,names",
+    [
+        ("bmi", ["bmi"]),
+        ("none", []),
+        ("", []),
+        ("age, sex,age", ["age", "sex"]),
+        ("bmi,my_marker", ["bmi", "my_marker"]),
+        (
+            "bmi,paper10",
+            [
+                "bmi",
+                "age",
+                "sex",
+                "height",
+                "weight",
+                "jsw",
+                "kl",
+                "injury",
+                "surgery",
+                "womac_stiffness",
+            ],
+        ),
+    ],
+)
+def test_a_clinical_set_is_a_preset_or_a_list(text, names):
+    assert clinical_set(text, "jsn12") == names
+
+
+@pytest.mark.parametrize("endpoint", ["jsn12", "jsn24", "jsn12-relative", "pain"])
+def test_the_preset_of_ten_holds_ten_and_fits_every_endpoint(endpoint):
+    assert len(clinical_set("paper10", endpoint)) == 10
+
+
+@pytest.mark.parametrize(
+    "text,endpoint",
+    [
+        ("womac_pain", "pain"),
+        ("age,womac_total", "pain"),
+        ("koos_pain", "pain"),
+        ("jsn", "jsn12"),
+        ("bmi,jsn", "jsn24"),
+        ("jsn", "jsn12-relative"),
+        ("jsn", "pain"),
+        ("label", "jsn12"),
+    ],
+)
+def test_what_the_label_is_made_from_is_no_predictor(text, endpoint):
+    with pytest.raises(UsageError, match="the label is made from it"):
+        clinical_set(text, endpoint)
+
+
+@pytest.mark.parametrize("name", ["knee", "subject", "fold", "probability"])
+def test_a_name_or_a_result_is_no_predictor(name):
+    with pytest.raises(UsageError, match="says nothing about the knee"):
+        clinical_set(name, "jsn12")
+
+
+def test_pain_may_predict_narrowing():
+    assert clinical_set("womac_pain", "jsn12") == ["womac_pain"]
