@@ -118,23 +118,16 @@ def main(
     from oatools.explain.gradcam import UNITS
     from oatools.explain.mean import mean_maps
     from oatools.explain.rows import CamSettings, cautions, explain_row, load
-    from oatools.learning.rows import input_paths, join_rows, read_clinical
+    from oatools.learning.rows import input_paths, open_scoring
 
     settings = CamSettings(
         model, weights, device, montage, method, of_class == "1", faithfulness, grid
     )
     fitted, _ = load(settings)
-    if fitted.joined:
-        rows = join_rows(table.require("knee", "sequence").rows, fitted.joined)
-        table = table.with_rows(rows)
-    names = fitted.scaling.names
-    known = read_clinical(clinical, names, ["label"]) if clinical else None
-    absent = [n for n in names if known is None and n not in table.columns]
-    if absent:
-        console.note(
-            f"{table.name} has no column {', '.join(map(repr, absent))}: every knee gets the model's median; "
-            "give a table with --with-clinical"
-        )
+    scoring = open_scoring(fitted, table, clinical, also=["label"])
+    table, known = scoring.table, scoring.clinical
+    if scoring.absent:
+        console.note(f"{scoring.absent_warning()}; give a table with --with-clinical")
     if mean and (out_dir / "mean").exists() and not (out_dir / "mean").is_dir():
         raise UsageError(f"{out_dir / 'mean'} is no folder; choose another -o")
     done: list[tuple[Row, Path, Path, str]] = []

@@ -1,11 +1,19 @@
 """oa-cv: how good a model is, by cross-validation grouped by patient."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from oatools.commands.training_options import Study, open_cohort, rerun_line, study_options
+from oatools.commands.training_data import read_training_data
+from oatools.commands.training_options import (
+    ColumnValue,
+    TrainingRun,
+    rerun_line,
+    training_options,
+)
 from oatools.core.cli import command
 from oatools.core.console import Console
 from oatools.core.errors import UsageError
@@ -18,20 +26,8 @@ from oatools.core.options import (
     seed_option,
 )
 
-LEAKY = "knees and not patients are split, so that both knees of a person can be on both sides: results are too good"
-
-
-class _Held(click.ParamType):
-    """A column and one of its values: `site=E`."""
-
-    name = "COLUMN=VALUE"
-
-    def convert(self, value, param, ctx):  # noqa: ANN001, ANN201
-        """Turn the text into its two halves."""
-        column, _, of = value.partition("=")
-        if not column or not of:
-            self.fail(f"'{value}' is not COLUMN=VALUE, such as site=E", param, ctx)
-        return column, of
+if TYPE_CHECKING:
+    from oatools.learning.results import CrossValidation, Prediction
 
 
 @command("oa-cv")
@@ -45,9 +41,9 @@ class _Held(click.ParamType):
 )
 @click.option(
     "--hold-out",
-    type=_Held(),
+    type=ColumnValue(),
     metavar="COLUMN=VALUE",
-    help="No folds: test on the knees with this value in the labels, train on the others.",
+    help="Use no folds: test on the knees with this value in the labels, train on the others.",
 )
 @click.option(
     "--stratify",
@@ -61,7 +57,7 @@ class _Held(click.ParamType):
     default=1,
     show_default=True,
     metavar="N",
-    help="Do it all N times, with other folds and seeds.",
+    help="Cross-validate N times, with other folds and seeds.",
 )
 @click.option(
     "--leaky",
@@ -72,7 +68,7 @@ class _Held(click.ParamType):
     "--compare/--no-compare",
     default=True,
     show_default=True,
-    help="Score images alone, clinical variables alone and a linear model beside.",
+    help="Also score images alone, clinical variables alone and a linear model.",
 )
 @click.option(
     "--permute-labels",
@@ -80,9 +76,9 @@ class _Held(click.ParamType):
     default=0,
     show_default=True,
     metavar="N",
-    help="Do it N times more with permuted labels: what no signal looks like.",
+    help="Cross-validate N more times with permuted labels, to show what no signal looks like.",
 )
-@study_options
+@training_options
 @click.option(
     "--bootstrap",
     type=click.IntRange(10),
@@ -96,7 +92,7 @@ class _Held(click.ParamType):
 @jobs_option("models")
 def main(
     console: Console,
-    study: Study,
+    run: TrainingRun,
     out_dir: Path,
     folds: int | None,
     folds_file: str | None,
@@ -114,64 +110,87 @@ def main(
     """Cross-validate a model: folds grouped by patient and stratified by label.
 
     Prints the out-of-fold predictions, and writes to -o: folds.tsv (before any training), a model a
-    fold, predictions.tsv, metrics.tsv, figures, report.html and model-card.md. Simpler models are
-    scored beside.
+    fold, predictions.tsv, metrics.tsv, figures, report.html and model-card.md. Baselines are scored
+    in the same folds.
     """
-    given = [
-        name
-        for name, on in (("--folds", folds), ("--folds-file", folds_file), ("--hold-out", hold_out))
-        if on
-    ]
-    if len(given) > 1:
-        raise UsageError(
-            f"{' and '.join(given)} exclude each other: each says how the knees are divided"
-        )
-    if (folds_file or hold_out) and (repeats > 1 or stratify):
-        raise UsageError(f"{given[0]} leaves nothing for --repeats or --stratify to decide")
-    cohort, endpoint, flow, status = open_cohort(
-        console, study, [*stratify, *([hold_out[0]] if hold_out else [])]
-    )
+    _check_division(folds, folds_file, hold_out, has_more=repeats > 1 or bool(stratify))
+    columns = [*stratify, *(hold_out or ())[:1]]
+    loaded = read_training_data(console, run, columns)
+    from oatools.core.provenance import Caution
     from oatools.learning import crossval
-    from oatools.learning.folds import Division
+    from oatools.learning.cautions import MEANINGS
+    from oatools.learning.folds import Splitter
+    from oatools.learning.results import PREDICTION_COLUMNS, headlines
+    from oatools.report.content import Report
     from oatools.report.crossval import write_report
 
     if leaky:
-        console.note(f"warning: {LEAKY}; for comparison only")
-    division = Division(folds or 5, folds_file, hold_out, stratify, leaky)
+        console.note(f"warning: {MEANINGS[Caution.LEAKY_SPLIT]}; for comparison only")
     plan = crossval.Plan(
-        crossval.candidates(study.settings, study.tune), seed, endpoint, leaky, compare, jobs, force
+        candidates=crossval.candidates(run.settings, run.tune),
+        seed=seed,
+        splitter=Splitter(folds or 5, folds_file, hold_out, stratify, leaky),
+        endpoint=loaded.endpoint,
+        compare=compare,
+        jobs=jobs,
+        force=force,
     )
-    result = crossval.validate(cohort, division, plan, out_dir, console.note, console.detail)
+    result = crossval.divide_and_validate(loaded.cohort, plan, out_dir, console)
     if permute_labels:
         null = crossval.null_distribution(
-            cohort, result.fold, plan, out_dir, permute_labels, division.drawn, console.detail
+            loaded.cohort, result.fold, plan, out_dir, permute_labels, console
         )
         result = replace(result, null=null)
-        rows = [{"permutation": str(n), "roc_auc": f"{v:.6f}"} for n, v in enumerate(null, start=1)]
-        write_table(out_dir / "null.tsv", ["permutation", "roc_auc"], rows)
-    metrics = crossval.metric_rows(cohort, result, bootstrap, seed)
+        _write_null(out_dir / "null.tsv", null.tolist())
+    metrics = result.metrics(bootstrap, seed)
     if repeats > 1:
-        metrics += crossval.repeat(
-            cohort, division, plan, out_dir, result, repeats, console.note, console.detail
-        )
-    found = {row["knee"]: row for row in crossval.prediction_rows(cohort, result)}
-    predictions = [found[knee] for knee in flow.order if knee in found]
-    cautions = [*cohort.cautions, *([LEAKY] if leaky else [])]
-    write_report(
-        out_dir,
-        cohort,
-        flow,
-        result,
-        predictions,
-        metrics,
-        cautions,
-        rerun_line(click.get_current_context()),
-        {"seed": seed, "bootstrap draws": bootstrap, "repeats": repeats},
+        metrics = metrics + crossval.repeat(result, plan, out_dir, repeats, console)
+    report = Report(
+        result=result,
+        flow=loaded.flow,
+        predictions=_in_order(result, loaded.flow.order),
+        metrics=metrics,
+        cautions=result.cautions,
+        command=rerun_line(click.get_current_context()),
+        seed=seed,
+        draws=bootstrap,
+        repeats=repeats,
     )
-    print_table(crossval.PREDICTION_COLUMNS, predictions)
-    for line in crossval.headlines(metrics):
+    write_report(out_dir, report)
+    print_table(PREDICTION_COLUMNS, [each.row() for each in report.predictions])
+    for line in headlines(metrics):
         console.note(line)
     console.note(
         f"{result.trained} models trained, {result.kept} kept; see {out_dir / 'report.html'}"
     )
-    return status
+    return 1 if loaded.flow.failed else 0
+
+
+def _check_division(
+    folds: int | None,
+    folds_file: str | None,
+    hold_out: tuple[str, str] | None,
+    has_more: bool,
+) -> None:
+    """Raise a `UsageError` for options that exclude each other."""
+    ways = {"--folds": folds, "--folds-file": folds_file, "--hold-out": hold_out}
+    given = [option for option, value in ways.items() if value]
+    if len(given) > 1:
+        raise UsageError(
+            f"{' and '.join(given)} exclude each other: each says how the knees are divided"
+        )
+    if has_more and (folds_file or hold_out):
+        raise UsageError(f"{given[0]} leaves nothing for --repeats or --stratify to decide")
+
+
+def _in_order(result: "CrossValidation", order: Sequence[str]) -> "list[Prediction]":
+    """The predictions in the order in which the knees came."""
+    found = {prediction.knee: prediction for prediction in result.predictions()}
+    return [found[knee] for knee in order if knee in found]
+
+
+def _write_null(path: Path, areas: Sequence[float]) -> None:
+    rows = []
+    for number, area in enumerate(areas, start=1):
+        rows.append({"permutation": str(number), "roc_auc": f"{area:.6f}"})
+    write_table(path, ["permutation", "roc_auc"], rows)

@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import click
 
@@ -11,15 +12,19 @@ from oatools.core.manifest import MISSING, BadRow, Row, read_rows
 from oatools.core.options import inputs_argument, require_inputs, run_options
 from oatools.core.runner import RunOptions, run_rows
 
+if TYPE_CHECKING:
+    from oatools.learning.rows import Scoring
+
 
 @command("oa-predict")
 @click.argument("model", metavar="MODEL.safetensors")
 @inputs_argument("[FEATURES.tsv|FILE.h5|-]...")
 @click.option(
     "--with-clinical",
-    "clinical_table",
+    "clinical",
     metavar="TABLE.tsv",
-    help="Clinical variables by knee, such as labels.tsv (default: columns of the input).",
+    help="Take clinical variables by knee from this table, such as labels.tsv (default: columns "
+    "of the input).",
 )
 @run_options
 def main(
@@ -27,7 +32,7 @@ def main(
     model: str,
     inputs: tuple[str, ...],
     null_separated: bool,
-    clinical_table: str | None,
+    clinical: str | None,
     run: RunOptions,
 ) -> int:
     """Give every knee the probability of the positive class.
@@ -37,42 +42,34 @@ def main(
     """
     require_inputs(inputs)
     table = read_rows(inputs, null_separated).require("path")
+    from oatools.learning.cautions import model_warning
     from oatools.learning.files import load_model
-    from oatools.learning.rows import join_rows, read_clinical, score_row
+    from oatools.learning.rows import open_scoring, score_row
 
     fitted = load_model(model)
-    if fitted.joined:
-        rows = join_rows(table.require("knee", "sequence").rows, fitted.joined)
-        table = table.with_rows(rows)
-    names = fitted.scaling.names
-    known = read_clinical(clinical_table, names) if clinical_table else None
-    absent = [n for n in names if clinical_table is None and n not in table.columns]
-    if absent:
-        console.note(
-            f"{table.name} has no column {', '.join(map(repr, absent))}: every knee gets the model's median; "
-            "give a table with --with-clinical"
-        )
-    for caution in fitted.record.get("cautions", []):
-        console.note(
-            f"the model was trained on features from {caution}: it says nothing about patients"
-        )
-    counts = dict.fromkeys(names, 0)
-    counted = table.with_rows(_count_missing(table.rows, known, counts), table.total)
-    work = functools.partial(score_row, model_path=model, clinical=known)
-    status = run_rows(console, counted, work, run, added=["probability", "predicted"])
-    for name, count in counts.items():
-        if count and name not in absent:
+    scoring = open_scoring(fitted, table, clinical)
+    if scoring.absent:
+        console.note(f"{scoring.absent_warning()}; give a table with --with-clinical")
+    if fitted.cautions:
+        console.note(model_warning(fitted.cautions))
+    missing = dict.fromkeys(fitted.scaling.names, 0)
+    rows = scoring.table.with_rows(_count_missing(scoring, missing), scoring.table.total)
+    work = functools.partial(score_row, model_path=model, clinical=scoring.clinical)
+    status = run_rows(console, rows, work, run, added=["probability", "predicted"])
+    for name, count in missing.items():
+        if count and name not in scoring.absent:
             console.note(f"'{name}' is missing in {count} rows: the model's median was put in")
     return status
 
 
-def _count_missing(
-    rows: Iterator[Row | BadRow], known: dict[str, Row] | None, counts: dict[str, int]
-) -> Iterator[Row | BadRow]:
+def _count_missing(scoring: "Scoring", missing: dict[str, int]) -> Iterator[Row | BadRow]:
     """Pass the rows on, and count the clinical variables that they lack."""
-    for row in rows:
+    from oatools.learning.rows import clinical_cells
+
+    for row in scoring.table.rows:
         if not isinstance(row, BadRow):
-            source = row if known is None else known.get(row.get("knee", MISSING), {})
-            for name in counts:
-                counts[name] += source.get(name, MISSING) == MISSING
+            cells = clinical_cells(row, scoring.clinical)
+            for name in missing:
+                if cells.get(name, MISSING) == MISSING:
+                    missing[name] += 1
         yield row

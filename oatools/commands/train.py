@@ -1,14 +1,22 @@
 """oa-train: a model from the features and labels of all knees."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from oatools.commands.training_options import Study, open_cohort, study_options
+from oatools.commands.training_data import read_training_data
+from oatools.commands.training_options import TrainingRun, training_options
 from oatools.core.cli import command
 from oatools.core.console import Console
 from oatools.core.manifest import print_table
 from oatools.core.options import force_option, inputs_argument, seed_option
+
+if TYPE_CHECKING:
+    from oatools.learning.cohort import Cohort
+    from oatools.learning.folds import Split
+    from oatools.learning.model import FittedModel
+    from oatools.learning.settings import Settings
 
 COLUMNS = [
     "path",
@@ -29,69 +37,76 @@ COLUMNS = [
 @click.option(
     "-o",
     "--out",
+    "out_dir",
     required=True,
     metavar="MODEL.safetensors",
     type=click.Path(dir_okay=False, path_type=Path),
     help="The model to write.",
 )
-@study_options
+@training_options
 @click.option(
     "--resume",
     is_flag=True,
-    help="Go on where an interrupted run of the same inputs and settings stood.",
+    help="Go on where an interrupted run of the same inputs and settings stopped.",
 )
 @seed_option
 @force_option
-def main(console: Console, study: Study, out: Path, resume: bool, seed: int, force: bool) -> int:
+def main(
+    console: Console, run: TrainingRun, out_dir: Path, resume: bool, seed: int, force: bool
+) -> int:
     """Train a model on all knees that have features and a label.
 
     A fifth of the patients is set apart to choose the epoch and the threshold. Prints one row: the
-    model's path and how training went. How good the model is, oa-cv tells.
+    model's path and how training went. oa-cv tells how good the model is.
     """
-    cohort, endpoint, _, status = open_cohort(console, study)
-    import numpy as np
-
+    loaded = read_training_data(console, run)
+    cohort = loaded.cohort
     from oatools.core.files import digest_json
     from oatools.learning.checkpoint import Checkpoint
     from oatools.learning.crossval import candidates, model_record
     from oatools.learning.files import is_done, load_model, save_model
+    from oatools.learning.folds import split_training
     from oatools.learning.workers import fit_best
 
-    everyone, tried = np.arange(len(cohort)), candidates(study.settings, study.tune)
-    record = model_record(cohort, everyone, tried, seed, endpoint)
-    if kept := is_done(out, record["made_from"], force):
+    out = out_dir
+    tried = candidates(run.settings, run.tune)
+    split = split_training(cohort, run.settings.validation, seed)
+    record = model_record(cohort, split, tried, seed, loaded.endpoint)
+    left = out.with_name(out.name + ".resume")
+
+    def train_one(
+        cohort: "Cohort", settings: "Settings", seed: int, split: "Split"
+    ) -> "FittedModel":
+        made_from = digest_json([record["made_from"], settings.as_dict()])
+        return Checkpoint(left, made_from).fit(cohort, settings, seed, split, resume)
+
+    if is_done(out, record["made_from"], force):
         model = load_model(out)
+        outcome = "kept"
     else:
-        left = out.with_name(out.name + ".resume")
         if left.exists() and not resume:
             console.note(
                 f"an interrupted run left {left}; --resume goes on from it, this run does not"
             )
+        best = fit_best(cohort, tried, seed, split, train_one)
+        model = save_model(out, best, **record)
+        said = model.record
+        outcome = f"trained, {said['epochs']} epochs, the best {said['best_epoch']}"
+    print_table(COLUMNS, [_row(out, cohort, model.record)])
+    console.note(f"{out} {outcome}")
+    return 1 if loaded.flow.failed else 0
 
-        def train_one(*arguments):  # noqa: ANN002, ANN202
-            made_from = digest_json([record["made_from"], arguments[2].as_dict()])
-            return Checkpoint(left, made_from).fit(*arguments, resume=resume)
 
-        model = save_model(out, fit_best(cohort, everyone, tried, seed, train_one), **record)
-    said = model.record
-    values = (
-        out,
-        endpoint,
-        len(cohort),
-        len(set(cohort.subject)),
-        cohort.label.sum(),
-        said["epochs"],
-        said["best_epoch"],
-        len(said["validation_knees"]),
-        f"{said['validation_roc_auc']:.4f}",
-        f"{model.threshold:.6f}",
-    )
-    print_table(
-        COLUMNS, [{c: "" if v is None else str(v) for c, v in zip(COLUMNS, values, strict=True)}]
-    )
-    console.note(
-        f"{out} kept"
-        if kept
-        else f"{out} trained, {said['epochs']} epochs, the best {said['best_epoch']}"
-    )
-    return status
+def _row(out: Path, cohort: "Cohort", record: dict[str, Any]) -> dict[str, str]:
+    return {
+        "path": str(out),
+        "endpoint": record["endpoint"] or "",
+        "knees": str(len(cohort)),
+        "patients": str(len(set(cohort.subject))),
+        "positives": str(cohort.label.sum()),
+        "epochs": str(record["epochs"]),
+        "best_epoch": str(record["best_epoch"]),
+        "validation_knees": str(len(record["validation_knees"])),
+        "validation_roc_auc": f"{record['validation_roc_auc']:.4f}",
+        "threshold": f"{record['threshold']:.6f}",
+    }

@@ -56,10 +56,11 @@ def training_options(function: Callable[..., Any]) -> Callable[..., Any]:
                 own[field.name] = values.pop(field.name)
         return function(*args, run=TrainingRun(**own, settings=settings), **values)
 
+    decorated: Callable[..., Any] = wrapper
     settings_options = [_setting_option(name, option) for name, option in options().items()]
     for decorate in reversed([*_table_options(), *settings_options, *_failure_options()]):
-        wrapper = decorate(wrapper)
-    return wrapper
+        decorated = decorate(decorated)
+    return decorated
 
 
 def rerun_line(context: click.Context) -> str:
@@ -90,7 +91,7 @@ def _option_words(parameter: click.Parameter, value: Any) -> Iterator[str]:
             yield _value_text(parameter.type, each)
 
 
-def _value_text(kind: click.ParamType, value: Any) -> str:
+def _value_text(kind: "click.ParamType[Any]", value: Any) -> str:
     if isinstance(kind, ColumnValue | SettingValues):
         return kind.text(value)
     if isinstance(value, tuple):
@@ -184,7 +185,7 @@ def _flag(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
-def _kind(option: Option) -> click.ParamType:
+def _kind(option: Option) -> "click.ParamType[Any]":
     if option.choices:
         return click.Choice(option.choices)
     if option.kind is tuple:
@@ -192,7 +193,7 @@ def _kind(option: Option) -> click.ParamType:
     return click.types.convert_type(option.kind)
 
 
-class ColumnValue(click.ParamType):
+class ColumnValue(click.ParamType):  # type: ignore[type-arg]  # no generic class in older click
     """A column and one of its values: `site=E`."""
 
     name = "COLUMN=VALUE"
@@ -213,7 +214,7 @@ class ColumnValue(click.ParamType):
         return "=".join(value)
 
 
-class SettingValues(click.ParamType):
+class SettingValues(click.ParamType):  # type: ignore[type-arg]  # no generic class in older click
     """A setting and the values to try: `dropout=0.2,0.5`."""
 
     name = "SETTING=X,X..."

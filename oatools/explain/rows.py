@@ -26,7 +26,7 @@ from oatools.features.backbone_record import PRETRAINED, RANDOM
 from oatools.features.engine import best_device
 from oatools.imaging import orient
 from oatools.imaging.volume import Volume, read_volume, write_volume
-from oatools.learning.cohort import clinical_value
+from oatools.learning.clinical import clinical_value
 from oatools.learning.files import load_model
 from oatools.learning.model import FittedModel
 from oatools.learning.rows import input_paths, sequence_warning

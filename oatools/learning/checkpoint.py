@@ -1,17 +1,21 @@
-"""Where an interrupted training stood, as safetensors: going on from it gives the bytes that no interruption would."""
+"""The state of an interrupted training as safetensors.
+
+Going on from it gives the bytes that no interruption would have given.
+"""
 
 import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from oatools.core.files import atomic
 from oatools.learning.cohort import Cohort
+from oatools.learning.folds import Split
 from oatools.learning.model import FittedModel
 from oatools.learning.settings import Settings
 from oatools.learning.training import Progress, fit
@@ -31,9 +35,12 @@ class Checkpoint:
     every: float = 5.0
 
     def fit(
-        self, data: Cohort, train: np.ndarray, settings: Settings, seed: int, resume: bool
+        self, cohort: Cohort, settings: Settings, seed: int, split: Split, resume: bool
     ) -> FittedModel:
-        """As `training.fit`, from where the file says if `resume`; the file is gone once training has ended."""
+        """Do what `training.fit` does, going on from the file if `resume`.
+
+        The file is gone once training has ended.
+        """
         start = self.read() if resume else None
         last = time.monotonic()
 
@@ -43,17 +50,20 @@ class Checkpoint:
                 self.write(progress)
                 last = time.monotonic()
 
-        model = fit(data, train, settings, seed, start, keep)
+        model = fit(cohort, settings, seed, split, start, keep)
         self.path.unlink(missing_ok=True)
         return model
 
     def write(self, progress: Progress) -> None:
         """Write the file, atomically."""
         tensors = {"torch_state": progress.torch_state}
-        for name, values in (("best", progress.best), ("state", progress.state)):
-            tensors |= {f"{name}/{key}": value for key, value in values.items()}
+        for key, value in progress.best.items():
+            tensors[f"best/{key}"] = value.contiguous()
+        for key, value in progress.state.items():
+            tensors[f"state/{key}"] = value.contiguous()
         for number, moments in progress.optimiser["state"].items():
-            tensors |= {f"optimiser/{number}/{key}": value for key, value in moments.items()}
+            for key, value in moments.items():
+                tensors[f"optimiser/{number}/{key}"] = value.contiguous()
         said = {
             "made_from": self.made_from,
             "history": progress.history,
@@ -61,12 +71,10 @@ class Checkpoint:
             "groups": progress.optimiser["param_groups"],
         }
         with atomic(self.path) as temporary:
-            temporary.write_bytes(
-                save({k: v.contiguous() for k, v in tensors.items()}, {KEY: json.dumps(said)})
-            )
+            temporary.write_bytes(save(tensors, {KEY: json.dumps(said)}))
 
     def read(self) -> Progress | None:
-        """What the file says; None where there is none of this training."""
+        """Read the file; None where there is none, or none of this training."""
         try:
             with safe_open(self.path, framework="pt") as file:
                 said = json.loads((file.metadata() or {})[KEY])
@@ -75,21 +83,24 @@ class Checkpoint:
             return None
         if said["made_from"] != self.made_from:
             return None
-        parts: dict[str, dict[str, torch.Tensor]] = {"best": {}, "state": {}}
-        moments: dict[int, dict[str, torch.Tensor]] = {}
-        for name, value in tensors.items():
-            kind, _, key = name.partition("/")
-            if kind in parts:
-                parts[kind][key] = value
-            elif kind == "optimiser":
-                number, _, moment = key.partition("/")
-                moments.setdefault(int(number), {})[moment] = value
-        optimiser = {"state": moments, "param_groups": said["groups"]}
-        return Progress(
-            said["history"],
-            parts["best"],
-            parts["state"],
-            optimiser,
-            tensors["torch_state"],
-            said["random_state"],
-        )
+        return _progress(said, tensors)
+
+
+def _progress(said: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Progress:
+    parts: dict[str, dict[str, torch.Tensor]] = {"best": {}, "state": {}}
+    moments: dict[int, dict[str, torch.Tensor]] = {}
+    for name, value in tensors.items():
+        kind, _, key = name.partition("/")
+        if kind in parts:
+            parts[kind][key] = value
+        elif kind == "optimiser":
+            number, _, moment = key.partition("/")
+            moments.setdefault(int(number), {})[moment] = value
+    return Progress(
+        history=said["history"],
+        best=parts["best"],
+        state=parts["state"],
+        optimiser={"state": moments, "param_groups": said["groups"]},
+        torch_state=tensors["torch_state"],
+        random_state=said["random_state"],
+    )

@@ -1,297 +1,326 @@
 """Cross-validation by patient: one model file a fold, each beside what is known without it."""
 
+import contextlib
 import itertools
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from oatools.core.errors import UsageError
 from oatools.core.files import digest_json
-from oatools.core.manifest import MISSING, Row, write_table
-from oatools.learning import metrics, workers
+from oatools.core.manifest import MISSING, write_table
+from oatools.learning import workers
 from oatools.learning.baseline import baselines
 from oatools.learning.cohort import Cohort
 from oatools.learning.files import is_done, load_model
 from oatools.learning.folds import (
-    Division,
+    Split,
+    Splitter,
     assign_folds,
     check_patients,
     describe,
-    inner_split,
+    split_folds,
     write_folds,
 )
+from oatools.learning.metrics import roc_auc
 from oatools.learning.model import predict
-from oatools.learning.settings import Settings
+from oatools.learning.results import (
+    PREDICTION_COLUMNS,
+    CrossValidation,
+    Metrics,
+    OutOfFold,
+    repeat_metrics,
+)
+from oatools.learning.settings import DEFAULTS, Settings
 from oatools.learning.workers import Task
 
-PREDICTION_COLUMNS = [
-    "knee",
-    "subject",
-    "visit",
-    "side",
-    "label",
-    "probability",
-    "fold",
-    "predicted",
-    "threshold",
-]
-METRIC_COLUMNS = ["model", "scope", "metric", "value", "ci_low", "ci_high"]
 IMAGES, BOTH = "images", "images+clinical"
+
+
+class Listener(Protocol):
+    """Whoever is told how a cross-validation goes on, such as a `Console`."""
+
+    def note(self, message: str, /) -> None:
+        """Take what everybody should know."""
+
+    def detail(self, message: str, /) -> None:
+        """Take what is only for the curious."""
+
+
+class Silence:
+    """A listener that passes everything over."""
+
+    def note(self, message: str, /) -> None:
+        """Pass it over."""
+
+    def detail(self, message: str, /) -> None:
+        """Pass it over."""
+
+
+SILENCE = Silence()
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How every model is trained. `candidates` are the settings to choose from in each fold, mostly one."""
+    """How knees are divided, and how every model is trained.
+
+    `candidates` are the settings to choose from in each fold, mostly one. `compare` puts baselines
+    beside the model. `jobs` models are trained at a time.
+    """
 
     candidates: tuple[Settings, ...]
     seed: int
+    splitter: Splitter = Splitter()
     endpoint: str | None = None
-    leaky: bool = False
     compare: bool = True
     jobs: int = 1
     force: bool = False
 
     @property
     def settings(self) -> Settings:
-        """What all candidates agree on: slices, validation, threshold rule."""
+        """The settings on which all candidates agree: slices, validation, threshold rule."""
         return self.candidates[0]
 
-
-@dataclass(frozen=True)
-class Scored:
-    """Out-of-fold results (knees,) of one model; NaN for knees that are in no test fold."""
-
-    probability: np.ndarray
-    threshold: np.ndarray
-
-    @property
-    def predicted(self) -> np.ndarray:
-        """The class called (knees,): 1 from the threshold of the knee's fold."""
-        return (self.probability >= self.threshold).astype(np.int64)
-
-
-@dataclass(frozen=True)
-class CrossValidation:
-    """Out-of-fold results, one entry a knee, in the cohort's order.
-
-    `models` by name, the one that was asked for first and what it is held against after it;
-    `attention` of the first; `records` of its files, one a fold; `kept`, how many of all models
-    were there already. Fold 0 is trained on only.
-    """
-
-    fold: np.ndarray
-    models: dict[str, Scored]
-    attention: list[np.ndarray]
-    records: list[dict[str, Any]]
-    trained: int
-    kept: int
-    leaky: bool = False
-    null: np.ndarray = field(default_factory=lambda: np.zeros(0))
-
-    @property
-    def name(self) -> str:
-        """Of the model that was asked for."""
-        return next(iter(self.models))
-
-    @property
-    def first(self) -> Scored:
-        """The results of the model that was asked for."""
-        return self.models[self.name]
-
-    @property
-    def tested(self) -> np.ndarray:
-        """Where a knee was in a test fold (knees,)."""
-        return self.fold > 0
-
-
-def candidates(settings: Settings, tune: Sequence[tuple[str, tuple]]) -> tuple[Settings, ...]:
-    """Every combination of the values to try, `settings` where nothing is to be tried."""
-    names = [name for name, _ in tune]
-    if len(set(names)) < len(names):
-        raise UsageError(
-            "a setting is to be tuned twice; give its values in one --tune, separated by commas"
-        )
-    choices = itertools.product(*(values for _, values in tune))
-    return tuple(replace(settings, **dict(zip(names, values, strict=True))) for values in choices)
-
-
-def validate(
-    data: Cohort,
-    division: Division,
-    plan: Plan,
-    out_dir: Path,
-    note: Callable[[str], None],
-    detail: Callable[[str], None],
-) -> CrossValidation:
-    """Divide the knees, write `out_dir/folds.tsv` before any training, say what is in each fold, and cross-validate."""
-    fold = division.of(data.knee, data.subject, data.label, data.rows, plan.seed)
-    write_folds(out_dir / "folds.tsv", data.knee, data.subject, fold, plan.force)
-    for line in describe(data.subject, data.label, fold):
-        note(line)
-    if plan.force:
-        remove_models(out_dir)
-    return cross_validate(data, fold, plan, out_dir, detail)
-
-
-def repeat(
-    data: Cohort,
-    division: Division,
-    plan: Plan,
-    out_dir: Path,
-    first: CrossValidation,
-    repeats: int,
-    note: Callable[[str], None],
-    detail: Callable[[str], None],
-) -> list[Row]:
-    """Cross-validate `repeats` - 1 times more, with the following seeds, in `out_dir/repeat-N`; rows of metrics."""
-    pooled = [pooled_scores(data, first)]
-    for number in range(2, repeats + 1):
-        folder = out_dir / f"repeat-{number}"
-        again = validate(
-            data,
-            division,
-            replace(plan, seed=plan.seed + number - 1, compare=False),
-            folder,
-            note,
-            detail,
-        )
-        write_table(folder / "predictions.tsv", PREDICTION_COLUMNS, prediction_rows(data, again))
-        pooled.append(pooled_scores(data, again))
-    return repeat_rows(first.name, pooled)
+    def split(self, cohort: Cohort, fold: np.ndarray) -> list[Split]:
+        """Return the split of every fold, the same for all that is trained on it."""
+        return split_folds(cohort, fold, self.settings.validation, self.seed)
 
 
 def cross_validate(
-    data: Cohort,
-    fold: np.ndarray,
+    cohort: Cohort,
+    folds: int | Splitter = 5,
+    settings: Settings = DEFAULTS,
+    seed: int = 0,
+    out_dir: str | Path | None = None,
+    jobs: int = 1,
+) -> CrossValidation:
+    """Cross-validate a model and its baselines, for use from Python.
+
+    Patients are divided into `folds` by chance, or as a `Splitter` says. The models, and the table
+    of folds, go to `out_dir`, where those that were trained alike are kept; without it, they are
+    thrown away.
+
+        result = cross_validate(cohort, folds=5)
+        result.metrics().get(result.name, "pooled", "roc_auc")
+        result.predictions()
+
+    Raises `UsageError` where a fold cannot be trained, or other folds or models are in the way.
+    """
+    splitter = folds if isinstance(folds, Splitter) else Splitter(folds)
+    plan = Plan((settings,), seed, splitter, jobs=jobs)
+    with contextlib.ExitStack() as stack:
+        if out_dir is None:
+            out_dir = stack.enter_context(tempfile.TemporaryDirectory())
+        return divide_and_validate(cohort, plan, Path(out_dir))
+
+
+def candidates(
+    settings: Settings, tune: Sequence[tuple[str, tuple[Any, ...]]]
+) -> tuple[Settings, ...]:
+    """Return every combination of the values to try, `settings` where nothing is to be tried."""
+    names = [name for name, _ in tune]
+    if len(set(names)) < len(names):
+        raise UsageError(
+            "a setting is to be tuned twice",
+            "give its values in one `tune`, separated by commas",
+        )
+    tried = []
+    for values in itertools.product(*(values for _, values in tune)):
+        changes = dict(zip(names, values, strict=True))
+        tried.append(replace(settings, **changes))
+    return tuple(tried)
+
+
+def divide_and_validate(
+    cohort: Cohort, plan: Plan, out_dir: Path, listener: Listener = SILENCE
+) -> CrossValidation:
+    """Divide the knees as planned, and cross-validate.
+
+    `out_dir/folds.tsv` is written before any training, and what is in each fold is told.
+    """
+    fold = plan.splitter.split(cohort, plan.seed)
+    write_folds(out_dir / "folds.tsv", cohort.knee, cohort.subject, fold, plan.force)
+    for line in describe(cohort.subject, cohort.label, fold):
+        listener.note(line)
+    if plan.force:
+        remove_models(out_dir)
+    return validate(cohort, fold, plan, out_dir, listener)
+
+
+def repeat(
+    first: CrossValidation,
     plan: Plan,
     out_dir: Path,
-    note: Callable[[str], None] = lambda _: None,
+    repeats: int,
+    listener: Listener = SILENCE,
+) -> Metrics:
+    """Cross-validate `repeats` - 1 times more, with the following seeds, in `out_dir/repeat-N`."""
+    pooled = [first.pooled()]
+    for number in range(2, repeats + 1):
+        folder = out_dir / f"repeat-{number}"
+        own = replace(plan, seed=plan.seed + number - 1, compare=False)
+        again = divide_and_validate(first.cohort, own, folder, listener)
+        rows = [prediction.row() for prediction in again.predictions()]
+        write_table(folder / "predictions.tsv", PREDICTION_COLUMNS, rows)
+        pooled.append(again.pooled())
+    return repeat_metrics(first.name, pooled)
+
+
+def validate(
+    cohort: Cohort, fold: np.ndarray, plan: Plan, out_dir: Path, listener: Listener = SILENCE
 ) -> CrossValidation:
     """Train and score every fold; models go to `out_dir/fold-N.safetensors`, or are kept there.
 
     `fold` is 1..k a knee, and 0 for a knee that is only trained on. With clinical variables, the
     same model without them is trained beside (`out_dir/images/`). Raises `UsageError` where a
-    patient is in two folds (unless `leaky`), a fold cannot be trained, or a model made otherwise is
-    in the way.
+    patient is in two folds (unless the split is leaky), a fold cannot be trained, or a model made
+    otherwise is in the way.
     """
-    if not plan.leaky:
-        check_patients(data.subject, fold)
-    sets = {BOTH if data.clinical_names else IMAGES: (data, out_dir)}
-    if data.clinical_names and plan.compare:
-        sets[IMAGES] = (workers.without_clinical(data), out_dir / "images")
-    numbers = range(1, int(fold.max()) + 1)
-    tasks, kept = [], 0
-    for name, (knees, folder) in sets.items():
-        for number in numbers:
-            train = np.flatnonzero(fold != number)
-            # Fails before hours of work, not after.
-            inner_split(
-                [data.subject[i] for i in train],
-                data.label[train],
-                plan.settings.validation,
-                plan.seed,
-            )
-            record = model_record(knees, train, plan.candidates, plan.seed, plan.endpoint) | {
-                "fold": number
-            }
-            path = fold_path(folder, number)
-            if is_done(path, record["made_from"], plan.force):
-                kept += 1
-            else:
-                tasks.append(
-                    Task(
-                        f"fold {number}, {name}",
-                        train,
-                        plan.candidates,
-                        plan.seed,
-                        path,
-                        record,
-                        clinical=knees is data,
-                    )
-                )
-    for done, _ in workers.run(data, tasks, plan.jobs, out_dir):
-        note(f"{tasks[done].name} trained")
-    models, attention, records = {}, [], []
-    for name, (knees, folder) in sets.items():
-        models[name], looked, said = _score(knees, fold, folder)
-        attention, records = attention or looked, records or said
+    if not plan.splitter.leaky:
+        check_patients(cohort.subject, fold)
+    # Made once, so that the models and the baselines of a fold see the same knees; and before
+    # hours of work, so that a fold that cannot be trained is told now.
+    splits = plan.split(cohort, fold)
+    series = list(_series(cohort, plan, out_dir))
+    tasks = []
+    for each in series:
+        tasks += each.missing(splits, plan)
+    for done, _ in workers.run(cohort, tasks, plan.jobs, out_dir):
+        listener.detail(f"{tasks[done].name} trained")
+    scored = [each.score(splits) for each in series]
+    models = {each.name: found.results for each, found in zip(series, scored, strict=True)}
     if plan.compare:
-        for name, found in baselines(data, fold, plan.settings, plan.seed).items():
-            models[name] = Scored(found.probability, found.threshold)
-    return CrossValidation(fold, models, attention, records, len(tasks), kept, plan.leaky)
+        models |= baselines(cohort, splits, plan.settings, plan.seed)
+    return CrossValidation(
+        cohort=cohort,
+        fold=fold,
+        models=models,
+        attention=scored[0].attention,
+        records=scored[0].records,
+        trained=len(tasks),
+        kept=len(splits) * len(series) - len(tasks),
+        leaky=plan.splitter.leaky,
+    )
 
 
-def _score(
-    data: Cohort, fold: np.ndarray, folder: Path
-) -> tuple[Scored, list[np.ndarray], list[dict[str, Any]]]:
-    probability, threshold = np.full(len(data), np.nan), np.full(len(data), np.nan)
-    attention: list[np.ndarray] = [np.empty(0)] * len(data)
-    records = []
-    for number in range(1, int(fold.max()) + 1):
-        model, test = load_model(fold_path(folder, number)), np.flatnonzero(fold == number)
-        probability[test], weights = predict(model, *data.scored(test))
-        threshold[test] = model.threshold
-        for i, row in zip(test, weights, strict=True):
-            attention[i] = row
-        records.append(model.record)
-    return Scored(probability, threshold), attention, records
+@dataclass(frozen=True)
+class _Scored:
+    """The results of one model a fold, and the attention and records that came with them."""
+
+    results: OutOfFold
+    attention: list[np.ndarray]
+    records: list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class _Series:
+    """One model a fold, in one folder: with the clinical variables of the cohort or without."""
+
+    name: str
+    cohort: Cohort
+    out_dir: Path
+    clinical: bool
+
+    def missing(self, splits: Sequence[Split], plan: Plan) -> list[Task]:
+        """Return what is still to be trained; a `UsageError` where another model is in the way."""
+        tasks = []
+        for number, split in enumerate(splits, start=1):
+            record = model_record(self.cohort, split, plan.candidates, plan.seed, plan.endpoint)
+            path = fold_path(self.out_dir, number)
+            if is_done(path, record["made_from"], plan.force):
+                continue
+            task = Task(
+                name=f"fold {number}, {self.name}",
+                split=split,
+                candidates=plan.candidates,
+                seed=plan.seed,
+                path=path,
+                record={**record, "fold": number},
+                clinical=self.clinical,
+            )
+            tasks.append(task)
+        return tasks
+
+    def score(self, splits: Sequence[Split]) -> _Scored:
+        """Score the test knees of every fold by its model."""
+        results = OutOfFold.empty(len(self.cohort))
+        attention: list[np.ndarray] = [np.empty(0)] * len(self.cohort)
+        records = []
+        for number, split in enumerate(splits, start=1):
+            model = load_model(fold_path(self.out_dir, number))
+            probability, weights = predict(model, *self.cohort.scored(split.test))
+            results.probability[split.test] = probability
+            results.threshold[split.test] = model.threshold
+            for i, of_knee in zip(split.test, weights, strict=True):
+                attention[i] = of_knee
+            records.append(model.record)
+        return _Scored(results, attention, records)
+
+
+def _series(cohort: Cohort, plan: Plan, out_dir: Path) -> Iterator[_Series]:
+    """The models to train: the one that was asked for first, then that of the images alone."""
+    if not cohort.clinical_names:
+        yield _Series(IMAGES, cohort, out_dir, clinical=True)
+        return
+    yield _Series(BOTH, cohort, out_dir, clinical=True)
+    if plan.compare:
+        yield _Series(IMAGES, cohort.without_clinical(), out_dir / "images", clinical=False)
 
 
 def null_distribution(
-    data: Cohort,
+    cohort: Cohort,
     fold: np.ndarray,
     plan: Plan,
     out_dir: Path,
     permutations: int,
-    own_folds: bool,
-    note: Callable[[str], None] = lambda _: None,
+    listener: Listener = SILENCE,
 ) -> np.ndarray:
-    """The pooled ROC AUC (permutations,) of the whole procedure where labels tell nothing.
+    """Return the pooled ROC AUC (permutations,) of the procedure where labels tell nothing.
 
     Labels are permuted between patients who have as many knees, so that knees of a patient stay as
-    alike as they were. Folds are made anew for the permuted labels, unless they were given
-    (`own_folds` False).
+    alike as they were. Where folds are drawn, they are drawn anew for the permuted labels. Each
+    fold has a split of its own, made in the same way as that of the model.
     """
-    tasks: list[Task] = []
-    splits, labels = [], []
-    for number in range(permutations):
-        label = permuted(data.subject, data.label, np.random.default_rng([plan.seed, number]))
-        split = assign_folds(data.subject, label, int(fold.max()), plan.seed) if own_folds else fold
-        splits.append(split)
-        labels.append(label)
-        tasks += [
-            Task(
-                f"permutation {number + 1}, fold {k}",
-                np.flatnonzero(split != k),
-                plan.candidates,
-                plan.seed,
-                test=np.flatnonzero(split == k),
-                label=label,
-            )
-            for k in range(1, int(split.max()) + 1)
-        ]
     folds = int(fold.max())
-    probability = np.full((permutations, len(data)), np.nan)
-    for ended, (number, result) in enumerate(workers.run(data, tasks, plan.jobs, out_dir), start=1):
-        probability[number // folds, tasks[number].test] = result
+    tasks: list[Task] = []
+    labels, own_folds = [], []
+    for number in range(permutations):
+        random = np.random.default_rng([plan.seed, number])
+        label = permuted(cohort.subject, cohort.label, random)
+        own_fold = fold
+        if plan.splitter.is_random:
+            own_fold = assign_folds(cohort.subject, label, folds, plan.seed)
+        labels.append(label)
+        own_folds.append(own_fold)
+        splits = plan.split(replace(cohort, label=label), own_fold)
+        for k, split in enumerate(splits, start=1):
+            name = f"permutation {number + 1}, fold {k}"
+            tasks.append(Task(name, split, plan.candidates, plan.seed, label=label))
+    probability = np.full((permutations, len(cohort)), np.nan)
+    trained = workers.run(cohort, tasks, plan.jobs, out_dir)
+    for ended, (number, result) in enumerate(trained, start=1):
+        probability[number // folds, tasks[number].split.test] = result
         if ended % folds == 0:
-            note(f"{ended // folds} of {permutations} permutations")
-    return np.array(
-        [
-            metrics.roc_auc(label[split > 0], p[split > 0])
-            for label, split, p in zip(labels, splits, probability, strict=True)
-        ]
-    )
+            listener.detail(f"{ended // folds} of {permutations} permutations")
+    areas = np.empty(permutations)
+    for number in range(permutations):
+        tested = own_folds[number] > 0
+        areas[number] = roc_auc(labels[number][tested], probability[number][tested])
+    return areas
 
 
 def permuted(subjects: Sequence[str], label: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Labels (knees,) handed over between patients who have as many knees, all of a patient's together."""
+    """Return labels (knees,) handed over between patients who have as many knees.
+
+    All labels of a patient go to the same other one.
+    """
     patients, member = np.unique(np.asarray(subjects), return_inverse=True)
     knees = [np.flatnonzero(member == i) for i in range(len(patients))]
-    counts = np.array([len(k) for k in knees])
+    counts = np.array([len(of_patient) for of_patient in knees])
     out = label.copy()
     for count in np.unique(counts):
         alike = np.flatnonzero(counts == count)
@@ -301,184 +330,36 @@ def permuted(subjects: Sequence[str], label: np.ndarray, random: np.random.Gener
 
 
 def model_record(
-    data: Cohort, train: np.ndarray, candidates: Sequence[Settings], seed: int, endpoint: str | None
+    cohort: Cohort,
+    split: Split,
+    candidates: Sequence[Settings],
+    seed: int,
+    endpoint: str | None,
 ) -> dict[str, Any]:
-    """What a model's record says beyond its training: endpoint, and the digests by which it is known again."""
-    inputs = data.digest(train)
-    made_from = digest_json([inputs, [s.as_dict() for s in candidates], seed, endpoint])
-    found = {data.rows[i].get("sequence", MISSING) for i in train} if data.rows else set()
-    sequences = list(data.joined) or sorted(found)
+    """Return what a model's record says beyond its training.
+
+    That is the endpoint, and the digests by which the model is known again.
+    """
+    inputs = cohort.digest(split.train)
+    settings = [each.as_dict() for each in candidates]
+    sequences = list(cohort.joined)
+    if not sequences and cohort.rows:
+        found = {cohort.rows[i].get("sequence", MISSING) for i in split.train}
+        sequences = sorted(found)
     return {
         "endpoint": endpoint,
         "sequences": sequences,
         "inputs_sha256": inputs,
-        "made_from": made_from,
+        "made_from": digest_json([inputs, settings, seed, endpoint]),
     }
 
 
 def fold_path(out_dir: Path, number: int) -> Path:
-    """Where the model of a fold lies."""
+    """Return the path of the model of a fold."""
     return out_dir / f"fold-{number}.safetensors"
-
-
-def prediction_rows(data: Cohort, result: CrossValidation) -> list[Row]:
-    """One row a tested knee: label, out-of-fold probability, fold, class called and the threshold of that fold."""
-    rows, scored = [], result.first
-    for i in np.flatnonzero(result.tested):
-        cells = data.rows[i] if data.rows else {}
-        values = (
-            data.knee[i],
-            data.subject[i],
-            cells.get("visit", MISSING),
-            cells.get("side", MISSING),
-            data.label[i],
-            f"{scored.probability[i]:.6f}",
-            result.fold[i],
-            scored.predicted[i],
-            f"{scored.threshold[i]:.6f}",
-        )
-        rows.append({c: str(v) for c, v in zip(PREDICTION_COLUMNS, values, strict=True)})
-    return rows
-
-
-def metric_rows(data: Cohort, result: CrossValidation, draws: int, seed: int) -> list[Row]:
-    """Every metric of every model by fold, its mean and SD over folds, and pooled with a bootstrap interval.
-
-    Then the differences of the first model from each other one, pooled, with intervals of the same
-    draws; and where labels were permuted, the mean and the middle 95 % of the null, and the share
-    of it that reaches the model (p).
-    """
-    at = result.tested
-    label, fold = data.label[at], result.fold[at]
-    models = {name: (s.probability[at], s.predicted[at]) for name, s in result.models.items()}
-    drawn = metrics.bootstrap(
-        label, models, [data.subject[i] for i in np.flatnonzero(at)], draws, seed
-    )
-    rows, pooled = [], {}
-    for name, (probability, predicted) in models.items():
-        by_fold = [
-            metrics.scores(label[fold == n], probability[fold == n], predicted[fold == n])
-            for n in range(1, int(fold.max()) + 1)
-        ]
-        rows += [
-            _metric(name, f"fold-{n}", m, s[m])
-            for n, s in enumerate(by_fold, start=1)
-            for m in metrics.METRICS
-        ]
-        for scope, function in (("mean", np.mean), ("sd", _sd)):
-            rows += [
-                _metric(name, scope, m, float(function([s[m] for s in by_fold])))
-                for m in metrics.SCORES
-            ]
-        pooled[name] = metrics.scores(label, probability, predicted)
-        intervals = {
-            m: metrics.interval(column)
-            for m, column in zip(metrics.SCORES, drawn[name].T, strict=True)
-        }
-        rows += [
-            _metric(name, "pooled", m, pooled[name][m], intervals.get(m)) for m in metrics.METRICS
-        ]
-    first = result.name
-    for name in list(models)[1:]:
-        for m in metrics.COMPARED:
-            column = metrics.SCORES.index(m)
-            apart = metrics.interval(drawn[first][:, column] - drawn[name][:, column])
-            rows.append(
-                _metric(
-                    f"{first} - {name}", "difference", m, pooled[first][m] - pooled[name][m], apart
-                )
-            )
-    if len(result.null):
-        reached = (1 + int((result.null >= pooled[first]["roc_auc"]).sum())) / (
-            1 + len(result.null)
-        )
-        middle = metrics.interval(result.null)
-        rows += [
-            _metric(first, "permuted labels", "roc_auc", float(result.null.mean()), middle),
-            _metric(first, "permuted labels", "p", reached),
-        ]
-    return rows
-
-
-def pooled_scores(data: Cohort, result: CrossValidation) -> dict[str, float]:
-    """The metrics of the first model over all tested knees."""
-    at, scored = result.tested, result.first
-    return metrics.scores(data.label[at], scored.probability[at], scored.predicted[at])
-
-
-def repeat_rows(name: str, repeats: Sequence[dict[str, float]]) -> list[Row]:
-    """The pooled metrics of every repeat, and their mean and SD over the repeats."""
-    rows = [
-        _metric(name, f"repeat-{n}", m, s[m])
-        for n, s in enumerate(repeats, start=1)
-        for m in metrics.SCORES
-    ]
-    for scope, function in (("repeats mean", np.mean), ("repeats sd", _sd)):
-        rows += [
-            _metric(name, scope, m, float(function([s[m] for s in repeats])))
-            for m in metrics.SCORES
-        ]
-    return rows
-
-
-def headlines(rows: Sequence[Row]) -> list[str]:
-    """One line a model: both summaries of both areas, named, with the prevalence; then the differences, the null."""
-    cell = {(r["model"], r["scope"], r["metric"]): r for r in rows}
-    lines = []
-    for model in dict.fromkeys(r["model"] for r in rows if r["scope"] == "pooled"):
-        parts = []
-        for metric, name in (("roc_auc", "ROC AUC"), ("pr_auc", "PR AUC")):
-            mean, sd = (_short(cell[model, scope, metric]["value"]) for scope in ("mean", "sd"))
-            parts.append(
-                f"{name} {mean} ± {sd} (mean of folds), {_with_interval(cell[model, 'pooled', metric])} "
-                "(pooled)"
-            )
-        prevalence = _short(cell[model, "pooled", "prevalence"]["value"])
-        lines.append(f"{model}: {'; '.join(parts)}; prevalence {prevalence}")
-    lines += [
-        f"{r['model']}: ROC AUC {_with_interval(r, '+')}"
-        for r in rows
-        if r["scope"] == "difference" and r["metric"] == "roc_auc"
-    ]
-    for (model, scope, metric), row in cell.items():
-        if scope == "repeats mean" and metric == "roc_auc":
-            spread = _short(cell[model, "repeats sd", metric]["value"])
-            lines.append(
-                f"{model}: ROC AUC {_short(row['value'])} ± {spread} (pooled, mean ± SD of repeats)"
-            )
-        if scope == "permuted labels" and metric == "roc_auc":
-            lines.append(
-                f"{model}: ROC AUC {_with_interval(row)} with permuted labels, "
-                f"p {_short(cell[model, scope, 'p']['value'])}"
-            )
-    return lines
 
 
 def remove_models(out_dir: Path) -> None:
     """Remove the fold models of an earlier run, which may have had more folds."""
     for path in [*out_dir.glob("fold-*.safetensors"), *out_dir.glob("images/fold-*.safetensors")]:
         path.unlink()
-
-
-def _sd(values: Sequence[float]) -> float:
-    return float(np.std(values, ddof=1)) if len(values) > 1 else np.nan
-
-
-def _short(text: str, sign: str = "") -> str:
-    return text if text == MISSING else f"{float(text):{sign}.3f}"
-
-
-def _with_interval(row: Row, sign: str = "") -> str:
-    return f"{_short(row['value'], sign)} [{_short(row['ci_low'], sign)}, {_short(row['ci_high'], sign)}]"
-
-
-def _metric(
-    model: str, scope: str, name: str, value: float, ci: tuple[float, float] | None = None
-) -> Row:
-    low, high = ci or (np.nan, np.nan)
-    cells = (model, scope, name, _text(value), _text(low), _text(high))
-    return dict(zip(METRIC_COLUMNS, cells, strict=True))
-
-
-def _text(value: float) -> str:
-    return MISSING if np.isnan(value) else str(value) if isinstance(value, int) else f"{value:.6f}"

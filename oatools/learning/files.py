@@ -1,4 +1,7 @@
-"""Models as safetensors: weights, and one JSON text from which the model is rebuilt. Reading one runs no code."""
+"""Models as safetensors: weights, and one JSON text from which the model is rebuilt.
+
+Reading one runs no code.
+"""
 
 import json
 import platform
@@ -22,25 +25,28 @@ from oatools.learning.settings import Settings
 # One key for all: safetensors writes several in no fixed order, and the same model must be the same
 # bytes.
 KEY = "oatools"
-FORMAT = 3
+FORMAT = 4
 
 
 def save_model(path: str | Path, model: FittedModel, **more: Any) -> FittedModel:
-    """Write a model atomically, with `more` added to its record, and return it with that record."""
+    """Write a model atomically, and return it with the record that its file holds.
+
+    `more`, such as `endpoint="jsn12"`, is added to the record.
+    """
     record = {
         "format": FORMAT,
         "architecture": f"{model.settings.pooling} pooling over slices, perceptron",
         **model.record,
         **more,
         "settings": model.settings.as_dict(),
-        "channels": len(model.module.branches[0].feature_mean),
+        "channels": model.module.channels,
         "clinical": model.scaling.as_records(),
         "threshold": model.threshold,
         "versions": versions(),
     }
-    tensors = {
-        name: value.detach().cpu().contiguous() for name, value in model.module.state_dict().items()
-    }
+    tensors = {}
+    for name, value in model.module.state_dict().items():
+        tensors[name] = value.detach().cpu().contiguous()
     metadata = {KEY: json.dumps(record, sort_keys=True, allow_nan=True)}
     with atomic(path) as temporary:
         temporary.write_bytes(save(tensors, metadata))
@@ -48,24 +54,29 @@ def save_model(path: str | Path, model: FittedModel, **more: Any) -> FittedModel
 
 
 def load_model(path: str | Path) -> FittedModel:
-    """Rebuild a model from its file, in evaluation mode; a `UsageError` where the file is not one of ours."""
+    """Rebuild a model from its file, in evaluation mode.
+
+    Raises a `UsageError` for a file that `save_model` has not written.
+    """
     record = read_record(path)
     try:
         settings = Settings(**record["settings"])
         scaling = ClinicalScaling.from_records(record["clinical"])
-        module = build(settings, record["channels"], len(scaling.names), len(record["joined"]) or 1)
+        sequences = len(record["joined"]) or 1
+        module = build(settings, record["channels"], len(scaling.names), sequences)
         with safe_open(path, framework="pt") as file:
-            module.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        module.load_state_dict(tensors)
         return FittedModel(module.eval(), settings, scaling, float(record["threshold"]), record)
     except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
         reason = " ".join(str(error).split())[:200]
         raise UsageError(
-            f"{path} is damaged or of another version of oatools ({reason}); train it again"
+            f"{path} is damaged or of another version of oatools ({reason})", "train it again"
         ) from None
 
 
 def read_record(path: str | Path) -> dict[str, Any]:
-    """What a model file says of itself, without its weights; a `UsageError` where it is not one of ours."""
+    """Read what a model file says of itself, without its weights; errors as for `load_model`."""
     try:
         with safe_open(path, framework="np") as file:
             text = (file.metadata() or {}).get(KEY)
@@ -82,14 +93,17 @@ def read_record(path: str | Path) -> dict[str, Any]:
         )
     if record.get("format") != FORMAT:
         raise UsageError(
-            f"{path} has format {record.get('format')}, and this version reads {FORMAT}; "
-            "use the oatools that wrote it, or train it again"
+            f"{path} has format {record.get('format')}, and this version reads {FORMAT}",
+            "use the oatools that wrote it, or train it again",
         )
     return record
 
 
 def is_done(path: str | Path, made_from: str, force: bool) -> bool:
-    """Whether the model at `path` is what would be trained; a `UsageError` where it is another."""
+    """Tell whether the model at `path` is what would be trained.
+
+    Raises a `UsageError` where it is another, unless `force`.
+    """
 
     def why_not() -> str:
         if read_record(path).get("made_from") == made_from:
@@ -100,7 +114,7 @@ def is_done(path: str | Path, made_from: str, force: bool) -> bool:
 
 
 def versions() -> dict[str, str]:
-    """Of all that decides the numbers."""
+    """Return the versions of everything that decides the numbers."""
     return {
         "oatools": oatools.__version__,
         "python": platform.python_version(),

@@ -1,7 +1,7 @@
 """Splits by patient: both knees of a person are always on the same side."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,52 +10,106 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from oatools.core.errors import UsageError
 from oatools.core.manifest import Row, read_table, write_table
+from oatools.learning.cohort import Cohort
 
 COLUMNS = ["knee", "subject", "fold"]
 
 
 @dataclass(frozen=True)
-class Division:
-    """How knees are divided: into `folds` made here, spread over the columns `stratify`; by a table, `file`; or by
-    `held`, a column and the value of the knees to be tested on. `leaky` splits knees and not
-    patients.
+class Split:
+    """The knees of one fold, as ascending places in the cohort.
+
+    A model, the baselines beside it and the null distribution are handed the same split: weights,
+    scaling and imputation come from `fit`, the epoch and the threshold from `validate`, and `test`
+    is seen by none of them.
+    """
+
+    fit: np.ndarray
+    validate: np.ndarray
+    test: np.ndarray
+
+    @property
+    def train(self) -> np.ndarray:
+        """All knees that a model may see, `fit` and `validate`, in ascending order."""
+        return np.sort(np.concatenate([self.fit, self.validate]))
+
+
+@dataclass(frozen=True)
+class Splitter:
+    """The way in which knees are divided into folds.
+
+    Into `folds` drawn by chance and spread over the columns `stratify`; or by a table,
+    `folds_file`; or by `hold_out`, a column and the value of the knees to be tested on. `leaky`
+    splits knees and not patients.
     """
 
     folds: int = 5
-    file: str | None = None
-    held: tuple[str, str] | None = None
+    folds_file: str | None = None
+    hold_out: tuple[str, str] | None = None
     stratify: tuple[str, ...] = ()
     leaky: bool = False
 
     @property
-    def drawn(self) -> bool:
-        """Whether the folds are made here, so that another seed gives others."""
-        return not (self.file or self.held)
+    def is_random(self) -> bool:
+        """True where folds are drawn, so that another seed gives others."""
+        return not (self.folds_file or self.hold_out)
 
-    def of(
-        self,
-        knees: Sequence[str],
-        subjects: Sequence[str],
-        label: np.ndarray,
-        rows: Sequence[Row],
-        seed: int,
-    ) -> np.ndarray:
-        """The fold of each knee, checked: no patient in two (unless `leaky`), both classes in each."""
-        if self.file:
-            fold = read_folds(self.file, knees, subjects)
-        elif self.held:
-            fold = hold_out([row[self.held[0]] for row in rows], self.held[1], self.held[0])
+    def split(self, cohort: Cohort, seed: int) -> np.ndarray:
+        """Return the fold (knees,) of each knee: from 1, and 0 for knees to train on only.
+
+        Raises a `UsageError` for a patient in two folds (unless `leaky`), or a fold of one class.
+        """
+        if self.folds_file:
+            fold = read_folds(self.folds_file, cohort.knee, cohort.subject)
+        elif self.hold_out:
+            column, value = self.hold_out
+            fold = hold_out([row[column] for row in cohort.rows], value, column)
         else:
-            strata = (
-                ["\t".join(row[c] for c in self.stratify) for row in rows]
-                if self.stratify
-                else None
+            fold = assign_folds(
+                cohort.subject,
+                cohort.label,
+                self.folds,
+                seed,
+                leaky=self.leaky,
+                strata=self._strata(cohort),
             )
-            fold = assign_folds(subjects, label, self.folds, seed, self.leaky, strata)
         if not self.leaky:
-            check_patients(subjects, fold)
-        check_classes(label, fold)
+            check_patients(cohort.subject, fold)
+        check_classes(cohort.label, fold)
         return fold
+
+    def _strata(self, cohort: Cohort) -> list[str] | None:
+        if not self.stratify:
+            return None
+        return ["\t".join(row[column] for column in self.stratify) for row in cohort.rows]
+
+
+def split_folds(cohort: Cohort, fold: np.ndarray, share: float, seed: int) -> list[Split]:
+    """Return the split of every fold, 1 to the highest; see `split_training`."""
+    splits = []
+    for number in range(1, int(fold.max()) + 1):
+        train, test = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
+        splits.append(split_training(cohort, share, seed, train=train, test=test))
+    return splits
+
+
+def split_training(
+    cohort: Cohort,
+    share: float,
+    seed: int,
+    train: np.ndarray | None = None,
+    test: np.ndarray | None = None,
+) -> Split:
+    """Set about a `share` of the patients to train on apart, to validate on.
+
+    `train` are the places of the knees to train on, all by default, and `test` is kept for later.
+    Raises a `UsageError` where a class has fewer than two patients.
+    """
+    index = np.arange(len(cohort)) if train is None else np.sort(np.asarray(train))
+    subjects = [cohort.subject[i] for i in index]
+    fit, validate = inner_split(subjects, cohort.label[index], share, seed)
+    nothing = np.zeros(0, dtype=np.int64)
+    return Split(index[fit], index[validate], nothing if test is None else np.asarray(test))
 
 
 def assign_folds(
@@ -66,62 +120,60 @@ def assign_folds(
     leaky: bool = False,
     strata: Sequence[str] | None = None,
 ) -> np.ndarray:
-    """The fold, 1 to `folds`, of each knee: grouped by patient, stratified by label, shuffled by `seed`.
+    """Draw the fold, 1 to `folds`, of each knee: by patient, and stratified by label.
 
     With `strata` (knees,), such as sites, these are spread over the folds too. `leaky` splits knees
     and not patients, to show what that error is worth. Raises `UsageError` where a class has fewer
     patients than there are folds.
     """
     check_counts(subjects, label, folds)
-    classes = (
-        label
-        if strata is None
-        else np.unique(label.astype(str) + "\t" + np.asarray(strata), return_inverse=True)[1]
-    )
+    classes = label
+    if strata is not None:
+        combined = label.astype(str) + "\t" + np.asarray(strata)
+        classes = np.unique(combined, return_inverse=True)[1]
+    make = StratifiedKFold if leaky else StratifiedGroupKFold
+    splitter = make(folds, shuffle=True, random_state=seed)
     fold = np.zeros(len(label), dtype=np.int64)
-    splitter = StratifiedKFold if leaky else StratifiedGroupKFold
-    for number, (_, test) in enumerate(
-        _split(splitter(folds, shuffle=True, random_state=seed), subjects, classes), start=1
-    ):
+    for number, (_, test) in enumerate(_divide(splitter, subjects, classes), start=1):
         fold[test] = number
     return fold
 
 
 def hold_out(values: Sequence[str], value: str, name: str) -> np.ndarray:
-    """Fold 1 for the knees whose value is `value`, to be tested on; 0 for the others, to be trained on only.
+    """Return fold 1 for the knees whose value is `value`, to test on, and 0 for the others.
 
     `values` (knees,) is the column `name`. Raises `UsageError` for a value that no knee has, or all
     have.
     """
-    fold = np.array([int(v == value) for v in values])
-    if len(set(fold.tolist())) < 2:
-        raise UsageError(
-            f"{'all' if fold.all() else 'no'} knees have {name} '{value}'; there are "
-            f"{', '.join(sorted(set(values)))}"
-        )
+    fold = np.array([int(each == value) for each in values])
+    if len(np.unique(fold)) < 2:
+        which = "all" if fold.all() else "no"
+        present = ", ".join(sorted(set(values)))
+        raise UsageError(f"{which} knees have {name} '{value}'", f"there are {present}")
     return fold
 
 
 def inner_split(
     subjects: Sequence[str], label: np.ndarray, share: float, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Indices to fit on and to validate on (epoch, threshold), by patient, stratified; both hold both classes.
+    """Return indices to fit on and to validate on, by patient and stratified by label.
 
-    Raises `UsageError` where a class has fewer than two patients.
+    Both hold both classes. Raises `UsageError` where a class has fewer than two patients.
     """
     smallest = min(_patients(subjects, label).values())
     if smallest < 2:
         raise UsageError(
-            f"a class has {smallest} patient(s) to train on; at least 2 are needed, one of them to validate on"
+            f"a class has {smallest} patient(s) to train on",
+            "at least 2 are needed, one of them to validate on",
         )
-    splitter = StratifiedGroupKFold(
-        min(max(2, round(1 / share)), smallest), shuffle=True, random_state=seed
-    )
-    for fit, validate in _split(splitter, subjects, label):
-        if len(set(label[fit])) == 2 and len(set(label[validate])) == 2:
+    parts = min(max(2, round(1 / share)), smallest)
+    splitter = StratifiedGroupKFold(parts, shuffle=True, random_state=seed)
+    for fit, validate in _divide(splitter, subjects, label):
+        if _has_both(label[fit]) and _has_both(label[validate]):
             return fit, validate
     raise UsageError(
-        "no split by patient leaves both classes to fit and to validate on; add patients of the rarer class"
+        "no split by patient leaves both classes to fit and to validate on",
+        "add patients of the rarer class",
     )
 
 
@@ -129,12 +181,13 @@ def check_counts(subjects: Sequence[str], label: np.ndarray, folds: int) -> None
     """Raise a `UsageError` unless each class has at least as many patients as there are folds."""
     patients = _patients(subjects, label)
     if 0 in patients.values():
-        only = next(c for c, n in patients.items() if n)
-        raise UsageError(f"all {len(label)} knees have label {only}; both classes are needed")
+        only = 1 if patients[0] == 0 else 0
+        raise UsageError(f"all {len(label)} knees have label {only}", "both classes are needed")
     if min(patients.values()) < folds:
-        counts = ", ".join(f"{n} with label {c}" for c, n in patients.items())
+        counts = f"{patients[0]} with label 0, {patients[1]} with label 1"
         raise UsageError(
-            f"{folds} folds need {folds} patients of each class; there are {counts}: use fewer folds"
+            f"{folds} folds need {folds} patients of each class; there are {counts}",
+            "use fewer folds",
         )
 
 
@@ -144,101 +197,115 @@ def check_patients(subjects: Sequence[str], fold: np.ndarray) -> None:
     for subject, number in zip(subjects, fold.tolist(), strict=True):
         if seen.setdefault(subject, number) != number:
             raise UsageError(
-                f"patient {subject} is in folds {seen[subject]} and {number}; "
-                "all knees of a patient belong in one fold"
+                f"patient {subject} is in folds {seen[subject]} and {number}",
+                "all knees of a patient belong in one fold",
+            )
+
+
+def check_classes(label: np.ndarray, fold: np.ndarray) -> None:
+    """Raise a `UsageError` for a fold of one class: nothing can be measured on it."""
+    for number in range(1, int(fold.max()) + 1):
+        if not _has_both(label[fold == number]):
+            knees = int((fold == number).sum())
+            raise UsageError(
+                f"fold {number} holds {knees} knees of one class only",
+                "use fewer folds or another `seed`",
             )
 
 
 def read_folds(path: str | Path, knees: Sequence[str], subjects: Sequence[str]) -> np.ndarray:
-    """The fold of each knee from a table (`knee`, `fold`, maybe `subject`); a `UsageError` for one that is not there.
+    """Read the fold of each knee from a table (`knee`, `fold`, maybe `subject`).
 
     Knees of the table that are not asked for are passed over. Folds must be numbered from 1 without
-    a gap.
+    a gap. Raises a `UsageError` for a knee that is not there, or a fold that is not a number.
     """
-    table = read_table(path, ["knee", "fold"])
     rows: dict[str, Row] = {}
-    for row in table.rows:
+    for row in read_table(path, ["knee", "fold"]).rows:
         if row["knee"] in rows:
-            raise UsageError(f"{path}: {row['knee']} is there twice; keep one row")
+            raise UsageError(f"{path}: {row['knee']} is there twice", "keep one row")
         rows[row["knee"]] = row
-    missing = [k for k in knees if k not in rows]
+    missing = [knee for knee in knees if knee not in rows]
     if missing:
         raise UsageError(
             f"{path}: no fold for {len(missing)} of {len(knees)} knees, the first is {missing[0]}"
         )
-    for knee, subject in zip(knees, subjects, strict=True):
-        if rows[knee].get("subject", subject) != subject:
+    fold = np.zeros(len(knees), dtype=np.int64)
+    for i, (knee, subject) in enumerate(zip(knees, subjects, strict=True)):
+        named, text = rows[knee].get("subject", subject), rows[knee]["fold"]
+        if named != subject:
             raise UsageError(
-                f"{path}: {knee} is of subject {rows[knee]['subject']}, but of {subject} in the labels"
+                f"{path}: {knee} is of subject {named}, but of {subject} in the labels"
             )
-    wrong = next((k for k in knees if not rows[k]["fold"].isdecimal()), None)
-    if wrong:
-        raise UsageError(
-            f"{path}: the fold of {wrong} is '{rows[wrong]['fold']}', which is no whole number"
-        )
-    fold = np.array([int(rows[k]["fold"]) for k in knees])
-    expected = list(range(1, int(fold.max()) + 1))
-    if sorted(set(fold.tolist())) != expected or len(expected) < 2:
-        raise UsageError(
-            f"{path}: folds are {sorted(set(fold.tolist()))}; they must be 1, 2, ... without a gap, two at least"
-        )
+        if not text.isdecimal():
+            raise UsageError(f"{path}: the fold of {knee} is '{text}', which is not a whole number")
+        fold[i] = int(text)
+    _check_numbers(path, fold)
     return fold
 
 
+def _check_numbers(path: str | Path, fold: np.ndarray) -> None:
+    found = sorted(set(fold.tolist()))
+    if found != list(range(1, len(found) + 1)) or len(found) < 2:
+        raise UsageError(
+            f"{path}: folds are {found}", "they must be 1, 2, ... without a gap, two at least"
+        )
+
+
 def fold_rows(knees: Sequence[str], subjects: Sequence[str], fold: np.ndarray) -> list[Row]:
-    """The rows of a folds table, sorted by knee."""
-    return [
-        dict(zip(COLUMNS, (k, s, str(f)), strict=True))
-        for k, s, f in sorted(zip(knees, subjects, fold.tolist(), strict=True))
-    ]
+    """Return the rows of a folds table, sorted by knee."""
+    rows = []
+    for knee, subject, number in sorted(zip(knees, subjects, fold.tolist(), strict=True)):
+        rows.append({"knee": knee, "subject": subject, "fold": str(number)})
+    return rows
 
 
 def write_folds(
     path: Path, knees: Sequence[str], subjects: Sequence[str], fold: np.ndarray, force: bool
 ) -> None:
-    """Write the folds table, or keep it; a `UsageError` where other folds are there already, unless `force`."""
+    """Write the folds table, or keep it.
+
+    Raises a `UsageError` where other folds are there already, unless `force`.
+    """
     rows = fold_rows(knees, subjects, fold)
     if path.exists() and not force:
         if list(read_table(path).rows) != rows:
-            raise UsageError(f"{path} holds other folds; use --force or another -o")
+            raise UsageError(f"{path} holds other folds", "use `force` or another `out_dir`")
         return
     write_table(path, COLUMNS, rows)
 
 
-def check_classes(label: np.ndarray, fold: np.ndarray) -> None:
-    """Raise a `UsageError` for a fold whose knees are all of one class: nothing can be measured on it."""
-    for number in range(1, int(fold.max()) + 1):
-        if len(set(label[fold == number].tolist())) < 2:
-            raise UsageError(
-                f"fold {number} holds {int((fold == number).sum())} knees of one class only; "
-                "use fewer folds or another --seed"
-            )
-
-
 def describe(subjects: Sequence[str], label: np.ndarray, fold: np.ndarray) -> list[str]:
-    """A line a fold: knees, patients, positives; and the overlap of patients, which is 0 unless the split is leaky."""
+    """Return a line a fold: knees, patients, positives, and the overlap of patients.
+
+    The overlap is 0 unless the split is leaky.
+    """
     lines = []
+    patients = np.asarray(subjects)
     for number in sorted(set(fold.tolist())):
         at = fold == number
-        inside, outside = (
-            {s for s, a in zip(subjects, at == side, strict=True) if a} for side in (True, False)
-        )
-        positive = int(label[at].sum())
+        inside, outside = set(patients[at]), set(patients[~at])
         name = f"fold {number}" if number else "trained on only"
         lines.append(
-            f"{name}: {int(at.sum())} knees of {len(inside)} patients, {positive} positive; "
+            f"{name}: {int(at.sum())} knees of {len(inside)} patients, "
+            f"{int(label[at].sum())} positive; "
             f"patients also in other folds: {len(inside & outside)}"
         )
     return lines
 
 
+def _has_both(label: np.ndarray) -> bool:
+    return len(np.unique(label)) == 2
+
+
 def _patients(subjects: Sequence[str], label: np.ndarray) -> dict[int, int]:
-    return {c: len({s for s, y in zip(subjects, label, strict=True) if y == c}) for c in (0, 1)}
+    """The number of patients with a knee of each class."""
+    patients = np.asarray(subjects)
+    return {0: len(set(patients[label == 0])), 1: len(set(patients[label == 1]))}
 
 
-def _split(
+def _divide(
     splitter: StratifiedGroupKFold | StratifiedKFold, subjects: Sequence[str], label: np.ndarray
-) -> list:
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     with warnings.catch_warnings():  # it warns of small classes, which are counted and refused here
         warnings.simplefilter("ignore")
-        return list(splitter.split(np.zeros(len(label)), label, np.asarray(subjects)))
+        yield from list(splitter.split(np.zeros(len(label)), label, np.asarray(subjects)))

@@ -8,27 +8,41 @@ et al. (2021).
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
 
+from oatools.core.provenance import Caution
 from oatools.features.slices import chosen
 from oatools.learning.pooling import POOLINGS, product
 from oatools.learning.scaling import ClinicalScaling
 from oatools.learning.settings import Settings
 
 
+class Dense(nn.Linear):
+    """A dense layer with a rectifier, whose input may be bfloat16."""
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        """Return (knees, slices, units), in the type of the weights."""
+        return functional.relu(product(values, self.weight) + self.bias)
+
+
 class Branch(nn.Module):
-    """What is done with the slices of one sequence: their scaling (buffers), dense layers, pooling."""
+    """The way of the slices of one sequence: their scaling (buffers), dense layers and pooling."""
+
+    feature_mean: torch.Tensor
+    feature_sd: torch.Tensor
+    width: int
 
     def __init__(self, channels: int, settings: Settings) -> None:
         super().__init__()
         sizes = (channels, *settings.instance)
-        self.instance = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(sizes))
+        self.instance = nn.ModuleList(Dense(a, b) for a, b in pairwise(sizes))
         self.pooling = POOLINGS[settings.pooling](sizes[-1], settings)
+        self.width = self.pooling.width
         self.dropout = settings.dropout
         self.register_buffer("feature_mean", torch.zeros(channels))
         self.register_buffer("feature_sd", torch.ones(channels))
@@ -36,13 +50,16 @@ class Branch(nn.Module):
     def forward(
         self, values: torch.Tensor, mask: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Pooled values (knees, width) and attention (knees, slices) of standardised features and a boolean mask."""
+        """Return pooled values (knees, width) and attention (knees, slices).
+
+        `values` are standardised features, and `mask` (knees, slices) is boolean.
+        """
+        padding = ~mask[..., None]
         for layer in self.instance:
-            values = functional.relu(product(values, layer.weight) + layer.bias)
-            values = functional.dropout(values, self.dropout, self.training).masked_fill(
-                ~mask[..., None], 0.0
-            )
-        return self.pooling(values, mask)
+            values = functional.dropout(layer(values), self.dropout, self.training)
+            values = values.masked_fill(padding, 0.0)
+        pooled, attention = self.pooling(values, mask)
+        return pooled, attention
 
 
 class KneeModel(nn.Module):
@@ -53,12 +70,14 @@ class KneeModel(nn.Module):
     sequence, from 1; 0 is padding, and True will do where there is one sequence.
     """
 
+    offset: torch.Tensor
+
     def __init__(
         self, channels: int, clinical: int, settings: Settings, sequences: int = 1
     ) -> None:
         super().__init__()
         self.branches = nn.ModuleList(Branch(channels, settings) for _ in range(sequences))
-        width = sum(branch.pooling.width for branch in self.branches)
+        width = sum(branch.width for branch in self.each_branch())
         self.hidden = nn.Linear(width + clinical, settings.hidden) if settings.hidden else None
         self.output = nn.Linear(settings.hidden or width + clinical, 2)
         self.dropout = settings.dropout
@@ -69,73 +88,90 @@ class KneeModel(nn.Module):
         # moves them back.
         self.register_buffer("offset", torch.zeros(2))
 
+    def each_branch(self) -> list[Branch]:
+        """Return the branches, one a sequence."""
+        return [cast(Branch, branch) for branch in self.branches]
+
+    @property
+    def channels(self) -> int:
+        """The number of features of a slice."""
+        return len(self.each_branch()[0].feature_mean)
+
     def forward(
         self, features: torch.Tensor, mask: torch.Tensor, clinical: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Logits (knees, 2) and attention (knees, slices), which is exactly 0 on padding and sums to 1 by sequence.
+        """Return logits (knees, 2) and attention (knees, slices).
 
-        Raw `features` (knees, slices, channels), padded after the last slice; `mask` (knees,
-        slices); `clinical` (knees, variables), standardised.
+        Attention is exactly 0 on padding and sums to 1 by sequence. `features` (knees, slices,
+        channels) are raw, padded after the last slice; `mask` is (knees, slices), and `clinical`
+        (knees, variables) standardised.
         """
         return self.classify(self.standardise(features, mask), mask, clinical)
 
     def standardise(self, features: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """Features of mean 0 and SD 1 in each channel; padding becomes 0, as a convolution puts beyond the ends."""
-        if len(self.branches) == 1:
-            mean, sd = self.branches[0].feature_mean, self.branches[0].feature_sd
-        else:
-            of = (mask.long() - 1).clamp_min(0)
-            mean, sd = (
-                torch.stack([getattr(b, name) for b in self.branches])[of]
-                for name in ("feature_mean", "feature_sd")
-            )
+        """Return features of mean 0 and SD 1 in each channel.
+
+        Padding becomes 0, as a convolution puts beyond the ends.
+        """
+        branches = self.each_branch()
+        mean, sd = branches[0].feature_mean, branches[0].feature_sd
+        if len(branches) > 1:
+            number = (mask.long() - 1).clamp_min(0)
+            mean = torch.stack([branch.feature_mean for branch in branches])[number]
+            sd = torch.stack([branch.feature_sd for branch in branches])[number]
         return ((features - mean) / sd).masked_fill(~mask.bool()[..., None], 0.0)
 
     def classify(
         self, values: torch.Tensor, mask: torch.Tensor, clinical: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """As `forward`, of features that are standardised."""
+        """Return what `forward` does, for features that are standardised."""
         if len(self.branches) == 1:
             pooled, attention = self.branches[0](values, mask.bool())
         else:
             pooled, attention = self._by_sequence(values, mask)
         joined = torch.cat([pooled, self.clinical_gain * clinical], dim=1)
         if self.hidden is not None:
-            joined = functional.dropout(
-                functional.relu(self.hidden(joined)), self.dropout, self.training
-            )
+            hidden = functional.relu(self.hidden(joined))
+            joined = functional.dropout(hidden, self.dropout, self.training)
         return self.output(joined) + self.offset, attention
 
     def _by_sequence(
         self, values: torch.Tensor, mask: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        vectors, attention = [], 0.0
-        for number, branch in enumerate(self.branches, start=1):
+        """Pool each sequence in its own branch, and put its attention back where its slices lie."""
+        vectors = []
+        attention: torch.Tensor | None = None
+        for number, branch in enumerate(self.each_branch(), start=1):
             others = (mask != number).to(torch.uint8)
             longest = int((others == 0).sum(dim=1).max())
             # The slices of this sequence first, in their order.
             place = torch.argsort(others, dim=1, stable=True)[:, :longest]
             inside = others.take_along_dim(place, dim=1) == 0
             # Behind them come slices of other sequences, which a convolution would reach for.
-            own = values.take_along_dim(place[..., None], dim=1).masked_fill(
-                ~inside[..., None], 0.0
-            )
+            own = values.take_along_dim(place[..., None], dim=1)
+            own = own.masked_fill(~inside[..., None], 0.0)
             vector, weights = branch(own, inside)
             vectors.append(vector)
-            attention = attention + weights.new_zeros(mask.shape).scatter(1, place, weights)
+            spread = weights.new_zeros(mask.shape).scatter(1, place, weights)
+            attention = spread if attention is None else attention + spread
+        if attention is None:
+            raise ValueError("a model has at least one branch")
         return torch.cat(vectors, dim=1), attention
 
 
 def build(settings: Settings, channels: int, clinical: int, sequences: int = 1) -> KneeModel:
-    """An untrained network for `channels` features a slice and `clinical` variables, from torch's current seed."""
+    """Return an untrained network, drawn from torch's current seed.
+
+    It takes `channels` features a slice of each of so many `sequences`, and `clinical` variables.
+    """
     return KneeModel(channels, clinical, settings, sequences)
 
 
 def middle_slices(slices: int, wanted: int | None) -> slice:
-    """The `wanted` consecutive slices around the middle of `slices`; all where fewer exist or `wanted` is None.
+    """Return the `wanted` consecutive slices around the middle of `slices`.
 
-    As many are left out before as after; where that cannot be, one more after. Of 36 slices, 8 are
-    14 to 21 (counted from 0); of 37, also 14 to 21.
+    All where fewer exist or `wanted` is None. As many are left out before as after; where that
+    cannot be, one more after. Of 36 slices, 8 are 14 to 21 (counted from 0); of 37, also 14 to 21.
     """
     used = chosen(slices, wanted)
     return slice(used.start, used.stop)
@@ -143,7 +179,7 @@ def middle_slices(slices: int, wanted: int | None) -> slice:
 
 @dataclass(frozen=True)
 class FittedModel:
-    """A trained network with all that is needed to apply it; `record` is what its file says of it."""
+    """A trained network with all that is needed to apply it; `record` is what its file says."""
 
     module: KneeModel
     settings: Settings
@@ -153,20 +189,28 @@ class FittedModel:
 
     @property
     def joined(self) -> tuple[str, ...]:
-        """The sequences that the model joins, in its order; none where it takes one, whatever that is called."""
+        """The sequences that the model joins, in its order.
+
+        None where it takes one sequence, whatever that is called.
+        """
         return tuple(self.record.get("joined", ()))
+
+    @property
+    def cautions(self) -> tuple[Caution, ...]:
+        """The reasons why the model's predictions say nothing about patients."""
+        return tuple(Caution(name) for name in self.record.get("cautions", ()))
 
     def logits(
         self,
         features: torch.Tensor,
         clinical: np.ndarray | None = None,
-        extents: Sequence[int] | None = None,
+        extents: Sequence[int] | np.ndarray | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Logits (2,) and attention (slices,) of one knee; differentiable in `features`.
+        """Return logits (2,) and attention (slices,) of one knee; differentiable in `features`.
 
         `features` (slices, channels) are raw and of all slices, on the module's device: the model's
-        own window is cut here, and attention outside it is 0. Where the model joins sequences,
-        theirs come one after the other, and `extents` says how many each has. `clinical`
+        own slices are cut out here, and attention outside them is 0. Where the model joins
+        sequences, theirs come one after the other, and `extents` says how many each has. `clinical`
         (variables,) is raw, NaN where missing; None if all are. On CUDA, a backward pass in
         evaluation mode needs `torch.backends.cudnn.flags(enabled=False)` around both.
         """
@@ -177,46 +221,48 @@ class FittedModel:
         self,
         features: torch.Tensor,
         clinical: np.ndarray | None = None,
-        extents: Sequence[int] | None = None,
+        extents: Sequence[int] | np.ndarray | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """As `logits`, of several versions of one knee's features at once: (versions, slices, channels)."""
-        extents = [features.shape[1]] if extents is None else [int(n) for n in extents]
-        windows = [middle_slices(n, self.settings.slices) for n in extents]
-        raw = (
-            np.full(len(self.scaling.names), np.nan)
-            if clinical is None
-            else np.asarray(clinical, dtype=np.float64)
-        )
-        scaled = (
-            torch.from_numpy(self.scaling.apply(raw)).to(features.device).expand(len(features), -1)
-        )
-        inside = torch.cat(
-            [part[:, w] for part, w in zip(features.split(extents, 1), windows, strict=True)], dim=1
-        )
-        used = [w.stop - w.start for w in windows]
-        number = torch.arange(1, len(extents) + 1, device=features.device)
-        mask = number.repeat_interleave(torch.tensor(used, device=features.device)).expand(
-            len(features), -1
-        )
-        logits, attention = self.module(inside, mask, scaled)
-        whole = [
-            functional.pad(part, (w.start, n - w.stop))
-            for part, w, n in zip(attention.split(used, 1), windows, extents, strict=True)
-        ]
+        """Return logits (versions, 2) and attention (versions, slices) of one knee; see `logits`.
+
+        `features` (versions, slices, channels) are several versions of those of the knee.
+        """
+        counts = [features.shape[1]] if extents is None else [int(n) for n in extents]
+        windows = [middle_slices(count, self.settings.slices) for count in counts]
+        used = []
+        for part, window in zip(features.split(counts, dim=1), windows, strict=True):
+            used.append(part[:, window])
+        lengths = [part.shape[1] for part in used]
+        mask = _sequence_numbers(lengths, features.device).expand(len(features), -1)
+        scaled = self._scaled(clinical).to(features.device).expand(len(features), -1)
+        logits, attention = self.module(torch.cat(used, dim=1), mask, scaled)
+        whole = []
+        parts = attention.split(lengths, dim=1)
+        for part, window, count in zip(parts, windows, counts, strict=True):
+            whole.append(functional.pad(part, (window.start, count - window.stop)))
         return logits, torch.cat(whole, dim=1)
+
+    def _scaled(self, clinical: np.ndarray | None) -> torch.Tensor:
+        """Raw clinical variables of a knee as the network takes them, missing ones if None."""
+        raw = np.full(len(self.scaling.names), np.nan)
+        if clinical is not None:
+            raw = np.asarray(clinical, dtype=np.float64)
+        return torch.from_numpy(self.scaling.apply(raw))
 
 
 def predict(
     model: FittedModel,
-    features: list[np.ndarray],
+    features: Sequence[np.ndarray],
     clinical: np.ndarray | None = None,
     extents: Sequence[Sequence[int]] | np.ndarray | None = None,
 ) -> tuple[np.ndarray, list[np.ndarray]]:
-    """Probability of the positive class (knees,), and the attention (slices,) of each knee.
+    """Return the probability of the positive class (knees,), and each knee's attention (slices,).
 
     `features` are raw, one (slices, channels) array a knee; `clinical` (knees, variables) raw, NaN
     where missing; `extents` (knees, sequences) as in `FittedModel.logits`. Knees are scored one by
     one, so a probability depends neither on the company nor on the order.
+
+        probability, attention = predict(model, *cohort.scored())
     """
     model.module.eval()
     probability, attention = np.empty(len(features)), []
@@ -229,3 +275,9 @@ def predict(
             probability[i] = torch.softmax(logits.double(), dim=0)[1].item()
             attention.append(weights.numpy())
     return probability, attention
+
+
+def _sequence_numbers(lengths: Sequence[int], device: torch.device) -> torch.Tensor:
+    """The number of each slice's sequence, from 1, where sequences have so many slices."""
+    numbers = torch.arange(1, len(lengths) + 1, device=device)
+    return numbers.repeat_interleave(torch.tensor(list(lengths), device=device))

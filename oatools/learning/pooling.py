@@ -1,4 +1,4 @@
-"""From the slices of a knee to one vector, and how much each slice had to say: the poolings of `--pooling`.
+"""From the slices of a knee to one vector, and how much each slice had to say: the poolings.
 
 Each takes standardised `values` (knees, slices, channels), zero on padding, with a boolean `mask`
 (knees, slices), and returns the pooled values (knees, `width`) and weights (knees, slices), which
@@ -15,44 +15,58 @@ from torch.nn import functional
 from oatools.learning.settings import HEADS, Settings
 
 
-class RecurrentAttention(nn.Module):
-    """That of Schiratti et al. (2021): convolution along the slices, GRU, one score a slice, softmax."""
+class Pooling(nn.Module):
+    """A pooling over the slices of a knee; `width` is the length of the pooled vector."""
+
+    width: int
 
     def __init__(self, channels: int, settings: Settings) -> None:
         super().__init__()
-        self.width, self.kernel = channels, settings.kernel
+        self.width = channels
+
+
+class RecurrentAttention(Pooling):
+    """The pooling of Schiratti et al. (2021).
+
+    A convolution along the slices, a GRU, one score a slice, and a softmax.
+    """
+
+    def __init__(self, channels: int, settings: Settings) -> None:
+        super().__init__(channels, settings)
+        self.kernel = settings.kernel
         # The convolution as one matrix product: every tap's outputs side by side, shifted and added
         # afterwards.
         self.taps = nn.Parameter(torch.empty(settings.kernel * settings.conv, channels))
         self.bias = nn.Parameter(torch.empty(settings.conv))
+        bound = (channels * settings.kernel) ** -0.5
         for parameter in (self.taps, self.bias):
-            nn.init.uniform_(
-                parameter,
-                -((channels * settings.kernel) ** -0.5),
-                (channels * settings.kernel) ** -0.5,
-            )
+            nn.init.uniform_(parameter, -bound, bound)
         self.gru = nn.GRU(settings.conv, settings.units, batch_first=True)
         self.score = nn.Linear(settings.units, 1)
 
     def forward(
         self, values: torch.Tensor, mask: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Forwards only, so that a knee's padding, which comes last, is never read."""
+        """Pool; the GRU runs forwards only, so that padding, which comes last, is never read."""
         taps = product(values, self.taps).unflatten(2, (self.kernel, -1))
         slices, before = values.shape[1], self.kernel // 2
         padded = functional.pad(taps, (0, 0, 0, 0, before, before))
-        along = sum(padded[:, t : t + slices, t] for t in range(self.kernel))
+        along = padded[:, :slices, 0]
+        for tap in range(1, self.kernel):
+            along = along + padded[:, tap : tap + slices, tap]
         states, _ = self.gru(functional.relu(along + self.bias))
         attention = masked_softmax(self.score(states).squeeze(-1), mask)
         return weighted(values, attention), attention
 
 
-class Attention(nn.Module):
-    """Attention pooling of Ilse et al. (ICML 2018): softmax of w tanh(V h); gated, of w (tanh(V h) sigmoid(U h))."""
+class Attention(Pooling):
+    """Attention pooling of Ilse et al. (ICML 2018).
+
+    The softmax of w tanh(V h); gated, of w (tanh(V h) sigmoid(U h)).
+    """
 
     def __init__(self, channels: int, settings: Settings) -> None:
-        super().__init__()
-        self.width = channels
+        super().__init__(channels, settings)
         self.value = nn.Linear(channels, settings.units)
         self.gate = nn.Linear(channels, settings.units) if settings.pooling == "gated" else None
         self.score = nn.Linear(settings.units, 1)
@@ -60,7 +74,7 @@ class Attention(nn.Module):
     def forward(
         self, values: torch.Tensor, mask: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Every slice is scored by itself, wherever it lies."""
+        """Pool; every slice is scored by itself, wherever it lies."""
         hidden = torch.tanh(product(values, self.value.weight) + self.value.bias)
         if self.gate is not None:
             hidden = hidden * torch.sigmoid(product(values, self.gate.weight) + self.gate.bias)
@@ -68,48 +82,42 @@ class Attention(nn.Module):
         return weighted(values, attention), attention
 
 
-class Mean(nn.Module):
+class Mean(Pooling):
     """The mean over slices; all weigh the same."""
-
-    def __init__(self, channels: int, settings: Settings) -> None:
-        super().__init__()
-        self.width = channels
 
     def forward(
         self, values: torch.Tensor, mask: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Nothing is learnt here."""
-        attention = mask.to(torch.promote_types(values.dtype, torch.float32)) / mask.sum(
-            dim=1, keepdim=True
-        )
+        """Pool; there is nothing to learn."""
+        kind = torch.promote_types(values.dtype, torch.float32)
+        attention = mask.to(kind) / mask.sum(dim=1, keepdim=True)
         return weighted(values, attention), attention
 
 
-class Max(nn.Module):
-    """Each channel's maximum over the slices; a slice weighs the share of channels that have theirs there."""
+class Max(Pooling):
+    """The maximum of each channel over the slices.
 
-    def __init__(self, channels: int, settings: Settings) -> None:
-        super().__init__()
-        self.width = channels
+    A slice weighs the share of channels that have their maximum there.
+    """
 
     def forward(
         self, values: torch.Tensor, mask: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Nothing is learnt here."""
+        """Pool; there is nothing to learn."""
         largest, place = values.masked_fill(~mask[..., None], -torch.inf).max(dim=1)
         shares = functional.one_hot(place, values.shape[1]).float().mean(dim=1)
         return largest.to(torch.promote_types(values.dtype, torch.float32)), shares
 
 
-class Transformer(nn.Module):
-    """One pre-norm transformer layer over the slices and a class token, whose state is the pooled vector.
+class Transformer(Pooling):
+    """One pre-norm transformer layer over the slices and a class token, whose state is pooled.
 
     A small form of what Panfilov et al. (2022) put on slice features. Weights are the token's
     attention to the slices, averaged over heads.
     """
 
     def __init__(self, channels: int, settings: Settings) -> None:
-        super().__init__()
+        super().__init__(channels, settings)
         self.width = width = settings.units
         self.project = nn.Linear(channels, width)
         self.token = nn.Parameter(torch.randn(width) * 0.02)
@@ -122,7 +130,7 @@ class Transformer(nn.Module):
     def forward(
         self, values: torch.Tensor, mask: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Positions are counted from the middle of the knee's slices, and enter as sines and cosines."""
+        """Pool; positions count from the middle of a knee, and enter as sines and cosines."""
         slices = product(values, self.project.weight) + self.project.bias
         slices = slices + positions(mask, self.width).to(slices.dtype)
         states = torch.cat([self.token.expand(len(slices), 1, -1), slices], dim=1)
@@ -136,7 +144,7 @@ class Transformer(nn.Module):
         return token, on_slices / on_slices.sum(dim=1, keepdim=True).clamp_min(1e-12)
 
 
-POOLINGS = {
+POOLINGS: dict[str, type[Pooling]] = {
     "gru": RecurrentAttention,
     "attention": Attention,
     "gated": Attention,
@@ -147,25 +155,30 @@ POOLINGS = {
 
 
 def product(values: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    """`values` (..., channels) times `weight` (outputs, channels), in the type of the values; out in the weight's."""
+    """Return `values` (..., channels) times `weight` (outputs, channels).
+
+    Taken in the type of the values, and returned in that of the weight.
+    """
     return functional.linear(values, weight.to(values.dtype)).to(weight.dtype)
 
 
 def weighted(values: torch.Tensor, attention: torch.Tensor) -> torch.Tensor:
-    """The mean over slices by weights (knees, slices), in the type of the weights."""
+    """Return the mean over slices by weights (knees, slices), in the type of the weights."""
     return torch.bmm(attention.to(values.dtype)[:, None], values)[:, 0].to(attention.dtype)
 
 
 def masked_softmax(scores: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """Softmax over the slices of each knee, exactly 0 on padding."""
+    """Return the softmax over the slices of each knee, exactly 0 on padding."""
     return torch.softmax(scores.masked_fill(~mask, -torch.inf), dim=1)
 
 
 def positions(mask: torch.Tensor, width: int) -> torch.Tensor:
-    """Sines and cosines (knees, slices, width) of a slice's distance from the middle of its knee's slices."""
-    place = (
-        torch.arange(mask.shape[1], device=mask.device) - (mask.sum(dim=1, keepdim=True) - 1) / 2
-    )
+    """Return sines and cosines (knees, slices, width) of each slice's distance from the middle.
+
+    That is the middle of its knee's slices.
+    """
+    middle = (mask.sum(dim=1, keepdim=True) - 1) / 2
+    place = torch.arange(mask.shape[1], device=mask.device) - middle
     rates = torch.exp(torch.arange(0, width, 2, device=mask.device) * (-math.log(1000.0) / width))
     angles = place[..., None] * rates
     return torch.cat([torch.sin(angles), torch.cos(angles)], dim=2)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from oatools.core.manifest import MISSING, Row
+from oatools.core.provenance import Caution
 from oatools.learning.cohort import Cohort
 from oatools.learning.metrics import COMPARED, METRICS, SCORES, bootstrap, interval, scores
 
@@ -205,6 +206,13 @@ class CrossValidation:
     def folds(self) -> int:
         """The number of test folds."""
         return int(self.fold.max())
+
+    @property
+    def cautions(self) -> tuple[Caution, ...]:
+        """The reasons why the results say nothing about patients, or are too good."""
+        if self.leaky:
+            return (*self.cohort.cautions, Caution.LEAKY_SPLIT)
+        return self.cohort.cautions
 
     def predictions(self) -> list[Prediction]:
         """Return one prediction a tested knee, of the model that was asked for."""

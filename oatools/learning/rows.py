@@ -2,67 +2,92 @@
 
 import functools
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from oatools.core.errors import ItemError, UsageError
+from oatools.core.errors import ItemError
 from oatools.core.files import file_stamp
-from oatools.core.manifest import MISSING, BadRow, Row, read_table
+from oatools.core.manifest import MISSING, BadRow, Row, Table
 from oatools.core.runner import Done
 from oatools.features.featurefile import feature_space, read_features, space_difference
-from oatools.learning.cohort import clinical_value
+from oatools.learning.clinical import clinical_values, read_clinical
 from oatools.learning.files import load_model
 from oatools.learning.model import FittedModel, predict
 
 
-def score_row(row: Row, model_path: str, clinical: dict[str, Row] | None) -> Done:
-    """The cells `probability` and `predicted` of a row, whose `path` is a feature file, or which `join_rows` made.
+@dataclass(frozen=True)
+class Scoring:
+    """What a command needs to score rows with a model: one row a knee, and clinical variables.
 
-    `clinical` gives the clinical variables by knee; None takes them from the row. Raises
-    `ItemError` for features that the model was not trained on.
+    `clinical` holds these by knee; None takes them from the rows. `absent` are the variables that
+    the model asks for and the rows have no column of.
+    """
+
+    table: Table[Row | BadRow]
+    clinical: dict[str, Row] | None
+    absent: tuple[str, ...]
+
+    def absent_warning(self) -> str:
+        """Return what is said of absent variables; empty where there are none."""
+        if not self.absent:
+            return ""
+        names = ", ".join(map(repr, self.absent))
+        return f"{self.table.name} has no column {names}: every knee gets the model's median"
+
+
+def open_scoring(
+    model: FittedModel,
+    table: Table[Row | BadRow],
+    clinical: str | None = None,
+    also: Sequence[str] = (),
+) -> Scoring:
+    """Prepare the rows of a table for a model.
+
+    Rows of the sequences that the model joins become one a knee, see `join_rows`. Clinical
+    variables come from the table at the path `clinical`, by knee, with its columns `also`; or
+    from the rows.
+    """
+    if model.joined:
+        rows = join_rows(table.require("knee", "sequence").rows, model.joined)
+        table = table.with_rows(rows)
+    names = model.scaling.names
+    if clinical is not None:
+        return Scoring(table, read_clinical(clinical, names, also), ())
+    absent = tuple(name for name in names if name not in table.columns)
+    return Scoring(table, None, absent)
+
+
+def score_row(row: Row, model_path: str, clinical: dict[str, Row] | None) -> Done:
+    """Return the cells `probability` and `predicted` of a row.
+
+    Its `path` is a feature file, or `join_rows` made it. `clinical` gives the clinical variables by
+    knee; None takes them from the row. Raises `ItemError` for features that the model was not
+    trained on.
     """
     model = shared_model(model_path)
-    found = []
-    for path in input_paths(row, model.joined):
-        features = read_features(Path(path))
-        if difference := space_difference(
-            feature_space(features.provenance), model.record["feature_space"]
-        ):
-            raise ItemError(
-                f"{path} does not hold the features that the model was trained on: {difference}"
-            )
-        found.append(features.features.astype(np.float32, copy=False))
-    source = row if clinical is None else clinical.get(row.get("knee", MISSING), {})
-    values = np.array(
-        [[clinical_value(source, name) for name in model.scaling.names]], dtype=np.float64
-    )
-    probability = predict(model, [np.concatenate(found)], values, [[len(each) for each in found]])[
-        0
-    ][0]
+    found = [_features(path, model) for path in input_paths(row, model.joined)]
+    values = clinical_values(clinical_cells(row, clinical), model.scaling.names)
+    extents = [[len(features) for features in found]]
+    probabilities, _ = predict(model, [np.concatenate(found)], values[None], extents)
+    probability = float(probabilities[0])
     # Compared as it is, printed rounded: the class is that of oa-cv, which has all digits too.
-    cells = {
-        "probability": f"{probability:.6f}",
-        "predicted": str(int(probability >= model.threshold)),
-    }
+    predicted = int(probability >= model.threshold)
+    cells = {"probability": f"{probability:.6f}", "predicted": str(predicted)}
     return Done(cells, warnings=sequence_warning(row, model))
 
 
-def read_clinical(path: str, names: Sequence[str], also: Sequence[str] = ()) -> dict[str, Row]:
-    """The cells `names` by knee, and those of `also` that the table has; a `UsageError` for a knee that comes twice."""
-    table = read_table(path, ["knee", *names])
-    kept = [*names, *(name for name in also if name in table.columns)]
-    rows: dict[str, Row] = {}
-    for row in table.rows:
-        if row["knee"] in rows:  # type: ignore[index]
-            raise UsageError(f"{path}: {row['knee']} is there twice; keep one row")  # type: ignore[index]
-        rows[row["knee"]] = {name: row[name] for name in kept}  # type: ignore[index]
-    return rows
+def clinical_cells(row: Row, clinical: dict[str, Row] | None) -> Row:
+    """Return the cells that hold a row's clinical variables: its own, or those of its knee."""
+    if clinical is None:
+        return row
+    return clinical.get(row.get("knee", MISSING), {})
 
 
 def join_rows(rows: Iterable[Row | BadRow], joined: Sequence[str]) -> Iterator[Row | BadRow]:
-    """One row a knee from one row a sequence, as soon as all `joined` sequences of the knee are there.
+    """Make one row a knee of one row a sequence, as soon as all `joined` sequences are there.
 
     It is the row of the first sequence, with `sequence` as `a+b` and the other paths in cells
     `path:b`. Rows of other sequences are dropped; knees that lack one come last, without its path.
@@ -72,54 +97,74 @@ def join_rows(rows: Iterable[Row | BadRow], joined: Sequence[str]) -> Iterator[R
     for row in rows:
         if isinstance(row, BadRow):
             yield row
-        elif (sequence := row["sequence"]) in joined:
-            knee = row["knee"]
-            if knee in ended or sequence in waiting.get(knee, {}):
-                yield BadRow(
-                    knee,
-                    f"has several rows of sequence {sequence}; the first was taken, drop the others",
-                )
-                continue
-            waiting.setdefault(knee, {})[sequence] = row
-            if len(waiting[knee]) == len(joined):
-                ended.add(knee)
-                yield _one_row(waiting.pop(knee), joined)
+            continue
+        knee, sequence = row["knee"], row["sequence"]
+        if sequence not in joined:
+            continue
+        if knee in ended or sequence in waiting.get(knee, {}):
+            reason = f"has several rows of sequence {sequence}"
+            yield BadRow(knee, f"{reason}; the first was taken, drop the others")
+            continue
+        waiting.setdefault(knee, {})[sequence] = row
+        if len(waiting[knee]) == len(joined):
+            ended.add(knee)
+            yield _one_row(waiting.pop(knee), joined)
     for found in waiting.values():
         yield _one_row(found, joined)
 
 
-def _one_row(found: dict[str, Row], joined: Sequence[str]) -> Row:
-    first = next(found[s] for s in joined if s in found)
-    others = {f"path:{s}": row["path"] for s, row in found.items()}
-    return {**first, "sequence": "+".join(s for s in joined if s in found), **others}
-
-
 def input_paths(row: Row, joined: Sequence[str]) -> list[str]:
-    """The files of a row that `join_rows` made, in the order of the sequences; an `ItemError` for one that lacks one.
+    """Return the files of a row that `join_rows` made, in the order of the sequences.
 
-    Without `joined`, the row's only file.
+    Without `joined`, the row's only file. Raises an `ItemError` for a row that lacks one.
     """
-    missing = [s for s in joined if f"path:{s}" not in row]
-    if missing:
-        raise ItemError(f"no row of sequence {missing[0]}; the model joins {' and '.join(joined)}")
-    return [row[f"path:{s}"] for s in joined] or [row["path"]]
+    for sequence in joined:
+        if f"path:{sequence}" not in row:
+            raise ItemError(
+                f"no row of sequence {sequence}", f"the model joins {' and '.join(joined)}"
+            )
+    if not joined:
+        return [row["path"]]
+    return [row[f"path:{sequence}"] for sequence in joined]
 
 
 def shared_model(path: str) -> FittedModel:
-    """The model at `path` as it is now, read once a process, on one thread so that all processes compute alike."""
+    """Return the model at `path` as it is now, read once a process.
+
+    On one thread, so that all processes compute alike.
+    """
     return _model(path, file_stamp(path))
 
 
-@functools.lru_cache(maxsize=1)
-def _model(path: str, identity: tuple) -> FittedModel:
-    torch.set_num_threads(1)
-    return load_model(path)
-
-
 def sequence_warning(row: Row, model: FittedModel) -> tuple[str, ...]:
-    """A word of warning for a sequence that the model has never seen."""
-    known = [s for s in model.record.get("sequences", []) if s != MISSING]
+    """Return a warning for a sequence that the model has never seen; none for others."""
+    known = [name for name in model.record.get("sequences", []) if name != MISSING]
     sequence = row.get("sequence", MISSING)
     if model.joined or not known or sequence == MISSING or sequence in known:
         return ()
     return (f"sequence {sequence}; the model was trained on {', '.join(known)}",)
+
+
+@functools.lru_cache(maxsize=1)
+def _model(path: str, stamp: tuple[str, int, int]) -> FittedModel:
+    torch.set_num_threads(1)
+    return load_model(path)
+
+
+def _features(path: str, model: FittedModel) -> np.ndarray:
+    found = read_features(Path(path))
+    space = feature_space(found.provenance)
+    difference = space_difference(space, model.record["feature_space"])
+    if difference:
+        raise ItemError(
+            f"{path} does not hold the features that the model was trained on: {difference}"
+        )
+    return found.features.astype(np.float32, copy=False)
+
+
+def _one_row(found: dict[str, Row], joined: Sequence[str]) -> Row:
+    present = [sequence for sequence in joined if sequence in found]
+    row = {**found[present[0]], "sequence": "+".join(present)}
+    for sequence, own in found.items():
+        row[f"path:{sequence}"] = own["path"]
+    return row

@@ -11,7 +11,10 @@ from oatools.core.errors import UsageError
 
 @dataclass(frozen=True)
 class ClinicalScaling:
-    """How clinical variables enter the model: names, the value put in for a missing one, mean and SD."""
+    """The scaling of clinical variables.
+
+    Each has a name, the value put in where it is missing, a mean and an SD.
+    """
 
     names: tuple[str, ...]
     fill: np.ndarray
@@ -19,53 +22,59 @@ class ClinicalScaling:
     sd: np.ndarray
 
     def apply(self, values: np.ndarray) -> np.ndarray:
-        """Impute and standardise raw values, (knees, variables) or (variables,), NaN where missing; float32."""
+        """Impute and standardise raw values, (knees, variables) or (variables,), NaN where missing.
+
+        Returns float32 of the same shape.
+        """
         filled = np.where(np.isnan(values), self.fill, values)
         return ((filled - self.mean) / self.sd).astype(np.float32)
 
     def as_records(self) -> list[dict[str, Any]]:
-        """One plain dictionary a variable, exact through JSON."""
+        """Return one plain dictionary a variable, exact through JSON."""
+        records = []
         columns = (self.fill.tolist(), self.mean.tolist(), self.sd.tolist())
-        return [
-            dict(name=n, fill=f, mean=m, sd=s)
-            for n, f, m, s in zip(self.names, *columns, strict=True)
-        ]
+        for name, fill, mean, sd in zip(self.names, *columns, strict=True):
+            records.append({"name": name, "fill": fill, "mean": mean, "sd": sd})
+        return records
 
     @classmethod
     def from_records(cls, records: list[dict[str, Any]]) -> "ClinicalScaling":
-        """The inverse of `as_records`."""
-        arrays = (
-            np.array([r[key] for r in records], dtype=np.float64) for key in ("fill", "mean", "sd")
-        )
-        return cls(tuple(r["name"] for r in records), *arrays)
+        """Rebuild a scaling from what `as_records` gave."""
+        names = tuple(record["name"] for record in records)
+        fill = np.array([record["fill"] for record in records], dtype=np.float64)
+        mean = np.array([record["mean"] for record in records], dtype=np.float64)
+        sd = np.array([record["sd"] for record in records], dtype=np.float64)
+        return cls(names, fill, mean, sd)
 
 
 def fit_clinical(values: np.ndarray, names: tuple[str, ...]) -> ClinicalScaling:
-    """Median (for imputation), mean and SD (after imputation) of (knees, variables), NaN where missing.
+    """Return median, mean and SD of (knees, variables), NaN where missing.
 
-    A variable that never varies gets SD 1, so it becomes 0. Raises `UsageError` for one that is
-    missing everywhere.
+    Mean and SD are those after imputation. A variable that never varies gets SD 1, so it becomes 0.
+    Raises `UsageError` for one that is missing everywhere.
     """
-    empty = [name for name, column in zip(names, values.T, strict=True) if np.isnan(column).all()]
-    if empty:
-        raise UsageError(
-            f"'{empty[0]}' is missing in all {len(values)} training knees; leave it out of --clinical"
-        )
+    for name, column in zip(names, values.T, strict=True):
+        if np.isnan(column).all():
+            raise UsageError(
+                f"'{name}' is missing in all {len(values)} training knees",
+                "leave it out of `clinical`",
+            )
     fill = np.nanmedian(values, axis=0) if names else np.zeros(0)
     filled = np.where(np.isnan(values), fill, values)
     return ClinicalScaling(names, fill, filled.mean(axis=0), _positive(filled.std(axis=0)))
 
 
 def fit_features(features: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and SD of each channel over all slices of all knees; float32.
+    """Return mean and SD of each channel over all slices of all knees, float32.
 
-    `features` are (slices, channels), one a knee. Knee by knee in double precision: no second copy
-    of them is made.
+    `features` are (slices, channels), one a knee. The sums are made knee by knee in double
+    precision: no second copy of the features is made.
     """
-    count = float(sum(map(len, features)))
+    count = float(sum(len(slices) for slices in features))
     mean = sum(slices.sum(axis=0, dtype=np.float64) for slices in features) / count
     squares = sum(np.square(slices - mean).sum(axis=0) for slices in features)
-    return mean.astype(np.float32), _positive(np.sqrt(squares / count)).astype(np.float32)
+    sd = _positive(np.sqrt(squares / count))
+    return mean.astype(np.float32), sd.astype(np.float32)
 
 
 def _positive(sd: np.ndarray) -> np.ndarray:

@@ -1,193 +1,262 @@
-"""Training one model: scaling, weights, early stopping and threshold, all from the knees it is given."""
+"""Training of one model: scaling, weights, epoch and threshold, all from the knees it is given."""
 
 import copy
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch.nn import functional
 
 from oatools.learning.cohort import Cohort
-from oatools.learning.folds import inner_split
+from oatools.learning.folds import Split, split_training
 from oatools.learning.metrics import choose_threshold, roc_auc
 from oatools.learning.model import FittedModel, KneeModel, build, predict
 from oatools.learning.scaling import ClinicalScaling, fit_clinical, fit_features
-from oatools.learning.settings import Settings
+from oatools.learning.settings import DEFAULTS, Settings
 
-CHUNK = 256  # knees a forward pass when validating, and when standardising
+CHUNK = 256  # knees a forward pass when validating
+SLICE_CHUNK = 8192  # slices at a time when standardising
 DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16}
 
 
-@dataclass(frozen=True)
-class Tensors:
-    """Knees as one padded tensor each, from which mini-batches are taken by index.
+class Batch(NamedTuple):
+    """Knees of a mini-batch, padded to the longest of them.
 
-    `values` is (versions x knees, slices, channels), standardised: the plain features first, then
-    those of varied copies, each in the order of the knees.
+    Standardised `values` (knees, slices, channels), `mask` (knees, slices) with the number of each
+    slice's sequence and 0 on padding, and `clinical` (knees, variables).
     """
 
     values: torch.Tensor
     mask: torch.Tensor
     clinical: torch.Tensor
+
+
+@dataclass(frozen=True)
+class Tensors:
+    """Knees as tensors, from which mini-batches are taken by index.
+
+    `values` (versions, slices of all knees + 1, channels) are standardised: the plain features
+    first, then those of augmented copies; the last slice of each is zero, for padding. `sequence`
+    (slices of all knees + 1,) is the number of each slice's sequence, and 0 for the last. Knee i
+    has `length[i]` slices from `start[i]` on.
+    """
+
+    values: torch.Tensor
+    sequence: torch.Tensor
+    start: torch.Tensor
+    length: torch.Tensor
+    clinical: torch.Tensor
     label: torch.Tensor
 
-    def take(
-        self, batch: torch.Tensor, random: np.random.Generator | None = None
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Values (a copy), mask and clinical variables of a mini-batch, padded to its own longest knee.
+    def take(self, batch: torch.Tensor, random: np.random.Generator | None = None) -> Batch:
+        """Return the knees at `batch` as a mini-batch of its own, which may be written to.
 
         With `random` a version is drawn for each knee; without, it is the plain one.
         """
-        mask, knees = self.mask[batch], len(self.label)
-        longest = int((mask > 0).sum(dim=1).max())
-        clinical, versions = self.clinical[batch], len(self.values) // knees
+        length = self.length[batch]
+        place = torch.arange(int(length.max()))
+        versions, slices, channels = self.values.shape
+        at = self.start[batch][:, None] + place
+        at = at.where(place < length[:, None], torch.tensor(slices - 1))
+        rows = at
         if random is not None and versions > 1:
-            batch = batch + knees * torch.from_numpy(random.integers(versions, size=len(batch)))
-        return self.values[:, :longest].index_select(0, batch), mask[:, :longest], clinical
+            version = torch.from_numpy(random.integers(versions, size=len(batch)))
+            rows = at + slices * version[:, None]
+        values = self.values.view(-1, channels).index_select(0, rows.flatten())
+        return Batch(values.view(*rows.shape, channels), self.sequence[at], self.clinical[batch])
 
 
 @dataclass
 class Progress:
-    """Where a training stands after an epoch: enough to go on from there to the same bytes."""
+    """The state of a training after an epoch: enough to go on from there to the same bytes."""
 
     history: list[float]
     best: dict[str, torch.Tensor]
     state: dict[str, torch.Tensor]
-    optimiser: dict
+    optimiser: dict[str, Any]
     torch_state: torch.Tensor
-    random_state: dict
+    random_state: dict[str, Any]
 
 
 def fit(
-    data: Cohort,
-    train_index: np.ndarray,
-    settings: Settings,
-    seed: int,
+    cohort: Cohort,
+    settings: Settings = DEFAULTS,
+    seed: int = 0,
+    split: Split | None = None,
     start: Progress | None = None,
     keep: Callable[[Progress], None] | None = None,
 ) -> FittedModel:
-    """Train on the knees at `train_index` and on nothing else; the same bytes for the same knees, settings and seed.
+    """Train a model on a cohort; the same bytes for the same knees, settings and seed.
 
-    A share of their patients is set apart: the epoch with the lowest loss on it is kept, and the
-    threshold is chosen on it. Scaling, imputation and class weights come from the others. `keep` is
-    handed the progress of every epoch, and `start` goes on from one. Raises `UsageError` for too
-    few patients.
+    A share of the patients (`settings.validation`) is set apart: the epoch with the lowest loss on
+    it is kept, and the threshold is chosen on it. Scaling, imputation and class weights come from
+    the others. Trains on all knees, or on those of a `split` and on nothing else. `keep` is handed
+    the progress of every epoch, and `start` goes on from one.
+
+        model = fit(load_cohort("features.tsv", "labels.tsv"))
+
+    Raises `UsageError` for too few patients.
     """
-    index = np.sort(np.asarray(train_index))
-    inner = inner_split(
-        [data.subject[i] for i in index], data.label[index], settings.validation, seed
-    )
-    fitting, held = index[inner[0]], index[inner[1]]
-    scaling = fit_clinical(data.clinical[fitting], data.clinical_names)
+    if split is None:
+        split = split_training(cohort, settings.validation, seed)
+    scaling = fit_clinical(cohort.clinical[split.fit], cohort.clinical_names)
+    weights = torch.ones(2)
+    if settings.balanced:
+        weights = class_weights(cohort.label[split.fit])
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # sums in another order give other bytes
     try:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            module = build(
-                settings, data.features.shape[2], len(data.clinical_names), data.extents.shape[1]
+            module = build(settings, cohort.channels, len(scaling.names), cohort.sequences)
+            scale_features(module, cohort, split.fit)
+            training = Training(
+                module=module,
+                fitting=to_tensors(cohort, split.fit, scaling, module, settings.precision),
+                held=to_tensors(cohort, split.validate, scaling, module, settings.precision),
+                weights=weights,
+                settings=settings,
+                random=np.random.default_rng(seed),
             )
-            for number, branch in enumerate(module.branches):
-                mean, sd = fit_features([data.slices(i, number) for i in fitting])
-                branch.feature_mean.copy_(torch.from_numpy(mean))
-                branch.feature_sd.copy_(torch.from_numpy(sd))
-            weights = class_weights(data.label[fitting]) if settings.balanced else torch.ones(2)
-            tensors = [to_tensors(data, i, scaling, module, settings) for i in (fitting, held)]
-            history = optimise(
-                module, *tensors, weights, settings, np.random.default_rng(seed), start, keep
-            )
-            del tensors
+            history = training.run(start, keep)
+            del training
             module.offset.copy_(-torch.log(weights))
             module.eval()
             model = FittedModel(module, settings, scaling, threshold=0.5)
-            probability, _ = predict(model, *data.scored(held))
+            probability, _ = predict(model, *cohort.scored(split.validate))
     finally:
         torch.set_num_threads(threads)
-    threshold = choose_threshold(data.label[held], probability, settings.threshold_rule)
+    label = cohort.label[split.validate]
+    threshold = choose_threshold(label, probability, settings.threshold_rule)
     best = int(np.argmin(history))
     record = {
         "settings": settings.as_dict(),
         "seed": seed,
-        "channels": data.features.shape[2],
         "clinical": scaling.as_records(),
         "class_weights": weights.tolist(),
-        "feature_space": data.space,
-        "joined": list(data.joined),
-        "volume_steps": None if data.steps is None else list(data.steps),
-        "cautions": list(data.cautions),
         "epochs": len(history),
         "best_epoch": best + 1,
         "validation_loss": history[best],
-        "validation_roc_auc": roc_auc(data.label[held], probability),
+        "validation_roc_auc": roc_auc(label, probability),
         "threshold": threshold,
         "threshold_rule": f"{settings.threshold_rule} on the validation knees",
-        "training_knees": [data.knee[i] for i in fitting],
-        "validation_knees": [data.knee[i] for i in held],
+        "training_knees": [cohort.knee[i] for i in split.fit],
+        "validation_knees": [cohort.knee[i] for i in split.validate],
+        **_origin(cohort),
     }
     return FittedModel(module, settings, scaling, threshold, record)
 
 
-def optimise(
-    module: KneeModel,
-    fitting: Tensors,
-    held: Tensors,
-    weights: torch.Tensor,
-    settings: Settings,
-    random: np.random.Generator,
-    start: Progress | None = None,
-    keep: Callable[[Progress], None] | None = None,
-) -> list[float]:
-    """Train in place with early stopping, restore the best epoch, and return the validation loss of every epoch."""
-    optimiser = torch.optim.AdamW(
-        module.parameters(), settings.learning_rate, weight_decay=settings.weight_decay, fused=True
-    )
-    history: list[float] = []
-    best = copy.deepcopy(module.state_dict())
-    if start:
-        history, best = list(start.history), start.best
-        module.load_state_dict(start.state)
-        optimiser.load_state_dict(start.optimiser)
-        torch.set_rng_state(start.torch_state)
-        random.bit_generator.state = start.random_state
-    while len(history) < settings.epochs and len(history) - 1 - _best(history) < settings.patience:
-        epoch = len(history)
-        if settings.schedule == "cosine":
-            for group in optimiser.param_groups:
-                group["lr"] = (
-                    settings.learning_rate * (1 + math.cos(math.pi * epoch / settings.epochs)) / 2
-                )
-        module.train()
-        for batch in torch.from_numpy(random.permutation(len(fitting.label))).split(settings.batch):
-            values, mask, clinical = fitting.take(batch, random)
-            drop_channels_(values, settings.dropout, random)
-            logits, _ = module.classify(values, mask, clinical)
-            optimiser.zero_grad()
-            training_loss(logits, fitting.label[batch], weights, settings).backward()
+def _origin(cohort: Cohort) -> dict[str, Any]:
+    """What a model records of the features that it was trained on."""
+    return {
+        "channels": cohort.channels,
+        "feature_space": cohort.space,
+        "weights": None if cohort.weights is None else cohort.weights.to_json(),
+        "joined": list(cohort.joined),
+        "volume_steps": None if cohort.steps is None else list(cohort.steps),
+        "cautions": [caution.value for caution in cohort.cautions],
+    }
+
+
+@dataclass
+class Training:
+    """The training of one network in place, with early stopping.
+
+    `history` is the validation loss of every epoch so far, and `best` the state with the lowest.
+    """
+
+    module: KneeModel
+    fitting: Tensors
+    held: Tensors
+    weights: torch.Tensor
+    settings: Settings
+    random: np.random.Generator
+    history: list[float] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.best = copy.deepcopy(self.module.state_dict())
+        self.optimiser = torch.optim.AdamW(
+            self.module.parameters(),
+            self.settings.learning_rate,
+            weight_decay=self.settings.weight_decay,
+            fused=True,
+        )
+
+    def run(
+        self, start: Progress | None = None, keep: Callable[[Progress], None] | None = None
+    ) -> list[float]:
+        """Train to the end, restore the best epoch, and return the history.
+
+        Goes on from `start`, and hands the progress of every epoch to `keep`.
+        """
+        if start is not None:
+            self._go_on_from(start)
+        while not self.is_over():
+            self._train_epoch()
+            self.history.append(validation_loss(self.module, self.held, self.weights))
+            if self._best_epoch() == len(self.history) - 1:
+                self.best = copy.deepcopy(self.module.state_dict())
+            if keep is not None:
+                keep(self._progress())
+        self.module.load_state_dict(self.best)
+        return self.history
+
+    def is_over(self) -> bool:
+        """Tell whether all epochs are done, or none has been better for as many as allowed."""
+        epochs = len(self.history)
+        since_best = epochs - 1 - self._best_epoch()
+        return epochs >= self.settings.epochs or since_best >= self.settings.patience
+
+    def _best_epoch(self) -> int:
+        """The first epoch with the lowest loss; 0 before the first."""
+        return int(np.argmin(self.history)) if self.history else 0
+
+    def _train_epoch(self) -> None:
+        if self.settings.schedule == "cosine":
+            self._set_step_size(epoch=len(self.history))
+        self.module.train()
+        order = torch.from_numpy(self.random.permutation(len(self.fitting.label)))
+        for batch in order.split(self.settings.batch):
+            values, mask, clinical = self.fitting.take(batch, self.random)
+            drop_channels_(values, self.settings.dropout, self.random)
+            logits, _ = self.module.classify(values, mask, clinical)
+            self.optimiser.zero_grad()
+            loss = training_loss(logits, self.fitting.label[batch], self.weights, self.settings)
+            loss.backward()
             # A long series of slices can make a recurrent layer's gradient leap.
-            torch.nn.utils.clip_grad_norm_(module.parameters(), 1.0)
-            optimiser.step()
-        history.append(validation_loss(module, held, weights))
-        if _best(history) == epoch:
-            best = copy.deepcopy(module.state_dict())
-        if keep:
-            keep(
-                Progress(
-                    list(history),
-                    best,
-                    module.state_dict(),
-                    optimiser.state_dict(),
-                    torch.get_rng_state(),
-                    random.bit_generator.state,
-                )
-            )
-    module.load_state_dict(best)
-    return history
+            torch.nn.utils.clip_grad_norm_(self.module.parameters(), 1.0)
+            self.optimiser.step()
+
+    def _set_step_size(self, epoch: int) -> None:
+        """Half a cosine from the full step size in the first epoch to none after the last."""
+        angle = math.pi * epoch / self.settings.epochs
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.settings.learning_rate * (1 + math.cos(angle)) / 2
+
+    def _go_on_from(self, start: Progress) -> None:
+        self.history, self.best = list(start.history), start.best
+        self.module.load_state_dict(start.state)
+        self.optimiser.load_state_dict(start.optimiser)
+        torch.set_rng_state(start.torch_state)
+        self.random.bit_generator.state = start.random_state
+
+    def _progress(self) -> Progress:
+        return Progress(
+            history=list(self.history),
+            best=self.best,
+            state=self.module.state_dict(),
+            optimiser=self.optimiser.state_dict(),
+            torch_state=torch.get_rng_state(),
+            random_state=dict(self.random.bit_generator.state),
+        )
 
 
 def drop_channels_(values: torch.Tensor, share: float, random: np.random.Generator) -> None:
-    """Dropout in place on (knees, slices, channels): a channel goes from all slices of a knee at once.
+    """Drop channels of (knees, slices, channels) in place, each from all slices of a knee at once.
 
     Otherwise its neighbours would give it away.
     """
@@ -200,7 +269,10 @@ def drop_channels_(values: torch.Tensor, share: float, random: np.random.Generat
 def training_loss(
     logits: torch.Tensor, label: torch.Tensor, weights: torch.Tensor, settings: Settings
 ) -> torch.Tensor:
-    """Weighted cross entropy, with label smoothing (Szegedy 2016) and the focal factor (1 - p)^gamma (Lin 2017)."""
+    """Return the weighted cross entropy of a mini-batch.
+
+    With label smoothing (Szegedy 2016) and the focal factor (1 - p)^gamma (Lin 2017).
+    """
     losses = functional.cross_entropy(
         logits, label, weights, reduction="none", label_smoothing=settings.smoothing
     )
@@ -211,44 +283,59 @@ def training_loss(
 
 
 def validation_loss(module: KneeModel, held: Tensors, weights: torch.Tensor) -> float:
-    """Weighted cross entropy over all validation knees, without dropout, smoothing or focus."""
+    """Return the weighted cross entropy over all knees, without dropout, smoothing or focus."""
     module.eval()
     with torch.inference_mode():
         batches = torch.arange(len(held.label)).split(CHUNK)
-        logits = torch.cat([module.classify(*held.take(b))[0] for b in batches])
+        logits = torch.cat([module.classify(*held.take(batch))[0] for batch in batches])
         return functional.cross_entropy(logits, held.label, weights).item()
 
 
 def class_weights(label: np.ndarray) -> torch.Tensor:
-    """Weights (2,) by inverse frequency, so that both classes weigh the same and a knee weighs 1 on average."""
+    """Return weights (2,) by inverse frequency.
+
+    Both classes weigh the same, and a knee weighs 1 on average.
+    """
     counts = np.bincount(label, minlength=2)
     return torch.tensor(len(label) / (2 * counts), dtype=torch.float32)
 
 
+def scale_features(module: KneeModel, cohort: Cohort, index: np.ndarray) -> None:
+    """Set the network's scaling of the features of each sequence, from the knees at `index`."""
+    for number, branch in enumerate(module.each_branch()):
+        mean, sd = fit_features([cohort.slices(i, number) for i in index])
+        branch.feature_mean.copy_(torch.from_numpy(mean))
+        branch.feature_sd.copy_(torch.from_numpy(sd))
+
+
 def to_tensors(
-    data: Cohort, index: np.ndarray, scaling: ClinicalScaling, module: KneeModel, settings: Settings
+    cohort: Cohort,
+    index: np.ndarray,
+    scaling: ClinicalScaling,
+    module: KneeModel,
+    precision: str,
 ) -> Tensors:
-    """The knees at `index` as tensors, all scaled: once, before training, and not at every step of it."""
-    slices = int(data.length[index].max())
-    ends = data.extents[index].cumsum(axis=1)
-    place = np.arange(slices)
-    number = 1 + (place[None, :, None] >= ends[:, None, :]).sum(
-        axis=2
-    )  # of the sequence; one more than all, past them
-    mask = torch.from_numpy(np.where(number <= ends.shape[1], number, 0).astype(np.uint8))
-    versions = [data.features, *(data.varied if data.varied is not None else ())]
-    values = torch.empty(
-        (len(versions), len(index), slices, data.features.shape[2]),
-        dtype=DTYPES[settings.precision],
+    """Return the knees at `index` as tensors, standardised once and not at every step.
+
+    Every version of the features is gathered slice by slice, in chunks, so that no second copy of
+    them is made in full.
+    """
+    at = cohort.slice_index(index)
+    copies = [] if cohort.augmented is None else list(cohort.augmented)
+    sequence = torch.from_numpy(np.append(cohort.sequence_numbers[at], np.uint8(0)))
+    shape = (1 + len(copies), len(at) + 1, cohort.channels)
+    values = torch.zeros(shape, dtype=DTYPES[precision])
+    for version, features in zip(values, [cohort.features, *copies], strict=True):
+        for first in range(0, len(at), SLICE_CHUNK):
+            part = slice(first, min(first + SLICE_CHUNK, len(at)))
+            raw = torch.from_numpy(features[at[part]])
+            version[part] = module.standardise(raw[None], sequence[None, part])[0]
+    length = cohort.length[index]
+    return Tensors(
+        values=values,
+        sequence=sequence,
+        start=torch.from_numpy(length.cumsum() - length),
+        length=torch.from_numpy(length),
+        clinical=torch.from_numpy(scaling.apply(cohort.clinical[index])),
+        label=torch.from_numpy(cohort.label[index]),
     )
-    for version, features in zip(values, versions, strict=True):
-        for part in np.array_split(np.arange(len(index)), -(-len(index) // CHUNK)):
-            raw = torch.from_numpy(np.ascontiguousarray(features[index[part], :slices]))
-            version[part[0] : part[-1] + 1] = module.standardise(raw, mask[part])
-    clinical = torch.from_numpy(scaling.apply(data.clinical[index]))
-    return Tensors(values.flatten(0, 1), mask, clinical, torch.from_numpy(data.label[index]))
-
-
-def _best(history: list[float]) -> int:
-    """The first epoch with the lowest loss; 0 before the first."""
-    return int(np.argmin(history)) if history else 0

@@ -1,0 +1,91 @@
+"""The reading of training data that oa-train and oa-cv begin with, and what is said of it."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import click
+
+from oatools.commands.training_options import TrainingRun
+from oatools.core.console import Console
+from oatools.core.errors import UsageError
+from oatools.core.manifest import BadRow, Row, read_rows, read_table, write_table
+from oatools.core.options import require_inputs
+from oatools.core.runner import item_name
+
+if TYPE_CHECKING:
+    from oatools.learning.load import Loaded
+
+
+def read_training_data(console: Console, run: TrainingRun, columns: Sequence[str] = ()) -> "Loaded":
+    """Read the knees that have features and a label, and say what was left out.
+
+    `columns` of the labels are kept in the rows of the cohort.
+    """
+    require_inputs(run.inputs)
+    if len(set(run.sequences)) < len(run.sequences):
+        raise UsageError("a sequence is named twice", "each is joined once")
+    if run.labels == "-" and (not run.inputs or "-" in run.inputs):
+        raise UsageError(
+            "standard input cannot be both the features and the labels",
+            "name a file for one of them",
+        )
+    from oatools.learning.load import Selection, load_training_data
+
+    features = read_rows(run.inputs, run.null_separated)
+    selection = Selection(
+        clinical=(run.clinical,) if run.clinical else (),
+        slices=run.settings.slices,
+        sequences=run.sequences,
+        augmented=run.settings.augmented,
+        columns=tuple(columns),
+        fail_fast=run.fail_fast,
+    )
+    loaded = load_training_data(features, read_table(run.labels), selection, run.endpoint)
+    _report_failures(console, run, loaded, features.columns)
+    _say_counts(console, loaded)
+    if loaded.leaks and run.allow_label_leakage:
+        console.note(f"warning: {loaded.leak_message()}")
+    elif loaded.leaks:
+        loaded.refuse_leaks()
+    return loaded
+
+
+def _report_failures(
+    console: Console, run: TrainingRun, loaded: "Loaded", columns: Sequence[str]
+) -> None:
+    failed: list[Row] = []
+    for row, error in loaded.flow.failed:
+        message = console.describe(error)
+        console.error(f"{item_name(row)}: {message}")
+        if not isinstance(row, BadRow):
+            failed.append({**row, "error": " ".join(message.split())})
+    if run.failed is not None:
+        kept = [column for column in columns if column != "error"]
+        write_table(run.failed, [*kept, "error"], failed)
+    if loaded.flow.failed and run.fail_fast:
+        raise click.exceptions.Exit(1)
+
+
+def _say_counts(console: Console, loaded: "Loaded") -> None:
+    import numpy as np
+
+    from oatools.learning.cautions import features_warning
+
+    cohort, flow = loaded.cohort, loaded.flow
+    knees, patients, positive = len(cohort), len(set(cohort.subject)), int(cohort.label.sum())
+    share = 100 * positive / knees
+    lacking = f" (of which {flow.incomplete} lack a sequence)" if flow.incomplete else ""
+    console.note(
+        f"{knees} knees of {patients} patients used, {positive} positive ({share:.1f} %); "
+        f"{flow.without_label} without label, {flow.without_features} without features{lacking}, "
+        f"{len(flow.failed)} with unusable features"
+    )
+    for name, values in zip(cohort.clinical_names, cohort.clinical.T, strict=True):
+        missing = int(np.isnan(values).sum())
+        if missing:
+            console.note(
+                f"'{name}' is missing in {missing} of {knees} knees: "
+                "the training knees' median is put in"
+            )
+    for caution in cohort.cautions:
+        console.note(features_warning(caution))

@@ -1,0 +1,112 @@
+"""Which rows of a features table and of a labels table belong to a knee."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from oatools.core.errors import ItemError, OatoolsError, UsageError
+from oatools.core.manifest import MISSING, BadRow, Row, Table
+
+LABELS = ("knee", "subject", "label")
+
+FailedRow = tuple[Row | BadRow, OatoolsError]
+
+
+@dataclass(frozen=True)
+class ChosenRows:
+    """The rows of a features table by knee, one a sequence, in the order of the sequences.
+
+    `broken` are lines that cannot be rows, and `incomplete` the knees that lack a sequence.
+    """
+
+    rows: dict[str, tuple[Row, ...]]
+    broken: tuple[FailedRow, ...]
+    incomplete: frozenset[str]
+
+
+def choose_rows(table: Table[Row | BadRow], sequences: Sequence[str] = ()) -> ChosenRows:
+    """Choose the row of each of `sequences` by knee; without them, its only row.
+
+    Raises a `UsageError` where that does not settle which row, or where no knee has all sequences.
+    """
+    found: dict[str, dict[str, Row]] = {}
+    present: dict[str, list[str]] = {}
+    broken: list[FailedRow] = []
+    for row in table.rows:
+        if isinstance(row, BadRow):
+            if not row.left_out:
+                broken.append((row, ItemError(row.error)))
+            continue
+        knee, sequence = row["knee"], row.get("sequence", MISSING)
+        present.setdefault(knee, []).append(sequence)
+        if sequences and sequence not in sequences:
+            continue
+        place = sequence if sequences else ""  # without a choice, rows of all sequences compete
+        of_knee = found.setdefault(knee, {})
+        if place in of_knee:
+            raise UsageError(
+                f"{table.name}: {knee} has rows of {_listed(present[knee])}",
+                "keep one of each" if sequences else "choose with `sequences`, or drop rows",
+            )
+        of_knee[place] = row
+    places = list(sequences) or [""]
+    whole = {}
+    for knee, of_knee in found.items():
+        if len(of_knee) == len(places):
+            whole[knee] = tuple(of_knee[place] for place in places)
+    if not whole:
+        reason = _why_none(sequences, present.values(), is_any_found=bool(found))
+        raise UsageError(f"{table.name}: {reason}")
+    return ChosenRows(whole, tuple(broken), frozenset(found.keys() - whole.keys()))
+
+
+def read_labels(table: Table[Row]) -> dict[str, Row]:
+    """Read the rows with a label, by knee.
+
+    Raises a `UsageError` for a label other than 0, 1 and n/a, a knee twice, or no subject.
+    """
+    rows: dict[str, Row] = {}
+    for row in table.rows:
+        knee, label = row["knee"], row["label"]
+        if knee in rows:
+            raise UsageError(f"{table.name}: {knee} is there twice", "keep one row")
+        if label == MISSING:
+            continue
+        if label not in ("0", "1"):
+            raise UsageError(f"{table.name}: {knee} has label '{label}'", "labels are 0, 1 or n/a")
+        if row["subject"] == MISSING:
+            raise UsageError(
+                f"{table.name}: {knee} has no subject, so knees of one patient cannot be kept "
+                "together"
+            )
+        rows[knee] = row
+    return rows
+
+
+def endpoint_of(labels: Table[Row]) -> tuple[Table[Row], str | None]:
+    """Read the endpoint that the column of the labels names; None where there is no such column.
+
+    Also returns the labels anew, as rows can be read but once. Raises a `UsageError` where rows
+    name different endpoints.
+    """
+    if "endpoint" not in labels.columns:
+        return labels, None
+    rows = list(labels.rows)
+    named = {row["endpoint"] for row in rows} - {MISSING}
+    if len(named) > 1:
+        listed = ", ".join(sorted(named))
+        raise UsageError(f"{labels.name} holds labels of several endpoints ({listed})", "keep one")
+    return labels.with_rows(rows), next(iter(named), None)
+
+
+def _why_none(sequences: Sequence[str], present: Iterable[list[str]], is_any_found: bool) -> str:
+    if is_any_found:
+        joined = _listed(sequences)
+        return f"no row of every sequence that is to be joined: no knee has all of {joined}"
+    if len(sequences) == 1:
+        names: set[str] = set().union(*present)
+        return f"no row of sequence {sequences[0]}; there are {_listed(sorted(names))}"
+    return "no rows"
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(dict.fromkeys(names))

@@ -1,0 +1,335 @@
+"""From a features table and a labels table to a cohort, with an account of every knee left out."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from oatools.core.errors import ItemError, UsageError
+from oatools.core.manifest import MISSING, BadRow, Row, Table, read_rows, read_table
+from oatools.core.provenance import Caution, Provenance
+from oatools.features.backbone_record import Weights
+from oatools.features.featurefile import Features, feature_space, read_features, space_difference
+from oatools.learning.clinical import clinical_values
+from oatools.learning.cohort import Cohort, make_cohort
+from oatools.learning.join import (
+    LABELS,
+    ChosenRows,
+    FailedRow,
+    choose_rows,
+    endpoint_of,
+    read_labels,
+)
+from oatools.learning.leaks import label_leaks
+from oatools.learning.model import middle_slices
+from oatools.learning.presets import clinical_set
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What to take from the tables.
+
+    `clinical` names clinical variables or sets of them (see `presets.clinical_set`). Of each
+    sequence only `slices` around the middle are kept. With several `sequences` a knee has a file of
+    each; without, it has one row. `augmented` asks for augmented copies too. `columns` of the
+    labels are kept in the rows of the cohort. `fail_fast` stops at the first feature file that
+    cannot be used.
+    """
+
+    clinical: tuple[str, ...] = ()
+    slices: int | None = None
+    sequences: tuple[str, ...] = ()
+    augmented: bool = False
+    columns: tuple[str, ...] = ()
+    fail_fast: bool = False
+
+
+@dataclass(frozen=True)
+class Flow:
+    """How the tables became the cohort: knees without label or features, rows that failed.
+
+    `order` are the knees used, in the order of the features table. `incomplete` counts those of the
+    knees without features that have some of the joined sequences, but not all.
+    """
+
+    without_label: int
+    without_features: int
+    failed: tuple[FailedRow, ...]
+    order: tuple[str, ...]
+    incomplete: int = 0
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """Training data: a cohort, the endpoint of its labels if it is known, and how it came about.
+
+    `leaks` name what separates the classes alone, see `leaks.label_leaks`.
+    """
+
+    cohort: Cohort
+    endpoint: str | None
+    flow: Flow
+    leaks: tuple[str, ...]
+
+    def leak_message(self) -> str:
+        """Return what is said of the first leak; empty where there is none."""
+        if not self.leaks:
+            return ""
+        return (
+            f"{self.leaks[0]} alone tells the two classes apart without an error, "
+            "and may have been made from the label"
+        )
+
+    def refuse_leaks(self) -> None:
+        """Raise a `UsageError` that names what gives the label away, if anything does."""
+        if self.leaks:
+            raise UsageError(
+                self.leak_message(), "leave it out, or go on with `allow_label_leakage`"
+            )
+
+
+def load_cohort(
+    features: str | Path | Table[Row | BadRow],
+    labels: str | Path | Table[Row],
+    clinical: str | Sequence[str] = (),
+    slices: int | None = None,
+    sequences: Sequence[str] = (),
+    allow_label_leakage: bool = False,
+) -> Cohort:
+    """Read the knees that have features and a label, for use from Python.
+
+    `features` is a table with the columns `knee` and `path`, as `oa-embed` prints it, and `labels`
+    one with `knee`, `subject`, `label` (0, 1 or n/a) and the clinical variables, as `oa-label`
+    prints it; or the path of such a table. Of each sequence only `slices` around the middle are
+    kept, all by default. `sequences` names those that are joined, or the one to take where a knee
+    has rows of several.
+
+        cohort = load_cohort("features.tsv", "labels.tsv", clinical="bmi", slices=8)
+
+    Raises an `ItemError` for the first feature file that cannot be used; and a `UsageError` for
+    tables that cannot be joined, or a variable that gives the label away (see `leaks.label_leaks`)
+    unless that is allowed.
+    """
+    selection = Selection(
+        clinical=(clinical,) if isinstance(clinical, str) else tuple(clinical),
+        slices=slices,
+        sequences=tuple(sequences),
+        fail_fast=True,
+    )
+    rows = features if isinstance(features, Table) else read_rows([str(features)])
+    labelled = labels if isinstance(labels, Table) else read_table(labels)
+    loaded = load_training_data(rows, labelled, selection)
+    for row, error in loaded.flow.failed:
+        name = row.name if isinstance(row, BadRow) else row["knee"]
+        raise ItemError(f"{name}: {error.reason}", error.remedy)
+    if not allow_label_leakage:
+        loaded.refuse_leaks()
+    return loaded.cohort
+
+
+def load_training_data(
+    features: Table[Row | BadRow],
+    labels: Table[Row],
+    selection: Selection = Selection(),
+    endpoint: str | None = None,
+) -> Loaded:
+    """Join a features table with a labels table, and look for what gives the label away.
+
+    Only the feature files of knees in both tables are read, and one that cannot be read leaves its
+    knee out. `endpoint` names what the labels are of; by default their own column does. Raises a
+    `UsageError` for tables that cannot be joined, feature files of different spaces or with
+    different numbers of augmented copies, or a cohort with one class.
+    """
+    if endpoint is None:
+        labels, endpoint = endpoint_of(labels)
+    names = clinical_set(",".join(selection.clinical) or "none", endpoint or "")
+    selection = replace(selection, clinical=tuple(names))
+    chosen = choose_rows(features.require("knee", "path"), selection.sequences)
+    labelled = read_labels(labels.require(*LABELS, *names, *selection.columns))
+    both = [knee for knee in chosen.rows if knee in labelled]
+    if not both:
+        raise UsageError(_no_overlap(features, chosen, labels, labelled))
+    # Unusable cells are told before hours of reading, not after.
+    clinical = {knee: _clinical(labelled[knee], names, labels.name) for knee in both}
+    reader = _Reader(selection, list(chosen.broken))
+    for knee in both:
+        if reader.failed and selection.fail_fast:
+            break
+        reader.read(knee, chosen.rows[knee])
+    if not reader.knees:
+        first = reader.failed[0][1]
+        raise UsageError(
+            f"{features.name}: none of {len(both)} feature files can be read; "
+            f"the first: {first.reason}",
+            first.remedy,
+        )
+    cohort = _cohort(reader, chosen, labelled, clinical)
+    if len(np.unique(cohort.label)) < 2:
+        raise UsageError(
+            f"{labels.name}: all {len(cohort)} knees used have label {cohort.label[0]}",
+            "both are needed",
+        )
+    without = [knee for knee in labelled if knee not in chosen.rows]
+    flow = Flow(
+        without_label=len(chosen.rows) - len(both),
+        without_features=len(without),
+        failed=tuple(reader.failed),
+        order=tuple(reader.knees),
+        incomplete=len(chosen.incomplete.intersection(without)),
+    )
+    return Loaded(cohort, endpoint, flow, tuple(label_leaks(cohort)))
+
+
+@dataclass(frozen=True)
+class _Knee:
+    """The features of one knee, one sequence after the other; see `Cohort`."""
+
+    features: np.ndarray
+    extents: tuple[int, ...]
+    augmented: np.ndarray | None
+
+
+@dataclass
+class _Reader:
+    """Reads the feature files of knees, and checks that they belong together."""
+
+    selection: Selection
+    failed: list[FailedRow]
+    knees: dict[str, _Knee] = field(default_factory=dict)
+    first: tuple[str, Features] | None = None
+    weights: Weights | None = None
+    cautions: set[Caution] = field(default_factory=set)
+    steps: set[tuple[str, ...]] = field(default_factory=set)
+
+    def read(self, knee: str, rows: Sequence[Row]) -> None:
+        """Read the files of one knee; one that cannot be read leaves the knee out."""
+        found = []
+        for row in rows:
+            try:
+                found.append(_read_file(Path(row["path"]), self.selection))
+            except ItemError as error:
+                self.failed.append((row, error))
+                return
+        for row, features in zip(rows, found, strict=True):
+            self._check(row["path"], features)
+        augmented = None
+        if self.selection.augmented:
+            copies = [each.augmented for each in found if each.augmented is not None]
+            augmented = np.concatenate(copies, axis=1)
+        self.knees[knee] = _Knee(
+            features=np.concatenate([each.features for each in found]),
+            extents=tuple(len(each.features) for each in found),
+            augmented=augmented,
+        )
+
+    def _check(self, path: str, features: Features) -> None:
+        if self.first is None:
+            self.first = (path, features)
+        first_path, first = self.first
+        difference = space_difference(
+            feature_space(features.provenance), feature_space(first.provenance)
+        )
+        if difference:
+            raise UsageError(
+                f"{path} and {first_path} hold features that do not belong together: {difference}"
+            )
+        if _copies(features) != _copies(first):
+            raise UsageError(
+                f"{path} and {first_path} hold different numbers of augmented copies",
+                "embed them alike",
+            )
+        provenance = Provenance.from_fields(features.provenance)
+        weights = Weights.from_provenance(features.provenance)
+        if weights is not None:
+            self.weights = self.weights or weights
+            if weights.is_random:
+                self.cautions.add(Caution.RANDOM_WEIGHTS)
+        if provenance.is_phantom:
+            self.cautions.add(Caution.PHANTOMS)
+        self.steps.add(provenance.preparation())
+
+
+def _cohort(
+    reader: _Reader,
+    chosen: ChosenRows,
+    labelled: dict[str, Row],
+    clinical: dict[str, np.ndarray],
+) -> Cohort:
+    selection, used = reader.selection, list(reader.knees)
+    knees = list(reader.knees.values())
+    values = np.stack([clinical[knee] for knee in used])
+    rows = [_row(chosen.rows[k][0], labelled[k], selection.columns) for k in used]
+    more = {}
+    if selection.augmented:
+        more["augmented"] = [knee.augmented for knee in knees]
+    return make_cohort(
+        used,
+        [labelled[knee]["subject"] for knee in used],
+        [int(labelled[knee]["label"]) for knee in used],
+        [knee.features for knee in knees],
+        clinical=values,
+        clinical_names=selection.clinical,
+        extents=[knee.extents for knee in knees],
+        rows=rows,
+        space={} if reader.first is None else feature_space(reader.first[1].provenance),
+        weights=reader.weights,
+        cautions=tuple(sorted(reader.cautions, key=lambda caution: caution.value)),
+        joined=selection.sequences if len(selection.sequences) > 1 else (),
+        steps=next(iter(reader.steps)) if len(reader.steps) == 1 else None,
+        **more,
+    )
+
+
+def _read_file(path: Path, selection: Selection) -> Features:
+    """Read a feature file as float32, cut to the slices that are used."""
+    found = read_features(path, selection.augmented)
+    if selection.augmented and found.augmented is None:
+        raise ItemError(
+            f"{path}: holds no augmented copies",
+            "embed the volume again with some, or train without `augmented`",
+        )
+    used = middle_slices(len(found.features), selection.slices)
+    copies = found.augmented
+    return replace(
+        found,
+        features=found.features[used].astype(np.float32),
+        position=found.position[used],
+        augmented=None if copies is None else copies[:, used].astype(np.float32),
+    )
+
+
+def _copies(features: Features) -> int:
+    return 0 if features.augmented is None else len(features.augmented)
+
+
+def _clinical(row: Row, names: Sequence[str], source: str) -> np.ndarray:
+    try:
+        return clinical_values(row, names)
+    except ItemError as error:
+        raise UsageError(f"{source}: {row['knee']}: {error.reason}", error.remedy) from None
+
+
+def _row(row: Row, labelled: Row, columns: Sequence[str]) -> Row:
+    """The row of the features table, with what it lacks and `columns` from the labels."""
+    completed = dict(row)
+    for column in ("visit", "side"):
+        if row.get(column, MISSING) == MISSING:
+            completed[column] = labelled.get(column, MISSING)
+    for column in columns:
+        completed[column] = labelled[column]
+    return completed
+
+
+def _no_overlap(
+    features: Table[Row | BadRow],
+    chosen: ChosenRows,
+    labels: Table[Row],
+    labelled: dict[str, Row],
+) -> str:
+    if not labelled:
+        return f"{labels.name}: no knee has a label"
+    one, other = next(iter(chosen.rows)), next(iter(labelled))
+    return (
+        f"no knee is in both tables: {features.name} has {one}, ...; {labels.name} has {other}, ..."
+    )
