@@ -277,7 +277,7 @@ def replaced_by_outcome(records: Iterable[Record], horizon: str) -> set[KneeId]:
 
 def outcome_columns() -> list[str]:
     """The columns of Outcomes99 that `replaced_by_outcome` reads."""
-    return [column for columns in _OUTCOMES.values() for column in columns]
+    return [*_OUTCOMES["right"], *_OUTCOMES["left"]]
 
 
 def clinical_values(
@@ -339,7 +339,10 @@ def _source_columns(last: int) -> list[str]:
 
 def _up_to(sources: Iterable[str], last: int) -> set[str]:
     """The names of source columns at the visits up to that of number `last`."""
-    return {column_at(source, number) for source in sources for number in range(last + 1)}
+    names = set[str]()
+    for source in sources:
+        names.update(column_at(source, number) for number in range(last + 1))
+    return names
 
 
 def _tables_of_people(visit: int, horizon: int) -> list[str]:

@@ -1,5 +1,6 @@
 """The Initiative's own tables, read as far as one endpoint at one visit needs them."""
 
+import itertools
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -35,7 +36,7 @@ def open_initiative(folder: Path, endpoint: Endpoint, visit: str, partial: bool)
     read: list[Readings] = []
     for x_ray in _width_visits(tables, endpoint, visit):
         read.append(_read_widths(tables, x_ray, endpoint.width, notes))
-    enrolled = [KneeId(subject, side) for subject in people for side in SIDES.values()]
+    enrolled = [KneeId(*knee) for knee in itertools.product(people, SIDES.values())]
     knees = set(enrolled).union(*read)
     replaced = clinical.replaced_knees(people, horizon, grades)
     return StudyTables(

@@ -22,7 +22,7 @@ _MARKS = {
     "kxr_sq_bu": ("xrkl",),
     "outcomes": ("v99erkdays", "erkdays"),
 }
-_ALL_MARKS = {mark for marks in _MARKS.values() for mark in marks}
+_ALL_MARKS = set[str]().union(*_MARKS.values())
 _PEOPLE = ("enrollees", "allclinical", "subjectchar")
 # Columns that every structure has, so that they say nothing of what it holds.
 _EVERYWHERE = {"src_subject_id", "sex", "interview_age"}
@@ -110,7 +110,7 @@ def _read_lines(path: Path) -> tuple[list[str], list[list[str]]]:
             rows = csv.reader(stream, delimiter="\t")
             header = [name.strip().lower().removeprefix(BOM) for name in next(rows)]
             next(rows, None)  # descriptions
-            lines = [cells for cells in rows if any(cell.strip() for cell in cells)]
+            lines = [cells for cells in rows if "".join(cells).strip()]
     except (OSError, csv.Error) as error:
         raise UsageError(f"{path}: cannot be read ({error})", "download it again") from None
     return header, lines

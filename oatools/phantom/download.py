@@ -10,6 +10,7 @@ DIR/00m/0.E.1/<participant>/<date>/<barcode>/001, 002, …
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 from collections.abc import Iterator, Sequence
@@ -42,7 +43,7 @@ from oatools.phantom.truth import write_truth
 
 VISIT, RELEASE = "00m", "0.E.1"
 VERSION = 1  # of the pictures and tables: a folder made by another version is not continued
-_ORDER = [(side, name) for side in SIDES for name in series.SEQUENCES]
+_ORDER = list(itertools.product(SIDES, series.SEQUENCES))
 
 
 def prepare(folder: Path, settings: PhantomSettings) -> list[Row]:

@@ -39,7 +39,9 @@ def write_tables(folder: Path, settings: PhantomSettings, patients: Sequence[Pat
         for patient in patients:
             widths += _joint_space(settings, patient, visit)
         _write(folder / _XRAY / "Quant JSW_ASCII" / f"kxr_qjsw_duryea{visit}.txt", widths)
-    grades = [_grade(patient, knee) for patient in patients for knee in _by_side(patient)]
+    grades = []
+    for patient in patients:
+        grades += [_grade(patient, knee) for knee in _by_side(patient)]
     _write(folder / _XRAY / "Semi-Quant Scoring_ASCII/kxr_sq_bu00.txt", grades)
 
 
