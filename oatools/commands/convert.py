@@ -3,20 +3,22 @@
 from collections import Counter
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from oatools.core.cli import command
 from oatools.core.console import Console
-from oatools.core.errors import UsageError
+from oatools.core.errors import ItemError, UsageError
 from oatools.core.manifest import (
     BadRow,
+    Row,
     Table,
     emit,
-    file_stem,
     format_header,
     format_row,
     read_rows,
+    row_from_path,
 )
 from oatools.core.options import (
     compress_option,
@@ -26,6 +28,9 @@ from oatools.core.options import (
     run_options,
 )
 from oatools.core.runner import RunOptions, run_rows
+
+if TYPE_CHECKING:
+    from oatools.dicom.series import Overrides
 
 
 @command("oa-convert")
@@ -58,22 +63,20 @@ from oatools.core.runner import RunOptions, run_rows
     default=60.0,
     show_default=True,
     metavar="MM",
-    help="A series that covers less than this across its slices was cut short, and fails.",
+    help="Fail a series that covers less than this across its slices, as one that was cut short.",
 )
 @click.option(
     "--subject",
     metavar="ID",
-    help="The subject of all series, instead of what headers and folders say.",
+    help="Take this subject for all series, instead of what headers and folders say.",
 )
-@click.option("--visit", metavar="VISIT", help="The visit of all series, e.g. 00m.")
-@click.option("--side", type=click.Choice(["left", "right"]), help="The side of all series.")
-@click.option(
-    "--name", "named", metavar="NAME", help="The sequence of all series, e.g. sag-3d-dess."
-)
+@click.option("--visit", metavar="VISIT", help="Take this visit for all series, e.g. 00m.")
+@click.option("--side", type=click.Choice(["left", "right"]), help="Take this side for all series.")
+@click.option("--name", metavar="NAME", help="Take this sequence for all series, e.g. sag-3d-dess.")
 @click.option(
     "--keep-ids",
     is_flag=True,
-    help="Keep patient ids that are not OAI's, instead of a digest of them.",
+    help="Keep patient ids that are not OAI's, instead of replacing them by a digest.",
 )
 @compress_option
 @force_option
@@ -90,7 +93,7 @@ def main(
     subject: str | None,
     visit: str | None,
     side: str | None,
-    named: str | None,
+    name: str | None,
     keep_ids: bool,
     compression: int,
     force: bool,
@@ -105,61 +108,67 @@ def main(
     require_inputs(inputs)
     if out_dir is None and not list_only:
         raise UsageError("say where the volumes go with -o DIR, or look first with --list")
-    from oatools.dicom.find import COLUMNS, Overrides, find_series, slug
-    from oatools.oai.release import may_be_inventory
+    from oatools.dicom.series import Overrides, slug
 
     left_out: Counter[str] = Counter()
-    if any(may_be_inventory(name) for name in inputs):  # a .txt or .tsv, but no table of ours
-        table = Table(
-            [], iter([{"path": name} for name in inputs]), "the command line", headed=False
-        )
-    else:
-        table = read_rows(inputs, null_separated).require("path")
+    table = _read(inputs, null_separated)
     if not table.headed:
-        known = Overrides(subject, visit, side, slug(named) if named else None, keep_ids)
-        places = (row.name if isinstance(row, BadRow) else row["path"] for row in table.rows)
-        table = Table(
-            COLUMNS,
-            find_series(places, known, tuple(map(slug, sequences)), left_out),
-            "the series found",
-        )
-    if list_only:
+        sequence = slug(name) if name else None
+        known = Overrides(subject, visit, side, sequence, keep_ids)
+        wanted = [slug(each) for each in sequences]
+        table = _find(table, known, wanted, left_out)
+    if list_only or out_dir is None:
         status = _list(console, table)
     else:
         from oatools.dicom.rows import convert_series
         from oatools.imaging.rows import VolumeWriter
 
-        work = partial(
-            convert_series,
-            out=VolumeWriter(out_dir, compression, force),
-            echo=echo,
-            coverage=coverage,
-        )
-        status = run_rows(
-            console,
-            table,
-            work,
-            run,
-            target=lambda row: str(out_dir / file_stem(row)),
-            workers="threads",
-        )
+        out = VolumeWriter(out_dir, compression, force)
+        work = partial(convert_series, out=out, echo=echo, coverage=coverage)
+        status = run_rows(console, table, work, run, target=out.claim, workers="threads")
     for reason, count in left_out.most_common():
         console.note(f"not taken: {count} {reason}")
     return status
 
 
-def _list(console: Console, table: Table) -> int:
+def _read(inputs: tuple[str, ...], null_separated: bool) -> Table[Row | BadRow]:
+    """Open what is named; an inventory may end in .txt or .tsv, and is not a table of rows."""
+    from oatools.oai.release import may_be_inventory
+
+    if not any(may_be_inventory(name) for name in inputs):
+        return read_rows(inputs, null_separated).require("path")
+    rows = (row_from_path(name) for name in inputs)
+    return Table([], rows, "the command line", headed=False)
+
+
+def _find(
+    places: Table[Row | BadRow], known: "Overrides", wanted: list[str], left_out: Counter[str]
+) -> Table[Row | BadRow]:
+    """Find the series in the places that the rows of a table name."""
+    from oatools.dicom.find import find_series
+    from oatools.dicom.series import COLUMNS
+    from oatools.oai import release
+
+    names = (row.name if isinstance(row, BadRow) else row["path"] for row in places.rows)
+    rows = find_series(names, release, known, wanted, left_out)
+    return Table(COLUMNS, rows, "the series found")
+
+
+def _list(console: Console, table: Table[Row | BadRow]) -> int:
+    """Print the series, and return the exit status."""
     found = failed = left_out = 0
     emit(format_header(table.columns))
     for row in table.rows:
-        if isinstance(row, BadRow):
-            console.error(f"{row.name}: {row.error}")
-            failed += not row.left_out
-            left_out += row.left_out
-        else:
+        if not isinstance(row, BadRow):
             emit(format_row(table.columns, row))
             found += 1
-    console.note(
-        f"{found} series found, {failed} failed" + (f", {left_out} left out" if left_out else "")
-    )
+            continue
+        reason = console.describe(ItemError(row.error, row.remedy))
+        console.error(f"{row.name}: {reason}")
+        if row.left_out:
+            left_out += 1
+        else:
+            failed += 1
+    summary = f"{found} series found, {failed} failed"
+    console.note(f"{summary}, {left_out} left out" if left_out else summary)
     return 1 if failed else 0

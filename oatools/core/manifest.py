@@ -31,14 +31,15 @@ _EXTENSIONS = (".nii.gz", ".nii", ".h5", ".tar.gz", ".tgz", ".zip")
 
 @dataclass(frozen=True)
 class BadRow:
-    """A line that is not a row: where it stands, and why it cannot be used.
+    """A line that is not a row: where it stands, why it cannot be used, and what to do about it.
 
-    It fails as an item, unless it was left out on purpose.
+    It fails as an item, unless it was left out on purpose. `remedy` is that of an `ItemError`.
     """
 
     name: str
     error: str
     left_out: bool = False
+    remedy: str = ""
 
 
 #: What the rows of a table are: `Row`, or `Row | BadRow` where broken lines are items that fail.
@@ -301,11 +302,11 @@ def _rows(columns: list[str], lines: Iterable[str], name: str) -> Iterator[Row |
             continue  # spreadsheets end tables with rows of nothing
         place = f"{name} line {count}"
         if cells[0] == columns[0] == "knee":
-            error = "a second header that differs from the first; give such tables one by one"
-            yield BadRow(place, error)
+            error = "a second header that differs from the first"
+            yield BadRow(place, error, remedy="give such tables one by one")
         elif len(cells) != len(columns):
             fields = f"{len(cells)} fields where the header has {len(columns)}"
-            yield BadRow(place, f"{fields}; correct the line")
+            yield BadRow(place, fields, remedy="correct the line")
         else:
             yield {column: cell or MISSING for column, cell in zip(columns, cells, strict=True)}
 
@@ -314,7 +315,7 @@ def _strict(table: Table[Row | BadRow]) -> Iterator[Row]:
     """Yield the rows of a table, and raise a `UsageError` at the first line that is not one."""
     for row in table.rows:
         if isinstance(row, BadRow):
-            raise UsageError(f"{row.name}: {row.error}")
+            raise UsageError(f"{row.name}: {row.error}", row.remedy)
         yield row
 
 

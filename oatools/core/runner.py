@@ -142,7 +142,7 @@ def _run_in_turn(
     for index, row in enumerate(rows):
         outcome: Outcome
         if isinstance(row, BadRow):
-            outcome = _failure(row.error)
+            outcome = _failure(row.error, row.remedy)
         else:
             outcome = claims.check(row) or attempt(work, row)
         if not collector.finish(index, row, outcome):
@@ -213,7 +213,7 @@ class _Collector:
             self.left_out += 1
             self.console.note(f"{row.name}: {row.error}")
         else:
-            self._fail(row, _failure(row.error))
+            self._fail(row, _failure(row.error, row.remedy))
 
     def _succeed(self, row: Row, outcome: Done) -> None:
         try:
@@ -373,17 +373,23 @@ def _run_side_by_side(
     finished: queue.Queue[_Finished | int | BaseException] = queue.Queue()
     is_over = threading.Event()
 
+    def hand_over(index: int, row: Row | BadRow) -> None:
+        if isinstance(row, BadRow):
+            finished.put((index, row, _failure(row.error, row.remedy)))
+            return
+        failure = claims.check(row)
+        if failure is None:
+            waiting.put((index, row))
+        else:
+            finished.put((index, row, failure))
+
     def read() -> None:
         count = 0
         try:
             for row in rows:
                 if is_over.is_set():
                     return
-                failure = _failure(row.error) if isinstance(row, BadRow) else claims.check(row)
-                if failure is not None:
-                    finished.put((count, row, failure))
-                elif not isinstance(row, BadRow):
-                    waiting.put((count, row))
+                hand_over(count, row)
                 count += 1
             finished.put(count)
         except BaseException as error:

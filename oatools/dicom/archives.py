@@ -1,4 +1,7 @@
-"""Archives of DICOM files, read without trusting them: no path in one is used, and none may grow without bound."""
+"""Archives of DICOM files, read without trusting them.
+
+No path in an archive is used, and none may grow without bound.
+"""
 
 import tarfile
 import zipfile
@@ -33,42 +36,36 @@ def is_archive(path: Path) -> bool:
 
 
 def members(archive: Path) -> Iterator[tuple[str, bytes]]:
-    """Yield name and bytes of an archive's regular files, in order; links, devices and folders are passed over.
+    """Yield name and bytes of an archive's regular files, in order.
 
-    The bytes are never written anywhere under that name. Raises an `ItemError` if the archive is
-    damaged, asks for a password, or states or holds more than `MAX_FILES` files or `MAX_BYTES`
-    bytes.
+    Links, devices and folders are passed over. The bytes are never written anywhere under that
+    name. Raises an `ItemError` if the archive is damaged, asks for a password, or states or holds
+    more than `MAX_FILES` files or `MAX_BYTES` bytes.
     """
+    read = _zip if archive.name.lower().endswith(".zip") else _tar
     try:
-        yield from _zip(archive) if archive.name.lower().endswith(".zip") else _tar(archive)
+        yield from read(archive)
     except _DAMAGED as error:
-        reason = str(error).strip().split("\n")[0] or type(error).__name__
-        raise ItemError(f"the archive cannot be read ({reason}); download it again") from None
-
-
-def unpack(archive: Path, folder: Path) -> list[str]:
-    """Write an archive's regular files into `folder` as 000000, 000001, …; returns their names in the archive."""
-    names = []
-    for count, (name, content) in enumerate(members(archive)):
-        (folder / f"{count:06d}").write_bytes(content)
-        names.append(name)
-    return names
+        first_line = str(error).strip().split("\n")[0]
+        reason = first_line or type(error).__name__
+        raise ItemError(f"the archive cannot be read ({reason})", "download it again") from None
 
 
 def _tar(archive: Path) -> Iterator[tuple[str, bytes]]:
-    zipped = archive.name.lower().endswith(("gz", "tgz"))
+    is_zipped = archive.name.lower().endswith(("gz", "tgz"))
     # As a stream: a member is read once, in order, and what follows the one that is wanted is not
     # unpacked.
     with (
-        igzip.open(archive) if zipped else archive.open("rb") as stream,
+        igzip.open(archive) if is_zipped else archive.open("rb") as stream,
         tarfile.open(fileobj=stream, mode="r|") as tar,
     ):
         total = 0
         for count, member in enumerate(tar, start=1):
             total += member.size
             _limit(count, total)
-            if member.isreg():
-                yield member.name, tar.extractfile(member).read()  # type: ignore[union-attr]
+            content = tar.extractfile(member) if member.isreg() else None
+            if content is not None:
+                yield member.name, content.read()
 
 
 def _zip(archive: Path) -> Iterator[tuple[str, bytes]]:
@@ -85,6 +82,7 @@ def _zip(archive: Path) -> Iterator[tuple[str, bytes]]:
 def _limit(files: int, size: int) -> None:
     if files > MAX_FILES or size > MAX_BYTES:
         raise ItemError(
-            f"the archive holds more than {MAX_FILES} files or {MAX_BYTES >> 30} GiB, which no series "
-            "does; look at it by hand"
+            f"the archive holds more than {MAX_FILES} files or {MAX_BYTES >> 30} GiB, which no "
+            "series does",
+            "look at it by hand",
         )

@@ -5,19 +5,21 @@ import json
 import re
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import dcm2niix
+import nibabel
 
 from oatools.core.errors import ItemError
 from oatools.dicom.files import contents
+from oatools.dicom.geometry import assess
 from oatools.dicom.headers import looks_like_dicom
-from oatools.imaging.volume import Volume, read_volume
+from oatools.imaging.volume import Volume, load_volume
 
-# What a sidecar may hold of the scanner's header: settings of the scan. Whatever could name a
-# person, a place, a device's owner or a date stays behind.
+# The fields of the scanner's header that a sidecar may hold: settings of the scan. Whatever could
+# name a person, a place, a device's owner or a date stays behind.
 KEPT_FIELDS = (
     "Modality",
     "MagneticFieldStrength",
@@ -47,46 +49,63 @@ KEPT_FIELDS = (
 )
 
 _TIMEOUT_SECONDS = 900
+_HEAD_BYTES = 132  # as much as `looks_like_dicom` asks for
+
+
+class Conversion(NamedTuple):
+    """A converted series.
+
+    `volume` has an affine to RAS mm and the scanner's voxel type, `fields` are for its sidecar, and
+    `warnings` are those of dcm2niix.
+    """
+
+    volume: Volume
+    fields: dict[str, Any]
+    warnings: list[str]
+
+
+class Output(NamedTuple):
+    """A volume that dcm2niix wrote, with the fields of its sidecar."""
+
+    path: Path
+    fields: dict[str, Any]
+
+
+class Run(NamedTuple):
+    """One run of dcm2niix: the volumes, the number of DICOM files it was given, its messages."""
+
+    outputs: list[Output]
+    files: int
+    messages: list[str]
 
 
 def convert(
     source: Path, echo: int | None = None, series: str | None = None, coverage: float = 0.0
-) -> tuple[Volume, dict[str, Any], list[str]]:
+) -> Conversion:
     """Convert one series (folder, archive or multi-frame file) to a volume.
 
     dcm2niix runs on it alone, into an empty folder of its own, and what comes out is counted:
     anything but one three-dimensional volume that holds every file of the series raises an
     `ItemError` with the reason. `echo` picks one of a multi-echo series, `series` one of several
-    that share a folder (see `source.series_digest`). A volume that covers less than `coverage` mm
-    across its slices raises an `ItemError`, too. Returns the volume (RAS mm affine, the scanner's
-    voxel type), the fields for its sidecar, and dcm2niix's warnings.
+    that share a folder (see `files.series_digest`). A volume that covers less than `coverage` mm
+    across its slices raises an `ItemError`, too.
     """
-    with converted(source, series) as (outputs, files, messages):
-        volumes = [o for o in outputs if echo is None or o[1].get("EchoNumber", 1) == echo]
-        if len(volumes) != 1:
-            raise ItemError(_why_not_one(source, series, volumes, messages, echo))
-        path, fields = volumes[0]
-        _check_complete(path, files, echo, messages)
-        volume = _read(path)
-        if min(volume.shape) < 2:
-            raise ItemError(f"only {min(volume.shape)} slice; a volume needs two or more, left out")
-        if (covered := float(volume.shape[2] * volume.spacing[2])) < coverage:
-            raise ItemError(
-                f"its {volume.shape[2]} slices cover {covered:.0f} mm, a knee needs {coverage:g}: the "
-                "series was cut short; get the whole one, or allow it with --coverage"
-            )
-        return (
-            volume,
-            {k: fields[k] for k in KEPT_FIELDS if k in fields},
-            [m for m in messages if "Warning" in m],
-        )
+    with converted(source, series) as run:
+        output = _only_output(source, series, run, echo)
+        _check_complete(output.path, run, echo)
+        try:
+            volume = load_volume(output.path)
+        except ItemError as error:
+            raise ItemError(error.reason, "the series is left out") from None
+    _check_size(volume, coverage)
+    kept = {name: output.fields[name] for name in KEPT_FIELDS if name in output.fields}
+    warnings = [message for message in run.messages if "Warning" in message]
+    return Conversion(volume, kept, warnings)
 
 
 @contextlib.contextmanager
-def converted(
-    source: Path, series: str | None = None
-) -> Iterator[tuple[list[tuple[Path, dict[str, Any]]], int, list[str]]]:
-    """Run dcm2niix on a series and yield what it wrote, before that goes: volumes with fields, files, messages.
+def converted(source: Path, series: str | None = None) -> Iterator[Run]:
+    """Run dcm2niix on a series, and yield what it wrote before that is deleted again.
 
     Voxels are as dcm2niix gives them; a series over time is one file of four dimensions.
     """
@@ -97,48 +116,45 @@ def converted(
         names = _gather(source, series, folder)
         if not names:
             raise ItemError(
-                "no file of it is DICOM; give the folder or archive that holds the images"
+                "no file of it is DICOM", "give the folder or archive that holds the images"
             )
         messages = [_by_name(message, names) for message in _run(folder, out)]
-        yield _outputs(out), len(names), messages
-
-
-def _read(path: Path) -> Volume:
-    try:
-        return read_volume(path)
-    except ItemError as error:  # of a temporary file, whose name says nothing to anybody
-        raise ItemError(
-            str(error).removeprefix(f"{path}: ").replace("convert it again", "it is left out")
-        ) from None
+        yield Run(_outputs(out), len(names), messages)
 
 
 def _gather(source: Path, series: str | None, folder: Path) -> dict[str, str]:
-    """Put the series' DICOM files alone into `folder`; returns their own names by those they have there.
+    """Put the series' DICOM files alone into `folder`, under names of digits.
 
-    They get names that dcm2niix cannot mistake for an option or another format.
+    dcm2niix cannot mistake these for an option or another format. Returns the files' own names by
+    those that they have there.
     """
-    names = {}
+    names: dict[str, str] = {}
     for count, (name, content) in enumerate(contents(source, series)):
         target = folder / f"{count:06d}"
+        if not looks_like_dicom(_head(content)):
+            continue
         if isinstance(content, bytes):
-            if not looks_like_dicom(content[:132]):
-                continue
             target.write_bytes(content)
         else:
-            with content.open("rb") as stream:
-                if not looks_like_dicom(stream.read(132)):
-                    continue
             target.symlink_to(content.absolute())
         names[target.name] = name
     return names
 
 
+def _head(content: Path | bytes) -> bytes:
+    if isinstance(content, bytes):
+        return content[:_HEAD_BYTES]
+    with content.open("rb") as stream:
+        return stream.read(_HEAD_BYTES)
+
+
 def _by_name(message: str, names: dict[str, str]) -> str:
-    """A message of dcm2niix with the files' own names."""
+    """Return a message of dcm2niix with the files' own names."""
     return re.sub(r"/?(\d{6})\b", lambda match: names.get(match[1], match[0]), message)
 
 
 def _run(folder: Path, out: Path) -> list[str]:
+    """Run dcm2niix on a folder, and return its warnings and errors."""
     # -ba y: no names; -z n: uncompressed; -w 2: never overwrite; -x i: slices stay slices, also of
     # 3-D acquisitions.
     options = ["-b", "y", "-ba", "y", "-z", "n", "-w", "2", "-x", "i", "-f", "out"]
@@ -154,76 +170,111 @@ def _run(folder: Path, out: Path) -> list[str]:
         )
     except subprocess.TimeoutExpired:
         raise ItemError(
-            f"dcm2niix did not finish within {_TIMEOUT_SECONDS} s; look at the series by hand"
+            f"dcm2niix did not finish within {_TIMEOUT_SECONDS} s", "look at the series by hand"
         ) from None
-    lines = [
-        line.strip().replace(str(folder), "").replace(str(out), "")
-        for line in (done.stdout + done.stderr).split("\n")
-    ]
-    return [line for line in lines if line.startswith(("Warning", "Error", "Unable", "No valid"))]
+    messages = []
+    for line in (done.stdout + done.stderr).split("\n"):
+        message = line.strip().replace(str(folder), "").replace(str(out), "")
+        if message.startswith(("Warning", "Error", "Unable", "No valid")):
+            messages.append(message)
+    return messages
 
 
-def _outputs(out: Path) -> list[tuple[Path, dict[str, Any]]]:
-    volumes = []
+def _outputs(out: Path) -> list[Output]:
+    outputs = []
     for path in sorted(out.glob("*.nii")):
         sidecar = path.with_suffix(".json")
         fields = json.loads(sidecar.read_text(errors="replace")) if sidecar.exists() else {}
-        volumes.append((path, fields))
-    return volumes
+        outputs.append(Output(path, fields))
+    return outputs
 
 
-def _why_not_one(
-    source: Path,
-    series: str | None,
-    volumes: list[tuple[Path, dict[str, Any]]],
-    messages: list[str],
-    echo: int | None,
-) -> str:
-    said = (
-        f" (dcm2niix: {'; '.join(m.removeprefix('Warning: ') for m in messages[:3])})"
-        if messages
-        else ""
-    )
-    if not volumes:
-        return f"no volume came out{f' for echo {echo}' if echo is not None else ''}{said}; the series is left out"
-    if any("_Eq" in p.name for p, _ in volumes):
-        return f"slices are missing or unevenly spaced{_where(source, series) or said}; get the whole series"
-    if any("_Tilt" in p.name for p, _ in volumes):
-        return f"the gantry was tilted{said}; such a scan cannot be shown on a regular grid"
-    echoes = sorted({f.get("EchoNumber", 1) for _, f in volumes})
+def _only_output(source: Path, series: str | None, run: Run, echo: int | None) -> Output:
+    """Return the one volume that came out, or raise an `ItemError` that says why it is not one."""
+    outputs = run.outputs
+    if echo is not None:
+        outputs = [output for output in outputs if _echo(output) == echo]
+    if len(outputs) == 1:
+        return outputs[0]
+    without_prefix = [message.removeprefix("Warning: ") for message in run.messages[:3]]
+    said = _said(without_prefix)
+    if not outputs:
+        of_echo = "" if echo is None else f" for echo {echo}"
+        raise ItemError(f"no volume came out{of_echo}{said}", "the series is left out")
+    # dcm2niix marks what it could not stack in the names of its files.
+    if any("_Eq" in output.path.name for output in outputs):
+        gap = _gap(source, series) or said
+        raise ItemError(f"slices are missing or unevenly spaced{gap}", "get the whole series")
+    if any("_Tilt" in output.path.name for output in outputs):
+        raise ItemError(
+            f"the gantry was tilted{said}", "such a scan cannot be shown on a regular grid"
+        )
+    echoes = sorted({_echo(output) for output in outputs})
     if len(echoes) > 1:
-        return f"{len(echoes)} echoes in one folder ({', '.join(map(str, echoes))}); choose one with --echo"
-    numbers = sorted({str(f.get("SeriesNumber", "?")) for _, f in volumes})
+        listed = ", ".join(map(str, echoes))
+        raise ItemError(f"{len(echoes)} echoes in one folder ({listed})", "choose one with `echo`")
+    numbers = sorted({str(output.fields.get("SeriesNumber", "?")) for output in outputs})
     if len(numbers) > 1:
-        return f"{len(numbers)} series in one folder (numbers {', '.join(numbers)}); give each a folder of its own"
-    return (
-        f"{len(volumes)} volumes came out where one belongs{said}; the slices do not form one stack"
+        listed = ", ".join(numbers)
+        raise ItemError(
+            f"{len(numbers)} series in one folder (numbers {listed})",
+            "give each a folder of its own",
+        )
+    raise ItemError(
+        f"{len(outputs)} volumes came out where one belongs{said}; the slices do not form one stack"
     )
 
 
-def _where(source: Path, series: str | None) -> str:
-    """Where the headers show a gap, in brackets; empty if they show none."""
-    from oatools.dicom.geometry import assess
+def _echo(output: Output) -> int:
+    echo: int = output.fields.get("EchoNumber", 1)
+    return echo
 
+
+def _said(messages: Sequence[str]) -> str:
+    """Return what dcm2niix said, in brackets; empty if it said nothing."""
+    return f" (dcm2niix: {'; '.join(messages)})" if messages else ""
+
+
+def _gap(source: Path, series: str | None) -> str:
+    """Return the place where the headers show a gap, in brackets; empty if they show none."""
     problem = assess(source, series).problem
     return f" ({problem})" if problem else ""
 
 
-def _check_complete(path: Path, files: int, echo: int | None, messages: list[str]) -> None:
-    """A stack of one-slice files must have as many slices as there were files: fewer means that some were dropped."""
-    import nibabel
+def _check_complete(path: Path, run: Run, echo: int | None) -> None:
+    """Raise an `ItemError` unless a volume has three dimensions and as many slices as files.
 
-    shape = nibabel.load(path).shape
-    said = f" (dcm2niix: {'; '.join(messages[:2])})" if messages else ""
-    if len(shape) > 3 and shape[3] > 1 and shape[2] == 1:
+    Fewer slices than one-slice files mean that some were dropped.
+    """
+    shape = nibabel.Nifti1Image.from_filename(path).shape
+    said = _said(run.messages[:2])
+    is_over_time = len(shape) > 3 and shape[3] > 1
+    if is_over_time and shape[2] == 1:
         raise ItemError(
             f"{shape[3]} images of one and the same slice are no volume{said}; left out"
         )
-    if len(shape) > 3 and shape[3] > 1:
+    if is_over_time:
         raise ItemError(
             f"{shape[3]} volumes of {shape[2]} slices in one series (repeats or times); left out"
         )
-    if echo is None and files > 1 and len(shape) == 3 and shape[2] != files:
+    is_slice_a_file = echo is None and run.files > 1 and len(shape) == 3
+    if is_slice_a_file and shape[2] != run.files:
         raise ItemError(
-            f"{files} DICOM files gave {shape[2]} slices{said}; some are damaged or belong elsewhere"
+            f"{run.files} DICOM files gave {shape[2]} slices{said}",
+            "some are damaged or belong elsewhere",
+        )
+
+
+def _check_size(volume: Volume, coverage: float) -> None:
+    """Raise an `ItemError` for a single slice, and for fewer than cover so many mm."""
+    thinnest = min(volume.shape)
+    if thinnest < 2:
+        raise ItemError(f"only {thinnest} slice; a volume needs two or more, left out")
+    slices = volume.shape[2]
+    covered = float(slices * volume.spacing[2])
+    if covered < coverage:
+        raise ItemError(
+            f"its {slices} slices cover {covered:.0f} mm, a knee needs {coverage:g}: the series "
+            "was cut short",
+            "get the whole one, or allow it with `coverage`",
         )

@@ -1,12 +1,13 @@
-"""What a series is read from: a folder of files, one of several series in a folder, an archive, a multi-frame file."""
+"""The files of a source: a folder, one of several series in it, an archive, a multi-frame file."""
 
 import hashlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from oatools.core.provenance import PHANTOM_IMPLEMENTATION
 from oatools.dicom.archives import SUFFIXES, is_archive, members
-from oatools.dicom.headers import read_header, text
+from oatools.dicom.headers import read_header
 
 _OTHER = (
     ".csv",
@@ -30,19 +31,18 @@ _OTHER = (
 
 
 def may_be_dicom(name: str) -> bool:
-    """Whether a file of that name, which in this study has no extension, may be a DICOM image."""
+    """Whether a file of that name may be a DICOM image, which often has no extension at all."""
     lower = name.lower()
-    return (
-        not lower.startswith(".") and lower != "dicomdir" and not lower.endswith(_OTHER + SUFFIXES)
-    )
+    is_hidden = lower.startswith(".")
+    is_something_else = lower == "dicomdir" or lower.endswith(_OTHER + SUFFIXES)
+    return not is_hidden and not is_something_else
 
 
 def files_of(folder: Path) -> list[str]:
-    """The names of a folder's own files that may be DICOM, sorted; what lies deeper is another's."""
+    """Return the sorted names of a folder's own files, not of those below it, that may be DICOM."""
     with os.scandir(folder) as entries:
-        return sorted(
-            entry.name for entry in entries if may_be_dicom(entry.name) and entry.is_file()
-        )
+        names = [entry.name for entry in entries if may_be_dicom(entry.name) and entry.is_file()]
+    return sorted(names)
 
 
 def contents(source: Path, series: str | None = None) -> Iterator[tuple[str, Path | bytes]]:
@@ -50,27 +50,41 @@ def contents(source: Path, series: str | None = None) -> Iterator[tuple[str, Pat
 
     `series` is the `series_digest` of one of several series that share a folder or an archive.
     """
-    if is_archive(source):
-        found = (
-            (Path(name).name, content)
-            for name, content in members(source)
-            if may_be_dicom(Path(name).name)
-        )
-    elif source.is_dir():
-        found = ((name, source / name) for name in files_of(source))
-    else:
-        found = iter([(source.name, source)])
-    for name, content in found:
+    for name, content in _images(source):
         if series is None or series_digest(content) == series:
             yield name, content
 
 
 def series_digest(content: Path | bytes) -> str | None:
-    """Eight hexadecimal digits that tell the series of one folder apart, without stating the identifier itself."""
+    """Return eight hexadecimal digits by which series of one folder differ; None for no image.
+
+    The identifier itself is not stated.
+    """
     header = read_header(content, ("SeriesInstanceUID",))
-    return None if header is None else digest_of(text(header, "SeriesInstanceUID"))
+    return None if header is None else digest_of(header.text("SeriesInstanceUID"))
 
 
 def digest_of(identifier: str) -> str:
-    """The first eight hexadecimal digits of an identifier's SHA-256."""
+    """Return the first eight hexadecimal digits of an identifier's SHA-256."""
     return hashlib.sha256(identifier.encode()).hexdigest()[:8]
+
+
+def is_phantom(source: Path, series: str | None = None) -> bool:
+    """Whether a series was written by `oa-phantom`, which signs the headers of its files."""
+    for _, content in contents(source, series):
+        header = read_header(content, ("Modality",))
+        return header is not None and header.implementation == PHANTOM_IMPLEMENTATION
+    return False
+
+
+def _images(source: Path) -> Iterator[tuple[str, Path | bytes]]:
+    if is_archive(source):
+        for path, content in members(source):
+            name = Path(path).name
+            if may_be_dicom(name):
+                yield name, content
+    elif source.is_dir():
+        for name in files_of(source):
+            yield name, source / name
+    else:
+        yield source.name, source

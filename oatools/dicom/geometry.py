@@ -1,14 +1,15 @@
 """Whether the images of a series stack up to a volume, from the headers of all of them."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from pydicom.dataset import FileDataset
+import numpy.typing as npt
 
 from oatools.dicom.files import contents
-from oatools.dicom.headers import read_header, text
+from oatools.dicom.headers import Header, read_header
 
 _KEYWORDS = (
     "SeriesInstanceUID",
@@ -22,14 +23,26 @@ _KEYWORDS = (
 # by a fifth.
 _STEP_TOLERANCE = 0.2
 _ANGLE_TOLERANCE = 1e-3
+_SAME_PLACE_DECIMALS = 3  # of mm
+
+_Vector = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Stack:
-    """The number of slices, and what is wrong with them; an empty `problem` means that they form a volume."""
+    """The number of slices, and what is wrong with them; without a `problem` they form a volume."""
 
     slices: int
     problem: str = ""
+
+
+@dataclass(frozen=True)
+class _Slice:
+    """An image in space: the file's name, its position (LPS mm), the normal of its plane."""
+
+    name: str
+    position: _Vector
+    normal: _Vector
 
 
 def assess(source: Path, series: str | None = None) -> Stack:
@@ -42,51 +55,60 @@ def assess(source: Path, series: str | None = None) -> Stack:
     images, unreadable = [], 0
     for name, content in contents(source, series):
         header = read_header(content, _KEYWORDS)
-        unreadable += header is None
-        if header is not None:
+        if header is None:
+            unreadable += 1
+        else:
             images.append((name, header))
-    if len(images) == 1 and (frames := text(images[0][1], "NumberOfFrames")).isdigit():
-        return Stack(int(frames))
+    if len(images) == 1:
+        frames = images[0][1].text("NumberOfFrames")
+        if frames.isdigit():
+            return Stack(int(frames))
     if unreadable:
-        return Stack(
-            len(images), f"{unreadable} of {unreadable + len(images)} files cannot be read"
-        )
-    placed = [(name, *place) for name, header in images if (place := _place(header)) is not None]
-    if len(placed) < max(2, len(images)):
-        return Stack(
-            len(placed), f"{len(images) - len(placed)} of {len(images)} images state no position"
-        )
-    return _stack(placed, {text(header, "EchoNumbers") for _, header in images})
+        files = unreadable + len(images)
+        return Stack(len(images), f"{unreadable} of {files} files cannot be read")
+    slices = []
+    for name, header in images:
+        placed = _slice(name, header)
+        if placed is not None:
+            slices.append(placed)
+    if len(slices) < max(2, len(images)):
+        without = len(images) - len(slices)
+        return Stack(len(slices), f"{without} of {len(images)} images state no position")
+    echoes = {header.text("EchoNumbers") for _, header in images}
+    return _stack(slices, len(echoes))
 
 
-def _place(header: FileDataset) -> tuple[np.ndarray, np.ndarray] | None:
-    """Position (LPS mm) and slice normal of an image."""
-    try:
-        position = np.array([float(v) for v in header.ImagePositionPatient])
-        axes = np.array([float(v) for v in header.ImageOrientationPatient]).reshape(2, 3)
-    except (AttributeError, TypeError, ValueError):
+def _slice(name: str, header: Header) -> _Slice | None:
+    position = header.numbers("ImagePositionPatient")
+    axes = header.numbers("ImageOrientationPatient")
+    if position is None or axes is None or len(position) != 3 or len(axes) != 6:
         return None
-    return (position, np.cross(*axes)) if position.shape == (3,) else None
+    return _Slice(name, np.array(position), np.cross(axes[:3], axes[3:]))
 
 
-def _stack(placed: list[tuple[str, np.ndarray, np.ndarray]], echoes: set[str]) -> Stack:
-    normal = placed[0][2]
-    if any(np.abs(n - normal).max() > _ANGLE_TOLERANCE for _, _, n in placed):
-        return Stack(len(placed), "its slices are not parallel")
-    along = sorted((float(position @ normal), name) for name, position, _ in placed)
+def _stack(slices: Sequence[_Slice], echoes: int) -> Stack:
+    normal = slices[0].normal
+    for each in slices:
+        if np.abs(each.normal - normal).max() > _ANGLE_TOLERANCE:
+            return Stack(len(slices), "its slices are not parallel")
+    along = sorted((float(each.position @ normal), each.name) for each in slices)
     depths = np.array([depth for depth, _ in along])
-    at_place = Counter(depths.round(3).tolist())
-    if max(at_place.values()) > 1:
-        what = (
-            f"{len(echoes)} echoes" if len(echoes) > 1 else f"up to {max(at_place.values())} images"
-        )
-        return Stack(len(at_place), f"{what} at one place")
+    at_place = Counter(depths.round(_SAME_PLACE_DECIMALS).tolist())
+    most = max(at_place.values())
+    if most > 1:
+        images = f"{echoes} echoes" if echoes > 1 else f"up to {most} images"
+        return Stack(len(at_place), f"{images} at one place")
     steps = np.diff(depths)
     usual = float(np.median(steps))
     odd = np.flatnonzero(np.abs(steps - usual) > _STEP_TOLERANCE * usual)
     if len(odd) == 0:
-        return Stack(len(placed))
+        return Stack(len(slices))
     first = int(odd[0])
-    missing = round(steps[first] / usual) - 1
-    what = f"{missing} slice{'s' * (missing > 1)} missing" if missing > 0 else "an uneven step"
-    return Stack(len(placed), f"{what} between {along[first][1]} and {along[first + 1][1]}")
+    gap = _gap(round(steps[first] / usual) - 1)
+    return Stack(len(slices), f"{gap} between {along[first][1]} and {along[first + 1][1]}")
+
+
+def _gap(missing: int) -> str:
+    if missing < 1:
+        return "an uneven step"
+    return "1 slice missing" if missing == 1 else f"{missing} slices missing"

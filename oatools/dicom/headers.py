@@ -1,66 +1,139 @@
 """DICOM headers, read as far as they are needed from files that may be anything."""
 
+import functools
 import io
+import threading
 import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
+from typing import Any
 
-import pydicom
 from pydicom.datadict import tag_for_keyword
-from pydicom.dataset import FileDataset
+from pydicom.dataset import Dataset
 from pydicom.filereader import read_partial
 from pydicom.tag import BaseTag, Tag
 
-# What pydicom finds odd about a value is of no interest to people who convert fifty thousand
-# series.
-warnings.filterwarnings("ignore", module="pydicom")
-pydicom.config.logger.setLevel("CRITICAL")
-
 _DIRECTORY = "1.2.840.10008.1.3.10"  # media storage of a DICOMDIR
+_PREAMBLE_BYTES = 128
+_HEAD_BYTES = _PREAMBLE_BYTES + 4
+_MARK = b"DICM"
+# Files from before part 10 begin at once with group 0008 (or 0002), in either byte order.
+_FIRST_GROUPS = (b"\x08\x00", b"\x02\x00", b"\x00\x08", b"\x00\x02")
+
+
+@dataclass(frozen=True)
+class Header:
+    """The elements of an image that were asked for, by keyword, as pydicom decodes them.
+
+    `implementation` is the version name of the software that wrote the file.
+    """
+
+    elements: Mapping[str, Any]
+    implementation: str = ""
+
+    def text(self, keyword: str) -> str:
+        """Return an element as one line of text, empty where it is absent."""
+        value = self.elements.get(keyword)
+        return "" if value is None else " ".join(str(value).split())
+
+    def numbers(self, keyword: str) -> list[float] | None:
+        """Return an element of several numbers; None where it is absent or holds something else."""
+        try:
+            return [float(value) for value in self.elements.get(keyword, ())]
+        except (TypeError, ValueError):
+            return None
 
 
 def looks_like_dicom(head: bytes) -> bool:
-    """Whether a file that begins with these 132 bytes is DICOM.
-
-    Part 10 files carry a mark; older ones begin at once with group 0008 (or 0002), in either byte
-    order.
-    """
-    return head[128:132] == b"DICM" or head[:2] in (
-        b"\x08\x00",
-        b"\x02\x00",
-        b"\x00\x08",
-        b"\x00\x02",
-    )
+    """Whether a file that begins with these 132 bytes is DICOM."""
+    return head[_PREAMBLE_BYTES:_HEAD_BYTES] == _MARK or head[:2] in _FIRST_GROUPS
 
 
-def read_header(source: Path | bytes, keywords: tuple[str, ...]) -> FileDataset | None:
-    """The elements of those keywords from a file or its bytes, None if it is no DICOM image.
+def read_header(source: Path | bytes, keywords: tuple[str, ...]) -> Header | None:
+    """Read the elements of those keywords from a file or its bytes; None if it is no DICOM image.
 
     Nothing behind the last of them is read. Raises an `OSError` if the file cannot be.
     """
-    wanted = [Tag(tag_for_keyword(keyword)) for keyword in keywords]
-    last = max(wanted)
+    tags = _tags(keywords)
+    last = max(tags)
 
-    def behind(tag: BaseTag, _vr: str | None, _length: int) -> bool:
+    def is_behind(tag: BaseTag, _vr: str | None, _length: int) -> bool:
         return tag > last
 
     with io.BytesIO(source) if isinstance(source, bytes) else source.open("rb") as stream:
-        head = stream.read(132)
+        head = stream.read(_HEAD_BYTES)
         if not looks_like_dicom(head):
             return None
         stream.seek(0)
-        try:
-            header = read_partial(stream, behind, force=head[128:] != b"DICM", specific_tags=wanted)
-        except OSError:
-            raise
-        except Exception:  # what a parser can raise on arbitrary bytes is not a closed list
-            return None
-    return None if header.file_meta.get("MediaStorageSOPClassUID") == _DIRECTORY else header
+        is_bare = head[_PREAMBLE_BYTES:] != _MARK
+        with _SILENCE:
+            try:
+                dataset = read_partial(stream, is_behind, force=is_bare, specific_tags=list(tags))
+            except OSError:
+                raise
+            except Exception:  # what a parser can raise on arbitrary bytes is not a closed list
+                return None
+            if dataset.file_meta.get("MediaStorageSOPClassUID") == _DIRECTORY:
+                return None
+            values = {
+                keyword: _value(dataset, tag) for keyword, tag in zip(keywords, tags, strict=True)
+            }
+            implementation = dataset.file_meta.get("ImplementationVersionName")
+    return Header(values, str(implementation or ""))
 
 
-def text(header: FileDataset, keyword: str) -> str:
-    """An element as one line of text, empty where it is absent."""
+@functools.lru_cache
+def _tags(keywords: tuple[str, ...]) -> tuple[BaseTag, ...]:
+    tags = []
+    for keyword in keywords:
+        number = tag_for_keyword(keyword)
+        if number is None:
+            raise ValueError(f"{keyword} is not a DICOM keyword")
+        tags.append(Tag(number))
+    return tuple(tags)
+
+
+def _value(dataset: Dataset, tag: BaseTag) -> Any:
     try:
-        value = header.get(keyword)
-    except Exception:  # values are decoded when they are asked for
-        return ""
-    return "" if value is None else " ".join(str(value).split())
+        element = dataset.get(tag)  # decoded now, which arbitrary bytes may defeat
+    except Exception:
+        return None
+    return None if element is None else element.value
+
+
+class _Silence:
+    """Ignores pydicom's warnings while at least one thread reads a header.
+
+    Its doubts about a value are of no use to people who convert fifty thousand series.
+    `warnings.catch_warnings` alone would not do: it restores the filters that it found, and with
+    threads those may be the ones of another reader.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._readers = 0
+        self._filters = warnings.catch_warnings()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._readers == 0:
+                self._filters = warnings.catch_warnings()
+                self._filters.__enter__()
+                warnings.filterwarnings("ignore", module="pydicom")
+            self._readers += 1
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        with self._lock:
+            self._readers -= 1
+            if self._readers == 0:
+                self._filters.__exit__(kind, error, trace)
+
+
+_SILENCE = _Silence()

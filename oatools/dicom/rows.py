@@ -5,16 +5,18 @@ from pathlib import Path
 from oatools.core import provenance
 from oatools.core.manifest import MISSING, Row
 from oatools.core.runner import Done
+from oatools.dicom.convert import convert
+from oatools.dicom.files import is_phantom
 from oatools.imaging.rows import VolumeWriter
+
+_IDENTITY = ("knee", "subject", "visit", "side", "sequence")
 
 
 def convert_series(row: Row, out: VolumeWriter, echo: int | None, coverage: float) -> Done:
     """Convert the series of a row (see `dicom.convert`) to `KNEE_SEQUENCE.nii.gz`."""
-    from oatools.dicom.convert import convert
-    from oatools.dicom.find import is_phantom
-
     source, target = Path(row["path"]), out.target(row)
-    series = None if row.get("series", MISSING) == MISSING else row["series"]
+    stated = row.get("series", MISSING)
+    series = None if stated == MISSING else stated
     parameters = {"echo": echo, "series": series, "coverage": coverage}
     # The folder's name may be an accession number; its digest is enough to know it again.
     wanted = provenance.step("oa-convert", parameters, source, name="series")
@@ -23,10 +25,7 @@ def convert_series(row: Row, out: VolumeWriter, echo: int | None, coverage: floa
     volume, fields, messages = convert(source, echo, series, coverage)
     if is_phantom(source, series):
         fields[provenance.PHANTOM_FIELD] = True
-    identity = {
-        column.capitalize(): row[column]
-        for column in ("knee", "subject", "visit", "side", "sequence")
-        if row[column] != MISSING
-    }
+    known = [column for column in _IDENTITY if row[column] != MISSING]
+    identity = {column.capitalize(): row[column] for column in known}
     out.write(target, volume, provenance.with_step({**identity, **fields}, wanted))
     return Done({"path": str(target)}, details=tuple(messages))

@@ -11,11 +11,11 @@ one name), so that it is looked for anywhere in a path.
 import csv
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote
 
-from oatools.core.errors import UsageError
+from oatools.core.errors import ItemError, UsageError
+from oatools.dicom.conventions import InventoryEntry, SeriesPath
 from oatools.oai.forms import BOM
 
 #: The number of a visit, with which its releases begin -> months since enrolment.
@@ -44,35 +44,12 @@ _CONTENTS = ("folder", "seriesdescription")
 _NDA = ("image_file", "image_description")
 # A cell of the longest inventories (comments) passes the csv module's default of 128 KiB.
 _LONGEST_CELL = 1 << 24
+# A study's description names the visit in words: `OAI^MR^24 MONTH^LEFT`.
+_MONTHS_IN_WORDS = re.compile(r"\^(\d+) MONTH", re.IGNORECASE)
+# One series, as the release packs it.
+_PACKED = re.compile(r"\d{8}\.(tar\.gz|tgz|tar|zip)")
 # Folders that a download may have between the inventory and the series.
 _CONTAINERS = ("", "image03", "results")
-
-
-@dataclass(frozen=True)
-class SeriesPath:
-    """The facts that a path states.
-
-    `visit` by the release, `folder_visit` by the folder above it, `participant`, and `key`, which
-    is `release/participant/date/series`, by which inventories know a series. Each is None where the
-    path is silent.
-    """
-
-    visit: str | None = None
-    folder_visit: str | None = None
-    participant: str | None = None
-    key: str | None = None
-
-
-@dataclass(frozen=True)
-class InventoryEntry:
-    """One series of an inventory: its key (see `SeriesPath`), its description and its path.
-
-    The path is as the inventory states it.
-    """
-
-    key: str
-    description: str
-    path: str
 
 
 def place_of(path: str | Path) -> SeriesPath:
@@ -150,6 +127,43 @@ def locate(listed: InventoryEntry, base: Path) -> Path | None:
                 if path.exists():
                     return path
     return None
+
+
+def holds_one_series(archive: Path) -> bool:
+    """Tell by an archive's name whether it is one series, as the release packs it."""
+    return _PACKED.fullmatch(archive.name) is not None
+
+
+def subject_from(patient_id: str, place: SeriesPath) -> str | None:
+    """The participant's number from the header's patient id and the path; None for anybody else.
+
+    Raises an `ItemError` if a series of the release has another one in its header than in its path.
+    """
+    participant = patient_id if PARTICIPANT.fullmatch(patient_id) else None
+    if participant and place.key and participant != place.participant:
+        raise ItemError(
+            f"it lies in the folder of {place.participant}, but its header says {participant}",
+            "find out whose it is, or say so with `subject`",
+        )
+    return participant or place.participant
+
+
+def visit_from(study_description: str, place: SeriesPath) -> str | None:
+    """The visit from the release in the path, else from the header's description of the study.
+
+    None if neither says. Raises an `ItemError` if the folder above the release contradicts it.
+    """
+    if place.visit and place.folder_visit and place.visit != place.folder_visit:
+        raise ItemError(
+            f"it lies in {place.folder_visit}, but its release is that of {place.visit}",
+            "move it, or say which with `visit`",
+        )
+    if place.visit:
+        return place.visit
+    if "ENROLLMENT" in study_description.upper():
+        return "00m"
+    months = _MONTHS_IN_WORDS.search(study_description)
+    return None if months is None else f"{int(months[1]):02d}m"
 
 
 def _parts(path: str | Path) -> list[str]:

@@ -19,7 +19,7 @@ def tar_of(path, *entries):
     return path
 
 
-def test_only_regular_files_come_out_under_names_of_our_own(tmp_path):
+def test_only_regular_files_come_out_and_nothing_is_written(tmp_path):
     hostile = tar_of(
         tmp_path / "a.tar.gz",
         ("../up", b"1", tarfile.REGTYPE),
@@ -30,14 +30,12 @@ def test_only_regular_files_come_out_under_names_of_our_own(tmp_path):
         ("dir", b"", tarfile.DIRTYPE),
         ("./001", b"3", tarfile.REGTYPE),
     )
-    (tmp_path / "out").mkdir()
-    assert archives.unpack(hostile, tmp_path / "out") == ["../up", "/absolute", "./001"]
-    assert {p.name: p.read_bytes() for p in (tmp_path / "out").iterdir()} == {
-        "000000": b"1",
-        "000001": b"2",
-        "000002": b"3",
-    }
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.tar.gz", "out"]
+    assert list(archives.members(hostile)) == [
+        ("../up", b"1"),
+        ("/absolute", b"2"),
+        ("./001", b"3"),
+    ]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.tar.gz"]
 
 
 def test_a_tar_that_states_a_huge_file_is_refused_before_it_is_read(tmp_path):

@@ -11,8 +11,10 @@ import pytest
 from oatools.core.errors import ItemError
 from oatools.core.manifest import BadRow
 from oatools.dicom.convert import convert, converted
-from oatools.dicom.find import Overrides, find_series
+from oatools.dicom.find import find_series
 from oatools.dicom.headers import looks_like_dicom
+from oatools.dicom.series import Overrides
+from oatools.oai import release as oai
 
 FAILING = "dicom2nifti_testdata/tests/data/failing"
 WORKING = "dicom2nifti_testdata/tests/data"
@@ -23,7 +25,7 @@ def first_series(release):
 
 
 def find(*places, wanted=(), **known):
-    return list(find_series([str(p) for p in places], Overrides(**known), wanted))
+    return list(find_series([str(p) for p in places], oai, Overrides(**known), wanted))
 
 
 def test_series_of_a_release_are_found_with_knee_and_sequence(release):
@@ -233,8 +235,9 @@ def test_one_slice_is_no_volume(unpacked):
 
 def test_mixed_echoes_are_refused_until_one_is_chosen(unpacked):
     source = unpacked("knee/knee02_right_GE_MESE") / "knee02_right_GE_MESE"
-    with pytest.raises(ItemError, match="8 echoes in one folder.*--echo"):
+    with pytest.raises(ItemError, match="8 echoes in one folder.*choose one with echo") as error:
         convert(source)
+    assert error.value.text({"echo": "--echo"}).endswith("; choose one with --echo")
     volume, fields, _ = convert(source, echo=3)
     assert volume.data.shape == (256, 256, 24) and fields["EchoNumber"] == 3
 

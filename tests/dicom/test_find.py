@@ -12,10 +12,12 @@ import pytest
 
 from oatools.core.errors import ItemError
 from oatools.core.manifest import BadRow
-from oatools.dicom import find as find_module
+from oatools.dicom import series as series_module
 from oatools.dicom.convert import convert
-from oatools.dicom.find import Overrides, describe, find_series, slug
+from oatools.dicom.find import find_series
 from oatools.dicom.geometry import assess
+from oatools.dicom.series import Overrides, describe, slug
+from oatools.oai import release as oai
 
 CLASSIC = "0.E.1/9111111/20050131"
 # series folder -> side, sequence: what one participant's visit holds, in every form of download
@@ -27,7 +29,7 @@ SERIES = {
 
 
 def find(*places, wanted=(), left_out=None, **known):
-    return list(find_series([str(p) for p in places], Overrides(**known), wanted, left_out))
+    return list(find_series([str(p) for p in places], oai, Overrides(**known), wanted, left_out))
 
 
 def tree(scan, root):
@@ -309,7 +311,7 @@ def test_a_link_that_leads_back_is_followed_once(scan, tmp_path):
 def test_the_first_rows_leave_before_the_rest_of_the_tree_is_read(scan, tmp_path):
     for participant in ("9000001", "9000002"):
         scan(tmp_path / f"0.E.1/{participant}/20050131/10000001", participant=participant, slices=2)
-    rows = find_series([str(tmp_path)], Overrides(), ())
+    rows = find_series([str(tmp_path)], oai)
     first = next(rows)
     shutil.rmtree(tmp_path / "0.E.1/9000002/20050131")
     (tmp_path / "0.E.1/9000002/20050131").mkdir()
@@ -322,9 +324,9 @@ def test_one_header_a_series_is_read_in_a_release_and_three_in_any_other_folder(
     scan, tmp_path, monkeypatch
 ):
     read = []
-    real = find_module.read_header
+    real = series_module.read_header
     monkeypatch.setattr(
-        find_module,
+        series_module,
         "read_header",
         lambda source, keywords: read.append(source) or real(source, keywords),
     )
@@ -407,6 +409,11 @@ def test_a_folder_without_dicom_is_named(tmp_path):
     assert "no such file" in missing.error
 
 
+def described(place, **known):
+    (series,) = describe(place, oai, Overrides(**known))
+    return series.row()
+
+
 def header(**fields):
     dataset = pydicom.Dataset()
     dataset.file_meta = pydicom.dataset.FileMetaDataset()
@@ -476,7 +483,7 @@ def test_who_when_which_side_and_which_sequence(tmp_path, folder, fields, expect
     place = tmp_path / folder
     place.mkdir(parents=True)
     header(**fields).save_as(place / "001", enforce_file_format=True)
-    (row,) = describe(place, Overrides())
+    row = described(place)
     assert row["knee"].startswith(expected[0]) and row["sequence"] == expected[1]
     assert "1234" not in str({k: v for k, v in row.items() if k != "path"})
 
@@ -485,15 +492,15 @@ def test_what_the_user_says_goes_before_the_header(tmp_path):
     header(PatientID="9222222", SeriesDescription="COR_IW_TSE_LEFT").save_as(
         tmp_path / "001", enforce_file_format=True
     )
-    (row,) = describe(tmp_path, Overrides("p17", "12m", "right", "sag-3d-dess"))
+    row = described(tmp_path, subject="p17", visit="12m", side="right", sequence="sag-3d-dess")
     assert (row["knee"], row["sequence"]) == ("p17_12m_right", "sag-3d-dess")
     header(PatientID="MRN 1234").save_as(tmp_path / "001", enforce_file_format=True)
-    assert describe(tmp_path, Overrides(keep_ids=True))[0]["subject"] == "mrn-1234"
+    assert described(tmp_path, keep_ids=True)["subject"] == "mrn-1234"
 
 
 def test_an_x_ray_is_no_volume(tmp_path):
     header(Modality="DX").save_as(tmp_path / "001", enforce_file_format=True)
-    assert describe(tmp_path, Overrides()) == []
+    assert describe(tmp_path, oai, Overrides()) == []
 
 
 def test_a_file_from_before_the_preamble_is_read(scan, tmp_path):
