@@ -119,8 +119,8 @@ def main(
 
     TABLES is a folder of the Initiative's tables, or one plain TSV or CSV file of another study.
 
-    Prints one row a labelled knee: label, joint space width, clinical variables. Knees that cannot
-    be labelled are left out and counted by reason on standard error.
+    Prints one row for each labelled knee: label, joint space width, clinical variables. Knees that
+    cannot be labelled are left out and counted by reason on standard error.
     """
     chosen = endpoint_of(endpoint, horizon, visit, old_width or width)
     error = _measurement_error(chosen, threshold, reliable_change, reliability, sem)

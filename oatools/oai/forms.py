@@ -14,7 +14,7 @@ _SHOWN_COLUMNS = 12
 def read_ascii(
     path: str | Path, columns: Collection[str] | None = None, required: Iterable[str] = ()
 ) -> list[Record]:
-    """Read a text table: one record a line, of cells as `codes.cell_of` gives them.
+    """Read a text table: a record for each line, of cells as `codes.cell_of` gives them.
 
     `columns` (upper case) limits what is kept. The delimiter is `|`, or, where the header has none,
     a tab, or a comma. Raises a `UsageError` for a required column that is not there and for a line

@@ -1,4 +1,4 @@
-"""The table of any other study: TSV or CSV with a header, one line a knee and visit.
+"""The table of any other study: TSV or CSV with a header, one line for each knee and visit.
 
 Columns: `subject`, `side` (left, right), `visit` (00m, 12m, …), `jsw` (mm), the clinical variables
 under their names and in their units (`oa-label --list-variables`), `readprj` where a knee was read

@@ -1,11 +1,11 @@
 """A synthetic download on disk: the image tree, the tables, and the truth that was planted.
 
 DIR/phantom.json                      the settings: all of DIR follows from them
-DIR/truth.tsv                         what was planted, one row a knee (`phantom.truth`)
+DIR/truth.tsv                         what was planted, one row for each knee (`phantom.truth`)
 DIR/tables/…                          clinical and reading tables (`phantom.tables`)
-DIR/00m/contents.csv                  one row a series
+DIR/00m/contents.csv                  one row for each series
 DIR/00m/0.E.1/<participant>/<date>/<barcode>/001, 002, …
-                                      one DICOM file a slice
+                                      one DICOM file for each slice
 """
 
 from __future__ import annotations

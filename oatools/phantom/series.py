@@ -155,7 +155,7 @@ def write_series(
 
     `affine` takes indices to patient RAS mm. `identity` holds DICOM keywords and values of patient
     and study; it must hold `SeriesInstanceUID`, from which those of the images follow, and
-    `SeriesTime`. Explicit VR little endian, uncompressed, one frame a file.
+    `SeriesTime`. Explicit VR little endian, uncompressed, one frame in each.
     """
     base = _header(sequence, identity)
     _describe_grid(base, pixels.shape, affine)

@@ -1,4 +1,4 @@
-"""The truth that was planted in a synthetic cohort: truth.tsv, one row a knee.
+"""The truth that was planted in a synthetic cohort: truth.tsv, one row for each knee.
 
 Columns, after knee, subject, visit, side:
 
