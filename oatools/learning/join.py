@@ -34,7 +34,7 @@ def choose_rows(table: Table[Row | BadRow], sequences: Sequence[str] = ()) -> Ch
     for row in table.rows:
         if isinstance(row, BadRow):
             if not row.left_out:
-                broken.append((row, ItemError(row.error)))
+                broken.append((row, ItemError(row.error, row.remedy)))
             continue
         knee, sequence = row["knee"], row.get("sequence", MISSING)
         present.setdefault(knee, []).append(sequence)

@@ -160,3 +160,12 @@ def test_numbers_and_missing_ones():
 def test_a_knee_that_is_no_file_name_is_refused(row):
     with pytest.raises(ItemError, match="no usable file name"):
         manifest.file_stem(row)
+
+
+def test_a_broken_line_says_what_to_do_about_it(tmp_path):
+    (bad,) = list(table_of(tmp_path, "knee\tpath\na\n").rows)
+    assert (bad.error, bad.remedy) == ("1 fields where the header has 2", "correct the line")
+    with pytest.raises(
+        UsageError, match="line 2: 1 fields where the header has 2; correct the line"
+    ):
+        list(manifest.read_table(tmp_path / "a.tsv").rows)
