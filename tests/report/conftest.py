@@ -73,9 +73,8 @@ def make_report():
         for name in ("images+clinical", "clinical logistic"):
             probability = np.where(tested, random.random(KNEES), np.nan)
             models[name] = OutOfFold(probability, np.full(KNEES, 0.5))
-        records = [make_record(endpoint) for _ in range(int(fold.max()))]
-        for record in records:
-            record.update(changes.pop("record", {}))
+        record = make_record(endpoint, **changes.pop("record", {}))
+        records = [dict(record) for _ in range(int(fold.max()))]
         attention = [np.full(5 * sequences, 0.2 / sequences)] * KNEES
         result = CrossValidation(
             cohort=data,
