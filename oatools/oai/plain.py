@@ -52,9 +52,9 @@ def open_plain(path: Path, endpoint: Endpoint, visit: str) -> StudyTables:
     header, lines = _read_lines(path)
     visits = sorted({line.visit for line in lines}, key=month_of)
     measured = {line.visit for line in lines if line.cells.get("jsw", MISSING) != MISSING}
-    x_rays = [visit for visit in visits if visit in measured]
+    x_rays = [at for at in visits if at in measured]
     horizon = horizon_of(endpoint, visit, visits, x_rays)
-    widths: dict[str, dict[KneeId, dict[str, Reading]]] = {visit: {} for visit in visits}
+    widths: dict[str, dict[KneeId, dict[str, Reading]]] = {at: {} for at in visits}
     values: dict[KneeId, dict[str, ClinicalValue]] = {}
     replaced = set()
     for line in lines:
@@ -119,7 +119,7 @@ def _line(place: str, header: Sequence[str], cells: Sequence[str]) -> _Line:
             f"'{row['visit']}' make no knee",
             "write side as left or right",
         )
-    month_of(row["visit"])
+    month_of(row["visit"])  # refuses what is no visit
     return _Line(place, KneeId(row["subject"], side), row["visit"], row)
 
 
