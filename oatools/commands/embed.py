@@ -1,11 +1,11 @@
 """oa-embed: slices to ImageNet features."""
 
-import os
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
 from oatools.core.cli import command
 from oatools.core.console import Console
@@ -21,8 +21,6 @@ from oatools.core.options import (
 )
 from oatools.core.runner import RunOptions, run_rows
 
-_READERS = 16  # for a GPU, unless -j says otherwise
-
 
 @command("oa-embed")
 @inputs_argument()
@@ -32,30 +30,32 @@ _READERS = 16  # for a GPU, unless -j says otherwise
     default="efficientnet_b0",
     show_default=True,
     metavar="NAME",
-    help="A timm model's name.",
+    help="Name of a timm model.",
 )
 @click.option(
     "--weights",
     default="pretrained",
     show_default=True,
     metavar="pretrained|random|FILE",
-    help="timm's own download, seeded random ones, or a .safetensors file or torch state dict.",
+    help="Take timm's own download, seeded random weights, or a .safetensors file or state dict.",
 )
 @click.option(
     "--slices",
     type=click.IntRange(1),
     metavar="N",
-    help="Only this many slices around the middle (default: all).",
+    help="Take only this many slices around the middle (default: all).",
 )
 @click.option(
     "--range",
     "span",
     type=(click.IntRange(1), click.IntRange(1)),
     metavar="FIRST LAST",
-    help="Only these slices, counted from 1.",
+    help="Take only these slices, counted from 1.",
 )
 @click.option(
-    "--triplet", is_flag=True, help="Red and blue are the slices before and behind (2.5D)."
+    "--triplet",
+    is_flag=True,
+    help="Use the slices before and behind as red and blue (2.5D).",
 )
 @click.option(
     "--window",
@@ -71,44 +71,46 @@ _READERS = 16  # for a GPU, unless -j says otherwise
     default=0,
     show_default=True,
     metavar="N",
-    help="Store the features of N varied copies beside the plain ones.",
+    help="Store the features of N augmented copies beside the plain ones.",
 )
 @click.option(
     "--engine",
     type=click.Choice(["auto", "openvino", "torch"]),
     default="auto",
     show_default=True,
-    help="What computes: OpenVINO on a CPU and PyTorch on a GPU, or as named.",
+    help="Software that computes; auto is OpenVINO on a CPU and PyTorch on a GPU.",
 )
 @click.option(
     "--precision",
     type=click.Choice(["auto", "float32", "bf16", "float16"]),
     default="auto",
     show_default=True,
-    help="Of the arithmetic: float32 on a CPU and float16 on a GPU, or as named.",
+    help="Precision of the arithmetic; auto is float32 on a CPU and float16 on a GPU.",
 )
 @click.option(
     "--batch-size",
     type=click.IntRange(1),
     metavar="N",
-    help="Slices at a time (default: what suits the device).",
+    help="Number of slices to compute at a time (default: what suits the device).",
 )
 @click.option(
     "--device",
     default="auto",
     show_default=True,
     metavar="auto|cpu|cuda[:N]",
-    help="Where to compute.",
+    help="Device to compute on; auto is the first GPU, or the CPU if there is none.",
 )
 @click.option(
     "--dtype",
     type=click.Choice(["float32", "float16"]),
     default="float32",
     show_default=True,
-    help="Of the numbers in the file.",
+    help="Type of the numbers in the file.",
 )
 @click.option(
-    "--check", is_flag=True, help="Verify feature files instead: good rows pass, bad ones fail."
+    "--check",
+    is_flag=True,
+    help="Verify feature files instead: good rows pass, bad ones fail.",
 )
 @seed_option
 @force_option
@@ -120,11 +122,23 @@ def main(
     inputs: tuple[str, ...],
     null_separated: bool,
     out_dir: Path | None,
-    force: bool,
+    backbone: str,
+    weights: str,
+    slices: int | None,
+    span: tuple[int, int] | None,
+    triplet: bool,
+    window: tuple[float, float],
+    augment: int,
+    engine: str,
+    precision: str,
+    batch_size: int | None,
+    device: str,
+    dtype: str,
     check: bool,
+    seed: int,
+    force: bool,
     run: RunOptions,
-    **options,
-) -> int:  # noqa: ANN003
+) -> int:
     """Turn every slice of a volume into the features of an ImageNet backbone.
 
     Writes one HDF5 file a volume: features (slices x channels), slice positions, and attributes
@@ -133,60 +147,60 @@ def main(
     """
     require_inputs(inputs)
     if check:
-        table = read_rows(inputs, null_separated).require("path")
-        from oatools.features.checking import Checker
-
-        # One after the other, since each is held against the first good one.
-        return run_rows(console, table, Checker(), replace(run, jobs=1))
+        return _check(console, inputs, null_separated, run)
     if out_dir is None:
         raise UsageError(
-            "-o names the folder for the feature files; give it, or --check to verify files"
+            "-o names the folder for the feature files", "give it, or --check to verify files"
         )
-    if options["window"][0] >= options["window"][1]:
+    if window[0] >= window[1]:
         raise UsageError("--window needs two percentiles, the lower first, such as 1 99")
-    span = options.pop("span")
-    if span and options["slices"]:
-        raise UsageError("--range and --slices exclude each other; give one")
+    if span and slices:
+        raise UsageError("--range and --slices exclude each other", "give one")
     if span and span[0] > span[1]:
         raise UsageError("--range needs two slices, the first one first, such as 10 30")
     table = read_rows(inputs, null_separated).require("path")
-    from oatools.features.engine import FLOAT16, FLOAT32, EngineSettings, best_device
-    from oatools.features.rows import EmbedSettings, embed_volume
+    from oatools.features.embed import EmbedSettings
+    from oatools.features.engine import EngineSettings
+    from oatools.features.rows import embed_row
 
-    device = best_device(options.pop("device"))
-    gpu = device != "cpu"
-    if options["precision"] == FLOAT16 and not gpu:
-        raise UsageError("--precision float16 is for a GPU; use bf16 on a CPU")
-    if gpu and context.get_parameter_source("jobs") is click.core.ParameterSource.DEFAULT:
-        run = replace(run, jobs=min(_READERS, len(os.sched_getaffinity(0))))
-    precision = options.pop("precision")
-    engine = EngineSettings(
-        options.pop("backbone"),
-        options.pop("weights"),
-        options["seed"],
-        options.pop("engine"),
-        device,
-        (FLOAT16 if gpu else FLOAT32) if precision == "auto" else precision,
-        options.pop("batch_size"),
-        threads=2 if gpu else run.jobs,
-        channels=3 if options["triplet"] else 1,
+    chosen_engine = EngineSettings(
+        backbone=backbone,
+        weights=weights,
+        seed=seed,
+        engine=engine,
+        device=device,
+        precision=precision,
+        batch=batch_size,
     )
-    slices = span or options.pop("slices")
-    options.pop("slices", None)
-    settings = EmbedSettings(engine, slices, **options)
-    work = partial(embed_volume, out_dir=out_dir, settings=settings, force=force)
-    # More volumes than threads that compute: one is read ahead while another is written.
-    ahead = replace(run, jobs=run.jobs + 2)
+    jobs_are_given = context.get_parameter_source("jobs") is not ParameterSource.DEFAULT
+    jobs = run.jobs if jobs_are_given else None
+    settings = EmbedSettings(
+        engine=chosen_engine,
+        slices=span or slices,
+        window=window,
+        triplet=triplet,
+        augment=augment,
+        dtype=dtype,
+    ).resolve(jobs)
     status = run_rows(
         console,
         table,
-        work,
-        ahead,
+        partial(embed_row, out_dir=out_dir, settings=settings, force=force),
+        replace(run, jobs=settings.engine.volumes_in_hand(jobs)),
         target=lambda row: str(out_dir / file_stem(row)),
         workers="threads",
     )
-    if engine.weights == "random":
+    if weights == "random":
         console.note(
-            "the weights are random: the features show that the pipe works, and nothing about patients"
+            "the weights are random: the features show that the pipe works, "
+            "and nothing about patients"
         )
     return status
+
+
+def _check(console: Console, inputs: tuple[str, ...], null_separated: bool, run: RunOptions) -> int:
+    """Verify feature files one after the other, since each is compared with the first good one."""
+    table = read_rows(inputs, null_separated).require("path")
+    from oatools.features.rows import Checker
+
+    return run_rows(console, table, Checker(), replace(run, jobs=1))

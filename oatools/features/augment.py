@@ -1,4 +1,4 @@
-"""Images varied at random, so that a model can learn from more than one view of a knee.
+"""Augmented copies of images, so that a model can learn from more than one view of a knee.
 
 Knees are turned and shifted a little, and their intensities bent; they are never mirrored, since
 that would put the medial compartment on the lateral side.
@@ -13,7 +13,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How far images are varied: each draw is uniform between minus and plus these.
+    """The limits of the changes: each draw is uniform between minus and plus these.
 
     `rotation` in degrees about the centre, `shift` along each axis as a share of the image's side,
     `gain` a factor's distance from one, `gamma` the natural logarithm of the exponent.
@@ -25,42 +25,59 @@ class Augmentation:
     gamma: float = 0.2
 
     def record(self) -> dict[str, Any]:
-        """The settings as JSON can hold them."""
+        """Return the settings as JSON can hold them."""
         return asdict(self)
 
 
-def variants(
+@dataclass(frozen=True)
+class _Change:
+    """One draw: an angle in radians, a shift (2,) in pixels, a factor and an exponent."""
+
+    angle: float
+    shift: np.ndarray
+    gain: float
+    exponent: float
+
+    @classmethod
+    def draw(cls, random: np.random.Generator, limits: Augmentation, size: int) -> "_Change":
+        """Draw a change of images with `size` pixels a side."""
+        return cls(
+            angle=np.radians(random.uniform(-limits.rotation, limits.rotation)),
+            shift=random.uniform(-limits.shift, limits.shift, 2) * size,
+            gain=1 + random.uniform(-limits.gain, limits.gain),
+            exponent=np.exp(random.uniform(-1, 1) * limits.gamma),
+        )
+
+    def apply(self, images: np.ndarray) -> np.ndarray:
+        """Change images (n, channels, size, size), all alike."""
+        from scipy.ndimage import affine_transform
+
+        size = images.shape[-1]
+        centre = (size - 1) / 2
+        cosine, sine = np.cos(self.angle), np.sin(self.angle)
+        turn = np.array([[cosine, -sine], [sine, cosine]])
+        offset = centre - turn @ (centre + self.shift)
+        changed = np.empty_like(images)
+        planes, targets = (array.reshape(-1, size, size) for array in (images, changed))
+        for plane, target in zip(planes, targets, strict=True):
+            affine_transform(plane, turn, offset, output=target, order=1)
+        brightened = self.gain * np.clip(changed, 0, 1) ** np.float32(self.exponent)
+        return np.clip(brightened, 0, 1, out=changed)
+
+
+def augmented_copies(
     images: np.ndarray,
     count: int,
     seed: int,
     source_sha256: str,
     settings: Augmentation = Augmentation(),
 ) -> Iterator[np.ndarray]:
-    """Yield `count` variants of a volume's images (n, channels, size, size) in [0, 1], all slices of one alike.
+    """Yield `count` changed copies of a volume's images (n, channels, size, size) in [0, 1].
 
-    What is drawn depends on the seed, the volume (by its digest) and the variant's number alone.
-    Pixels from beyond the image are black; interpolation is bilinear.
+    All slices of a copy are changed alike. What is drawn depends on the seed, the volume (by its
+    digest) and the copy's number alone. Pixels from beyond the image are black; interpolation is
+    bilinear.
     """
-    if not count:
-        return
-    from scipy.ndimage import affine_transform
-
-    size = images.shape[-1]
-    centre = (size - 1) / 2
     for number in range(count):
-        rng = np.random.default_rng([seed, number, int(source_sha256[:16], 16)])
-        angle = np.radians(rng.uniform(-settings.rotation, settings.rotation))
-        shift = rng.uniform(-settings.shift, settings.shift, 2) * size
-        gain, exponent = (
-            1 + rng.uniform(-settings.gain, settings.gain),
-            np.exp(rng.uniform(-1, 1) * settings.gamma),
-        )
-        turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-        offset = centre - turn @ (centre + shift)
-        varied = np.empty_like(images)
-        for plane, out in zip(
-            images.reshape(-1, size, size), varied.reshape(-1, size, size), strict=True
-        ):
-            affine_transform(plane, turn, offset, output=out, order=1)
-        np.clip(gain * np.clip(varied, 0, 1) ** np.float32(exponent), 0, 1, out=varied)
-        yield varied
+        random = np.random.default_rng([seed, number, int(source_sha256[:16], 16)])
+        yield _Change.draw(random, settings, images.shape[-1]).apply(images)

@@ -6,57 +6,66 @@ import logging
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import timm
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
+from timm.data.config import resolve_model_data_config
 from torch import nn
 
 from oatools.core.errors import UsageError
 from oatools.features.backbone_record import FILE, PRETRAINED, RANDOM, BackboneRecord, Weights
 
+TYPES = {"float32": torch.float32, "float16": torch.float16, "bf16": torch.bfloat16}
+
 _FLOAT32_STAGES = 2
+_RIGHT_BACKBONE = "is `backbone` right?"
 
 
 @dataclass(frozen=True)
 class Backbone:
-    """A network in evaluation mode that turns normalised images (n, 3, size, size) into features (n, channels)."""
+    """A network in evaluation mode, and the record of what it is.
 
-    network: nn.Module
+    It turns normalised images (n, 3, size, size) into features (n, channels).
+    """
+
+    network: Any  # an nn.Module of timm's, of which no two kinds have the same attributes
     record: BackboneRecord
     device: torch.device
 
     def normalise(self, images: torch.Tensor) -> torch.Tensor:
-        """Images (n, 1 or 3, size, size) in [0, 1] as the network wants them: (n, 3, size, size)."""
-        record = self.record
-        mean, std = (
-            torch.tensor(v, device=images.device).view(1, 3, 1, 1)
-            for v in (record.mean, record.std)
-        )
+        """Return images (n, 1 or 3, size, size) in [0, 1] as the network wants them.
+
+        The result has three channels, with the mean and deviation of the images that the network
+        was trained on taken out.
+        """
+        mean = torch.tensor(self.record.mean, device=images.device).view(1, 3, 1, 1)
+        std = torch.tensor(self.record.std, device=images.device).view(1, 3, 1, 1)
         return (images.expand(-1, 3, -1, -1) - mean) / std
 
     def parts(self, precision: str) -> list[tuple[nn.Module, torch.dtype]]:
-        """Modules to run one after the other, from images in [0, 1] to features, and the type of each.
+        """Return the modules to run one after the other, and the type of each.
 
-        bf16 has 8 bits of mantissa. Networks of depthwise convolutions feel the rounding of their
-        first weights most: with all of MobileNetV2 in bf16, the cosine to float32 falls to 0.995 on
-        knees, and with its stem and first two stages left in float32 it is above 0.999, at four
-        fifths of the speed. So these stay float32.
+        The first takes images in [0, 1], the last gives features. bf16 has 8 bits of mantissa.
+        Networks of depthwise convolutions feel the rounding of their first weights most: with all
+        of MobileNetV2 in bf16, the cosine to float32 falls to 0.995 on knees, and with its stem and
+        first two stages left in float32 it is above 0.999, at four fifths of the speed. So these
+        stay float32.
         """
-        types = {"float32": torch.float32, "float16": torch.float16, "bf16": torch.bfloat16}
         network = self.network
-        if precision != "bf16" or not (
-            hasattr(network, "conv_stem") and hasattr(network, "blocks")
-        ):
-            return [(_Normalised(self, network), types[precision])]
-        first = nn.Sequential(network.conv_stem, network.bn1, network.blocks[:_FLOAT32_STAGES])
+        has_stages = hasattr(network, "conv_stem") and hasattr(network, "blocks")
+        if precision != "bf16" or not has_stages:
+            return [(_Normalised(self, network), TYPES[precision])]
+        stages = network.blocks
+        first = nn.Sequential(network.conv_stem, network.bn1, stages[:_FLOAT32_STAGES])
         rest = copy.copy(network)
         rest._modules = {
             **network._modules,
             "conv_stem": nn.Identity(),
             "bn1": nn.Identity(),
-            "blocks": network.blocks[_FLOAT32_STAGES:],
+            "blocks": stages[_FLOAT32_STAGES:],
         }
         return [(_Normalised(self, first), torch.float32), (rest, torch.bfloat16)]
 
@@ -69,10 +78,12 @@ class _Normalised(nn.Module):
         self.backbone, self.network = backbone, network
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        type_ = next(self.network.parameters()).dtype
-        return self.network(
-            self.backbone.normalise(images.float()).to(type_, memory_format=torch.channels_last)
+        dtype = next(self.network.parameters()).dtype
+        normalised = self.backbone.normalise(images.float())
+        features: torch.Tensor = self.network(
+            normalised.to(dtype, memory_format=torch.channels_last)
         )
+        return features
 
 
 def load_backbone(name: str, weights: str, seed: int = 0, device: str = "cpu") -> Backbone:
@@ -83,22 +94,18 @@ def load_backbone(name: str, weights: str, seed: int = 0, device: str = "cpu") -
     Raises `UsageError` for an unknown name, weights that cannot be had, or a file that does not
     fit, by its first tensor that does not.
     """
-    if name not in timm.list_models():
-        near = (
-            ", ".join(timm.list_models(f"*{name.split('_')[0]}*")[:5]) or "see timm.list_models()"
-        )
-        raise UsageError(f"no timm model is called '{name}'; near: {near}")
+    _check_name(name)
     network, origin = _network(name, weights, seed)
-    data = timm.data.resolve_model_data_config(network)
+    data = resolve_model_data_config(network)
     try:
         network = network.to(device)
     except (RuntimeError, AssertionError) as error:
+        first = str(error).splitlines()[0]
         raise UsageError(
-            f"device '{device}' cannot be used ({str(error).splitlines()[0]}); try --device cpu"
+            f"device '{device}' cannot be used ({first})", "try `device` cpu"
         ) from None
-    channels = (
-        network.head_hidden_size if hasattr(network, "head_hidden_size") else network.num_features
-    )
+    # Some networks, such as MobileNetV3, widen their features in the head.
+    channels = getattr(network, "head_hidden_size", network.num_features)
     record = BackboneRecord(
         name=name,
         weights=origin,
@@ -111,27 +118,55 @@ def load_backbone(name: str, weights: str, seed: int = 0, device: str = "cpu") -
     return Backbone(network, record, torch.device(device))
 
 
-def _network(name: str, weights: str, seed: int) -> tuple[nn.Module, Weights]:
+def _check_name(name: str) -> None:
+    """Raise a `UsageError` that lists names near to one that timm does not have."""
+    if name in timm.list_models():
+        return
+    family = name.split("_")[0]
+    near = ", ".join(timm.list_models(f"*{family}*")[:5])
+    raise UsageError(
+        f"no timm model is called '{name}'", f"near: {near or 'see timm.list_models()'}"
+    )
+
+
+def _network(name: str, weights: str, seed: int) -> tuple[Any, Weights]:
     """Make the network in evaluation mode, with the weights that `load_backbone` was asked for."""
     if weights == PRETRAINED:
-        network = _pretrained(name).eval().requires_grad_(False)
+        network = _pretrained(name)
         tag = network.pretrained_cfg.get("tag") or "default"
-        return network, Weights(PRETRAINED, weights_digest(network), name=f"{name}.{tag}")
-    if weights == RANDOM:
+        origin = Weights(PRETRAINED, weights_digest(network), name=f"{name}.{tag}")
+    elif weights == RANDOM:
         with torch.random.fork_rng(devices=[]), torch.no_grad():
             torch.manual_seed(seed)
             network = timm.create_model(name, pretrained=False, num_classes=0)
             initialise(network, seed)
-        network = network.eval().requires_grad_(False)
-        return network, Weights(RANDOM, weights_digest(network), seed=seed)
-    network = timm.create_model(name, pretrained=False, num_classes=0)
-    load_weights(network, Path(weights))
-    network = network.eval().requires_grad_(False)
-    return network, Weights(FILE, weights_digest(network), name=Path(weights).name)
+        origin = Weights(RANDOM, weights_digest(network), seed=seed)
+    else:
+        network = timm.create_model(name, pretrained=False, num_classes=0)
+        load_weights(network, Path(weights))
+        origin = Weights(FILE, weights_digest(network), name=Path(weights).name)
+    return network.eval().requires_grad_(False), origin
+
+
+def _pretrained(name: str) -> Any:
+    # The hub client tells of every retry; one line at the end is enough.
+    logging.getLogger("huggingface_hub").setLevel(logging.CRITICAL)
+    try:
+        return timm.create_model(name, pretrained=True, num_classes=0)
+    except Exception as error:  # the hub client, its cache and the network each raise their own
+        config = timm.get_pretrained_cfg(name)
+        where = config.hf_hub_id if config is not None and config.hf_hub_id else name
+        raise UsageError(
+            f"pretrained weights of {name} are neither cached nor reachable "
+            f"({type(error).__name__})",
+            f"on a machine with network download huggingface.co/{where} (model.safetensors) and "
+            "give it as `weights` FILE, or copy its cache and set HF_HOME; `weights` random needs "
+            "no download, but knows nothing of images",
+        ) from None
 
 
 def weights_digest(network: nn.Module) -> str:
-    """SHA-256 of all parameters and buffers, by name, in order of name."""
+    """Return the SHA-256 of all parameters and buffers, by name, in order of name."""
     total = hashlib.sha256()
     for key, tensor in sorted(network.state_dict().items()):
         total.update(f"{key} {tuple(tensor.shape)} {tensor.dtype}\n".encode())
@@ -151,25 +186,33 @@ def initialise(network: nn.Module, seed: int) -> None:
     scales of natural ones (see `_leaves`). Nothing of the user's images enters. Networks without
     batch normalisation, which have neither trouble, are left as they are.
     """
-    norms = [m for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    kind = nn.modules.batchnorm._BatchNorm
+    norms = [module for module in network.modules() if isinstance(module, kind)]
     if not norms:
         return
     generator = torch.Generator().manual_seed(seed)
+    module: Any
     for module in network.modules():
-        if isinstance(module, nn.Conv2d) and (
-            module.in_channels == 3 or module.groups == module.in_channels > 1
-        ):
+        if isinstance(module, nn.Conv2d) and _sees_one_channel(module):
             module.weight.copy_(_smoothing(module, generator))
         elif hasattr(module, "conv_reduce") and hasattr(module, "conv_expand"):
             nn.init.zeros_(module.conv_expand.weight)
-    for block in network.modules():
-        if getattr(block, "has_skip", False) and hasattr(block, "bn3"):
-            nn.init.zeros_(block.bn3.weight)
+    for module in network.modules():
+        if getattr(module, "has_skip", False) and hasattr(module, "bn3"):
+            nn.init.zeros_(module.bn3.weight)
     _record_statistics(network, norms, _leaves(32, 224, generator))
 
 
-def _record_statistics(network: nn.Module, norms: list[nn.Module], images: torch.Tensor) -> None:
-    """Run images through the network and make each normalisation keep the mean and variance that it sees."""
+def _sees_one_channel(convolution: nn.Conv2d) -> bool:
+    """Return True for a depthwise convolution, or the first, whose channels see the same."""
+    is_depthwise = convolution.groups == convolution.in_channels > 1
+    return convolution.in_channels == 3 or is_depthwise
+
+
+def _record_statistics(
+    network: nn.Module, norms: list[nn.modules.batchnorm._BatchNorm], images: torch.Tensor
+) -> None:
+    """Make each normalisation keep the mean and variance that it sees when images pass through."""
     network.eval()
     for norm in norms:
         norm.reset_running_stats()
@@ -180,7 +223,10 @@ def _record_statistics(network: nn.Module, norms: list[nn.Module], images: torch
 
 
 def _smoothing(convolution: nn.Conv2d, generator: torch.Generator) -> torch.Tensor:
-    """Gaussians of random width and sign in the shape of a convolution's weight; magnitudes sum to one."""
+    """Return Gaussians of random width and sign in the shape of a convolution's weight.
+
+    The magnitudes of a filter sum to one.
+    """
     out, depth, height, width = convolution.weight.shape
     y = (torch.arange(height) - (height - 1) / 2)[:, None]
     x = (torch.arange(width) - (width - 1) / 2)[None, :]
@@ -191,98 +237,12 @@ def _smoothing(convolution: nn.Conv2d, generator: torch.Generator) -> torch.Tens
     return kernel[:, None].expand(-1, depth, -1, -1) / depth
 
 
-def load_weights(network: nn.Module, path: Path) -> None:
-    """Load a state dict from a file into a network without classifier; tensors of a classifier in it are dropped."""
-    if not path.is_file():
-        raise UsageError(f"{path}: no such weights file; give a path, 'pretrained' or 'random'")
-    if path.suffix == ".safetensors":
-        try:
-            state = load_file(path)
-        except (SafetensorError, OSError) as error:
-            raise UsageError(f"{path}: not a readable safetensors file ({error})") from None
-    else:
-        try:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-        except Exception as error:  # torch raises whatever the unpickler does
-            first = str(error).strip().splitlines()[0][:120]
-            raise UsageError(
-                f"{path}: cannot be opened as a plain state dict ({first}); save tensors only"
-            ) from None
-    for wrapper in ("state_dict", "model"):
-        if isinstance(state, dict) and isinstance(state.get(wrapper), dict):
-            state = state[wrapper]
-    wanted = network.state_dict()
-    state = {
-        key.removeprefix("module."): value
-        for key, value in state.items()
-        if isinstance(value, torch.Tensor)
-    }
-    if "features.0.0.weight" in state:
-        state = _from_torchvision(state, wanted, path)
-    for key, tensor in wanted.items():
-        if key.endswith("num_batches_tracked") and key not in state:
-            state[key] = tensor
-        if key not in state:
-            raise UsageError(
-                f"{path}: has no tensor '{key}', which the backbone needs; is --backbone right?"
-            )
-        if state[key].shape != tensor.shape:
-            shapes = f"{tuple(state[key].shape)}, not {tuple(tensor.shape)}"
-            raise UsageError(f"{path}: tensor '{key}' has shape {shapes}; is --backbone right?")
-        if not torch.isfinite(state[key]).all():
-            raise UsageError(
-                f"{path}: tensor '{key}' holds numbers that are not finite; the file is damaged"
-            )
-    network.load_state_dict({key: state[key] for key in wanted})
-
-
-def _from_torchvision(
-    state: dict[str, torch.Tensor], wanted: dict[str, torch.Tensor], path: Path
-) -> dict[str, torch.Tensor]:
-    """The state dict of torchvision's EfficientNet or MobileNet under timm's names.
-
-    Both list the same layers in the same order; every pair must agree in its last name and in
-    shape.
-    """
-    theirs = [key for key in state if key.startswith("features.")]
-    for ours, key in zip(wanted, theirs, strict=False):
-        if (
-            ours.rpartition(".")[2] != key.rpartition(".")[2]
-            or wanted[ours].shape != state[key].shape
-        ):
-            shapes = f"{tuple(state[key].shape)}, where '{ours}' has {tuple(wanted[ours].shape)}"
-            raise UsageError(
-                f"{path}: torchvision's tensor '{key}' has shape {shapes}; is --backbone right?"
-            )
-    if len(theirs) != len(wanted):
-        counts = f"{len(theirs)} of torchvision's tensors, not {len(wanted)}"
-        raise UsageError(f"{path}: holds {counts}; is --backbone right?")
-    return {ours: state[key] for ours, key in zip(wanted, theirs, strict=True)}
-
-
-def _pretrained(name: str) -> nn.Module:
-    # The hub client tells of every retry; one line at the end is enough.
-    logging.getLogger("huggingface_hub").setLevel(logging.CRITICAL)
-    try:
-        return timm.create_model(name, pretrained=True, num_classes=0)
-    except (
-        Exception
-    ) as error:  # the hub client, its cache and the network raise each their own kinds
-        config = timm.get_pretrained_cfg(name)
-        where = config.hf_hub_id if config is not None and config.hf_hub_id else name
-        raise UsageError(
-            f"pretrained weights of {name} are neither cached nor reachable ({type(error).__name__}); on a machine "
-            f"with network download huggingface.co/{where} (model.safetensors) and give it as --weights FILE, or "
-            "copy its cache and set HF_HOME; --weights random needs no download, but knows nothing of images"
-        ) from None
-
-
 def _leaves(count: int, size: int, generator: torch.Generator, discs: int = 150) -> torch.Tensor:
-    """Grey images (count, 3, size, size) of discs that hide each other, of mean 0 and variance 1.
+    """Return grey images (count, 3, size, size) of discs that hide each other.
 
     The dead leaves model (Lee, Mumford and Huang, Int J Comput Vision 2001): edges, flat regions
     and scales as in natural images. Radii follow a power law between a fiftieth and six tenths of
-    the image.
+    the image. The images have mean 0 and variance 1.
     """
     y, x = torch.meshgrid(torch.arange(size), torch.arange(size), indexing="ij")
     images = torch.empty(count, 1, size, size)
@@ -292,3 +252,91 @@ def _leaves(count: int, size: int, generator: torch.Generator, discs: int = 150)
             radius = size * min(0.02 / math.sqrt(max(wide, 1e-3)), 0.6)
             image[(x - left * size) ** 2 + (y - top * size) ** 2 < radius**2] = grey
     return ((images - images.mean()) / images.std()).expand(-1, 3, -1, -1)
+
+
+def load_weights(network: nn.Module, path: Path) -> None:
+    """Load a state dict from a file into a network without classifier.
+
+    The file's tensors may have timm's names or torchvision's; those of a classifier are dropped.
+    Raises a `UsageError` for a file that cannot be read, or the first tensor that does not fit.
+    """
+    wanted = network.state_dict()
+    state = _tensors(_read_state(path))
+    if "features.0.0.weight" in state:
+        state = _from_torchvision(state, wanted, path)
+    fitting = {}
+    for key, tensor in wanted.items():
+        is_counter = key.endswith("num_batches_tracked")  # which older files lack
+        found = state.get(key, tensor if is_counter else None)
+        fitting[key] = _check_tensor(found, key, tensor, path)
+    network.load_state_dict(fitting)
+
+
+def _read_state(path: Path) -> Any:
+    """Return what a weights file holds, which is opened without executing code."""
+    if not path.is_file():
+        raise UsageError(f"{path}: no such weights file", "give a path, 'pretrained' or 'random'")
+    if path.suffix == ".safetensors":
+        try:
+            return load_file(path)
+        except (SafetensorError, OSError) as error:
+            raise UsageError(f"{path}: not a readable safetensors file ({error})") from None
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises whatever the unpickler does
+        first = str(error).strip().splitlines()[0][:120]
+        raise UsageError(
+            f"{path}: cannot be opened as a plain state dict ({first})", "save tensors only"
+        ) from None
+
+
+def _tensors(state: Any) -> dict[str, torch.Tensor]:
+    """Return the tensors of a state dict, without the wrappings that training scripts add."""
+    for wrapper in ("state_dict", "model"):
+        if isinstance(state, dict) and isinstance(state.get(wrapper), dict):
+            state = state[wrapper]
+    found = {}
+    for key, value in state.items():
+        if isinstance(value, torch.Tensor):
+            found[key.removeprefix("module.")] = value
+    return found
+
+
+def _check_tensor(
+    found: torch.Tensor | None, key: str, wanted: torch.Tensor, path: Path
+) -> torch.Tensor:
+    """Return a tensor of a file, or raise a `UsageError` where it cannot take its place."""
+    if found is None:
+        raise UsageError(
+            f"{path}: has no tensor '{key}', which the backbone needs", _RIGHT_BACKBONE
+        )
+    if found.shape != wanted.shape:
+        shapes = f"{tuple(found.shape)}, not {tuple(wanted.shape)}"
+        raise UsageError(f"{path}: tensor '{key}' has shape {shapes}", _RIGHT_BACKBONE)
+    if not torch.isfinite(found).all():
+        raise UsageError(
+            f"{path}: tensor '{key}' holds numbers that are not finite", "the file is damaged"
+        )
+    return found
+
+
+def _from_torchvision(
+    state: dict[str, torch.Tensor], wanted: dict[str, torch.Tensor], path: Path
+) -> dict[str, torch.Tensor]:
+    """Return the state dict of torchvision's EfficientNet or MobileNet under timm's names.
+
+    Both list the same layers in the same order; every pair must agree in its last name and in
+    shape.
+    """
+    theirs = [key for key in state if key.startswith("features.")]
+    for ours, key in zip(wanted, theirs, strict=False):
+        same_name = ours.rpartition(".")[2] == key.rpartition(".")[2]
+        if not same_name or wanted[ours].shape != state[key].shape:
+            shapes = f"{tuple(state[key].shape)}, where '{ours}' has {tuple(wanted[ours].shape)}"
+            raise UsageError(
+                f"{path}: torchvision's tensor '{key}' has shape {shapes}", _RIGHT_BACKBONE
+            )
+    if len(theirs) != len(wanted):
+        counts = f"{len(theirs)} of torchvision's tensors, not {len(wanted)}"
+        raise UsageError(f"{path}: holds {counts}", _RIGHT_BACKBONE)
+    return {ours: state[key] for ours, key in zip(wanted, theirs, strict=True)}

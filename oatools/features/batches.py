@@ -1,10 +1,14 @@
-"""Batches across volumes: threads that prepare slices hand them in, and full batches go to the engine."""
+"""Batches across volumes.
+
+Threads that prepare slices hand them in, and full batches go to the engine.
+"""
 
 import threading
 import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -14,25 +18,25 @@ _LINGER_S = 0.02
 
 
 class Batcher:
-    """Runs an engine in `threads` threads of its own on slices of many volumes; callers wait for their features.
+    """An engine in `threads` threads of its own, fed with the slices of many volumes.
 
-    A batch that is not full waits while a caller is `preparing` more slices, and a moment longer,
-    before it runs.
+    Callers wait for their features. A batch that is not full waits while a caller is `preparing`
+    more slices, and a moment longer, before it runs.
     """
 
     def __init__(self, engine: Engine, threads: int) -> None:
         self.engine = engine
-        self._changed = threading.Condition()
+        self._changed = threading.Condition()  # guards all that follows
         self._waiting: deque[_Volume] = deque()
-        self._slices = 0
-        self._preparing = 0
-        self._last = 0.0
+        self._slices = 0  # of the waiting volumes, without those that a batch has taken
+        self._preparing = 0  # callers whose slices are on their way
+        self._last = 0.0  # when slices came, or were no longer to be waited for
         for _ in range(threads):
             threading.Thread(target=self._serve, daemon=True).start()
 
     @contextmanager
     def preparing(self) -> Iterator[None]:
-        """Says that slices are on their way, so that a batch which is not full waits for them."""
+        """Say that slices are on their way, so that a batch which is not full waits for them."""
         with self._changed:
             self._preparing += 1
         try:
@@ -44,7 +48,10 @@ class Batcher:
                 self._changed.notify_all()
 
     def features(self, images: np.ndarray) -> np.ndarray:
-        """Features (n, channels) of images (n, ...); blocks until they are there. Raises what the engine raised."""
+        """Return features (n, channels) of images (n, ...), when they are there.
+
+        Raises what the engine raised.
+        """
         volume = _Volume(images)
         with self._changed:
             self._waiting.append(volume)
@@ -57,55 +64,64 @@ class Batcher:
         return np.concatenate(volume.parts)
 
     def _serve(self) -> None:
+        """Compute batches for ever, and give the volumes their features or the engine's error."""
         while True:
             shares = self._next_batch()
-            images = [volume.images[start:stop] for volume, start, stop in shares]
+            images = [share.images for share in shares]
+            found: np.ndarray | None = None
+            error: BaseException | None = None
             try:
                 found = self.engine(images[0] if len(images) == 1 else np.concatenate(images))
-                error = None
             except BaseException as raised:
-                found, error = None, raised
+                error = raised
             with self._changed:
                 first = 0
-                for volume, start, stop in shares:
-                    part = None if found is None else found[first : first + stop - start]
-                    volume.take(start, stop, part, error)
-                    first += stop - start
+                for share in shares:
+                    if found is None:
+                        share.volume.error = error
+                    else:
+                        share.volume.places[share.start] = found[first : first + share.count]
+                    first += share.count
+                    share.volume.finish(share.count)
 
-    def _next_batch(self) -> list[tuple["_Volume", int, int]]:
-        """Wait for a batch; the volumes that share it, with the slices of each."""
+    def _next_batch(self) -> list["_Share"]:
+        """Wait for a batch, and return the volumes that share it with the slices of each."""
         with self._changed:
             while not self._due():
                 # Only a batch that is not full falls due by time alone.
-                self._changed.wait(_LINGER_S if self._slices and not self._preparing else None)
+                falls_due = self._slices and not self._preparing
+                self._changed.wait(_LINGER_S if falls_due else None)
             shares, room = [], self.engine.batch
             while room and self._waiting:
                 volume = self._waiting[0]
-                stop = min(len(volume.images), volume.started + room)
-                shares.append((volume, volume.started, stop))
-                room -= stop - volume.started
-                self._slices -= stop - volume.started
-                volume.started = stop
-                if stop == len(volume.images):
+                stop = min(volume.started + room, len(volume.images))
+                share = _Share(volume, volume.started, stop)
+                shares.append(share)
+                room -= share.count
+                self._slices -= share.count
+                volume.started += share.count
+                if volume.started == len(volume.images):
                     self._waiting.popleft()
             return shares
 
     def _due(self) -> bool:
         if self._slices >= self.engine.batch:
             return True
-        return (
-            self._slices > 0 and not self._preparing and time.monotonic() - self._last >= _LINGER_S
-        )
+        has_lingered = time.monotonic() - self._last >= _LINGER_S
+        return self._slices > 0 and not self._preparing and has_lingered
 
 
 class _Volume:
-    """The slices of one volume: those that a batch has taken so far, and the features that came back."""
+    """The slices of one volume, and the features that have come back.
+
+    `started` counts the slices that batches have taken, and `left` those without features.
+    """
 
     def __init__(self, images: np.ndarray) -> None:
         self.images = images
         self.started = 0
         self.left = len(images)
-        self.places: dict[int, np.ndarray] = {}
+        self.places: dict[int, np.ndarray] = {}  # features by the first slice of their share
         self.error: BaseException | None = None
         self.ready = threading.Event()
 
@@ -114,13 +130,25 @@ class _Volume:
         """The features in the order of the slices, whatever the order of the batches."""
         return [self.places[start] for start in sorted(self.places)]
 
-    def take(
-        self, start: int, stop: int, part: np.ndarray | None, error: BaseException | None
-    ) -> None:
-        if part is None:
-            self.error = error
-        else:
-            self.places[start] = part
-        self.left -= stop - start
+    def finish(self, count: int) -> None:
+        """Note that `count` more slices have been computed."""
+        self.left -= count
         if self.left == 0:
             self.ready.set()
+
+
+@dataclass(frozen=True)
+class _Share:
+    """The slices of a volume from `start` that go into one batch: those before `stop`."""
+
+    volume: _Volume
+    start: int
+    stop: int
+
+    @property
+    def images(self) -> np.ndarray:
+        return self.volume.images[self.start : self.stop]
+
+    @property
+    def count(self) -> int:
+        return self.stop - self.start

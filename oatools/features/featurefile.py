@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from oatools.core.provenance import Provenance, Step
 SPACE = ("backbone", "weights", "weights_sha256", "preprocessing", "precision")
 
 _CONTENT = "features_sha256"
+_REMEDY = "embed the volume again"
 
 
 @dataclass(frozen=True)
@@ -26,8 +28,8 @@ class Features:
     `features` (slices, channels), float32 or float16; `position` (slices,), each slice's place
     along the slice axis in mm, RAS coordinate of its centre projected on that axis; `provenance`,
     the attributes of the file: backbone, weights, weights_sha256, preprocessing (a dict),
-    precision, source_sha256, OatoolsSteps, versions, identity of the knee; `augmented` (variants,
-    slices, channels), the features of varied images, where they were asked for.
+    precision, source_sha256, OatoolsSteps, versions, identity of the knee; `augmented` (copies,
+    slices, channels), the features of augmented copies, where they were asked for.
     """
 
     features: np.ndarray
@@ -36,7 +38,7 @@ class Features:
     augmented: np.ndarray | None = None
 
     def digest(self) -> str:
-        """SHA-256 of all numbers in the file."""
+        """Return the SHA-256 of all numbers in the file."""
         total = hashlib.sha256()
         for name, array in self.arrays().items():
             total.update(f"{name} {array.shape} {array.dtype.str}\n".encode())
@@ -44,79 +46,78 @@ class Features:
         return total.hexdigest()
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """The datasets of the file by name."""
+        """Return the datasets of the file by name."""
         arrays = {"features": self.features, "position": self.position.astype(np.float64)}
-        return arrays if self.augmented is None else {**arrays, "augmented": self.augmented}
+        if self.augmented is not None:
+            arrays["augmented"] = self.augmented
+        return arrays
 
 
-def feature_space(provenance: dict[str, Any]) -> dict[str, Any]:
-    """The part of the provenance that must agree between files that are used together."""
+def feature_space(provenance: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the part of the provenance that must agree between files that are used together."""
     return {key: provenance.get(key) for key in SPACE}
 
 
-def space_difference(space: dict[str, Any], reference: dict[str, Any]) -> str:
-    """What differs between two feature spaces, as text: `backbone resnet18, not efficientnet_b0`; empty if nothing.
+def space_difference(space: Mapping[str, Any], reference: Mapping[str, Any]) -> str:
+    """Return what differs between two feature spaces, an empty text if nothing does.
 
-    Weights are the same by their digest, whatever the file was called.
+    The text reads `backbone resnet18, not efficientnet_b0`. Weights are the same by their digest,
+    whatever the file was called.
     """
-    flat, expected = _flatten(space), _flatten(reference)
-    names = [n for n in sorted(flat.keys() | expected.keys()) if flat.get(n) != expected.get(n)]
-    if "weights_sha256" not in names:
-        names = [n for n in names if n != "weights"]
-    return ", ".join(
-        f"{n} {flat.get(n, 'not stated')}, not {expected.get(n, 'not stated')}" for n in names[:3]
-    )
+    found, expected = _flatten(space), _flatten(reference)
+    names = sorted(found.keys() | expected.keys())
+    different = [name for name in names if found.get(name) != expected.get(name)]
+    if "weights_sha256" not in different and "weights" in different:
+        different.remove("weights")
+    said = []
+    for name in different[:3]:
+        here, there = found.get(name, "not stated"), expected.get(name, "not stated")
+        said.append(f"{name} {here}, not {there}")
+    return ", ".join(said)
 
 
 def write_features(path: str | Path, features: Features) -> None:
-    """Write a feature file, atomically; equal features give equal bytes. Dicts and lists are stored as JSON.
+    """Write a feature file, atomically; equal features give equal bytes.
 
-    The attribute features_sha256 is added, the digest of all numbers, by which `check_features`
-    knows them again.
+    Dicts and lists are stored as JSON. The attribute features_sha256 is added, the digest of all
+    numbers, by which `check_features` knows them again.
     """
+    attributes = {**features.provenance, _CONTENT: features.digest()}
     # libver fixed and no times, so that the bytes depend on the content alone.
     with atomic(path) as temporary, h5py.File(temporary, "w", libver=("v108", "v108")) as file:
         for name, array in features.arrays().items():
             file.create_dataset(name, data=array, track_times=False)
-        for key, value in {**features.provenance, _CONTENT: features.digest()}.items():
+        for key, value in attributes.items():
             file.attrs[key] = json.dumps(value) if isinstance(value, dict | list) else value
 
 
 def read_features(path: str | Path, augmented: bool = False) -> Features:
-    """Read a feature file, numbers in the type that they have there; `augmented` ones only if asked for.
+    """Read a feature file, with numbers in the type that they have there.
 
-    An `ItemError` says what is wrong with one that is missing, damaged or not finite.
+    The features of augmented copies are read only if they are asked for. Raises an `ItemError` for
+    a file that is missing, damaged or holds numbers that are not finite.
     """
     path = Path(path)
     if not path.is_file():
-        raise ItemError(f"{path}: no such file; check the column 'path' and the current directory")
+        raise ItemError(
+            f"{path}: no such file", "check the column 'path' and the current directory"
+        )
+    copies = None
     try:
         with h5py.File(path, "r") as file:
             features, position = file["features"][...], file["position"][...]
-            varied = file["augmented"][...] if augmented and "augmented" in file else None
+            if augmented and "augmented" in file:
+                copies = file["augmented"][...]
             provenance = _attributes(file)
     except (OSError, KeyError, TypeError, ValueError) as error:
-        raise ItemError(
-            f"{path}: not a readable feature file ({error}); embed the volume again"
-        ) from None
-    if features.ndim != 2 or 0 in features.shape or position.shape != features.shape[:1]:
-        raise ItemError(
-            f"{path}: features of shape {features.shape} and positions of shape {position.shape} "
-            "are no feature file's; embed the volume again"
-        )
-    if varied is not None and varied.shape[1:] != features.shape:
-        raise ItemError(
-            f"{path}: augmented features of shape {varied.shape} do not belong to features of shape "
-            f"{features.shape}; embed the volume again"
-        )
-    for array in [features] if varied is None else [features, varied]:
-        if array.dtype.kind != "f" or not np.isfinite(array).all():
-            raise ItemError(f"{path}: features are not finite numbers; embed the volume again")
-    return Features(features, position, provenance, varied)
+        raise ItemError(f"{path}: not a readable feature file ({error})", _REMEDY) from None
+    found = Features(features, position, provenance, copies)
+    _check_arrays(path, found)
+    return found
 
 
 def check_features(path: str | Path) -> dict[str, Any]:
-    """Read a feature file and examine all that it says of itself; its feature space, see `feature_space`.
+    """Read a feature file, examine all that it says of itself, and return its feature space.
 
     Raises an `ItemError` as `read_features` does, and where the attributes that tell how it was
     made are missing, its numbers are not those that were written, its slices are all alike, or
@@ -125,25 +126,22 @@ def check_features(path: str | Path) -> dict[str, Any]:
     found = read_features(path, augmented=True)
     missing = [key for key in (*SPACE, "source_sha256", _CONTENT) if key not in found.provenance]
     if missing:
-        raise ItemError(
-            f"{path}: does not say how it was made (no {', '.join(missing)}); embed the volume again"
-        )
+        raise ItemError(f"{path}: does not say how it was made (no {', '.join(missing)})", _REMEDY)
     if found.digest() != found.provenance[_CONTENT]:
-        raise ItemError(
-            f"{path}: its numbers are not those that were written; embed the volume again"
-        )
+        raise ItemError(f"{path}: its numbers are not those that were written", _REMEDY)
     if len(found.features) > 1 and not np.ptp(found.features, axis=0).any():
         raise ItemError(
-            f"{path}: all slices have the same features; check the volume and the weights"
+            f"{path}: all slices have the same features", "check the volume and the weights"
         )
     steps = np.diff(found.position)
-    if not np.isfinite(found.position).all() or not ((steps > 0).all() or (steps < 0).all()):
-        raise ItemError(f"{path}: the slices' positions are not in order; embed the volume again")
+    goes_one_way = (steps > 0).all() or (steps < 0).all()
+    if not np.isfinite(found.position).all() or not goes_one_way:
+        raise ItemError(f"{path}: the slices' positions are not in order", _REMEDY)
     return feature_space(found.provenance)
 
 
 def recorded_step(path: str | Path) -> Step | None:
-    """The step that made a feature file, None where the file is missing or does not say."""
+    """Return the step that made a feature file; None if it is missing or does not say."""
     try:
         with h5py.File(path, "r") as file:
             return Provenance.from_fields(_attributes(file)).last
@@ -151,21 +149,47 @@ def recorded_step(path: str | Path) -> Step | None:
         return None
 
 
+def _check_arrays(path: Path, found: Features) -> None:
+    """Raise an `ItemError` for arrays that are not those of a feature file."""
+    features, position, copies = found.features, found.position, found.augmented
+    if features.ndim != 2 or 0 in features.shape or position.shape != features.shape[:1]:
+        raise ItemError(
+            f"{path}: features of shape {features.shape} and positions of shape {position.shape} "
+            "are no feature file's",
+            _REMEDY,
+        )
+    if copies is not None and copies.shape[1:] != features.shape:
+        raise ItemError(
+            f"{path}: augmented features of shape {copies.shape} do not belong to features of "
+            f"shape {features.shape}",
+            _REMEDY,
+        )
+    for array in (features, copies):
+        if array is None:
+            continue
+        if array.dtype.kind != "f" or not np.isfinite(array).all():
+            raise ItemError(f"{path}: features are not finite numbers", _REMEDY)
+
+
 def _attributes(file: h5py.File) -> dict[str, Any]:
-    provenance = {}
+    """Return the attributes of a file, with numbers as Python's and JSON read."""
+    attributes = {}
     for key, value in file.attrs.items():
         if isinstance(value, str) and value[:1] in ("{", "["):
             value = json.loads(value)
-        provenance[key] = value.item() if isinstance(value, np.generic) else value
-    return provenance
+        elif isinstance(value, np.generic):
+            value = value.item()
+        attributes[key] = value
+    return attributes
 
 
-def _flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested values under names that join the levels by a blank."""
     flat: dict[str, Any] = {}
     for key, value in values.items():
-        flat |= (
-            _flatten(value, f"{prefix}{key} ")
-            if isinstance(value, dict)
-            else {f"{prefix}{key}": value}
-        )
+        name = f"{prefix}{key}"
+        if isinstance(value, dict):
+            flat |= _flatten(value, f"{name} ")
+        else:
+            flat[name] = value
     return flat

@@ -1,25 +1,27 @@
-"""Backbones in OpenVINO, exported once and kept, so that later processes need neither PyTorch nor timm.
+"""Backbones in OpenVINO, exported once and kept, so that later processes need no PyTorch or timm.
 
 An exported network is kept in `cache_folder()` under the digest of what made it: the backbone, its
 weights, and the versions of everything between. It is opened only if its files have the digests
 that were recorded with them.
 """
 
-import importlib.metadata
 import json
+import os
 import shutil
 import tempfile
 import threading
 import warnings
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import openvino
 
 from oatools.core.files import digest, digest_json
 from oatools.features.backbone_record import FILE, BackboneRecord, weights_id
-from oatools.features.engine import CPU_BATCH, EngineSettings, cache_folder, filled
+from oatools.features.engine import CPU_BATCH, EngineSettings, filled
 
 _FORMAT = 2
 _RECORD = "record.json"
@@ -39,15 +41,17 @@ class OpenVinoEngine:
 
     def __init__(self, settings: EngineSettings) -> None:
         core = openvino.Core()
-        networks, self.record, self.notes = _networks(core, settings)
+        exported, self.notes = _exported(core, settings)
+        self.record = exported.record
         self.batch = settings.batch or CPU_BATCH
-        self.name = f"openvino {importlib.metadata.version('openvino')}"
+        self.name = f"openvino {version('openvino')}"
+        threads = settings.threads or 1
         try:
             self._compiled = [
-                _compile(core, network, self.batch, settings.threads) for network in networks
+                _compile(core, network, self.batch, threads) for network in exported.networks
             ]
         except RuntimeError as error:
-            raise ExportError(_first_line(error)) from None
+            raise ExportError(_last_line(error)) from None
         self._own = threading.local()
         # OpenVINO's bindings look up Python's types at their first call, under a lock of their own,
         # and two threads that make it at once can wait for each other for ever: one has that lock,
@@ -55,7 +59,7 @@ class OpenVinoEngine:
         self(np.zeros((1, settings.channels, self.record.size, self.record.size), np.float32))
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
-        """See `engine.Engine`."""
+        """Return features; see `engine.Engine`."""
         if not hasattr(self._own, "requests"):
             self._own.requests = [compiled.create_infer_request() for compiled in self._compiled]
         values = np.ascontiguousarray(filled(images, self.batch))
@@ -66,84 +70,102 @@ class OpenVinoEngine:
         return values[: len(images)].copy()
 
 
+def cache_folder() -> Path:
+    """Return the folder of exported networks: OATOOLS_CACHE, or oatools in the user's cache."""
+    given = os.environ.get("OATOOLS_CACHE")
+    if given:
+        return Path(given)
+    user_cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(user_cache) / "oatools"
+
+
+@dataclass(frozen=True)
+class _Exported:
+    """The parts of a network, to run one after the other, and the record of their backbone."""
+
+    networks: list[openvino.Model]
+    record: BackboneRecord
+
+
 def _compile(
     core: openvino.Core, network: openvino.Model, batch: int, threads: int
 ) -> openvino.CompiledModel:
     network.reshape([batch, *list(network.input(0).partial_shape)[1:]])
-    return core.compile_model(
-        network,
-        "CPU",
-        {
-            "INFERENCE_PRECISION_HINT": network.get_rt_info(_PRECISION).value,
-            "NUM_STREAMS": threads,
-            "INFERENCE_NUM_THREADS": threads,
-            "ENABLE_CPU_PINNING": False,  # processes side by side would all be pinned to the same cores
-        },
-    )
+    options = {
+        "INFERENCE_PRECISION_HINT": network.get_rt_info(_PRECISION).value,
+        "NUM_STREAMS": threads,
+        "INFERENCE_NUM_THREADS": threads,
+        # Pinned, processes side by side would all be on the same cores.
+        "ENABLE_CPU_PINNING": False,
+    }
+    return core.compile_model(network, "CPU", options)
 
 
-def _networks(
-    core: openvino.Core, settings: EngineSettings
-) -> tuple[list[openvino.Model], BackboneRecord, tuple[str, ...]]:
-    """The parts of the network from the cache, or exported into it."""
-    # What decides the numbers of the export; its precision only says where it is cut.
-    key = {
+def _exported(core: openvino.Core, settings: EngineSettings) -> tuple[_Exported, tuple[str, ...]]:
+    """Return the network from the cache, or export it into the cache; and what is to be said."""
+    key = _key(settings)
+    folder = cache_folder() / digest_json(key)
+    kept = _read(core, folder)
+    if kept is not None:
+        return _renamed(kept, settings), ()
+    made = _export(settings)
+    try:
+        _write(folder, made, key)
+    except OSError as error:
+        note = (
+            f"the exported network cannot be kept in {cache_folder()} ({error.strerror}), so every "
+            "process exports it anew; set OATOOLS_CACHE to a folder that can be written"
+        )
+        return made, (note,)
+    return made, ()
+
+
+def _key(settings: EngineSettings) -> dict[str, Any]:
+    """Return all that decides the numbers of an export; its precision only says where it is cut."""
+    return {
         "format": _FORMAT,
         "backbone": settings.backbone,
         "weights": weights_id(settings.weights),
         "seed": settings.seed,
         "channels": settings.channels,
         "precision": settings.precision,
-        **{name: importlib.metadata.version(name) for name in ("openvino", "timm", "torch")},
+        "openvino": version("openvino"),
+        "timm": version("timm"),
+        "torch": version("torch"),
     }
-    folder = cache_folder() / digest_json(key)
-    found = _read(core, folder)
-    if found is not None:
-        networks, record = found
-        if record.weights.source == FILE:  # which may have had another name when it was exported
-            named = replace(record.weights, name=Path(settings.weights).name)
-            record = replace(record, weights=named)
-        return networks, record, ()
-    networks, record = _export(settings)
-    try:
-        _write(folder, networks, record, key)
-        return networks, record, ()
-    except OSError as error:
-        note = (
-            f"the exported network cannot be kept in {cache_folder()} ({error.strerror}), so every process "
-            "exports it anew; set OATOOLS_CACHE to a folder that can be written"
-        )
-        return networks, record, (note,)
 
 
-def _read(core: openvino.Core, folder: Path) -> tuple[list[openvino.Model], BackboneRecord] | None:
+def _renamed(kept: _Exported, settings: EngineSettings) -> _Exported:
+    """Return a kept export with the name that its weights file has now."""
+    weights = kept.record.weights
+    if weights.source != FILE:
+        return kept
+    weights = replace(weights, name=Path(settings.weights).name)
+    return replace(kept, record=replace(kept.record, weights=weights))
+
+
+def _read(core: openvino.Core, folder: Path) -> _Exported | None:
+    """Open a kept export; None where there is none, or where it is damaged."""
     try:
         recorded = json.loads((folder / _RECORD).read_text())
-        if any(digest(folder / name) != sha256 for name, sha256 in recorded["files"].items()):
-            return None
-        networks = [
-            core.read_model(folder / name)
-            for name in sorted(recorded["files"])
-            if name.endswith(".xml")
-        ]
-        return networks, BackboneRecord.from_json(recorded["backbone"])
+        for name, sha256 in recorded["files"].items():
+            if digest(folder / name) != sha256:
+                return None
+        names = [name for name in sorted(recorded["files"]) if name.endswith(".xml")]
+        networks = [core.read_model(folder / name) for name in names]
+        return _Exported(networks, BackboneRecord.from_json(recorded["backbone"]))
     except (OSError, ValueError, KeyError, TypeError, RuntimeError):
         return None
 
 
-def _write(folder: Path, networks: list[openvino.Model], record: BackboneRecord, key: dict) -> None:
+def _write(folder: Path, made: _Exported, key: dict[str, Any]) -> None:
+    """Keep an export: its files are written beside the folder, which then gets its name."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=".", dir=folder.parent))
     try:
-        try:
-            for number, network in enumerate(networks):
-                openvino.save_model(
-                    network, temporary / f"network{number}.xml", compress_to_fp16=False
-                )
-        except RuntimeError as error:
-            raise OSError(0, _first_line(error)) from None
+        _save(made, temporary)
         files = {path.name: digest(path) for path in sorted(temporary.iterdir())}
-        recorded = {"key": key, "backbone": record.to_json(), "files": files}
+        recorded = {"key": key, "backbone": made.record.to_json(), "files": files}
         (temporary / _RECORD).write_text(json.dumps(recorded, indent=1))
         shutil.rmtree(folder, ignore_errors=True)  # damaged, or there is none
         try:
@@ -155,8 +177,18 @@ def _write(folder: Path, networks: list[openvino.Model], record: BackboneRecord,
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _export(settings: EngineSettings) -> tuple[list[openvino.Model], BackboneRecord]:
-    """Load the backbone and hand it to OpenVINO's PyTorch frontend, without its converter, which sends telemetry."""
+def _save(made: _Exported, folder: Path) -> None:
+    """Write the parts of a network; an `OSError` if OpenVINO cannot."""
+    for number, network in enumerate(made.networks):
+        path = folder / f"network{number}.xml"
+        try:
+            openvino.save_model(network, path, compress_to_fp16=False)
+        except RuntimeError as error:
+            raise OSError(0, _last_line(error)) from None
+
+
+def _export(settings: EngineSettings) -> _Exported:
+    """Load the backbone and hand its parts to OpenVINO."""
     import torch
 
     from oatools.features.backbone import load_backbone
@@ -167,17 +199,19 @@ def _export(settings: EngineSettings) -> tuple[list[openvino.Model], BackboneRec
     try:
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            for module, type_ in backbone.parts(settings.precision):
+            for module, dtype in backbone.parts(settings.precision):
                 network = _convert(module.eval(), example)
-                network.set_rt_info("bf16" if type_ == torch.bfloat16 else "f32", _PRECISION)
+                computed_in = "bf16" if dtype == torch.bfloat16 else "f32"
+                network.set_rt_info(computed_in, _PRECISION)
                 networks.append(network)
                 example = module(example)
     except Exception as error:  # tracing and conversion raise whatever the network's code does
-        raise ExportError(_first_line(error)) from None
-    return networks, backbone.record
+        raise ExportError(_last_line(error)) from None
+    return _Exported(networks, backbone.record)
 
 
-def _convert(module, example) -> openvino.Model:  # noqa: ANN001
+def _convert(module: Any, example: Any) -> openvino.Model:
+    """Convert a torch module by OpenVINO's frontend; its `convert_model` would send telemetry."""
     from openvino.frontend import FrontEndManager
     from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 
@@ -188,6 +222,7 @@ def _convert(module, example) -> openvino.Model:  # noqa: ANN001
     return network
 
 
-def _first_line(error: Exception) -> str:
+def _last_line(error: Exception) -> str:
+    """Return the line of an error's text that says what is wrong."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1][:160] if lines else type(error).__name__

@@ -130,10 +130,13 @@ def bare(backbone: str, precision: str, batch: int, cores: int, seconds: float =
     """Slices a second of the forward pass alone: as many threads as cores, each with its batch in memory."""
     import numpy as np
 
-    from oatools.features.engine import EngineSettings, open_engine
+    from oatools.features.engine import EngineSettings
+    from oatools.features.engines import open_engine
 
     engine = open_engine(
-        EngineSettings(backbone, "random", precision=precision, batch=batch, threads=cores)
+        EngineSettings(
+            backbone, "random", device="cpu", precision=precision, batch=batch, threads=cores
+        )
     )
     images = np.random.default_rng(0).random(
         (batch, 1, engine.record.size, engine.record.size), dtype=np.float32

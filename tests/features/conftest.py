@@ -50,7 +50,7 @@ def settings(weights):
     """Engine settings for a backbone with the weights of such a file."""
 
     def make(name: str = "mobilenetv2_100", **more):
-        return EngineSettings(name, str(weights(name)), **more)
+        return EngineSettings(name, str(weights(name)), **{"device": "cpu", **more})
 
     return make
 

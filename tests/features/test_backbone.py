@@ -6,7 +6,8 @@ from safetensors.torch import save_file
 
 from oatools.core.errors import UsageError
 from oatools.features.backbone import initialise, load_backbone, weights_digest
-from oatools.features.engine import EngineSettings, open_engine
+from oatools.features.engine import EngineSettings
+from oatools.features.engines import open_engine
 from oatools.features.slices import Preprocessing, images
 from oatools.imaging.volume import Volume
 
@@ -132,7 +133,7 @@ def test_torchvisions_other_networks_are_refused_by_the_first_tensor(tmp_path):
 
     torch.save(torchvision.models.mobilenet_v2(weights=None).state_dict(), tmp_path / "w.pth")
     with pytest.raises(
-        UsageError, match=r"torchvision's tensor 'features.1.conv.1.weight' .* is --backbone right"
+        UsageError, match=r"torchvision's tensor 'features.1.conv.1.weight' .* is backbone right"
     ):
         load_backbone("efficientnet_b0", str(tmp_path / "w.pth"))
 
@@ -144,7 +145,7 @@ def test_without_network_the_message_says_what_to_download_and_where_to_put_it(
     monkeypatch.setenv("HF_HOME", str(tmp_path))
     with pytest.raises(
         UsageError,
-        match=r"huggingface.co/timm/efficientnet_b0.* \(model.safetensors\) .*--weights FILE.*HF_HOME",
+        match=r"huggingface.co/timm/efficientnet_b0.* \(model.safetensors\) .*weights FILE.*HF_HOME",
     ):
         load_backbone("efficientnet_b0", "pretrained")
 

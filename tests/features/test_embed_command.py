@@ -11,7 +11,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from oatools.core.errors import ItemError
-from oatools.features.rows import embed
+from oatools.features.embed import forward_checked
 
 
 def read(path):
@@ -124,7 +124,7 @@ def test_what_a_file_says_of_itself(shell, knee_file, weights, tmp_path):
     assert json.loads(attributes["augmentation"])["count"] == 2
     (step,) = json.loads(attributes["OatoolsSteps"])
     assert step["parameters"]["precision"] == "bf16" and step["parameters"]["triplet"] is True
-    # The varied copies are other images of the same knee.
+    # The augmented copies are other images of the same knee.
     plain, varied = arrays["features"].astype(float), arrays["augmented"].astype(float)
     assert np.abs(varied[0] - plain).mean() > 0 and np.abs(varied[1] - varied[0]).mean() > 0
 
@@ -225,8 +225,10 @@ def test_weights_that_are_not_finite_are_refused(shell, knee_file, tmp_path):
 
 
 def test_features_that_are_not_finite_are_refused():
-    with pytest.raises(ItemError, match="features are not finite; .* --precision float32"):
-        embed(np.zeros((2, 1, 8, 8)), lambda images: np.array([[0.0, np.inf], [1.0, 2.0]]))
+    with pytest.raises(ItemError, match="features are not finite; .* precision float32"):
+        forward_checked(
+            np.zeros((2, 1, 8, 8)), lambda images: np.array([[0.0, np.inf], [1.0, 2.0]])
+        )
 
 
 def test_random_weights_are_called_random_wherever_they_are_used(shell, knee_file, tmp_path):

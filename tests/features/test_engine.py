@@ -1,4 +1,6 @@
 import json
+import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -7,8 +9,9 @@ import torch
 from safetensors.torch import load_file
 
 from oatools.core.errors import UsageError
-from oatools.features import engine as engines
-from oatools.features.engine import EngineSettings, best_device, cache_folder, open_engine
+from oatools.features.engine import EngineSettings, best_device, usable_cores
+from oatools.features.engines import open_engine
+from oatools.features.openvino import cache_folder
 
 NETWORKS = ["efficientnet_b0", "mobilenetv2_100", "vit_tiny_patch16_224"]
 
@@ -92,8 +95,10 @@ def test_an_exported_network_is_kept_and_opened_without_pytorch(
     (folder,) = cache_folder().iterdir()
     assert json.loads((folder / "record.json").read_text())["backbone"]["name"] == "mobilenetv2_100"
     code = (
-        "import sys, numpy as np; from oatools.features.engine import EngineSettings, open_engine; "
-        f"e = open_engine(EngineSettings('mobilenetv2_100', {chosen.weights!r})); "
+        "import sys, numpy as np; from oatools.features.engine import EngineSettings; "
+        "from oatools.features.engines import open_engine; "
+        f"s = EngineSettings('mobilenetv2_100', {chosen.weights!r}, device='cpu'); "
+        "e = open_engine(s); "
         "np.save('out.npy', e(np.load('in.npy'))); assert not {'torch', 'timm'} & set(sys.modules)"
     )
     np.save(tmp_path / "in.npy", pixels[:2])
@@ -173,28 +178,60 @@ def test_a_network_that_cannot_be_exported_is_computed_by_pytorch_and_said(
     monkeypatch.setattr(openvino, "_convert", fail)
     opened = open_engine(settings())
     assert opened.name.startswith("torch") and "no such operation: strange" in opened.notes[0]
-    with pytest.raises(UsageError, match="openvino cannot take mobilenetv2_100 .*--engine torch"):
+    with pytest.raises(UsageError, match="openvino cannot take mobilenetv2_100 .*use engine torch"):
         open_engine(settings(engine="openvino"))
 
 
-def test_without_openvino_pytorch_computes(settings, monkeypatch):
-    monkeypatch.setattr(engines.importlib.util, "find_spec", lambda name: None)
-    assert open_engine(settings()).notes == (
-        "openvino is not installed: PyTorch computes, several times slower",
-    )
-    with pytest.raises(UsageError, match="pip install openvino"):
-        open_engine(settings(engine="openvino"))
+@pytest.mark.parametrize(
+    "device, jobs, precision, threads, volumes",
+    [
+        ("cpu", None, "float32", 1, 3),
+        ("cpu", 1, "float32", 1, 3),
+        ("cpu", 8, "float32", 8, 10),
+        ("cuda", None, "float16", 2, 6 + 2),  # a reader a core
+        ("cuda", 3, "float16", 2, 5),
+        ("cuda:1", 40, "float16", 2, 42),
+    ],
+)
+def test_a_device_decides_on_precision_and_threads(
+    device, jobs, precision, threads, volumes, monkeypatch
+):
+    monkeypatch.setattr("oatools.features.engine.usable_cores", lambda: 6)
+    settled = EngineSettings(device=device).resolve(jobs)
+    assert (settled.device, settled.precision, settled.threads) == (device, precision, threads)
+    assert settled.volumes_in_hand(jobs) == volumes
+    assert settled.resolve() == settled
+
+
+def test_a_gpu_gets_no_more_than_sixteen_readers_unless_they_are_asked_for(monkeypatch):
+    monkeypatch.setattr("oatools.features.engine.usable_cores", lambda: 64)
+    settled = EngineSettings(device="cuda").resolve()
+    assert settled.volumes_in_hand() == 18 and settled.volumes_in_hand(64) == 66
+
+
+def test_what_is_asked_for_stays(monkeypatch):
+    monkeypatch.setattr("oatools.features.engine.best_device", lambda device: "cuda")
+    asked = EngineSettings(precision="bf16", threads=5)
+    assert asked.resolve(2) == replace(asked, device="cuda")
+    with pytest.raises(UsageError, match="float16 is for a GPU; use bf16 on a CPU"):
+        EngineSettings(device="cpu", precision="float16").resolve()
+
+
+def test_cores_are_counted_where_the_system_has_no_affinity(monkeypatch):
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 12)
+    assert usable_cores() == 12
 
 
 def test_openvino_is_not_for_gpus(settings):
-    with pytest.raises(UsageError, match="use --engine torch"):
+    with pytest.raises(UsageError, match="use engine torch"):
         open_engine(settings(engine="openvino", device="cuda"))
 
 
 def test_a_device_that_is_not_there_is_one_line():
     if torch.cuda.is_available():
         pytest.skip("this machine has a GPU")
-    with pytest.raises(UsageError, match="device 'cuda:3' cannot be used .*--device cpu"):
+    with pytest.raises(UsageError, match="device 'cuda:3' cannot be used .*try device cpu"):
         open_engine(EngineSettings("mobilenetv2_100", "random", device="cuda:3"))
     assert best_device("auto") == "cpu"
 

@@ -1,0 +1,174 @@
+"""The features of one volume, as numbers: every slice through the backbone."""
+
+import hashlib
+import json
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+import oatools
+from oatools.core import provenance
+from oatools.core.errors import ItemError
+from oatools.features.augment import Augmentation, augmented_copies
+from oatools.features.backbone_record import BackboneRecord, weights_id
+from oatools.features.batches import Batcher
+from oatools.features.engine import FLOAT32, EngineSettings
+from oatools.features.engines import shared_batcher
+from oatools.features.featurefile import Features
+from oatools.features.slices import Preprocessing, Slices, chosen, images, slice_positions
+from oatools.imaging.volume import Volume
+
+
+@dataclass(frozen=True)
+class EmbedSettings:
+    """The settings that decide the features of a volume, and the engine that computes them.
+
+    `slices` and `triplet` as in `Preprocessing`, `window` in percentiles; `augment` is the number
+    of augmented copies (see `augment`), drawn with the engine's seed; `dtype` that of the features,
+    float32 or float16.
+    """
+
+    engine: EngineSettings = EngineSettings()
+    slices: Slices = None
+    window: tuple[float, float] = (1.0, 99.0)
+    triplet: bool = False
+    augment: int = 0
+    dtype: str = FLOAT32
+
+    def resolve(self, jobs: int | None = None) -> "EmbedSettings":
+        """Return the settings with the engine's settled; see `EngineSettings.resolve`."""
+        channels = 3 if self.triplet else 1
+        engine = replace(self.engine, channels=channels).resolve(jobs)
+        return replace(self, engine=engine)
+
+    def parameters(self) -> dict[str, Any]:
+        """Return what decides the numbers, as a file's provenance records it."""
+        return {
+            "backbone": self.engine.backbone,
+            "weights": weights_id(self.engine.weights),
+            "seed": self.engine.seed,
+            "slices": self.slices,
+            "window": self.window,
+            "triplet": self.triplet,
+            "augment": self.augment,
+            "precision": self.engine.precision,
+            "dtype": self.dtype,
+        }
+
+    def preprocessing(self, record: BackboneRecord) -> Preprocessing:
+        """Return the backbone's own normalisation, with the window and slices of the settings."""
+        return Preprocessing(
+            window=self.window,
+            size=record.size,
+            interpolation=record.interpolation,
+            mean=record.mean,
+            std=record.std,
+            slices=self.slices,
+            triplet=self.triplet,
+        )
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The history of a volume, which its features record.
+
+    `step` is the step by which the features are made, `fields` the volume's sidecar, `identity` the
+    names of the knee, such as `{"knee": "9000099_00m_right", "side": "right"}`.
+    """
+
+    step: provenance.Step
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    identity: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def in_memory(cls, volume: Volume, settings: EmbedSettings) -> "Origin":
+        """Return the origin of a volume that comes from no file: its voxels and affine alone."""
+        total = hashlib.sha256(f"{volume.shape} {volume.data.dtype.str}\n".encode())
+        total.update(np.ascontiguousarray(volume.data).tobytes())
+        total.update(volume.affine.astype(np.float64).tobytes())
+        plain = json.loads(json.dumps(settings.parameters()))
+        return cls(provenance.Step("oa-embed", plain, "", total.hexdigest()))
+
+
+def embed_volume(
+    volume: Volume, settings: EmbedSettings = EmbedSettings(), origin: Origin | None = None
+) -> Features:
+    """Return the features of a volume whose slices lie in the last axis, as oa-orient leaves them.
+
+    The backbone is loaded at the first call with its settings, and kept. `origin` is recorded with
+    the features, and `Origin.in_memory` in its place. Raises an `ItemError` for a volume without
+    contrast or with too few slices, and a `UsageError` for a backbone that cannot be had.
+    """
+    settings = settings.resolve()
+    batcher, notes = shared_batcher(settings.engine)
+    for note in notes:
+        warnings.warn(note, stacklevel=2)
+    return embed_with(batcher, volume, settings, origin or Origin.in_memory(volume, settings))
+
+
+def embed_with(
+    batcher: Batcher, volume: Volume, settings: EmbedSettings, origin: Origin
+) -> Features:
+    """Return the features of a volume by an engine that runs already; see `embed_volume`."""
+    record = batcher.engine.record
+    preprocessing = settings.preprocessing(record)
+    with batcher.preparing():
+        pixels = images(volume, preprocessing)
+    features = forward_checked(pixels, batcher.features)
+    copies = []
+    sha256 = origin.step.input_sha256
+    for copy in augmented_copies(pixels, settings.augment, settings.engine.seed, sha256):
+        copies.append(forward_checked(copy, batcher.features))
+
+    indices = chosen(volume.data.shape[2], settings.slices)
+    attributes = _attributes(batcher, settings, origin, first_slice=indices.start)
+    dtype = np.dtype(settings.dtype)
+    if dtype == np.float16 and np.abs(features).max() > np.finfo(np.float16).max:
+        raise ItemError("features are too large for float16", "use `dtype` float32")
+    augmented = np.stack(copies).astype(dtype) if copies else None
+    positions = slice_positions(volume, indices)
+    return Features(features.astype(dtype), positions, attributes, augmented)
+
+
+def forward_checked(pixels: np.ndarray, forward: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """Return the features (slices, channels), float32, that `forward` makes of images.
+
+    Images are (slices, channels, size, size). Raises an `ItemError` for features that are of no
+    use: not finite, or the same for every slice.
+    """
+    features = forward(pixels)
+    if not np.isfinite(features).all():
+        raise ItemError(
+            "the backbone's features are not finite",
+            "check its weights, or use `precision` float32",
+        )
+    slices_are_alike = len(features) > 1 and not np.ptp(features, axis=0).any()
+    if features.std() == 0 or slices_are_alike:
+        raise ItemError("the backbone's features are all the same", "check its weights")
+    return features
+
+
+def _attributes(
+    batcher: Batcher, settings: EmbedSettings, origin: Origin, first_slice: int
+) -> dict[str, Any]:
+    """Return all that tells how features were made, in the order in which a file keeps it."""
+    record = batcher.engine.record
+    attributes = record.attributes()
+    attributes["preprocessing"] = settings.preprocessing(record).record()
+    attributes["precision"] = settings.engine.precision
+    attributes["engine"] = batcher.engine.name
+    if settings.augment:
+        drawn = {"count": settings.augment, "seed": settings.engine.seed}
+        attributes["augmentation"] = {**drawn, **Augmentation().record()}
+    attributes["source_sha256"] = origin.step.input_sha256
+    if origin.fields.get(provenance.PHANTOM_FIELD):
+        attributes[provenance.PHANTOM_ATTRIBUTE] = True
+    attributes |= origin.identity
+    attributes["first_slice"] = first_slice
+    attributes["version"] = oatools.__version__
+    steps = provenance.with_step(dict(origin.fields), origin.step)
+    attributes[provenance.STEPS] = steps[provenance.STEPS]
+    return attributes

@@ -1,0 +1,47 @@
+import numpy as np
+import pytest
+
+from oatools.core.errors import ItemError
+from oatools.features.backbone_record import Weights
+from oatools.features.embed import EmbedSettings, embed_volume
+from oatools.features.engine import EngineSettings
+from oatools.features.featurefile import read_features, write_features
+from oatools.features.rows import embed_row
+from oatools.imaging.volume import Volume, read_volume
+
+RANDOM = EngineSettings("mobilenetv2_100", "random", seed=4, device="cpu")
+
+
+def test_a_volume_in_memory_has_the_features_of_its_file(knee_file, tmp_path):
+    settings = EmbedSettings(RANDOM, slices=3)
+    found = embed_volume(read_volume(knee_file), settings)
+    row = {"knee": "a", "path": str(knee_file)}
+    done = embed_row(row, tmp_path, settings.resolve(), force=False)
+    kept = read_features(done.cells["path"])
+    assert np.array_equal(found.features, kept.features)
+    assert np.array_equal(found.position, kept.position)
+    unshared = {"OatoolsSteps", "source_sha256", "features_sha256", "knee"}
+    recorded = {k: v for k, v in kept.provenance.items() if k not in unshared}
+    assert recorded == {k: v for k, v in found.provenance.items() if k not in unshared}
+
+
+def test_features_of_a_volume_in_memory_say_how_they_were_made(knee, tmp_path):
+    found = embed_volume(knee, EmbedSettings(RANDOM, slices=2, augment=1))
+    assert found.augmented.shape == (1, *found.features.shape)
+    weights = Weights.from_provenance(found.provenance)
+    assert weights.is_random and weights.seed == 4
+    write_features(tmp_path / "a.h5", found)
+    assert Weights.from_provenance(read_features(tmp_path / "a.h5").provenance) == weights
+
+
+def test_the_defaults_are_those_of_the_command():
+    settings = EmbedSettings()
+    assert settings.engine.backbone == "efficientnet_b0"
+    assert settings.parameters()["weights"] == "pretrained"
+    assert settings.resolve().engine.device in ("cpu", "cuda")
+
+
+def test_a_volume_without_contrast_has_no_features(knee):
+    flat = Volume(np.ones(knee.shape, np.float32), knee.affine)
+    with pytest.raises(ItemError, match="do not vary"):
+        embed_volume(flat, EmbedSettings(RANDOM))
