@@ -98,8 +98,6 @@ class Command(_Framed):
 class Group(_Framed, click.Group):
     """A command with subcommands."""
 
-    command_class = click.Command
-
 
 def command(name: str, **attributes: Any) -> Callable[[Callable[..., Any]], Command]:
     """Make a function a command, called with a `Console` first and then with its options.
@@ -115,7 +113,7 @@ def command(name: str, **attributes: Any) -> Callable[[Callable[..., Any]], Comm
 
 
 def group(name: str, **attributes: Any) -> Callable[[Callable[..., Any]], Group]:
-    """Make a function the head of a command with subcommands, which `subcommand` adds."""
+    """Make a function the head of a command with subcommands, which `add_command` adds."""
 
     def decorate(function: Callable[..., Any]) -> Group:
         make = click.group(name, cls=Group, context_settings=_CONTEXT_SETTINGS, **attributes)
@@ -124,13 +122,11 @@ def group(name: str, **attributes: Any) -> Callable[[Callable[..., Any]], Group]
     return decorate
 
 
-def subcommand(
-    parent: Group, name: str, **attributes: Any
-) -> Callable[[Callable[..., Any]], click.Command]:
-    """Make a function a subcommand of a group, with a `Console` first, as in `command`."""
+def subcommand(name: str, **attributes: Any) -> Callable[[Callable[..., Any]], click.Command]:
+    """Make a function a subcommand, for `Group.add_command`, with a `Console` first."""
 
     def decorate(function: Callable[..., Any]) -> click.Command:
-        make = parent.command(name, context_settings=_CONTEXT_SETTINGS, **attributes)
+        make = click.command(name, context_settings=_CONTEXT_SETTINGS, **attributes)
         return make(_with_console(function, versioned=False))
 
     return decorate

@@ -6,9 +6,11 @@ import hashlib
 import json
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+from oatools.core.errors import UsageError
 
 #: ISA-L's level for volumes; files are as small as those of zlib's default level, 6.
 COMPRESSION = 2
@@ -50,6 +52,32 @@ def write_text(path: str | Path, text: str) -> None:
     """Write a UTF-8 text file, atomically."""
     with atomic(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")
+
+
+def check_outputs(
+    outputs: Mapping[str, Path | None], inputs: Iterable[str | Path] = (), force: bool = False
+) -> None:
+    """Raise a `UsageError` for an output file that cannot be written, or would destroy something.
+
+    `outputs` maps what messages call each output to its file, None where it is not wanted. Refused
+    are folders, devices and `-`, a file that is also one of the `inputs` or another output, and,
+    without `force`, a file that exists.
+    """
+    taken = {Path(path).resolve(): f"{path} is also read" for path in inputs if path != "-"}
+    for name, path in outputs.items():
+        if path is None:
+            continue
+        is_other_kind = path.exists() and not path.is_file()
+        if is_other_kind or str(path) == "-":
+            raise UsageError(
+                f"{name} {path}: a plain file is needed", "standard output has the table"
+            )
+        resolved = path.resolve()
+        if resolved in taken:
+            raise UsageError(f"{name} {path}: {taken[resolved]}", "give it another name")
+        taken[resolved] = f"{name} writes {path}, too"
+        if path.exists() and not force:
+            raise UsageError(f"{name} {path} exists", "use `force` to replace it, or another name")
 
 
 def digest(path: str | Path) -> str:

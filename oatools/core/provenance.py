@@ -188,18 +188,19 @@ def may_keep(
     why_not: Callable[[], str],
     force: bool = False,
     error: type[OatoolsError] = ItemError,
+    remedy: str = "use `force` or another `out_dir`",
 ) -> bool:
     """Return True if `target` is there already and may be kept.
 
     `why_not` is asked only where the target exists and `force` is False; it returns an empty text
     if the target is what would be made now. Otherwise the text completes "TARGET ...", and is
-    raised as an `error`.
+    raised as an `error` with the `remedy`.
     """
     if force or not target.exists():
         return False
     reason = why_not()
     if reason:
-        raise error(f"{target} {reason}", "use `force` or another `out_dir`")
+        raise error(f"{target} {reason}", remedy)
     return True
 
 

@@ -1,187 +1,57 @@
-"""Draw pairs of knees for a reading study: one of the two progresses, and the reader says which."""
+"""Drawing pairs of knees for a reading study.
 
-import hashlib
-import json
+One of the two progresses, and the reader says which.
+"""
+
 import random
-import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import maximum_flow
 
-from oatools.core import manifest, provenance
 from oatools.core.errors import ItemError, UsageError
-from oatools.core.files import write_text
 from oatools.core.manifest import MISSING, Row, number
+from oatools.reading.blinding import reveals_outcome
+from oatools.reading.pairs import PLACES, Pair
+from oatools.reading.strata import Stratum, narrowing
 
-PLACES = ("A", "B")
-_TOOL = "oa-pairs draw"
-#: What a reader sees besides the images if nothing else is asked for: no outcome, nothing measured
-#: after the visit.
-SHOWN = ("age", "sex", "bmi", "height", "weight", "jsw")
-#: What tells the answer, or may: readers never see it.
-TELLING = (
-    "label",
-    "jsn",
-    "stratum",
-    "probability",
-    "predicted",
-    "fold",
-    "threshold",
-    "attention",
-    "heat",
-    "choice",
-    "outcome",
-    "truth",
-    "answer",
-    "endpoint",
-)
-_TELLING_STARTS = ("label", "jsn", "prob", "progress")  # label_24m, jsn24, ...
-_LATER = re.compile(r"_(?!00)\d\dm?$|^(jsw|kl|womac\w*)\d\dm?$")  # kl_12m, jsw24
-#: The scores of which the label is made, where the endpoint is pain.
-OF_PAIN = ("womac_pain", "womac_total", "koos_pain")
 _EXACT = 1e-9  # 0.1 + 0.2 is within 0.3
-#: Knees of each label from which on it is no accident that a variable separates them: less than 1
-#: in 90,000.
-_NO_ACCIDENT = 10
-_IDENTITY = ("knee", "subject", "visit", "side", "pair", "place", "draw")
-
-
-@dataclass(frozen=True)
-class Stratum:
-    """`count` progressors with low <= JSN < high, in mm; None is unbounded. `closed`: high itself belongs to it."""
-
-    low: Decimal | None
-    high: Decimal | None
-    count: int
-    closed: bool = False
-
-    @property
-    def name(self) -> str:
-        """`LOW:HIGH`, an open end left blank, as it is given on the command line."""
-        return ":".join("" if bound is None else str(bound) for bound in (self.low, self.high))
-
-    def holds(self, jsn: Decimal) -> bool:
-        """Whether a change of joint space width lies in the stratum."""
-        above = self.low is None or jsn >= self.low
-        return above and (
-            self.high is None or jsn < self.high or (self.closed and jsn == self.high)
-        )
-
-
-def strata_in_words(names: Sequence[str]) -> dict[str, str]:
-    """Names of strata as in a sentence: `narrowing of more than 0.6 and up to 1.1 mm`.
-
-    That with the greatest bound holds it (see `parse_strata`): `narrowing of at least 0.5 mm`.
-    """
-    try:
-        highest = max(names, key=lambda name: _bounds(name)[1])
-    except ValueError:  # a study's own names
-        return {name: name for name in names}
-    return {name: _in_words(*_bounds(name), closed=name == highest) for name in names}
-
-
-def _bounds(name: str) -> tuple[float, float]:
-    low, _, high = name.partition(":")
-    return float(low or "-inf"), float(high or "inf")
-
-
-def _in_words(low: float, high: float, closed: bool) -> str:
-    if high > 0:  # it may have widened
-        sizes = [
-            f"from {low:g} mm" if np.isfinite(low) else "",
-            f"to {high:g} mm" if np.isfinite(high) else "",
-        ]
-        return " ".join(["a change", *filter(None, sizes)]).replace("-", "\N{MINUS SIGN}")
-    parts = [
-        f"{'at least' if closed else 'more than'} {-high:g}",
-        f"up to {-low:g}" if np.isfinite(low) else "",
-    ]
-    return f"narrowing of {' and '.join(filter(None, parts))} mm"
 
 
 @dataclass(frozen=True)
 class Caliper:
-    """What the two knees of a pair share: `column` within `width` of each other, or the same value if it is None."""
+    """A variable in which the two knees of a pair are alike.
+
+    Their values are numbers within `width` of each other, or the same text where `width` is None.
+    """
 
     column: str
     width: float | None
 
     @property
     def name(self) -> str:
-        """As in a sentence: `age within 5`, `sex`."""
+        """The caliper as in a sentence: `age within 5`, `sex`."""
         return self.column if self.width is None else f"{self.column} within {self.width:g}"
 
 
 @dataclass(frozen=True)
-class Pair:
-    """Two knees of two patients; `place` (A or B) is where the progressor stands."""
+class _Quota:
+    """The progressors of a stratum, as indices, and how many of them are wanted."""
 
-    number: str
     stratum: str
-    progressor: Row
-    partner: Row
-    place: str
-
-
-#: The published reading study's: 10 progressors below -1.1 mm, 130 from there to below -0.6, 10
-#: from there to -0.5. The last is closed, since a change of exactly -0.5 mm makes a progressor
-#: there.
-PAPER_STRATA = (
-    Stratum(None, Decimal("-1.1"), 10),
-    Stratum(Decimal("-1.1"), Decimal("-0.6"), 130),
-    Stratum(Decimal("-0.6"), Decimal("-0.5"), 10, closed=True),
-)
-
-
-def parse_strata(texts: Sequence[str]) -> tuple[Stratum, ...]:
-    """Strata from `LOW:HIGH:N` texts, in ascending order; that with the greatest HIGH is closed there.
-
-    Either bound may be blank. Raises a `UsageError` for a text of another form and for strata that
-    overlap.
-    """
-    strata = [_parse(text) for text in texts]
-    lowest, highest = Decimal("-Infinity"), Decimal("Infinity")
-    strata.sort(key=lambda s: lowest if s.low is None else s.low)
-    for first, second in zip(strata, strata[1:], strict=False):
-        if first.high is None or second.low is None or first.high > second.low:
-            raise UsageError(f"strata {first.name} and {second.name} overlap")
-    last = max(strata, key=lambda s: highest if s.high is None else s.high)
-    return tuple(Stratum(s.low, s.high, s.count, closed=s is last) for s in strata)
-
-
-def scale_strata(strata: Sequence[Stratum], total: int) -> tuple[Stratum, ...]:
-    """The same strata with counts in the same proportion that add up to `total` (largest remainders rounded up)."""
-    whole = sum(s.count for s in strata)
-    counts = [s.count * total // whole for s in strata]
-    by_remainder = sorted(range(len(strata)), key=lambda i: -(strata[i].count * total % whole))
-    for i in by_remainder[: total - sum(counts)]:
-        counts[i] += 1
-    return tuple(Stratum(s.low, s.high, n, s.closed) for s, n in zip(strata, counts, strict=True))
+    members: list[int]
+    wanted: int
 
 
 def parse_calipers(texts: Sequence[str]) -> tuple[Caliper, ...]:
-    """Calipers from `COLUMN:WIDTH` or `COLUMN` texts; a `UsageError` for another form and a column named twice."""
-    calipers = []
-    for text in texts:
-        column, colon, width = text.partition(":")
-        try:
-            calipers.append(Caliper(column, float(width) if colon else None))
-            usable = bool(column) and (not colon or 0 <= float(width) < float("inf"))
-        except ValueError:
-            usable = False
-        if not usable:
-            raise UsageError(
-                f"'{text}' is neither COLUMN:WIDTH nor COLUMN, for example age:5 or sex"
-            )
-        if tells(column):
-            raise UsageError(f"{column} is what knees of a pair differ in; match on something else")
+    """Return calipers from `COLUMN:WIDTH` or `COLUMN` texts.
+
+    Raises a `UsageError` for another form, a column named twice, and one that reveals the outcome.
+    """
+    calipers = [_parse_caliper(text) for text in texts]
     columns = [caliper.column for caliper in calipers]
     for column in columns:
         if columns.count(column) > 1:
@@ -197,404 +67,304 @@ def draw_pairs(
     calipers: Sequence[Caliper] = (),
     one_knee: bool = False,
 ) -> list[Pair]:
-    """Draw pairs of a progressor (label 1) and a partner (label 0) of another patient; no knee is used twice.
+    """Draw pairs of a progressor (label 1) and a partner (label 0) of another patient.
 
-    `strata` give the progressors by their `jsn`; without any, `count` progressors are drawn from
-    all. The two knees of a pair are alike by `calipers`; a knee without such a value is not drawn.
-    With `one_knee` no patient is used twice either, so that pairs are independent: of a patient's
-    two knees one is kept, the progressor if just one is.
+    No knee is used twice. `strata` select the progressors by their `jsn`; without any, `count`
+    progressors are drawn from all. The two knees of a pair are alike by `calipers`; a knee without
+    such a value is not drawn. With `one_knee` no patient is used twice either, so that pairs are
+    independent: of a patient's two knees one is kept, the progressor if just one is.
 
-    The draw depends on the seed and on the knees, not on the order of the rows. It finds so many
-    pairs whenever that is possible (it is a maximum flow through strata, progressors and partners;
-    which knee of a patient is kept is settled before), and otherwise raises a `UsageError` that
-    says how many there are.
+    The draw depends on the seed and on the knees, not on the order of the rows. It finds the
+    pairs whenever there are so many at all (see `_match`; which knee of a patient is kept is
+    settled before), and otherwise raises a `UsageError` that says how many there are.
     """
     chance = random.Random(seed)
-    progressors, others = _split(labels)
-    available = progressors, others
+    progressors, others = _split_by_label(labels)
+    shortage = _Shortage(calipers, progressors, others, one_knee)
     if one_knee:
-        usable = (
-            _usable(rows, calipers, own) for rows, own in ((progressors, strata), (others, ()))
-        )
-        progressors, others = _one_a_patient(*usable, chance)
+        could_progress = _usable(progressors, calipers, strata)
+        could_partner = _usable(others, calipers)
+        progressors, others = _keep_one_knee(could_progress, could_partner, chance)
+    # The matching takes rows as they come: their order decides among equals.
     chance.shuffle(progressors)
     chance.shuffle(others)
-    groups = _groups(progressors, strata, count)
-    wanted = sum(n for _, _, n in groups)
+
+    quotas = _quotas(progressors, strata, count)
+    wanted = sum(quota.wanted for quota in quotas)
     if len(others) < wanted:
         raise UsageError(
             f"{wanted} non-progressors were asked for as partners, and there are {len(others)}"
         )
-    drawn = [
-        (groups[g][0], progressors[p], others[o])
-        for g, p, o in _matched(groups, progressors, others, calipers)
-    ]
-    if len(drawn) < wanted:
-        raise UsageError(
-            _too_few(groups, Counter(name for name, *_ in drawn), calipers, available, one_knee)
+    matched = _match(quotas, progressors, others, calipers)
+    if len(matched) < wanted:
+        raise shortage.error(quotas, matched)
+    chance.shuffle(matched)
+    width = max(3, len(str(len(matched))))
+    pairs = []
+    for n, (quota, progressor, partner) in enumerate(matched, start=1):
+        pair = Pair(
+            number=f"{n:0{width}d}",
+            stratum=quotas[quota].stratum,
+            progressor=progressors[progressor],
+            partner=others[partner],
+            place=chance.choice(PLACES),
         )
-    chance.shuffle(drawn)
-    width = max(3, len(str(len(drawn))))
-    return [
-        Pair(f"{n:0{width}d}", *found, chance.choice(PLACES))
-        for n, found in enumerate(drawn, start=1)
-    ]
+        pairs.append(pair)
+    return pairs
 
 
 def differences(pairs: Sequence[Pair], caliper: Caliper) -> tuple[float, float]:
-    """How far a variable differs over pairs: the mean of progressor less partner, and the largest distance."""
-    found = np.array(
-        [_value(p.progressor, caliper.column) - _value(p.partner, caliper.column) for p in pairs]
-    )
-    return float(found.mean()), float(np.abs(found).max())
+    """Return how far a variable differs within pairs.
 
-
-def tells(column: str) -> bool:
-    """Whether a column's name says that it holds the answer, what was made from it, or what a later visit found."""
-    name = column.lower()
-    return name in TELLING or name.startswith(_TELLING_STARTS) or _LATER.search(name) is not None
-
-
-def shown_columns(
-    columns: Sequence[str], shown: Sequence[str], endpoints: Iterable[str], rows: Sequence[Row] = ()
-) -> list[str]:
-    """The clinical variables that readers get: those asked for, or the reading study's of those there are.
-
-    Raises a `UsageError` for one that is not in the table, names the knee, or tells the answer: by
-    its name, or since it separates the labels of `rows` without an error, where there are ten of
-    each.
+    The mean of progressor less partner, and the largest distance of the two.
     """
-    for column in shown:
-        if column not in columns:
-            raise UsageError(
-                f"the labels have no column '{column}'; columns present: {', '.join(columns)}"
-            )
-        if column in _IDENTITY or shown.count(column) > 1:
-            why = (
-                "is asked for twice"
-                if shown.count(column) > 1
-                else "names the knee, and is no clinical variable"
-            )
-            raise UsageError(f"'{column}' {why}; leave it out of --show")
-        if tells(column) or (column in OF_PAIN and "pain" in endpoints):
-            raise UsageError(f"'{column}' may tell readers the answer; leave it out of --show")
-    chosen = list(shown or [column for column in SHOWN if column in columns])
-    for column in chosen:
-        if _separates(
-            [
-                (row["label"], row[column])
-                for row in rows
-                if MISSING not in (row["label"], row[column])
-            ]
-        ):
-            raise UsageError(
-                f"'{column}' tells the labels apart without an error, as the answer itself would; "
-                "choose others with --show"
-            )
-    return chosen
+    progressors = _values([pair.progressor for pair in pairs], caliper.column)
+    partners = _values([pair.partner for pair in pairs], caliper.column)
+    apart = progressors - partners
+    return float(apart.mean()), float(np.abs(apart).max())
 
 
-def pair_columns(shown: Sequence[str]) -> list[str]:
-    """The columns of the table of pairs, with the clinical variables that readers are shown: none tells the answer."""
-    return ["knee", "subject", "visit", "side", "pair", "place", "draw", *shown]
-
-
-def draw_name(pairs: Sequence[Pair]) -> str:
-    """What tells one draw from another, in the pairs, the key and the answers: a digest of which knee stands where."""
-    text = "\n".join(
-        f"{row['knee']}\t{row['pair']}\t{row['place']}" for row in pair_rows(pairs, _IDENTITY[:-1])
-    )
-    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:12]
-
-
-def pair_rows(pairs: Sequence[Pair], columns: Sequence[str]) -> Iterable[Row]:
-    """Two rows a pair, A always before B, with the given columns (`pair_columns`) and nothing else."""
-    name = draw_name(pairs) if "draw" in columns else MISSING
-    for pair in pairs:
-        knees = [pair.progressor, pair.partner]
-        for place, knee in zip(
-            PLACES, knees if pair.place == "A" else reversed(knees), strict=True
-        ):
-            row = {**knee, "pair": pair.number, "place": place, "draw": name}
-            yield {column: row.get(column, MISSING) for column in columns}
-
-
-KEY_COLUMNS = ["knee", "subject", "visit", "side", "pair", "place", "draw", "stratum", "jsn"]
-
-
-def key_rows(pairs: Sequence[Pair]) -> Iterable[Row]:
-    """The answers: a row a pair, with the progressor, its place, its stratum and its change of joint space width."""
-    name = draw_name(pairs)
-    for pair in pairs:
-        yield {
-            **pair.progressor,
-            "pair": pair.number,
-            "place": pair.place,
-            "draw": name,
-            "stratum": pair.stratum,
-        }
-
-
-def record_of(key: Path) -> Path:
-    """The JSON file beside a key that says how it was made: `key.tsv` has `key.json`."""
-    return key.with_name(f"{key.stem}.json")
-
-
-def write_record(
-    key: Path,
-    labels: str,
-    columns: Sequence[str],
-    rows: Iterable[Row],
-    parameters: Mapping[str, Any],
-) -> None:
-    """Write how a key was made to the JSON file beside it: settings, and the digest of the labels.
-
-    Of labels that came by standard input (`-`) the digest is that of the same table in a file.
-    """
-    if labels == "-":
-        found = hashlib.sha256(manifest.table_bytes(columns, rows)).hexdigest()
-        made = provenance.Step(_TOOL, dict(parameters), labels, found)
-    else:
-        made = provenance.step(_TOOL, dict(parameters), labels)
-    write_text(record_of(key), json.dumps(provenance.with_step({}, made), indent=2) + "\n")
-
-
-def read_pairs(rows: Iterable[Row]) -> dict[str, dict[str, Row]]:
-    """Pair -> place (A, B) -> row, in the table's order; a knee may have several rows, such as one a sequence.
-
-    Raises a `UsageError` for a pair that has not one knee A and another knee B.
-    """
-    pairs: dict[str, dict[str, Row]] = defaultdict(dict)
-    for row in rows:
-        known = pairs[row["pair"]].setdefault(row["place"], row)
-        if row["place"] not in PLACES or known["knee"] != row["knee"]:
-            raise UsageError(f"pair {row['pair']} does not have one knee A and one knee B")
-    for pair, knees in pairs.items():
-        if len(knees) != 2:
-            raise UsageError(f"pair {pair} does not have one knee A and one knee B")
-        if knees["A"]["knee"] == knees["B"]["knee"]:
-            raise UsageError(
-                f"pair {pair} has {knees['A']['knee']} at both places; correct the pairs"
-            )
-    if not pairs:
-        raise UsageError("the pairs hold no pair")
-    return dict(pairs)
-
-
-def _parse(text: str) -> Stratum:
-    parts = text.split(":")
+def _parse_caliper(text: str) -> Caliper:
+    column, colon, width_text = text.partition(":")
+    refused = UsageError(f"'{text}' is neither COLUMN:WIDTH nor COLUMN, for example age:5 or sex")
     try:
-        low, high = (Decimal(part) if part.strip() else None for part in parts[:2])
-        count = int(parts[2])
-        usable = (
-            len(parts) == 3 and count >= 0 and all(b is None or b.is_finite() for b in (low, high))
-        )
-        usable = usable and (low is None or high is None or low < high)
-    except (ValueError, IndexError, InvalidOperation):
-        usable = False
-    if not usable:
-        raise UsageError(
-            f"stratum '{text}' is not LOW:HIGH:N with LOW < HIGH in mm, for example -1.1:-0.6:130"
-        )
-    return Stratum(low, high, count)
+        width = float(width_text) if colon else None
+    except ValueError:
+        raise refused from None
+    if not column or (width is not None and not 0 <= width < float("inf")):
+        raise refused
+    if reveals_outcome(column):
+        raise UsageError(f"{column} is what knees of a pair differ in", "match on something else")
+    return Caliper(column, width)
 
 
-def _split(labels: Iterable[Row]) -> tuple[list[Row], list[Row]]:
-    groups: dict[str, list[Row]] = {"1": [], "0": [], MISSING: []}
-    seen: Counter[str] = Counter()
+def _split_by_label(labels: Iterable[Row]) -> tuple[list[Row], list[Row]]:
+    """Return progressors and others, by knee; rows without a label are passed over.
+
+    Raises a `UsageError` for labels that are not 0 or 1, a knee with two rows, and labels of one
+    class.
+    """
+    by_label: dict[str, list[Row]] = {"1": [], "0": [], MISSING: []}
+    seen: set[str] = set()
     visits: dict[tuple[str, str], str] = {}
     for row in labels:
-        if row["label"] not in groups:
-            raise UsageError(f"{row['knee']}: label '{row['label']}' is neither 0 nor 1")
-        seen[row["knee"]] += 1
-        if seen[row["knee"]] > 1:
-            raise UsageError(f"{row['knee']} is in the labels twice; keep one row a knee")
-        first = visits.setdefault((row["subject"], row["side"]), row["visit"])
-        if first != row["visit"] and MISSING not in (row["subject"], row["side"]):
+        knee, subject, side, visit = row["knee"], row["subject"], row["side"], row["visit"]
+        if row["label"] not in by_label:
+            raise UsageError(f"{knee}: label '{row['label']}' is neither 0 nor 1")
+        if knee in seen:
+            raise UsageError(f"{knee} is in the labels twice", "keep one row a knee")
+        first = visits.setdefault((subject, side), visit)
+        if first != visit and MISSING not in (subject, side):
             raise UsageError(
-                f"the {row['side']} knee of {row['subject']} is in the labels at {first} and "
-                f"{row['visit']}, and no knee is used twice; keep one visit of it"
+                f"the {side} knee of {subject} is in the labels at {first} and {visit}, and no "
+                "knee is used twice",
+                "keep one visit of it",
             )
-        groups[row["label"]].append(row)
+        seen.add(knee)
+        by_label[row["label"]].append(row)
     for label, what in (("1", "progressor"), ("0", "non-progressor")):
-        if not groups[label]:
+        if not by_label[label]:
             raise UsageError(
                 f"the labels hold no {what} (label {label}), and each pair needs one of both"
             )
-    return tuple(sorted(groups[label], key=lambda row: row["knee"]) for label in "10")  # type: ignore[return-value]
+    progressors = sorted(by_label["1"], key=lambda row: row["knee"])
+    others = sorted(by_label["0"], key=lambda row: row["knee"])
+    return progressors, others
 
 
-def _usable(rows: list[Row], calipers: Sequence[Caliper], strata: Sequence[Stratum]) -> list[Row]:
-    """Those that could be drawn at all: in one of the strata, if there are any, and with all values to match on."""
-    held = rows
-    if strata:
-        held = [
-            row
-            for row in rows
-            if (jsn := _jsn(row)) is not None and any(s.holds(jsn) for s in strata if s.count)
-        ]
-    return [row for row in held if all(row[caliper.column] != MISSING for caliper in calipers)]
+def _usable(
+    rows: Sequence[Row], calipers: Sequence[Caliper], strata: Sequence[Stratum] = ()
+) -> list[Row]:
+    """Return the knees with all values to match on, and in one of the strata if there are any."""
+    asked_for = [stratum for stratum in strata if stratum.count]
+    usable = []
+    for row in rows:
+        if strata:
+            jsn = narrowing(row)
+            if jsn is None or not any(stratum.holds(jsn) for stratum in asked_for):
+                continue
+        if all(row[caliper.column] != MISSING for caliper in calipers):
+            usable.append(row)
+    return usable
 
 
-def _one_a_patient(
-    progressors: list[Row], others: list[Row], chance: random.Random
+def _keep_one_knee(
+    progressors: Sequence[Row], others: Sequence[Row], chance: random.Random
 ) -> tuple[list[Row], list[Row]]:
-    """One knee of each patient: a progressor where there is one, since they are rare; of two alike, either."""
-    kept: dict[str, Row] = {}
+    """Keep one knee of each patient: a progressor where there is one, since they are rare.
+
+    Of two knees with the same label, either is kept.
+    """
+    kept: dict[str, str] = {}
     for rows in (progressors, others):
-        own: dict[str, list[Row]] = defaultdict(list)
+        knees: dict[str, list[str]] = defaultdict(list)
         for row in rows:
-            own[row["subject"]].append(row)
-        for subject, knees in own.items():
-            kept.setdefault(subject, chance.choice(knees))
-    chosen = {row["knee"] for row in kept.values()}
-    return tuple([row for row in rows if row["knee"] in chosen] for rows in (progressors, others))  # type: ignore
+            knees[row["subject"]].append(row["knee"])
+        for subject, own in knees.items():
+            kept.setdefault(subject, chance.choice(own))
+    chosen = set(kept.values())
+    return (
+        [row for row in progressors if row["knee"] in chosen],
+        [row for row in others if row["knee"] in chosen],
+    )
 
 
-def _groups(
-    progressors: list[Row], strata: Sequence[Stratum], count: int
-) -> list[tuple[str, list[int], int]]:
-    """Name of each stratum, its members (indices of progressors), and how many of them are wanted."""
+def _quotas(progressors: Sequence[Row], strata: Sequence[Stratum], count: int) -> list[_Quota]:
+    """Sort progressors into the strata; without strata, all are one.
+
+    Raises a `UsageError` that names the strata with fewer progressors than are asked for.
+    """
     if not strata:
         if len(progressors) < count:
             raise UsageError(
                 f"{count} progressors were asked for, and there are {len(progressors)}"
             )
-        return [(MISSING, list(range(len(progressors))), count)]
-    changes = [_jsn(row) for row in progressors]
-    groups, short = [], []
+        return [_Quota(MISSING, list(range(len(progressors))), count)]
+    changes = [narrowing(row) for row in progressors]
+    quotas, short = [], []
     for stratum in strata:
-        members = [p for p, jsn in enumerate(changes) if jsn is not None and stratum.holds(jsn)]
+        members = [n for n, jsn in enumerate(changes) if jsn is not None and stratum.holds(jsn)]
         if len(members) < stratum.count:
             noun = "progressor" if len(members) == 1 else "progressors"
-            short.append(
-                f"stratum {stratum.name} has {len(members)} {noun}, and {stratum.count} were asked for"
-            )
-        groups.append((stratum.name, members, stratum.count))
+            found = f"stratum {stratum.name} has {len(members)} {noun}"
+            short.append(f"{found}, and {stratum.count} were asked for")
+        quotas.append(_Quota(stratum.name, members, stratum.count))
     if short:
-        raise UsageError(
-            f"{'; '.join(short)}; ask for fewer (--pairs, --stratum) or use --no-strata"
-        )
-    return groups
+        raise UsageError("; ".join(short), "ask for fewer (`count`, `strata`) or use `no_strata`")
+    return quotas
 
 
-def _matched(
-    groups: Sequence[tuple[str, list[int], int]],
-    progressors: list[Row],
-    others: list[Row],
+def _match(
+    quotas: Sequence[_Quota],
+    progressors: Sequence[Row],
+    others: Sequence[Row],
     calipers: Sequence[Caliper],
 ) -> list[tuple[int, int, int]]:
-    """Group, progressor and partner of as many pairs as there can be.
+    """Return as many pairs as there can be: indices of quota, progressor and partner, in order.
 
-    The flow goes from a source through the groups, each as wide as it is wanted, and through
-    progressors and partners that may stand together to a sink. All but the groups are one wide.
-    That rows come shuffled makes the choice among equals random.
+    To take partners one by one could use up the only partner of a later progressor. The pairs are
+    therefore found all at once, as the maximum flow through a network of four layers:
+
+        source -> quotas -> progressors -> partners -> sink
+
+    An edge from the source to a quota carries as many units as pairs are wanted of it, and every
+    other edge carries one. A progressor is reached from its own quota alone, and leads to all knees
+    that may stand beside it. Since each knee passes on one unit at most, a unit of flow is a pair,
+    no knee is in two of them, and no quota is exceeded. Capacities are whole numbers, so the flow
+    along each edge is one too. If the maximum flow falls short of what is wanted, then no choice of
+    progressors and partners would do (Ford and Fulkerson 1956).
+
+    Rows come shuffled: among all maximum flows, the one found depends on their order alone, and so
+    the choice among equals is random.
     """
-    allowed = _allowed(progressors, others, calipers)
-    first_p, first_o = 1 + len(groups), 1 + len(groups) + len(progressors)
-    sink = first_o + len(others)
-    p, o = np.nonzero(allowed)
-    sources = [(0, 1 + g, wanted) for g, (_, _, wanted) in enumerate(groups)]
-    sources += [
-        (1 + g, first_p + member, 1)
-        for g, (_, members, _) in enumerate(groups)
-        for member in members
-    ]
-    sources += [(first_o + n, sink, 1) for n in range(len(others))]
-    start, end, width = (np.array(column) for column in zip(*sources, strict=True))
-    edges = (np.concatenate([start, first_p + p]), np.concatenate([end, first_o + o]))
-    capacity = np.concatenate([width, np.ones(len(p), int)]).astype(np.int32)
-    flow = maximum_flow(
-        coo_array((capacity, edges), shape=(sink + 1, sink + 1)).tocsr(), 0, sink
-    ).flow
-    used = flow[first_p:first_o, first_o:sink].tocoo()
-    group_of = {member: g for g, (_, members, _) in enumerate(groups) for member in members}
-    return sorted(
-        (group_of[int(a)], int(a), int(b))
-        for a, b, v in zip(*used.coords, used.data, strict=True)
-        if v > 0
-    )
+    allowed = _may_pair(progressors, others, calipers)
+    # Nodes are numbered layer by layer, the source being 0.
+    first_quota = 1
+    first_progressor = first_quota + len(quotas)
+    first_other = first_progressor + len(progressors)
+    sink = first_other + len(others)
+
+    edges = []  # from, to, capacity
+    quota_of = {}
+    for q, quota in enumerate(quotas):
+        edges.append((0, first_quota + q, quota.wanted))
+        for member in quota.members:
+            edges.append((first_quota + q, first_progressor + member, 1))
+            quota_of[member] = q
+    edges += [(first_other + n, sink, 1) for n in range(len(others))]
+    start, end, capacity = np.array(edges, dtype=np.int32).T
+    # The edges between knees are by far the most, and are made without a loop.
+    progressor, other = np.nonzero(allowed)
+    start = np.concatenate([start, first_progressor + progressor])
+    end = np.concatenate([end, first_other + other])
+    capacity = np.concatenate([capacity, np.ones(len(other), np.int32)])
+    network = coo_array((capacity, (start, end)), shape=(sink + 1, sink + 1))
+
+    flow = maximum_flow(network.tocsr(), 0, sink).flow
+    between = flow[first_progressor:first_other, first_other:sink].tocoo()
+    used = between.data > 0
+    pairs = zip(between.row[used].tolist(), between.col[used].tolist(), strict=True)
+    return sorted((quota_of[p], p, o) for p, o in pairs)
 
 
-def _allowed(progressors: list[Row], others: list[Row], calipers: Sequence[Caliper]) -> np.ndarray:
-    """Whether a progressor and another knee may make a pair, (progressors, others), booleans."""
-    sides = (progressors, others)
-    one, other = (np.array([row["subject"] for row in rows]) for rows in sides)
-    allowed = one[:, None] != other[None]
+def _may_pair(
+    progressors: Sequence[Row], others: Sequence[Row], calipers: Sequence[Caliper]
+) -> np.ndarray:
+    """Find who may stand beside whom, (progressors, others), booleans.
+
+    They are knees of two patients, and alike by all calipers.
+    """
+    allowed = _cells(progressors, "subject")[:, None] != _cells(others, "subject")[None]
     for caliper in calipers:
         if caliper.width is None:
-            one, other = (np.array([row[caliper.column] for row in rows]) for rows in sides)
-            allowed &= (one[:, None] == other[None]) & (one != MISSING)[:, None]
+            one, other = _cells(progressors, caliper.column), _cells(others, caliper.column)
+            is_known = one != MISSING
+            allowed &= (one[:, None] == other[None]) & is_known[:, None]
         else:
-            one, other = (np.array([_value(row, caliper.column) for row in rows]) for rows in sides)
+            one, other = _values(progressors, caliper.column), _values(others, caliper.column)
+            # NaN, for a value that is missing, is within no distance of anything.
             allowed &= np.abs(one[:, None] - other[None]) <= caliper.width + _EXACT
-    return allowed
+    return np.asarray(allowed)
 
 
-def _separates(values: Sequence[tuple[str, str]]) -> bool:
-    """Whether a variable (label, value) leaves no doubt of the label, and there are enough knees to know."""
-    by_label = [[value for label, value in values if label == wanted] for wanted in "01"]
-    if min(map(len, by_label)) < _NO_ACCIDENT:
-        return False
-    try:
-        one, other = ([float(value) for value in own] for own in by_label)
-    except ValueError:
-        kinds = [
-            set(own) for own in by_label
-        ]  # that few kinds share none is no accident; a kind a knee says nothing
-        return not kinds[0] & kinds[1] and 2 * len(kinds[0] | kinds[1]) <= len(values)
-    return max(one) < min(other) or max(other) < min(one)
+@dataclass(frozen=True)
+class _Shortage:
+    """The circumstances of a draw, for the message where there are too few pairs."""
+
+    calipers: Sequence[Caliper]
+    progressors: Sequence[Row]
+    others: Sequence[Row]
+    one_knee: bool
+
+    def error(
+        self, quotas: Sequence[_Quota], matched: Sequence[tuple[int, int, int]]
+    ) -> UsageError:
+        """Return the error that says how many pairs there are, and which values are missing."""
+        found = Counter(quota for quota, _, _ in matched)
+        details = []
+        for q, quota in enumerate(quotas):
+            if found[q] == quota.wanted:
+                continue
+            which = "" if quota.stratum == MISSING else f"stratum {quota.stratum}: "
+            details.append(f"{which}{found[q]} of {quota.wanted}")
+        details += self._missing_values()
+        alike = ""
+        if self.calipers:
+            names = ", ".join(caliper.name for caliper in self.calipers)
+            alike = f" alike in {names}"
+        reason = f"not every progressor finds a partner of another patient{alike}"
+        return UsageError(f"{reason} ({'; '.join(details)})", self._remedy())
+
+    def _missing_values(self) -> list[str]:
+        found = []
+        for caliper in self.calipers:
+            for rows, kind in ((self.progressors, "progressors"), (self.others, "others")):
+                missing = sum(row[caliper.column] == MISSING for row in rows)
+                if missing:
+                    found.append(f"{caliper.column} is n/a in {missing} of {len(rows)} {kind}")
+        return found
+
+    def _remedy(self) -> str:
+        remedies = ["ask for fewer pairs"]
+        if self.calipers:
+            remedies.append("or match less closely")
+        if self.one_knee:
+            remedies.append("or try another `seed`, which keeps other knees")
+        return ", ".join(remedies)
 
 
-def _too_few(
-    groups: Sequence[tuple[str, list[int], int]],
-    found: Counter,
-    calipers: Sequence[Caliper],
-    available: tuple[list[Row], list[Row]],
-    one_knee: bool,
-) -> str:
-    """Why there are not enough pairs, for the message."""
-    alike = f" alike in {', '.join(caliper.name for caliper in calipers)}" if calipers else ""
-    short = [
-        f"stratum {name}: {found[name]} of {wanted}"
-        if name != MISSING
-        else f"{found[name]} of {wanted}"
-        for name, _, wanted in groups
-        if found[name] < wanted
-    ]
-    unknown = [
-        f"{caliper.column} is n/a in {n} of {len(rows)} {kind}"
-        for caliper in calipers
-        for rows, kind in zip(available, ("progressors", "others"), strict=True)
-        if (n := sum(row[caliper.column] == MISSING for row in rows))
-    ]
-    remedy = "ask for fewer pairs" + (", or match less closely" if calipers else "")
-    if one_knee:
-        remedy += ", or try another --seed, which keeps other knees"
-    return (
-        f"not every progressor finds a partner of another patient{alike} ({'; '.join([*short, *unknown])}); "
-        f"{remedy}"
-    )
+def _cells(rows: Sequence[Row], column: str) -> np.ndarray:
+    return np.array([row[column] for row in rows])
 
 
-def _value(row: Row, column: str) -> float:
-    try:
-        value = number(row, column)
-    except ItemError as error:
-        raise UsageError(f"{row['knee']}: {error}") from None
-    return np.nan if value is None else value
-
-
-def _jsn(row: Row) -> Decimal | None:
-    text = row.get("jsn", MISSING)
-    if text == MISSING:
-        return None
-    try:
-        jsn = Decimal(text)
-    except InvalidOperation:
-        jsn = Decimal("nan")
-    if not jsn.is_finite():
-        raise UsageError(
-            f"{row['knee']}: jsn '{text}' is no finite number; correct it or write n/a"
-        )
-    return jsn
+def _values(rows: Sequence[Row], column: str) -> np.ndarray:
+    """The numbers in a column, NaN for `n/a`; a `UsageError` names the knee of any other text."""
+    values = np.full(len(rows), np.nan)
+    for n, row in enumerate(rows):
+        try:
+            value = number(row, column)
+        except ItemError as error:
+            raise UsageError(f"{row['knee']}: {error.reason}", error.remedy) from None
+        if value is not None:
+            values[n] = value
+    return values

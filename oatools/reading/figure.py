@@ -1,78 +1,95 @@
 """The result of a reading study as a figure."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 
 import matplotlib
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from oatools.core.manifest import MISSING, Row
-from oatools.reading.draw import strata_in_words
-from oatools.reading.score import MEAN
+from oatools.reading.score import MEAN, ReaderScore
+from oatools.reading.strata import strata_in_words
 from oatools.report.figures import BLUE, GREY, ORANGE, STYLE
 
+#: Colour and marker of each kind of row.
+_READER, _MEAN, _MODEL = (BLUE, "o"), (GREY, "s"), (ORANGE, "D")
 
-def forest_figure(rows: Sequence[Row], models: Sequence[str], method: str) -> Figure:
-    """The share of pairs ranked correctly by every reader and model, with its interval, over all pairs and by stratum.
 
-    `rows` are those of `oa-pairs score`, `method` how their intervals were made. Models and the
-    readers' mean differ from readers in shape and colour; the mean stands below the readers. One
-    stratum that holds all pairs is left out.
+def forest_figure(scores: Sequence[ReaderScore], models: Sequence[str], method: str) -> Figure:
+    """Draw the share of pairs that every reader and model ranked correctly, with its interval.
+
+    All pairs come first, then each stratum. `method` is how the intervals were made. Models and the
+    readers' mean differ from readers in shape and colour; the mean stands below the readers. A
+    single stratum, which holds all pairs, is left out.
     """
-    strata = list(dict.fromkeys(row["stratum"] for row in rows))
-    words = strata_in_words(strata[1:]) if strata[1:] else {}
-    strata = strata[:1] if len(strata) == 2 else strata
-    names = sorted(
-        dict.fromkeys(row["reader"] for row in rows),
-        key=lambda name: (name in models, name == MEAN),
-    )
-    looks = {
-        name: (ORANGE, "D") if name in models else (GREY, "s") if name == MEAN else (BLUE, "o")
-        for name in names
-    }
+    everything, *strata = dict.fromkeys(score.stratum for score in scores)
+    titles = {everything: "all pairs"}
+    if len(strata) > 1:
+        titles.update(strata_in_words(strata))
+    looks = _looks([score.reader for score in scores], models)
     with matplotlib.rc_context(STYLE):
-        size = (6.4, 1.2 + len(strata) * (0.3 + 0.26 * len(names)))
-        figure = Figure(figsize=size, layout="constrained")
-        grid = figure.subplots(len(strata), 1, sharex=True, squeeze=False)[:, 0]
-    for axes, stratum in zip(grid, strata, strict=True):
-        own = {row["reader"]: row for row in rows if row["stratum"] == stratum}
-        for place, name in enumerate(names):
-            row = own.get(name)
-            if row is None or row["rank_auc"] == MISSING:
-                continue
-            share, low, high = (
-                float("nan") if row[c] == MISSING else float(row[c])
-                for c in ("rank_auc", "ci_low", "ci_high")
-            )
-            colour, shape = looks[name]
-            axes.plot([low, high], [place, place], color=colour, linewidth=1.6)
-            axes.plot([share], [place], shape, color=colour, markersize=5)
-            text = f"{100 * share:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
-            axes.annotate(
-                text, (1.02, place), xycoords=("axes fraction", "data"), va="center", fontsize=8
-            )
-        axes.set(yticks=range(len(names)), ylim=(len(names) - 0.4, -0.6), xlim=(0, 1))
-        axes.set_yticklabels(names, parse_math=False)
-        pairs = next(iter(own.values()))["pairs"]
-        title = words.get(stratum, "all pairs")
+        height = 1.2 + len(titles) * (0.3 + 0.26 * len(looks))
+        figure = Figure(figsize=(6.4, height), layout="constrained")
+        grid = figure.subplots(len(titles), 1, sharex=True, squeeze=False)[:, 0]
+    for axes, (stratum, title) in zip(grid, titles.items(), strict=True):
+        own = {score.reader: score for score in scores if score.stratum == stratum}
+        _draw_stratum(axes, own, looks)
+        pairs = next(iter(own.values())).pairs
         axes.set_title(f"{title} ({pairs})", loc="left", fontsize=9, parse_math=False)
-        axes.axvline(0.5, color=GREY, linewidth=1, linestyle=":")
     grid[-1].set(
         xticks=[0, 0.25, 0.5, 0.75, 1],
         xticklabels=["0", "25", "50", "75", "100"],
         xlabel="Pairs ranked correctly, %, and 95 % interval (dotted: guessing)",
     )
-    kinds = {
-        BLUE: f"reader ({method} interval)",
-        GREY: "mean of readers (t interval)",
-        ORANGE: f"model ({method})",
+    _add_legend(figure, looks, method)
+    return figure
+
+
+def _looks(names: Sequence[str], models: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """Colour and marker of each reader, then of their mean, then of models."""
+    readers = [name for name in names if name not in models and name != MEAN]
+    looks = dict.fromkeys(readers, _READER)
+    if MEAN in names:
+        looks[MEAN] = _MEAN
+    for name in names:
+        if name in models:
+            looks[name] = _MODEL
+    return looks
+
+
+def _draw_stratum(
+    axes: Axes, scores: Mapping[str, ReaderScore], looks: Mapping[str, tuple[str, str]]
+) -> None:
+    for place, (name, (colour, marker)) in enumerate(looks.items()):
+        score = scores.get(name)
+        if score is None or math.isnan(score.share):
+            continue
+        axes.plot([score.low, score.high], [place, place], color=colour, linewidth=1.6)
+        axes.plot([score.share], [place], marker, color=colour, markersize=5)
+        interval = f"{100 * score.low:.1f}, {100 * score.high:.1f}"
+        axes.annotate(
+            f"{100 * score.share:.1f} [{interval}]",
+            (1.02, place),
+            xycoords=("axes fraction", "data"),
+            va="center",
+            fontsize=8,
+        )
+    axes.set(yticks=range(len(looks)), ylim=(len(looks) - 0.4, -0.6), xlim=(0, 1))
+    axes.set_yticklabels(list(looks), parse_math=False)
+    axes.axvline(0.5, color=GREY, linewidth=1, linestyle=":")
+
+
+def _add_legend(figure: Figure, looks: Mapping[str, tuple[str, str]], method: str) -> None:
+    labels = {
+        _READER: f"reader ({method} interval)",
+        _MEAN: "mean of readers (t interval)",
+        _MODEL: f"model ({method})",
     }
-    shapes = dict(looks.values())
-    marks = [
-        Line2D([], [], color=colour, marker=shape, label=kinds[colour])
-        for colour, shape in shapes.items()
-    ]
+    marks = []
+    for look in dict.fromkeys(looks.values()):
+        colour, marker = look
+        marks.append(Line2D([], [], color=colour, marker=marker, label=labels[look]))
     figure.legend(
         handles=marks, loc="outside lower center", ncols=len(marks), fontsize=8, frameon=False
     )
-    return figure

@@ -1,11 +1,12 @@
-"""What chance leaves open in a reading study, where pairs may share patients.
+"""Intervals and tests for a reading study, in which pairs may share patients.
 
 Pairs that share a patient are not independent. They make a group, and so do those that are linked
 through others; what counts as one observation, and what a bootstrap draws with replacement, are
 groups. Where no patient is in two pairs, every pair is a group of its own.
 """
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from scipy.sparse import coo_array
@@ -20,36 +21,40 @@ _NO_SPREAD = 1e-12  # what is left of zero after rounding
 def groups_of(
     key: Mapping[str, Row], pairs: Mapping[str, Mapping[str, Row]] | None
 ) -> tuple[dict[str, int], int]:
-    """Pair -> number of its group, and how many knees are of an unknown patient, and link nothing.
+    """Return the number of each pair's group, and how many knees are of an unknown patient.
 
     The patients are those of both knees, or without `pairs` of the progressors alone: from the
-    column `subject`, or the knee's name where it has the form `9000099_00m_right`.
+    column `subject`, or the knee's name where it has the form `9000099_00m_right`. An unknown
+    patient links no pairs.
     """
     names = list(key)
     patients: dict[str, int] = {}
-    links = []
+    links = []  # of pairs to patients, the nodes of a graph
     unknown = 0
     for n, name in enumerate(names):
-        subjects: dict[str, str] = {}
-        for row in [key[name], *(pairs[name].values() if pairs else ())]:
-            found = row.get("subject", MISSING)
-            known = found if found != MISSING else row_from_path(row["knee"])["subject"]
-            if subjects.get(row["knee"], MISSING) == MISSING:
-                subjects[row["knee"]] = known
-        unknown += sum(subject == MISSING for subject in subjects.values())
+        rows = [key[name]]
+        if pairs is not None:
+            rows += pairs[name].values()
+        subjects = _subjects(rows)
+        unknown += list(subjects.values()).count(MISSING)
         for subject in set(subjects.values()) - {MISSING}:
-            links.append((n, len(names) + patients.setdefault(subject, len(patients))))
+            patient = patients.setdefault(subject, len(patients))
+            links.append((n, len(names) + patient))
     size = len(names) + len(patients)
-    ends = np.array(links, dtype=np.int32).reshape(-1, 2).T
-    graph = coo_array(
-        (np.ones(ends.shape[1], dtype=np.int8), (ends[0], ends[1])), shape=(size, size)
-    )
+    starts, ends = np.array(links, dtype=np.int32).reshape(-1, 2).T
+    graph = coo_array((np.ones(len(links), np.int8), (starts, ends)), shape=(size, size))
     _, group = connected_components(graph, directed=False)
     return {name: int(group[n]) for n, name in enumerate(names)}, unknown
 
 
+def count_shared(groups: Mapping[str, int]) -> int:
+    """Return the number of pairs that share a patient with another."""
+    sizes = Counter(groups.values())
+    return sum(size for size in sizes.values() if size > 1)
+
+
 def by_group(values: np.ndarray, groups: Sequence[int]) -> np.ndarray:
-    """Sums of values (pairs, ...) over each group, (groups, ...)."""
+    """Return the sums of values (pairs, ...) over each group, (groups, ...)."""
     _, index = np.unique(np.asarray(groups), return_inverse=True)
     sums = np.zeros((index.max() + 1, *values.shape[1:]))
     np.add.at(sums, index, values)
@@ -57,14 +62,21 @@ def by_group(values: np.ndarray, groups: Sequence[int]) -> np.ndarray:
 
 
 def resampled(totals: np.ndarray, draws: int, seed: int) -> np.ndarray:
-    """Sums (draws, ...) over as many groups as there are, drawn with replacement, of totals (groups, ...)."""
+    """Return bootstrap sums (draws, ...) of totals (groups, ...).
+
+    Each draw takes as many groups as there are, with replacement.
+    """
     count = len(totals)
-    drawn = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=draws)
-    return np.tensordot(drawn, totals, axes=1)
+    random = np.random.default_rng(seed)
+    times_drawn = random.multinomial(count, np.full(count, 1 / count), size=draws)
+    return np.tensordot(times_drawn, totals, axes=1)
 
 
-def middle(values: np.ndarray) -> tuple[float, float]:
-    """The middle 95 % of draws; NaN where most have no value, and where all are one: then draws show no spread."""
+def percentile_interval(values: np.ndarray) -> tuple[float, float]:
+    """Return the middle 95 % of bootstrap draws.
+
+    NaN where most draws have no value, and where all are equal: then they show no spread.
+    """
     known = values[np.isfinite(values)]
     if len(known) < len(values) / 2 or not np.ptp(known):
         return np.nan, np.nan
@@ -72,25 +84,25 @@ def middle(values: np.ndarray) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def bootstrap_bounds(
+def bootstrap_interval(
     values: np.ndarray, groups: Sequence[int], draws: int, seed: int
 ) -> tuple[float, float]:
-    """The middle 95 % of the mean of values (pairs,) over draws of groups."""
-    drawn = resampled(
-        by_group(np.column_stack([values, np.ones(len(values))]), groups), draws, seed
-    )
-    return middle(drawn[:, 0] / drawn[:, 1])
+    """Return the middle 95 % of the mean of values (pairs,) over draws of groups."""
+    values_and_counts = np.column_stack([values, np.ones(len(values))])
+    sums = resampled(by_group(values_and_counts, groups), draws, seed)
+    return percentile_interval(sums[:, 0] / sums[:, 1])
 
 
-def of_mean(values: np.ndarray) -> np.ndarray:
-    """How far each value moves the mean: what `robust_error` takes."""
+def mean_influence(values: np.ndarray) -> np.ndarray:
+    """Return how far each value moves the mean: the `influence` that `robust_error` takes."""
     return (values - values.mean()) / len(values)
 
 
 def robust_error(influence: np.ndarray, groups: Sequence[int]) -> tuple[float, int]:
-    """The cluster-robust standard error (Liang and Zeger 1986) of an estimate, and its K - 1 degrees of freedom.
+    """Return the cluster-robust standard error of an estimate, and its degrees of freedom.
 
-    `influence` (pairs,) is how far each pair moves the estimate, and sums to zero. NaN with fewer
+    After Liang and Zeger (Biometrika 1986), with K - 1 degrees of freedom for K groups. `influence`
+    (pairs,) is how far each pair moves the estimate, and sums to zero. The error is NaN with fewer
     than two groups. With every pair a group of its own it is the usual error of a mean.
     """
     sums = by_group(influence, groups)
@@ -98,17 +110,22 @@ def robust_error(influence: np.ndarray, groups: Sequence[int]) -> tuple[float, i
     if count < 2:
         return np.nan, 0
     error = float(np.sqrt(count / (count - 1) * (sums**2).sum()))
-    return (error if error > _NO_SPREAD else 0.0), count - 1
+    if error <= _NO_SPREAD:
+        error = 0.0
+    return error, count - 1
 
 
-def t_bounds(
+def t_interval(
     estimate: float,
     influence: np.ndarray,
     groups: Sequence[int],
     least: float = -np.inf,
     most: float = np.inf,
 ) -> tuple[float, float]:
-    """The 95 % interval by Student's t, not beyond `least` and `most`; NaN where the values show no spread."""
+    """Return the 95 % interval by Student's t, not beyond `least` and `most`.
+
+    NaN where the values show no spread. `influence` is that of `robust_error`.
+    """
     error, freedom = robust_error(influence, groups)
     if not error > 0:
         return np.nan, np.nan
@@ -117,23 +134,26 @@ def t_bounds(
 
 
 def t_p(estimate: float, influence: np.ndarray, groups: Sequence[int]) -> float:
-    """Two-sided p of an estimate's being zero, by the same t; NaN where values that are not zero show no spread."""
+    """Return the two-sided p, by the same t, of an estimate that is zero in truth.
+
+    NaN where values that are not zero show no spread.
+    """
     error, freedom = robust_error(influence, groups)
-    if not error > 0:
-        return 1.0 if error == 0 and estimate == 0 else np.nan
-    return float(2 * t.sf(abs(estimate) / error, freedom))
+    if error > 0:
+        return float(2 * t.sf(abs(estimate) / error, freedom))
+    return 1.0 if error == 0 and estimate == 0 else np.nan
 
 
-def share_bounds(values: np.ndarray, groups: Sequence[int]) -> tuple[float, float]:
-    """The 95 % interval of a share over groups, after Korn and Graubard (Survey Methodology 1998); NaN for one group.
+def share_interval(values: np.ndarray, groups: Sequence[int]) -> tuple[float, float]:
+    """Return the 95 % interval of a share over groups; NaN for one group.
 
-    It is the exact interval of Clopper and Pearson on the effective number of pairs: that which,
-    were they independent, would have the cluster-robust error, made smaller for its few degrees of
-    freedom, and never more than there are. Where all values are one the error says nothing, and
-    each group counts as one pair.
+    After Korn and Graubard (Survey Methodology 1998): the exact interval of Clopper and Pearson on
+    the effective number of pairs. That is the number of independent pairs with the same
+    cluster-robust error, reduced for its few degrees of freedom, and never more than there are.
+    Where all values are equal the error says nothing, and each group counts as one pair.
     """
     share, count = values.mean(), len(values)
-    error, freedom = robust_error(of_mean(values), groups)
+    error, freedom = robust_error(mean_influence(values), groups)
     if not freedom:
         return np.nan, np.nan
     if share in (0, 1):
@@ -141,9 +161,21 @@ def share_bounds(values: np.ndarray, groups: Sequence[int]) -> tuple[float, floa
     elif error == 0:
         effective = float(count)
     else:
-        fewer = (t.ppf(0.975, count - 1) / t.ppf(0.975, freedom)) ** 2
-        effective = min(float(count), share * (1 - share) / error**2 * fewer)
+        for_few_groups = (t.ppf(0.975, count - 1) / t.ppf(0.975, freedom)) ** 2
+        effective = min(float(count), share * (1 - share) / error**2 * for_few_groups)
     right = share * effective
     low = 0.0 if right == 0 else beta.ppf(0.025, right, effective - right + 1)
     high = 1.0 if right == effective else beta.ppf(0.975, right + 1, effective - right)
     return float(low), float(high)
+
+
+def _subjects(rows: Iterable[Row]) -> dict[str, str]:
+    """The patient of each knee, `n/a` if none of its rows says it, nor its name."""
+    subjects: dict[str, str] = {}
+    for row in rows:
+        knee, subject = row["knee"], row.get("subject", MISSING)
+        if subject == MISSING:
+            subject = row_from_path(knee)["subject"]
+        if subjects.get(knee, MISSING) == MISSING:
+            subjects[knee] = subject
+    return subjects

@@ -1,10 +1,11 @@
-"""Volumes as a reading page shows them: one grid, one range of grey, and nothing else of where they come from.
+"""Volumes as a reading page shows them: on one grid, with one range of grey values.
 
 All volumes of a sequence are laid on one grid, and their grey values on one scale, so that neither
-the size of an image, of a file, nor the range of its values tells one knee from another.
+the size of an image, of a file, nor the range of its values distinguishes one knee from another.
 """
 
 import base64
+import math
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -30,9 +31,10 @@ _LARGEST = 2048
 
 @dataclass(frozen=True)
 class Frame:
-    """The grid of a sequence: `shape` (columns, rows, slices), square pixels of `pixel` mm, and the scans' plane.
+    """The grid of a sequence, and the plane of its scans.
 
-    `smaller` volumes do not fill it: what they lack stays black.
+    `shape` is (columns, rows, slices), of square pixels of `pixel` mm. `smaller` volumes do not
+    fill it: what they lack stays black.
     """
 
     shape: tuple[int, int, int]
@@ -42,44 +44,47 @@ class Frame:
 
 
 def common_frame(paths: Iterable[str | Path], sequence: str) -> Frame:
-    """The smallest grid on which all volumes of one sequence fit, from their headers alone.
+    """Return the smallest grid on which all volumes of one sequence fit, from their headers alone.
 
     Pixels are as small as the finest volume's. Raises an `ItemError` where the volumes' planes
     differ, or the grid is larger than 2048 pixels.
     """
-    sizes, pixel, planes = [], np.inf, {}
+    extents = []  # width and height in mm, and slices, of each volume
+    pixel = math.inf
+    planes: dict[str, str] = {}
     for path in paths:
         grid = read_geometry(path)
         plane = plane_of(grid, sequence)
         planes.setdefault(plane, str(path))
-        shape, spacing = _turned(
-            grid, canonical(grid, plane, "left")
-        )  # the mirror image is as large
-        sizes.append((shape[0] * spacing[0], shape[1] * spacing[1], shape[2]))
-        pixel = min(pixel, spacing[0], spacing[1])
+        # As a left knee: the mirror image is as large.
+        shape, spacing = _turned(grid, canonical(grid, plane, "left"))
+        extents.append((shape[0] * spacing[0], shape[1] * spacing[1], shape[2]))
+        pixel = min(pixel, float(spacing[0]), float(spacing[1]))
     if len(planes) != 1:
+        listed = ", ".join(f"{plane} ({path})" for plane, path in planes.items())
+        raise ItemError(f"the volumes of a sequence lie in one plane, and these do not: {listed}")
+    wide, high, slices = np.max(extents, axis=0)
+    largest = _grid_shape(wide, high, slices, pixel)
+    pixels = max(largest[:2])
+    if pixels > _LARGEST:
         raise ItemError(
-            f"the volumes of a sequence lie in one plane, and these do not: {_listed(planes)}"
+            f"volumes from {pixel:.3g} mm a pixel to {max(wide, high):.0f} mm across would need "
+            f"images of {pixels} pixels",
+            "leave out the finest or the largest",
         )
-    wide, high, slices = np.max(sizes, axis=0)
-    # Pixel sizes in headers are rounded: so is their number.
-    shape = (round(float(wide / pixel)), round(float(high / pixel)), int(slices))
-    if max(shape[:2]) > _LARGEST:
-        raise ItemError(
-            f"volumes from {pixel:.3g} mm a pixel to {max(wide, high):.0f} mm across would need images of "
-            f"{max(shape[:2])} pixels; leave out the finest or the largest"
-        )
-    smaller = sum(
-        (round(float(w / pixel)), round(float(h / pixel)), n) != shape for w, h, n in sizes
-    )
-    return Frame(shape, float(pixel), next(iter(planes)), smaller)
+    smaller = 0
+    for extent in extents:
+        if _grid_shape(*extent, pixel) != largest:
+            smaller += 1
+    return Frame(largest, pixel, next(iter(planes)), smaller)
 
 
 def grey_values(path: str | Path, side: str, frame: Frame) -> np.ndarray:
-    """A volume on the frame's grid: uint8 (slices, rows, columns), superior up, right knees mirrored onto left ones.
+    """Return a volume on the frame's grid, uint8 (slices, rows, columns), superior up.
 
-    Coronal and axial slices run from lateral on the left to medial on the right, sagittal ones from
-    posterior to anterior. What the volume does not reach is 0. Errors as in `read_volume`.
+    Right knees are mirrored onto left ones. Coronal and axial slices run from lateral on the left
+    to medial on the right, sagittal ones from posterior to anterior. What the volume does not reach
+    is 0. Errors as in `read_volume`.
     """
     volume = read_volume(path)
     volume = apply(volume, canonical(volume, frame.plane, side))
@@ -90,16 +95,20 @@ def grey_values(path: str | Path, side: str, frame: Frame) -> np.ndarray:
     grey = np.rint(LEVELS * np.sqrt(planes)).astype(np.uint8)
     columns, rows, slices = frame.shape
     out = np.zeros((slices, rows, columns), np.uint8)
-    place = [
-        slice((room - size) // 2, (room - size) // 2 + size)
-        for room, size in zip(out.shape, grey.shape, strict=True)
-    ]
-    out[tuple(place)] = grey
+    centred = []
+    for room, size in zip(out.shape, grey.shape, strict=True):
+        first = (room - size) // 2
+        centred.append(slice(first, first + size))
+    out[tuple(centred)] = grey
     return out
 
 
 def pack(grey: np.ndarray) -> bytes:
-    """Grey values as zlib data, each less the mean of its left and its upper neighbour (rounded down), modulo 256."""
+    """Return grey values (slices, rows, columns) as zlib data.
+
+    Each is stored less the mean of its left and its upper neighbour (rounded down), modulo 256: the
+    differences in an image are smaller than its values, and pack better.
+    """
     wide = grey.astype(np.int16)
     expected = np.zeros_like(wide)
     expected[:, :, 1:] += wide[:, :, :-1]
@@ -108,7 +117,7 @@ def pack(grey: np.ndarray) -> bytes:
 
 
 def unpack(data: bytes, shape: tuple[int, int, int]) -> np.ndarray:
-    """The grey values (slices, rows, columns) that `pack` took, one by one as the page does it."""
+    """Return the grey values (slices, rows, columns) that `pack` took, as the page does it."""
     left = np.frombuffer(zlib.decompress(data), np.uint8).reshape(shape).astype(int)
     out = np.zeros((shape[0], shape[1] + 1, shape[2] + 1), int)
     for row in range(shape[1]):
@@ -119,41 +128,47 @@ def unpack(data: bytes, shape: tuple[int, int, int]) -> np.ndarray:
 
 
 def write_script(path: Path, name: str, grey: np.ndarray) -> str:
-    """Write a volume as a script that hands it to the page: browsers let a page from disk load nothing else.
+    """Write a volume as a script that hands it to the page.
 
-    Returns the checksum with which zlib data ends (Adler-32, 8 hexadecimal digits): it is of the
-    values, not of how they were packed.
+    Browsers let a page from disk load nothing else. Returns the checksum with which zlib data ends
+    (Adler-32, 8 hexadecimal digits): it is of the values, not of how they were packed.
     """
     packed = pack(grey)
+    encoded = base64.b64encode(packed).decode()
     with atomic(path) as temporary:
-        temporary.write_text(
-            f'reading.volume("{name}","{base64.b64encode(packed).decode()}");\n', encoding="ascii"
-        )
+        temporary.write_text(f'reading.volume("{name}","{encoded}");\n', encoding="ascii")
     return packed[-4:].hex()
 
 
 def equalise(paths: Iterable[Path]) -> None:
-    """Append line feeds to files until all are of one size: how well an image packs is not seen from outside."""
+    """Append line feeds to files until all are of one size.
+
+    How well an image packs is then not seen from outside.
+    """
     sizes = {path: path.stat().st_size for path in paths}
+    largest = max(sizes.values(), default=0)
     for path, size in sizes.items():
         with path.open("ab") as out:
-            out.write(b"\n" * (max(sizes.values()) - size))
+            out.write(b"\n" * (largest - size))
+
+
+def _grid_shape(wide: float, high: float, slices: float, pixel: float) -> tuple[int, int, int]:
+    """The columns, rows and slices of so many mm: rounded, since pixel sizes in headers are."""
+    return round(float(wide / pixel)), round(float(high / pixel)), int(slices)
 
 
 def _turned(grid: Geometry, orientation: Orientation) -> tuple[tuple[int, ...], np.ndarray]:
+    """The shape and the voxel size (mm) of a grid along the axes of the orientation."""
     axes = list(orientation.axes)
     return tuple(grid.shape[a] for a in axes), grid.spacing[axes]
 
 
 def _resized(planes: np.ndarray, volume: Volume, pixel: float) -> np.ndarray:
-    """Slices (n, rows, columns) at square pixels of that size, mm, as Pillow's bicubic filter makes them."""
+    """Slices (n, rows, columns) at square pixels of that size, mm, by Pillow's bicubic filter."""
     for axis, spacing in ((2, volume.spacing[0]), (1, volume.spacing[1])):
         if abs(spacing / pixel - 1) > _SAME:
             length = planes.shape[axis]
-            weights = resize_weights(length, round(float(length * spacing / pixel)), "bicubic")
+            wanted = round(float(length * spacing / pixel))
+            weights = resize_weights(length, wanted, "bicubic")
             planes = planes @ weights.T if axis == 2 else weights @ planes
     return planes
-
-
-def _listed(planes: dict[str, str]) -> str:
-    return ", ".join(f"{plane} ({path})" for plane, path in planes.items())

@@ -1,4 +1,7 @@
-"""The reading page: a folder that shows pairs of knees in any browser, from disk, and knows nothing of the answers."""
+"""The reading page: a folder that shows pairs of knees in any browser, from disk.
+
+It knows nothing of the answers.
+"""
 
 import json
 import shutil
@@ -8,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import oatools
 from oatools.core.errors import ItemError, UsageError
@@ -17,12 +21,13 @@ from oatools.core.provenance import read_provenance
 from oatools.core.runner import Done
 from oatools.imaging.orient import check_side
 from oatools.imaging.volume import read_geometry
-from oatools.reading import draw as drawn
-from oatools.reading.draw import PLACES, tells
+from oatools.learning.presets import PAIN_SCORES
+from oatools.reading.blinding import reveals_outcome
 from oatools.reading.images import Frame, common_frame, equalise, grey_values, write_script
+from oatools.reading.pairs import PAIR_IDENTITY, PLACES, Knees, read_pairs
 
 #: The columns of a table of pairs that are no clinical variables.
-_NO_VARIABLES = (*IDENTITY, "pair", "place", "draw")
+_NO_VARIABLES = (*IDENTITY, *PAIR_IDENTITY)
 _NAMES = {
     "age": "Age, years",
     "sex": "Sex",
@@ -39,7 +44,8 @@ _NAMES = {
     "womac_function": "WOMAC function",
     "womac_total": "WOMAC total",
 }
-_YES_NO = {"injury": {"0": "no", "1": "yes"}, "surgery": {"0": "no", "1": "yes"}}
+_YES_NO = {"0": "no", "1": "yes"}
+_VALUE_NAMES = {"injury": _YES_NO, "surgery": _YES_NO}
 _ENDS = {
     "coronal": ("lateral", "medial"),
     "axial": ("lateral", "medial"),
@@ -52,10 +58,13 @@ _FIRST_LAST = {
 }
 _ASSETS = ("index.html", "reader.css", "reader.js")
 
+#: Pair, place and sequence: they name a volume of the page.
+_Slot = tuple[str, str, str]
+
 
 @dataclass(frozen=True)
-class Wording:
-    """What the page says: its title, the question, and what follows "A" and "B" on the buttons."""
+class PageText:
+    """The words of a page: its title, the question, and what follows "A" and "B" on the buttons."""
 
     title: str
     question: str
@@ -63,172 +72,202 @@ class Wording:
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What a page will show: pair -> place -> row, the variables, the sequences with their grids.
+class PagePlan:
+    """The contents of a page: pairs, clinical variables, and the sequences with their grids.
 
     `names` has the file of each pair, place and sequence: numbers alone, whatever the table calls
     them. `hidden` are the table's other columns.
     """
 
-    pairs: Mapping[str, Mapping[str, Row]]
+    pairs: Mapping[str, Knees]
     variables: Sequence[str]
     frames: Mapping[str, Frame]
-    names: Mapping[tuple[str, str, str], str]
+    names: Mapping[_Slot, str]
     hidden: Sequence[str] = ()
 
 
-def read_pairs(columns: Sequence[str], rows: Iterable[Row]) -> dict[str, dict[str, Row]]:
-    """Pair -> place (A, B) -> row, in the table's order.
+@dataclass(frozen=True)
+class PageVolume:
+    """A volume that was written for the page: its row, its file, and the checksum of its values."""
 
-    Raises a `UsageError` for a column that tells the answer, for a pair that has not one knee A and
-    another knee B, of two patients, and for a knee of no known side.
+    row: Row
+    file: str
+    check: str
+    is_phantom: bool
+
+    @property
+    def pair(self) -> str:
+        """The pair that the volume is of."""
+        return self.row["pair"]
+
+    @property
+    def slot(self) -> _Slot:
+        """The pair, place and sequence of the volume."""
+        return _slot(self.row)
+
+    def cells(self) -> Row:
+        """Return the new cells of the volume's row, from which `from_cells` makes it again."""
+        return {"page": self.file, "check": self.check, "phantom": str(int(self.is_phantom))}
+
+    def printed_row(self) -> Row:
+        """Return the row of the volume with its file in the page."""
+        return {**self.row, "page": self.file}
+
+    @classmethod
+    def from_cells(cls, row: Row, cells: Row) -> "PageVolume":
+        """Make a volume from its row and the cells that were added to it."""
+        return cls(row, cells["page"], cells["check"], is_phantom=cells["phantom"] == "1")
+
+
+def read_blinded_pairs(columns: Sequence[str], rows: Iterable[Row]) -> dict[str, Knees]:
+    """Return the knees of each pair that readers may see, in the table's order.
+
+    Raises a `UsageError` for a column that reveals the answer, for a pair that does not have one
+    knee A and another knee B, of two patients, and for a knee of no known side.
     """
     for column in columns:
-        if tells(column):
+        if reveals_outcome(column):
             raise UsageError(
-                f"the pairs have a column '{column}', which may tell readers the answer; leave it out"
+                f"the pairs have a column '{column}', which may tell readers the answer",
+                "leave it out",
             )
-    pairs = drawn.read_pairs(rows)
+    pairs = read_pairs(rows)
     for pair, knees in pairs.items():
         for row in knees.values():
             if row["side"] not in ("left", "right"):
                 raise UsageError(
-                    f"{row['knee']}: side '{row['side']}' is neither left nor right; correct the pairs"
+                    f"{row['knee']}: side '{row['side']}' is neither left nor right",
+                    "correct the pairs",
                 )
-        one, other = (knees[place].get("subject", MISSING) for place in PLACES)
+        one, other = [knees[place].get("subject", MISSING) for place in PLACES]
         if one == other != MISSING:
-            raise UsageError(f"pair {pair} has two knees of patient {one}; correct the pairs")
+            raise UsageError(f"pair {pair} has two knees of patient {one}", "correct the pairs")
     return pairs
 
 
-def plan(
-    columns: Sequence[str],
-    pairs: Mapping[str, Mapping[str, Row]],
-    volumes: Iterable[Row],
-    wanted: Sequence[str] = (),
-    variables: Sequence[str] = (),
-) -> tuple[Plan, list[Row]]:
-    """What the page will show, and a row for each volume of it: pair by pair, A before B, by sequence.
+def page_variables(columns: Sequence[str], shown: Sequence[str] = ()) -> list[str]:
+    """Return the clinical variables that readers see: those `shown`, or else those of oa-label.
 
-    `columns` are those of the pairs' table; of them `variables` are shown, or those clinical
-    variables that oa-label writes, but for scores of pain. `volumes` are rows with knee, sequence
-    and path; `wanted` are the sequences to show, in that order, or none for all that occur, sorted.
-    A knee without a volume of one of them gets a row whose path is `n/a`. Raises a `UsageError`
-    where a knee has two volumes of a sequence, a sequence is in none of the volumes, or some of its
-    volumes went through oa-n4 and others not, or otherwise: that would show. An `ItemError` for a
-    header that cannot be read is left to the volume's own turn.
+    `columns` are those of the pairs' table. Raises a `UsageError` for a column that is not there,
+    says which knee it is, or is asked for twice.
     """
-    knees = {row["knee"] for pair in pairs.values() for row in pair.values()}
-    paths: dict[tuple[str, str], str] = {}
-    for row in volumes:
-        if row["knee"] not in knees:
-            continue
-        if paths.setdefault((row["knee"], row["sequence"]), row["path"]) != row["path"]:
+    for column in shown:
+        is_variable = column in columns and column not in _NO_VARIABLES
+        if not is_variable or shown.count(column) > 1:
+            present = ", ".join(columns)
             raise UsageError(
-                f"{row['knee']} has two volumes of {row['sequence']}; keep one of them"
+                f"{column}: it is no clinical variable of the pairs, or is asked for twice; "
+                f"their columns: {present}"
             )
+    if shown:
+        return list(shown)
+    # The endpoint is not known here: scores of which the label of pain is made are shown only if
+    # they are asked for.
+    return [column for column in columns if column in _NAMES and column not in PAIN_SCORES]
+
+
+def plan_page(
+    columns: Sequence[str],
+    pairs: Mapping[str, Knees],
+    volumes: Iterable[Row],
+    sequences: Sequence[str],
+    variables: Sequence[str],
+) -> tuple[PagePlan, list[Row]]:
+    """Plan a page, and return a row for each volume of it: pair by pair, A before B, by sequence.
+
+    `columns` are those of the pairs' table, and `variables` those that are shown. `volumes` are
+    rows with knee, sequence and path; `sequences` are those to show, in that order, or none for all
+    that occur, sorted. A knee without a volume of one of them gets a row whose path is `n/a`.
+
+    Raises a `UsageError` where a knee has two volumes of a sequence, a sequence is in none of the
+    volumes, or some of its volumes went through oa-n4 and others not, or otherwise: that would
+    show. An `ItemError` for a header that cannot be read is left to the volume's own turn.
+    """
+    paths = _paths_of(pairs, volumes)
     found = sorted({sequence for _, sequence in paths})
     if not found:
-        raise UsageError("no knee of the pairs is in the volumes; check their column 'knee'")
-    if absent := [sequence for sequence in wanted if sequence not in found]:
-        raise UsageError(f"no volume of sequence '{absent[0]}'; there are {', '.join(found)}")
-    sequences = list(dict.fromkeys(wanted or found))
-    rows = [
-        {**row, "sequence": sequence, "path": paths.get((row["knee"], sequence), MISSING)}
-        for pair in pairs.values()
-        for place in PLACES
-        for row in [pair[place]]
-        for sequence in sequences
-    ]
-    frames = {}
-    for name in sequences:
-        own = [row["path"] for row in rows if row["sequence"] == name]
-        _require_alike(name, own)
-        frames[name] = _frame(name, own)
-    for column in variables:
-        if column not in columns or column in _NO_VARIABLES or variables.count(column) > 1:
-            raise UsageError(
-                f"--show {column}: it is no clinical variable of the pairs, or is asked for twice; their "
-                f"columns: {', '.join(columns)}"
-            )
-    # The endpoint is not known here: what makes the label of pain is shown only if that is asked
-    # for.
-    shown = list(
-        variables
-        or [column for column in columns if column in _NAMES and column not in drawn.OF_PAIN]
-    )
+        raise UsageError("no knee of the pairs is in the volumes", "check their column 'knee'")
+    for sequence in sequences:
+        if sequence not in found:
+            present = ", ".join(found)
+            raise UsageError(f"no volume of sequence '{sequence}'; there are {present}")
+    chosen = list(dict.fromkeys(sequences or found))
+
+    rows, names = [], {}
     width = max(3, len(str(len(pairs))))
-    names = {
-        (pair, place, sequence): f"{n:0{width}d}-{place}-{k}"
-        for n, pair in enumerate(pairs, start=1)
-        for place in PLACES
-        for k, sequence in enumerate(sequences, start=1)
-    }
-    hidden = [column for column in columns if column not in (*shown, *_NO_VARIABLES)]
-    return Plan(pairs, shown, frames, names, hidden), rows
+    for n, (pair, knees) in enumerate(pairs.items(), start=1):
+        for place in PLACES:
+            for k, sequence in enumerate(chosen, start=1):
+                path = paths.get((knees[place]["knee"], sequence), MISSING)
+                rows.append({**knees[place], "sequence": sequence, "path": path})
+                names[pair, place, sequence] = f"{n:0{width}d}-{place}-{k}"
+    frames = {}
+    for sequence in chosen:
+        own = [row["path"] for row in rows if row["sequence"] == sequence]
+        _require_same_correction(sequence, own)
+        frames[sequence] = _frame(sequence, own)
+    hidden = [column for column in columns if column not in (*variables, *_NO_VARIABLES)]
+    return PagePlan(pairs, variables, frames, names, hidden), rows
 
 
-def show_volume(row: Row, folder: Path, plan: Plan) -> Done:
-    """Write the volume of one row for the page; an `ItemError` where there is none, or it cannot be read."""
+def show_volume(row: Row, folder: Path, plan: PagePlan) -> Done:
+    """Write the volume of one row for the page.
+
+    An `ItemError` where there is none, or it cannot be read.
+    """
     if row["path"] == MISSING:
         raise ItemError(
-            f"no volume of {row['sequence']}; add it, or leave the sequence out with --sequence"
+            f"no volume of {row['sequence']}", "add it, or leave the sequence out with `sequences`"
         )
-    name = plan.names[row["pair"], row["place"], row["sequence"]]
+    name = plan.names[_slot(row)]
     grey = grey_values(row["path"], row["side"], plan.frames[row["sequence"]])
     check = write_script(folder / "volumes" / f"{name}.js", name, grey)
     warnings = []
     try:
         check_side(read_geometry(row["path"]), row["side"])
     except ItemError as error:
-        warnings.append(
-            f"{str(error).partition(';')[0]}; look whether lateral and medial are where the page says"
-        )
-    phantom = "1" if read_provenance(row["path"]).is_phantom else "0"
-    return Done(
-        {"page": f"volumes/{name}.js", "check": check, "phantom": phantom}, warnings=tuple(warnings)
-    )
+        warnings.append(f"{error.reason}; look whether lateral and medial are where the page says")
+    is_phantom = read_provenance(row["path"]).is_phantom
+    volume = PageVolume(row, f"volumes/{name}.js", check, is_phantom)
+    return Done(volume.cells(), warnings=tuple(warnings))
 
 
-def finish(folder: Path, plan: Plan, done: Sequence[Row], wording: Wording) -> list[str]:
-    """Write the page beside its volumes and return the pairs that it shows: those of which no volume failed.
+def finish_page(
+    folder: Path, plan: PagePlan, volumes: Sequence[PageVolume], text: PageText
+) -> list[str]:
+    """Write the page beside its volumes, and return the pairs that it shows.
 
-    `done` are the rows whose volumes were written, with what `show_volume` said. The page names no
-    knee, side, file or digest of a scan.
+    They are those of which no volume failed. The page names no knee, side, file or digest of a
+    scan.
     """
-    checks = {(row["pair"], row["place"], row["sequence"]): row["check"] for row in done}
-    failed = {pair for pair, *rest in plan.names.keys() - checks.keys()}
+    checks = {volume.slot: volume.check for volume in volumes}
+    failed = {pair for pair, _, _ in plan.names.keys() - checks.keys()}
     complete = [pair for pair in plan.pairs if pair not in failed]
     if not complete:
         return []
-    for key in checks:
-        if key[0] in failed:
-            (folder / "volumes" / f"{plan.names[key]}.js").unlink()
+    for volume in volumes:
+        if volume.pair in failed:
+            (folder / volume.file).unlink()
     for sequence in plan.frames:
-        equalise(
-            [
-                folder / "volumes" / f"{plan.names[pair, place, sequence]}.js"
-                for pair in complete
-                for place in PLACES
-            ]
-        )
-    study = {
-        "title": wording.title,
-        "question": wording.question,
-        "answer": wording.answer,
+        own = [volume for volume in volumes if volume.row["sequence"] == sequence]
+        equalise(folder / v.file for v in own if v.pair not in failed)
+    study: dict[str, Any] = {
+        "title": text.title,
+        "question": text.question,
+        "answer": text.answer,
         "draw": next(iter(plan.pairs.values()))["A"].get("draw", MISSING),
-        "phantoms": any(row["phantom"] == "1" for row in done),
+        "phantoms": any(volume.is_phantom for volume in volumes),
         "variables": [_NAMES.get(name, name) for name in plan.variables],
         "sequences": [_sequence(name, frame) for name, frame in plan.frames.items()],
         "pairs": [_pair(pair, plan, checks) for pair in complete],
     }
-    # What tells one study's answers from another's: a digest of all that readers are shown, whoever
+    # Answers name the study that they are to: by a digest of all that readers are shown, whoever
     # packed it.
     study["id"] = digest_json(study)[:16]
     study["made"] = f"oatools {oatools.__version__}"
     # ASCII, so that no encoding can go wrong, and no markup even if somebody pastes it into a page.
-    text = json.dumps(study, ensure_ascii=True, indent=1).replace("<", "\\u003c")
-    (folder / "study.js").write_text(f"reading.study({text});\n", encoding="ascii")
+    script = json.dumps(study, ensure_ascii=True, indent=1).replace("<", "\\u003c")
+    (folder / "study.js").write_text(f"reading.study({script});\n", encoding="ascii")
     assets = files("oatools.reading") / "assets"
     for name in _ASSETS:
         (folder / name).write_bytes((assets / name).read_bytes())
@@ -236,23 +275,30 @@ def finish(folder: Path, plan: Plan, done: Sequence[Row], wording: Wording) -> l
 
 
 def require_free(out_dir: Path, force: bool) -> None:
-    """A `UsageError` where a page cannot go: a folder that holds something else, or a page unless `force`."""
-    if not out_dir.exists() or (out_dir.is_dir() and not any(out_dir.iterdir())):
+    """Raise a `UsageError` where a page cannot go.
+
+    That is a folder that holds something else, or a page unless `force`.
+    """
+    if not out_dir.exists():
+        return
+    is_empty = out_dir.is_dir() and not any(out_dir.iterdir())
+    if is_empty:
         return
     if not (out_dir / "study.js").is_file():
         raise UsageError(
-            f"{out_dir} exists and is no reading page, and is not replaced; choose another -o"
+            f"{out_dir} exists and is no reading page, and is not replaced",
+            "choose another `out_dir`",
         )
     if not force:
-        raise UsageError(f"{out_dir} exists; use --force to replace it, or another -o")
+        raise UsageError(f"{out_dir} exists", "use `force` to replace it, or another `out_dir`")
 
 
 @contextmanager
 def new_folder(out_dir: Path, force: bool) -> Iterator[Path]:
-    """A folder beside `out_dir` that takes its place when the block ends, if it holds a page by then, and goes if not.
+    """Yield a folder beside `out_dir` that takes its place when the block ends.
 
-    An older page there is replaced with `force`; a `UsageError` where another run has put one there
-    meanwhile.
+    It does so if it holds a page by then, and is removed if not. An older page there is replaced
+    with `force`; a `UsageError` where another run has put one there meanwhile.
     """
     out_dir = out_dir.resolve()  # what a link leads to is replaced, and not the link
     out_dir.parent.mkdir(parents=True, exist_ok=True)
@@ -270,45 +316,69 @@ def new_folder(out_dir: Path, force: bool) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _require_alike(sequence: str, paths: Sequence[str]) -> None:
-    """Refuse volumes that were corrected in different ways: where that goes with the answer, it gives it away."""
+def _slot(row: Row) -> _Slot:
+    return row["pair"], row["place"], row["sequence"]
+
+
+def _paths_of(pairs: Mapping[str, Knees], volumes: Iterable[Row]) -> dict[tuple[str, str], str]:
+    """The file of each knee of the pairs and each sequence."""
+    knees: set[str] = set()
+    for pair in pairs.values():
+        knees.update(row["knee"] for row in pair.values())
+    paths: dict[tuple[str, str], str] = {}
+    for row in volumes:
+        knee, sequence, path = row["knee"], row["sequence"], row["path"]
+        if knee in knees and paths.setdefault((knee, sequence), path) != path:
+            raise UsageError(f"{knee} has two volumes of {sequence}", "keep one of them")
+    return paths
+
+
+def _require_same_correction(sequence: str, paths: Sequence[str]) -> None:
+    """Refuse volumes that were corrected in different ways.
+
+    Where the correction goes with the answer, it gives the answer away.
+    """
     kinds: dict[str, str] = {}
     for path in paths:
         try:
             steps = read_provenance(path).steps
         except ItemError:
             continue  # it will fail under its own name when its turn comes
-        corrected = [step.parameters for step in steps if step.tool == "oa-n4"]
+        corrections = [step.parameters for step in steps if step.tool == "oa-n4"]
         if Path(path).exists():
-            kinds.setdefault(json.dumps(corrected, sort_keys=True), path)
+            kinds.setdefault(json.dumps(corrections, sort_keys=True), path)
     if len(kinds) > 1:
-        one, other = list(kinds.values())[:2]
+        one, other, *_ = kinds.values()
         raise UsageError(
-            f"{sequence}: {one} and {other} did not go through the same oa-n4, which readers could see; "
-            "give volumes that were prepared alike"
+            f"{sequence}: {one} and {other} did not go through the same oa-n4, which readers could "
+            "see",
+            "give volumes that were prepared alike",
         )
 
 
 def _frame(sequence: str, paths: Sequence[str]) -> Frame:
+    """The grid of all volumes of a sequence whose headers can be read."""
     known = []
-    reason = "no knee has one"
+    problem = ItemError("no knee has one")
     for path in paths:
         try:
             common_frame([path], sequence)
         except ItemError as error:
             if path != MISSING:
-                reason = str(error)
+                problem = error
             continue  # it will fail under its own name when its turn comes
         known.append(path)
     if not known:
-        raise UsageError(f"no volume of {sequence} can be read: {reason}")
+        reason = f"no volume of {sequence} can be read: {problem.reason}"
+        raise UsageError(reason, problem.remedy)
     try:
         return common_frame(known, sequence)
     except ItemError as error:
-        raise UsageError(f"{sequence}: {error}") from None
+        raise UsageError(f"{sequence}: {error.reason}", error.remedy) from None
 
 
-def _sequence(name: str, frame: Frame) -> dict[str, object]:
+def _sequence(name: str, frame: Frame) -> dict[str, Any]:
+    """A sequence as the page's script takes it."""
     columns, rows, slices = frame.shape
     return {
         "name": name,
@@ -321,23 +391,18 @@ def _sequence(name: str, frame: Frame) -> dict[str, object]:
     }
 
 
-def _pair(pair: str, plan: Plan, checks: Mapping[tuple[str, str, str], str]) -> dict[str, object]:
-    knees = plan.pairs[pair]
-    return {
-        "pair": pair,
-        "files": {
-            place: [
-                {"file": plan.names[pair, place, sequence], "check": checks[pair, place, sequence]}
-                for sequence in plan.frames
-            ]
-            for place in PLACES
-        },
-        "values": {
-            place: [_shown(knees[place], name) for name in plan.variables] for place in PLACES
-        },
-    }
+def _pair(pair: str, plan: PagePlan, checks: Mapping[_Slot, str]) -> dict[str, Any]:
+    """A pair as the page's script takes it: its files, and the values of its variables."""
+    shown_files: dict[str, list[dict[str, str]]] = {}
+    values: dict[str, list[str]] = {}
+    for place in PLACES:
+        slots = [(pair, place, sequence) for sequence in plan.frames]
+        shown_files[place] = [{"file": plan.names[slot], "check": checks[slot]} for slot in slots]
+        knee = plan.pairs[pair][place]
+        values[place] = [_value_name(knee, variable) for variable in plan.variables]
+    return {"pair": pair, "files": shown_files, "values": values}
 
 
-def _shown(row: Row, variable: str) -> str:
+def _value_name(row: Row, variable: str) -> str:
     value = row.get(variable, MISSING)
-    return _YES_NO.get(variable, {}).get(value, value)
+    return _VALUE_NAMES.get(variable, {}).get(value, value)

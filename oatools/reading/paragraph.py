@@ -1,202 +1,261 @@
 """The result of a reading study in sentences, for the section of a paper that reports it."""
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from oatools.core.manifest import MISSING, Row
-from oatools.reading.draw import strata_in_words
-from oatools.reading.score import ALL, MEAN
+from oatools.reading.compare import Comparison
+from oatools.reading.score import ALL, ALL_PAIRS, CONFIDENCE_DIGITS, MEAN, Method, ReaderScore
+from oatools.reading.strata import strata_in_words
 
-_COUNTS = ("No", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine", "Ten")
-_METHODS = {
+_COUNTS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+_INTERVALS = {
     "exact": "exact intervals after Clopper and Pearson, which take pairs for independent",
     "clustered": "exact intervals on the effective number of pairs, after Korn and Graubard",
     "bootstrap": "percentile intervals of {draws} bootstrap draws",
 }
+_NOT_DEFINED = "not defined"
 
 
 @dataclass(frozen=True)
-class Manner:
-    """How `oa-pairs score` worked: its `--interval`, draws and seed, and how many pairs share a patient."""
+class _Result:
+    """All that was found, by which the sentences choose their words."""
 
-    method: str
-    draws: int
-    seed: int
-    shared: int
+    overall: dict[str, ReaderScore]
+    strata: list[ReaderScore]
+    comparisons: Sequence[Comparison]
+    readers: Sequence[str]
+    models: Sequence[str]
+    method: Method
 
 
-def paragraph(
-    rows: Sequence[Row],
-    differences: Sequence[Row],
+def describe_result(
+    scores: Sequence[ReaderScore],
+    comparisons: Sequence[Comparison],
     readers: Sequence[str],
     models: Sequence[str],
-    manner: Manner,
+    method: Method,
 ) -> str:
-    """What `oa-pairs score` found, as one paragraph of English; `rows` and `differences` are its tables."""
-    overall = {row["reader"]: row for row in rows if row["stratum"] == "all"}
-    strata = [
-        row for row in rows if row["reader"] == (readers or models)[0] and row["stratum"] != "all"
+    """Return what `oa-pairs score` found, as one paragraph of English."""
+    first = (readers or models)[0]
+    result = _Result(
+        overall={score.reader: score for score in scores if score.stratum == ALL_PAIRS},
+        strata=[s for s in scores if s.reader == first and s.stratum != ALL_PAIRS],
+        comparisons=comparisons,
+        readers=readers,
+        models=models,
+        method=method,
+    )
+    sentences = [
+        _design(result),
+        *_shares(result),
+        *_agreements(result),
+        *_differences(result),
+        *_times_and_confidence(result),
+        _methods(result),
+        _limits(result),
     ]
-    said = [_study(next(iter(overall.values())), strata, readers, models)]
-    said += [_share(overall[name], f"Reader {name}", manner.method) for name in readers]
-    if MEAN in overall and overall[MEAN]["rank_auc"] != MISSING:
-        said.append(
-            f"The mean of the {_word(len(readers))} readers, each over the pairs that they answered, was "
-            f"{_percent(overall[MEAN], 'rank_auc')} (95 % CI {_bounds(overall[MEAN])})."
-        )
-    said += [_share(overall[name], f"Model {name}", manner.method) for name in models]
-    said += [_agreement(row) for row in differences if {row["one"], row["other"]} <= set(readers)]
-    said += [
-        f"Over all {_word(len(readers))} readers, on {row['pairs']} pairs, Fleiss' kappa was "
-        f"{_value(row, 'kappa')}."
-        for row in differences
-        if row["other"] == ALL and row["kappa"] != MISSING
-    ]
-    said += [_apart(row, models) for row in differences if {row["one"], row["other"]} & set(models)]
-    said += [_how(overall[name]) for name in readers]
-    said.append(_methods(overall, differences, readers, manner))
-    return " ".join(sentence for sentence in said if sentence) + "\n"
+    return " ".join(sentence for sentence in sentences if sentence) + "\n"
 
 
-def _study(row: Row, strata: Sequence[Row], readers: Sequence[str], models: Sequence[str]) -> str:
-    words = strata_in_words([r["stratum"] for r in strata]) if strata else {}
-    parts = ", ".join(f"{r['pairs']} with {words[r['stratum']]}" for r in strata)
-    who = readers or models
-    noun = ("reader" if readers else "model") + ("" if len(who) == 1 else "s")
-    pairs = "1 pair" if row["pairs"] == "1" else f"{row['pairs']} pairs"
+def _design(result: _Result) -> str:
+    """The sentence on how many read how many pairs of which strata."""
+    strata = ""
+    if result.strata:
+        words = strata_in_words([score.stratum for score in result.strata])
+        parts = [f"{score.pairs} with {words[score.stratum]}" for score in result.strata]
+        strata = f" ({', '.join(parts)})"
+    count = len(result.readers or result.models)
+    noun = "reader" if result.readers else "model"
+    if count != 1:
+        noun += "s"
+    pairs = _pairs(next(iter(result.overall.values())).pairs)
     return (
-        f"{_word(len(who)).capitalize()} {noun} ranked {pairs} of a knee that progressed and one that did not"
-        f"{f' ({parts})' if parts else ''}."
+        f"{_word(count).capitalize()} {noun} ranked {pairs} of a knee that progressed and one that "
+        f"did not{strata}."
     )
 
 
-def _share(row: Row, who: str, method: str) -> str:
-    answered = int(row["pairs"]) - int(row["n_unanswered"])
-    if not answered:
+def _shares(result: _Result) -> Iterable[str]:
+    """The sentences on the shares of readers, of their mean, and of models."""
+    interval = result.method.interval
+    for name in result.readers:
+        yield _share(result.overall[name], f"Reader {name}", interval)
+    mean = result.overall.get(MEAN)
+    if mean is not None and _is_known(mean.share):
+        yield (
+            f"The mean of the {_word(len(result.readers))} readers, each over the pairs that they "
+            f"answered, was {_percent(mean.share)} (95 % CI {_percent_interval(mean)})."
+        )
+    for name in result.models:
+        yield _share(result.overall[name], f"Model {name}", interval)
+
+
+def _share(score: ReaderScore, who: str, interval: str) -> str:
+    if not score.answered:
         return f"{who} ranked no pair."
-    ties = f" and {row['ties']} as equal" if row["ties"] != "0" else ""
-    blank = f", and left {row['n_unanswered']} unanswered" if row["n_unanswered"] != "0" else ""
-    pairs = "1 pair" if answered == 1 else f"{answered} pairs"
+    ties = f" and {score.ties} as equal" if score.ties else ""
+    blank = f", and left {score.n_unanswered} unanswered" if score.n_unanswered else ""
     return (
-        f"{who} ranked {row['right']} of {pairs} correctly{ties}{blank} ({_percent(row, 'rank_auc')}; "
-        f"{method} 95 % CI {_bounds(row)})."
+        f"{who} ranked {score.right} of {_pairs(score.answered)} correctly{ties}{blank} "
+        f"({_percent(score.share)}; {interval} 95 % CI {_percent_interval(score)})."
     )
 
 
-def _agreement(row: Row) -> str:
-    if row["agreement"] == MISSING:
-        return ""
-    return (
-        f"Readers {row['one']} and {row['other']} chose the same knee in {_percent(row, 'agreement')} of "
-        f"{row['pairs']} pairs (Cohen's kappa {_value(row, 'kappa')})."
-    )
+def _agreements(result: _Result) -> Iterable[str]:
+    """The sentences on how far readers agree: each two of them, then all."""
+    for found in result.comparisons:
+        if {found.one, found.other} <= set(result.readers) and _is_known(found.agreement):
+            yield (
+                f"Readers {found.one} and {found.other} chose the same knee in "
+                f"{_percent(found.agreement)} of {found.pairs} pairs (Cohen's kappa "
+                f"{_kappa(found)})."
+            )
+    for found in result.comparisons:
+        if found.other == ALL and _is_known(found.kappa):
+            yield (
+                f"Over all {_word(len(result.readers))} readers, on {found.pairs} pairs, Fleiss' "
+                f"kappa was {_kappa(found)}."
+            )
 
 
-def _apart(row: Row, models: Sequence[str]) -> str:
-    if row["difference"] == MISSING:
-        return ""
-    # The model first, as it is the model that is held against somebody.
-    turned = row["one"] not in models
-    one, other = (row["other"], row["one"]) if turned else (row["one"], row["other"])
-    whom = (
-        "the mean of the readers"
-        if other == MEAN
-        else f"model {other}"
-        if other in models
-        else f"reader {other}"
-    )
-    both = "the model and all readers" if other == MEAN else "both"
-    exact = f", McNemar's p {_p(row['p_mcnemar'])}" if row["p_mcnemar"] != MISSING else ""
-    value = float(row["difference"]) * (-100 if turned else 100)
-    interval = "not defined"
-    if row["ci_low"] != MISSING:
-        low, high = sorted(float(row[c]) * (-100 if turned else 100) for c in ("ci_low", "ci_high"))
+def _differences(result: _Result) -> Iterable[str]:
+    """The sentences on models against readers, their mean, and other models."""
+    for found in result.comparisons:
+        with_model = {found.one, found.other} & set(result.models)
+        if with_model and _is_known(found.difference):
+            yield _difference(found, result.models)
+
+
+def _difference(found: Comparison, models: Sequence[str]) -> str:
+    # The model comes first, since it is the model that is held against somebody.
+    model, other, sign = found.one, found.other, 1
+    if found.one not in models:
+        model, other, sign = found.other, found.one, -1
+    points = 100 * sign * found.difference
+    interval = _NOT_DEFINED
+    if _is_known(found.low):
+        low, high = sorted([100 * sign * found.low, 100 * sign * found.high])
         interval = f"{_signed(low)} to {_signed(high)}"
+    if other == MEAN:
+        whom, both = "the mean of the readers", "the model and all readers"
+    elif other in models:
+        whom, both = f"model {other}", "both"
+    else:
+        whom, both = f"reader {other}", "both"
+    exact = f", McNemar's p {_p(found.p_mcnemar)}" if _is_known(found.p_mcnemar) else ""
     return (
-        f"On the {row['pairs']} pairs that {both} ranked, model {one} differed from {whom} by {_signed(value)} "
-        f"percentage points (95 % CI {interval}; p {_p(row['p_difference'])}{exact})."
+        f"On the {found.pairs} pairs that {both} ranked, model {model} differed from {whom} by "
+        f"{_signed(points)} percentage points (95 % CI {interval}; p {_p(found.p_difference)}"
+        f"{exact})."
     )
 
 
-def _how(row: Row) -> str:
-    said = []
-    if row["seconds"] != MISSING:
-        said.append(f"took a median of {float(row['seconds']):.0f} s a pair")
-    if row["confidence"] != MISSING:
-        said.append(f"gave a mean confidence of {row['confidence']} of 5")
-    if row["confidence_auc"] != MISSING:
-        said[-1] += (
-            f" (the chance that a correct answer was the more confident one: "
-            f"{float(row['confidence_auc']):.2f})"
-        )
-    return f"Reader {row['reader']} {' and '.join(said)}." if said else ""
+def _times_and_confidence(result: _Result) -> Iterable[str]:
+    """The sentences on how long each reader took, and how sure it was."""
+    for name in result.readers:
+        score = result.overall[name]
+        said = []
+        if _is_known(score.seconds):
+            said.append(f"took a median of {score.seconds:.0f} s a pair")
+        if _is_known(score.confidence):
+            said.append(f"gave a mean confidence of {score.confidence:.{CONFIDENCE_DIGITS}f} of 5")
+        if _is_known(score.confidence_auc):
+            said[-1] += (
+                " (the chance that a correct answer was the more confident one: "
+                f"{score.confidence_auc:.2f})"
+            )
+        if said:
+            yield f"Reader {name} {' and '.join(said)}."
 
 
-def _methods(
-    overall: Mapping[str, Row], differences: Sequence[Row], readers: Sequence[str], manner: Manner
-) -> str:
-    said = ["Shares have " + _METHODS[manner.method].format(draws=manner.draws)]
-    if any(row["ties"] not in ("0", MISSING) for row in overall.values()):
-        said.append("ties count one half")
-    over = "groups of pairs that share a patient" if manner.shared else "pairs"
-    compared = any(row["difference"] != MISSING for row in differences)
-    if compared or MEAN in overall:
-        said.append(
-            f"intervals of {'differences and means' if compared else 'means'} are Student's t over {over}"
+def _methods(result: _Result) -> str:
+    """The sentence on how intervals and p values were made."""
+    method = result.method
+    over = "groups of pairs that share a patient" if method.n_shared else "pairs"
+    parts = ["Shares have " + _INTERVALS[method.interval].format(draws=method.draws)]
+    if any(score.ties for score in result.overall.values()):
+        parts.append("ties count one half")
+    is_compared = any(_is_known(found.difference) for found in result.comparisons)
+    if is_compared:
+        parts.append(f"intervals of differences and means are Student's t over {over}")
+    elif MEAN in result.overall:
+        parts.append(f"intervals of means are Student's t over {over}")
+    if any(_is_known(found.kappa) for found in result.comparisons):
+        parts.append(
+            f"those of kappa the middle 95 % of {method.draws} bootstrap draws of {over} "
+            f"(seed {method.seed})"
         )
-    if any(row["kappa"] != MISSING for row in differences):
-        said.append(
-            f"those of kappa the middle 95 % of {manner.draws} bootstrap draws of {over} (seed {manner.seed})"
+    if is_compared:
+        parts.append(
+            "p values are two-sided, from the same t and from the exact test of McNemar, which "
+            "takes pairs for independent, and are not adjusted for multiple comparisons"
         )
-    if compared:
-        said.append(
-            "p values are two-sided, from the same t and from the exact test of McNemar, which takes pairs for "
-            "independent, and are not adjusted for multiple comparisons"
+    return "; ".join(parts) + "."
+
+
+def _limits(result: _Result) -> str:
+    """The sentences on what the pairs share, and of whom the results speak."""
+    sentences = []
+    if result.method.n_shared:
+        groups = max(score.groups or 0 for score in result.overall.values())
+        sentences.append(
+            f"{result.method.n_shared} pairs share a patient with another; the pairs make {groups} "
+            "groups that share none."
         )
-    text = "; ".join(said) + "."
-    if manner.shared:
-        groups = max(int(row["groups"]) for row in overall.values() if row["groups"] != MISSING)
-        text += f" {manner.shared} pairs share a patient with another; the pairs make {groups} groups that share none."
-    if len(readers) > 1:
-        text += " Readers are taken as fixed: the results speak of these readers, and not of all radiologists."
-    return text
+    if len(result.readers) > 1:
+        sentences.append(
+            "Readers are taken as fixed: the results speak of these readers, and not of all "
+            "radiologists."
+        )
+    return " ".join(sentences)
+
+
+def _is_known(value: float) -> bool:
+    return not math.isnan(value)
 
 
 def _word(number: int) -> str:
-    return _COUNTS[number].lower() if number < len(_COUNTS) else str(number)
+    return _COUNTS[number] if number < len(_COUNTS) else str(number)
 
 
-def _percent(row: Row, column: str) -> str:
-    return f"{100 * float(row[column]):.1f} %"
+def _pairs(count: int) -> str:
+    return "1 pair" if count == 1 else f"{count} pairs"
 
 
-def _bounds(row: Row) -> str:
-    if row["ci_low"] == MISSING:
-        return "not defined"
-    return f"{100 * float(row['ci_low']):.1f} to {100 * float(row['ci_high']):.1f} %"
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
 
 
-def _value(row: Row, column: str) -> str:
-    if row[column] == MISSING:
-        return "is not defined"
-    bounds = ""
-    if row[f"{column}_low"] != MISSING:
-        bounds = f", 95 % CI {_minus(float(row[f'{column}_low']), 2)} to {_minus(float(row[f'{column}_high']), 2)}"
-    return f"{_minus(float(row[column]), 2)}{bounds}"
+def _percent_interval(score: ReaderScore) -> str:
+    if not _is_known(score.low):
+        return _NOT_DEFINED
+    return f"{100 * score.low:.1f} to {100 * score.high:.1f} %"
 
 
-def _p(text: str) -> str:
-    if text == MISSING:
-        return "is not defined"
-    return "< 0.001" if float(text) < 0.001 else f"= {float(text):.3f}"
+def _kappa(found: Comparison) -> str:
+    """The kappa of a comparison with its interval, where they are defined."""
+    if not _is_known(found.kappa):
+        return f"is {_NOT_DEFINED}"
+    kappa = _decimal(found.kappa, 2)
+    if not _is_known(found.kappa_low):
+        return kappa
+    return f"{kappa}, 95 % CI {_decimal(found.kappa_low, 2)} to {_decimal(found.kappa_high, 2)}"
+
+
+def _p(value: float) -> str:
+    if not _is_known(value):
+        return f"is {_NOT_DEFINED}"
+    return "< 0.001" if value < 0.001 else f"= {value:.3f}"
 
 
 def _signed(value: float) -> str:
-    return _minus(value, 1, "+")
+    return _decimal(value, 1, "+")
 
 
-def _minus(value: float, digits: int, sign: str = "") -> str:
+def _decimal(value: float, digits: int, sign: str = "") -> str:
+    """A number with a true minus sign, and without a sign where it is zero as shown."""
     shown = f"{value:{sign}.{digits}f}"
-    if not float(shown):  # neither above nor below
+    if not float(shown):
         shown = f"{0:.{digits}f}"
     return shown.replace("-", "\N{MINUS SIGN}")

@@ -1,4 +1,4 @@
-"""Score a reading study: how often a reader, or a model, picks the progressor of a pair.
+"""Scoring a reading study: how often a reader, or a model, picks the progressor of a pair.
 
 The share of pairs that are right is the area under the ROC curve of the paired design (the
 probability that a progressor is ranked above a non-progressor); a tie counts one half. Pairs
@@ -11,16 +11,26 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
 from oatools.core.errors import ItemError, UsageError
-from oatools.core.manifest import MISSING, Row, number
-from oatools.reading import draw as drawn
-from oatools.reading import groups as grouping
-from oatools.reading.draw import PLACES
+from oatools.core.manifest import MISSING, Row, number, read_table
+from oatools.reading.groups import bootstrap_interval, share_interval, t_interval
+from oatools.reading.pairs import (
+    OTHER_PLACE,
+    PLACES,
+    Key,
+    Knees,
+    find_pair,
+    is_of_draw,
+    read_key,
+    read_scored_pairs,
+)
+from oatools.reading.strata import stratum_order
 
-RESULT_COLUMNS = [
+SCORE_COLUMNS = [
     "reader",
     "stratum",
     "pairs",
@@ -35,27 +45,97 @@ RESULT_COLUMNS = [
     "confidence",
     "confidence_auc",
 ]
-#: What stands for several readers together.
+#: The name of several readers together, each with a share of its own.
 MEAN = "mean of readers"
-#: What stands for all readers where one statistic is of all together.
+#: The name of all readers where one statistic is of all together.
 ALL = "all readers"
+#: The name of all strata together.
+ALL_PAIRS = "all"
 
-#: Pair -> its progressor's row in the key.
-Key = dict[str, Row]
+#: Decimal places of shares, intervals and p values; of times in s; and of confidence (1 to 5).
+DIGITS, SECONDS_DIGITS, CONFIDENCE_DIGITS = 6, 1, 2
+
 #: Pair -> 1 right, 0 wrong, 0.5 a tie; unanswered pairs are absent.
 Scores = dict[str, float]
 #: Pair -> the number of its group: pairs of one group share patients.
 Groups = Mapping[str, int]
-#: The 95 % interval of a share, from the scores of some pairs and their groups.
-Bounds = Callable[[np.ndarray, Sequence[int]], tuple[float, float]]
+
+
+@dataclass(frozen=True)
+class ReaderScore:
+    """The score of a reader, a model or the readers' mean on the pairs of one stratum.
+
+    `share` of the answered pairs are right, with a 95 % interval from `low` to `high`. Numbers are
+    NaN where they are not defined, and counts None where there is nothing to count, as of a mean.
+    They are rounded as the table shows them, so that table, figure and sentences never differ.
+    """
+
+    reader: str
+    stratum: str
+    pairs: int
+    n_unanswered: int
+    groups: int | None = None
+    right: int | None = None
+    ties: int | None = None
+    share: float = math.nan
+    low: float = math.nan
+    high: float = math.nan
+    seconds: float = math.nan
+    confidence: float = math.nan
+    confidence_auc: float = math.nan
+
+    @property
+    def answered(self) -> int:
+        """The number of pairs with an answer."""
+        return self.pairs - self.n_unanswered
+
+    def row(self) -> Row:
+        """Return the score as a row of `SCORE_COLUMNS`."""
+        return {
+            "reader": self.reader,
+            "stratum": self.stratum,
+            "pairs": str(self.pairs),
+            "groups": _count_text(self.groups),
+            "right": _count_text(self.right),
+            "ties": _count_text(self.ties),
+            "rank_auc": number_text(self.share),
+            "ci_low": number_text(self.low),
+            "ci_high": number_text(self.high),
+            "n_unanswered": str(self.n_unanswered),
+            "seconds": number_text(self.seconds, SECONDS_DIGITS),
+            "confidence": number_text(self.confidence, CONFIDENCE_DIGITS),
+            "confidence_auc": number_text(self.confidence_auc),
+        }
+
+
+@dataclass(frozen=True)
+class Method:
+    """The method of a score's intervals: `exact`, `clustered` or `bootstrap`, with draws and seed.
+
+    `exact` takes pairs for independent; the others go by groups of pairs that share a patient.
+    `n_shared` is the number of pairs that share one with another.
+    """
+
+    interval: str
+    draws: int = 2000
+    seed: int = 0
+    n_shared: int = 0
+
+    def share_interval(self, given: np.ndarray, groups: Sequence[int]) -> tuple[float, float]:
+        """Return the 95 % interval of a share, from the scores of some pairs and their groups."""
+        if self.interval == "exact":
+            return exact_interval(float(given.sum()), len(given))
+        if self.interval == "clustered":
+            return share_interval(given, groups)
+        return bootstrap_interval(given, groups, self.draws, self.seed)
 
 
 @dataclass
-class Graded:
-    """Reader -> scores, and what could not be graded (reader and pair, what is wrong).
+class Grades:
+    """The scores of readers and `models`, and the answers that could not be graded.
 
-    `seconds` and `confidence` are those that were given, by reader and pair; `studies` the pages
-    read.
+    `scores`, `seconds` and `confidence` are those that were given, by reader and pair, and
+    `studies` names the pages each reader read. `errors` are (reader and pair, what is wrong).
     """
 
     scores: dict[str, Scores] = field(default_factory=lambda: defaultdict(dict))
@@ -63,193 +143,229 @@ class Graded:
     confidence: dict[str, dict[str, float]] = field(default_factory=lambda: defaultdict(dict))
     studies: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     errors: list[tuple[str, str]] = field(default_factory=list)
+    models: list[str] = field(default_factory=list)
+
+    @property
+    def readers(self) -> list[str]:
+        """The names of those scored that are not models."""
+        return [name for name in self.scores if name not in self.models]
+
+    @property
+    def pages(self) -> set[str]:
+        """The pages that were read, by all readers together."""
+        return set().union(*self.studies.values())
 
 
-def read_key(rows: Iterable[Row]) -> Key:
-    """The key as `oa-pairs draw` wrote it; a `UsageError` for a pair that is there twice or a place not A or B."""
-    key: Key = {}
-    for row in rows:
-        if row["pair"] in key:
-            raise UsageError(f"the key has pair {row['pair']} twice")
-        if row["place"] not in PLACES:
-            raise UsageError(
-                f"the key has place '{row['place']}' for pair {row['pair']}; A or B was expected"
-            )
-        key[row["pair"]] = row
-    if not key:
-        raise UsageError("the key holds no pair")
-    return key
+@dataclass(frozen=True)
+class Solution:
+    """The key of the pairs that were read, and those pairs where they are known.
 
-
-def read_pairs(rows: Iterable[Row], key: Key) -> dict[str, dict[str, Row]]:
-    """Pair -> place -> the knee's row, of the pairs that were shown: those of the key, or some of them.
-
-    Raises a `UsageError` where the pairs are not those of the key.
+    `n_not_shown` counts the pairs of the key that are not among them.
     """
-    pairs = {}
-    for name, knees in drawn.read_pairs(rows).items():
-        known = find_pair(name, key)
-        if known is None:
-            raise UsageError(
-                f"pair {name} is not in the key; give the pairs and the key of one draw"
-            )
-        if (
-            not _of_one_draw(knees["A"], key)
-            or knees[key[known]["place"]]["knee"] != key[known]["knee"]
-        ):
-            raise UsageError(f"pair {name}: the pairs do not fit the key; give those of one draw")
-        pairs[known] = knees
-    return pairs
+
+    key: Key
+    pairs: dict[str, Knees] | None = None
+    n_not_shown: int = 0
 
 
-def find_pair(name: str, key: Key) -> str | None:
-    """The pair of the key that an answer means; spreadsheets make 1 of 001."""
-    if name in key:
-        return name
-    if not (name.isascii() and name.isdigit()):
-        return None
-    alike = [pair for pair in key if pair.isascii() and pair.isdigit() and int(pair) == int(name)]
-    return alike[0] if len(alike) == 1 else None
+def read_solution(key_path: str, pairs_path: str | None = None) -> Solution:
+    """Read the key, and the pairs that were shown, to which it is cut down."""
+    columns = ["knee", "pair", "place"]
+    key = read_key(read_table(key_path, columns).rows)
+    if pairs_path is None:
+        return Solution(key)
+    pairs = read_scored_pairs(read_table(pairs_path, columns).rows, key)
+    shown = {pair: row for pair, row in key.items() if pair in pairs}
+    return Solution(shown, pairs, n_not_shown=len(key) - len(shown))
+
+
+def grade_tables(answers: Sequence[str], models: Sequence[str], solution: Solution) -> Grades:
+    """Grade tables of answers and tables of predictions, given as paths.
+
+    A table is of the reader or model that its file is named after, unless a column `reader` says
+    otherwise. Raises a `UsageError` where two would have one name.
+    """
+    grades = Grades()
+    tables = [(_name_of(path), read_table(path, ["pair", "choice"])) for path in answers]
+    _require_distinct([name for name, table in tables if "reader" not in table.columns])
+    for name, table in tables:
+        grade_answers(table.rows, solution.key, name, grades, solution.pairs)
+    for path in models:
+        predictions = read_table(path, ["knee", "probability"])
+        name = _name_of(path)
+        _require_distinct([*grades.scores, name])
+        try:
+            scores = grade_model(predictions.rows, solution.key, solution.pairs or {})
+        except UsageError as error:
+            raise UsageError(f"{path}: {error.reason}", error.remedy) from None
+        grades.scores[name] = scores
+        grades.models.append(name)
+    return grades
 
 
 def grade_answers(
-    rows: Iterable[Row], key: Key, reader: str, graded: Graded, pairs: Mapping | None = None
+    rows: Iterable[Row],
+    key: Key,
+    reader: str,
+    grades: Grades,
+    pairs: Mapping[str, Knees] | None = None,
 ) -> None:
-    """Grade answers (pair, choice, and optional columns) into `graded`; `reader` names those without a reader.
+    """Add answers (pair, choice, and optional columns) to `grades`.
 
-    A choice is A or B, in either case, or `n/a`: unanswered, which leaves an answer elsewhere as it
-    is. A knee that is named must be the one chosen. An unknown pair, an unusable choice and another
-    choice than before are errors, and leave the pair as it was; an unusable time or confidence is
-    one, too, and leaves the answer. Answers to another draw than the key's are a `UsageError`.
+    `reader` names the answers without a reader. A choice is A or B, in either case, or `n/a`:
+    unanswered, which leaves an answer elsewhere as it is. A knee that is named must be the one
+    chosen. An unknown pair, an unusable choice and another choice than before are errors, and leave
+    the pair as it was; an unusable time or confidence is an error, too, and leaves the answer.
+    Answers to another draw than the key's are a `UsageError`.
     """
     for row in rows:
         name = reader if row.get("reader", MISSING) == MISSING else row["reader"].strip()
-        if name in (MEAN, ALL):
-            raise UsageError(
-                f"a reader is called '{name}', which stands for several together; call it otherwise"
-            )
-        if not _of_one_draw(row, key):
-            raise UsageError(
-                f"{name} answered another draw ({row['draw']}) than that of the key; give its own key"
-            )
-        scores = graded.scores[name]
+        _check_reader(name, row, key)
+        where = f"{name}, pair {row['pair']}"
+        scores = grades.scores[name]
         try:
-            pair = find_pair(row["pair"].strip(), key)
-            if pair is None:
-                raise ItemError(
-                    "no such pair in the key, or among those of --pairs; check the column 'pair'"
-                )
-            score = _grade(row, pair, key, pairs)
+            pair, score = _grade(row, key, pairs)
             if score is not None and scores.get(pair, score) != score:
-                raise ItemError("a second answer, which differs; the first one counts")
+                raise ItemError("a second answer, which differs", "the first one counts")
         except ItemError as error:
-            graded.errors.append((f"{name}, pair {row['pair']}", str(error)))
+            grades.errors.append((where, str(error)))
             continue
-        graded.studies[name].update({row.get("study", MISSING)} - {MISSING})
+        if row.get("study", MISSING) != MISSING:
+            grades.studies[name].add(row["study"])
         if score is None:
             continue
         scores[pair] = score
-        for column, kept in (("seconds", graded.seconds), ("confidence", graded.confidence)):
+        for column, given in (("seconds", grades.seconds), ("confidence", grades.confidence)):
             try:
-                value = number(row, column)
-                if column == "confidence" and value is not None and not 1 <= value <= 5:
-                    raise ItemError(
-                        f"confidence '{row[column]}' is not from 1 to 5; correct it or write n/a"
-                    )
+                value = _extra(row, column)
             except ItemError as error:
-                graded.errors.append(
-                    (f"{name}, pair {row['pair']}", f"{error} (the choice counts)")
-                )
+                grades.errors.append((where, f"{error} (the choice counts)"))
                 continue
             if value is not None:
-                kept[name][pair] = value
+                given[name][pair] = value
 
 
-def grade_model(
-    predictions: Iterable[Row], key: Key, pairs: Mapping[str, Mapping[str, Row]]
-) -> Scores:
-    """Grade a model's choices: the knee with the higher `probability`; a pair without both of them is unanswered."""
+def grade_model(predictions: Iterable[Row], key: Key, pairs: Mapping[str, Knees]) -> Scores:
+    """Return the scores of a model, which chooses the knee with the higher `probability`.
+
+    A pair without the probabilities of both knees is unanswered.
+    """
     probability: dict[str, float | None] = {}
     for row in predictions:
-        if row["knee"] in probability:
+        knee = row["knee"]
+        if knee in probability:
             raise UsageError(
-                f"{row['knee']} is in the predictions twice; keep one row a knee, or their mean"
+                f"{knee} is in the predictions twice", "keep one row a knee, or their mean"
             )
         try:
-            probability[row["knee"]] = number(row, "probability")
+            probability[knee] = number(row, "probability")
         except ItemError as error:
-            raise UsageError(f"{row['knee']}: {error}") from None
+            raise UsageError(f"{knee}: {error.reason}", error.remedy) from None
     scores: Scores = {}
     for name, knees in pairs.items():
-        right = probability.get(knees[key[name]["place"]]["knee"])
-        wrong = probability.get(knees["B" if key[name]["place"] == "A" else "A"]["knee"])
-        if right is not None and wrong is not None:
-            scores[name] = 0.5 if right == wrong else float(right > wrong)
+        place = key[name]["place"]
+        right = probability.get(knees[place]["knee"])
+        wrong = probability.get(knees[OTHER_PLACE[place]]["knee"])
+        if right is None or wrong is None:
+            continue
+        scores[name] = 0.5 if right == wrong else float(right > wrong)
     return scores
 
 
-def summarise(reader: str, graded: Graded, key: Key, groups: Groups, bounds: Bounds) -> list[Row]:
-    """Result rows of one reader: all pairs (`all`), then each stratum of the key in ascending order of JSN.
+def summarise_all(grades: Grades, key: Key, groups: Groups, method: Method) -> list[ReaderScore]:
+    """Return the scores of all readers and models, and of the mean of two or more readers."""
+    found = []
+    for name in grades.scores:
+        found += summarise(name, grades, key, groups, method)
+    if len(grades.readers) > 1:
+        found += summarise_mean(grades.readers, grades, key, groups)
+    return found
 
-    The column `groups` is how many of the groups those answered make, and `bounds` gives the
-    interval. `seconds` is the median time of the answered pairs, `confidence` its mean, and
-    `confidence_auc` the chance that a right answer was given with more confidence than a wrong one
-    (equal confidence counts one half): 0.5 where confidence says nothing.
+
+def summarise(
+    reader: str, grades: Grades, key: Key, groups: Groups, method: Method
+) -> list[ReaderScore]:
+    """Return one reader's scores: on all pairs, then on each stratum in ascending order of JSN.
+
+    `groups` counts the groups that the answered pairs make, and `method` makes the interval.
+    `seconds` is the median time of the answered pairs, `confidence` its mean, and `confidence_auc`
+    the chance that a right answer was given with more confidence than a wrong one (equal confidence
+    counts one half): 0.5 where confidence says nothing.
     """
-    return [
-        _summary(reader, stratum, names, graded, groups, bounds)
-        for stratum, names in _strata(key).items()
-    ]
-
-
-def summarise_mean(readers: Sequence[str], graded: Graded, key: Key, groups: Groups) -> list[Row]:
-    """Result rows of the readers' mean, as in `summarise`: the mean of their shares, each over the pairs it answered.
-
-    The interval is Student's t with the cluster-robust error over groups; the readers are fixed, so
-    it speaks of these readers alone. A pair is unanswered here if any of them left it so.
-    """
-    rows = []
-    for stratum, names in _strata(key).items():
-        given = np.array(
-            [[graded.scores[reader].get(name, np.nan) for reader in readers] for name in names]
+    scores = grades.scores[reader]
+    all_seconds = grades.seconds.get(reader, {})
+    all_confidence = grades.confidence.get(reader, {})
+    found = []
+    for stratum, pairs in pairs_by_stratum(key).items():
+        answered = [pair for pair in pairs if pair in scores]
+        given = [scores[pair] for pair in answered]
+        own_groups = [groups[pair] for pair in answered]
+        seconds = [all_seconds[pair] for pair in answered if pair in all_seconds]
+        confidence = [all_confidence[pair] for pair in answered if pair in all_confidence]
+        share = low = high = math.nan
+        if given:
+            share = sum(given) / len(given)
+            low, high = method.share_interval(np.array(given), own_groups)
+        score = ReaderScore(
+            reader=reader,
+            stratum=stratum,
+            pairs=len(pairs),
+            n_unanswered=len(pairs) - len(given),
+            groups=len(set(own_groups)),
+            right=given.count(1.0),
+            ties=given.count(0.5),
+            share=rounded(share),
+            low=rounded(low),
+            high=rounded(high),
+            seconds=_statistic(np.median, seconds, SECONDS_DIGITS),
+            confidence=_statistic(np.mean, confidence, CONFIDENCE_DIGITS),
+            confidence_auc=rounded(_confidence_auc(scores, all_confidence, answered)),
         )
+        found.append(score)
+    return found
+
+
+def summarise_mean(
+    readers: Sequence[str], grades: Grades, key: Key, groups: Groups
+) -> list[ReaderScore]:
+    """Return the scores of the readers' mean: of their shares, each over the pairs it answered.
+
+    The strata are those of `summarise`. The interval is Student's t with the cluster-robust error
+    over groups; the readers are fixed, so it speaks of these readers alone. A pair is unanswered
+    here if any of them left it so.
+    """
+    found = []
+    for stratum, pairs in pairs_by_stratum(key).items():
+        given = np.full((len(pairs), len(readers)), np.nan)
+        for n, reader in enumerate(readers):
+            given[:, n] = [grades.scores[reader].get(pair, np.nan) for pair in pairs]
         answered = np.isfinite(given)
-        row = dict.fromkeys(RESULT_COLUMNS, MISSING) | {
-            "reader": MEAN,
-            "stratum": stratum,
-            "pairs": str(len(names)),
-        }
-        row["n_unanswered"] = str(int((~answered).any(axis=1).sum()))
-        if answered.any(axis=0).all():
-            shares = np.nanmean(given, axis=0)
-            # Of the mean of ratios, to the first order.
-            influence = (np.where(answered, given - shares, 0) / answered.sum(axis=0)).mean(axis=1)
-            own = [groups[name] for name in names]
-            low, high = grouping.t_bounds(float(shares.mean()), influence, own, 0, 1)
-            row |= {
-                "groups": str(len(set(own))),
-                "rank_auc": text(shares.mean()),
-                "ci_low": text(low),
-                "ci_high": text(high),
-            }
-        rows.append(row)
-    return rows
+        n_unanswered = int((~answered).any(axis=1).sum())
+        if not answered.any(axis=0).all():
+            found.append(ReaderScore(MEAN, stratum, len(pairs), n_unanswered))
+            continue
+        shares = np.nanmean(given, axis=0)
+        # How far each pair moves the mean of the shares, which are ratios, to the first order.
+        influence = np.where(answered, given - shares, 0) / answered.sum(axis=0)
+        own_groups = [groups[pair] for pair in pairs]
+        mean = float(shares.mean())
+        low, high = t_interval(mean, influence.mean(axis=1), own_groups, least=0, most=1)
+        score = ReaderScore(
+            reader=MEAN,
+            stratum=stratum,
+            pairs=len(pairs),
+            n_unanswered=n_unanswered,
+            groups=len(set(own_groups)),
+            share=rounded(mean),
+            low=rounded(low),
+            high=rounded(high),
+        )
+        found.append(score)
+    return found
 
 
-def exact_bounds(given: np.ndarray, groups: Sequence[int]) -> tuple[float, float]:
-    """The exact interval of the share right; it takes pairs for independent."""
-    return interval(float(given.sum()), len(given))
-
-
-def bounds_by(method: str, draws: int, seed: int) -> Bounds:
-    """How to make intervals of shares: `exact` on pairs, or over groups `clustered` or by `bootstrap`."""
-    if method == "bootstrap":
-        return lambda given, groups: grouping.bootstrap_bounds(given, groups, draws, seed)
-    return {"exact": exact_bounds, "clustered": grouping.share_bounds}[method]
-
-
-def interval(right: float, answered: int) -> tuple[float, float]:
-    """The exact 95 % (Clopper-Pearson) interval of a share, NaN without answers.
+def exact_interval(right: float, answered: int) -> tuple[float, float]:
+    """Return the exact 95 % (Clopper-Pearson) interval of a share, NaN without answers.
 
     Half successes (an odd number of ties) are no binomial count: the lower bound is that of the
     count rounded down, the upper bound that of the count rounded up, so that the interval is never
@@ -264,93 +380,104 @@ def interval(right: float, answered: int) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _of_one_draw(row: Row, key: Key) -> bool:
-    """Whether a row belongs to the key's draw, as far as both say which that is."""
-    known = next(iter(key.values())).get("draw", MISSING)
-    return MISSING in (known, row.get("draw", MISSING)) or row["draw"] == known
+def pairs_by_stratum(key: Key) -> dict[str, list[str]]:
+    """Return all pairs, as `all`, and those of each stratum, in ascending order of JSN."""
+    strata: dict[str, list[str]] = defaultdict(list)
+    for pair, row in key.items():
+        strata[row.get("stratum", MISSING)].append(pair)
+    strata.pop(MISSING, None)
+    found = {ALL_PAIRS: list(key)}
+    for stratum in sorted(strata, key=stratum_order):
+        found[stratum] = strata[stratum]
+    return found
 
 
-def _grade(row: Row, pair: str, key: Key, pairs: Mapping | None) -> float | None:
+def rounded(value: float, digits: int = DIGITS) -> float:
+    """Return a number as tables show it: with digits enough to be rounded again."""
+    return round(float(value), digits)
+
+
+def number_text(value: float, digits: int = DIGITS) -> str:
+    """Return a number as a cell, `n/a` for NaN."""
+    return MISSING if math.isnan(value) else f"{value:.{digits}f}"
+
+
+def _count_text(count: int | None) -> str:
+    return MISSING if count is None else str(count)
+
+
+def _statistic(of: Callable[[list[float]], float], values: list[float], digits: int) -> float:
+    """A statistic of the values, rounded; NaN where there are none."""
+    return rounded(of(values), digits) if values else math.nan
+
+
+def _name_of(path: str) -> str:
+    return "stdin" if path == "-" else Path(path).stem
+
+
+def _require_distinct(names: Sequence[str]) -> None:
+    for name in names:
+        if names.count(name) > 1:
+            raise UsageError(
+                f"two tables would both be reader '{name}'", "give one another file name"
+            )
+
+
+def _check_reader(name: str, row: Row, key: Key) -> None:
+    if name in (MEAN, ALL):
+        raise UsageError(
+            f"a reader is called '{name}', which stands for several together", "call it otherwise"
+        )
+    if not is_of_draw(row, key):
+        raise UsageError(
+            f"{name} answered another draw ({row['draw']}) than that of the key", "give its own key"
+        )
+
+
+def _grade(row: Row, key: Key, pairs: Mapping[str, Knees] | None) -> tuple[str, float | None]:
+    """Return the pair that was answered, and 1 for a right choice, 0 for a wrong, None for none.
+
+    Raises an `ItemError` for an answer that cannot be graded.
+    """
+    pair = find_pair(row["pair"].strip(), key)
+    if pair is None:
+        raise ItemError(
+            "no such pair in the key, or among those that were shown", "check the column 'pair'"
+        )
     choice, answer = row["choice"].strip().upper(), key[pair]
     if choice == MISSING.upper():
-        return None
+        return pair, None
     if choice not in PLACES:
-        raise ItemError(f"choice '{row['choice']}' is not A, B or n/a; correct it")
+        raise ItemError(f"choice '{row['choice']}' is not A, B or n/a", "correct it")
     knee = row.get("knee", MISSING)
-    if knee != MISSING:
-        fits = (
-            knee == pairs[pair][choice]["knee"]
-            if pairs
-            else (knee == answer["knee"]) == (choice == answer["place"])
-        )
-        if not fits:
-            raise ItemError(
-                f"knee {knee} does not stand at {choice}; correct the knee or the choice"
-            )
-    return float(choice == answer["place"])
+    if knee == MISSING:
+        fits = True
+    elif pairs:
+        fits = knee == pairs[pair][choice]["knee"]
+    else:
+        # Of the partner nothing is known but that it is another knee than the progressor.
+        fits = (knee == answer["knee"]) == (choice == answer["place"])
+    if not fits:
+        raise ItemError(f"knee {knee} does not stand at {choice}", "correct the knee or the choice")
+    return pair, float(choice == answer["place"])
 
 
-def _strata(key: Key) -> dict[str, list[str]]:
-    """All pairs, and those of each stratum, in ascending order of JSN."""
-    strata: dict[str, list[str]] = defaultdict(list)
-    for name, row in key.items():
-        strata[row.get("stratum", MISSING)].append(name)
-    strata.pop(MISSING, None)
-    return {"all": list(key)} | {
-        stratum: strata[stratum] for stratum in sorted(strata, key=_lower_bound)
-    }
+def _extra(row: Row, column: str) -> float | None:
+    """Read the time or the confidence of an answer; an `ItemError` for one that cannot be used."""
+    value = number(row, column)
+    if column == "confidence" and value is not None and not 1 <= value <= 5:
+        raise ItemError(f"confidence '{row[column]}' is not from 1 to 5", "correct it or write n/a")
+    return value
 
 
-def _summary(
-    reader: str, stratum: str, names: Sequence[str], graded: Graded, groups: Groups, bounds: Bounds
-) -> Row:
-    scores = graded.scores[reader]
-    answered = [name for name in names if name in scores]
-    given = [scores[name] for name in answered]
-    own = [groups[name] for name in answered]
-    low, high = bounds(np.array(given), own) if given else (math.nan, math.nan)
-    seconds, confidence = (
-        [kept[reader][n] for n in answered if n in kept.get(reader, {})]
-        for kept in (graded.seconds, graded.confidence)
-    )
-    share = sum(given) / len(given) if given else math.nan
-    return {
-        "reader": reader,
-        "stratum": stratum,
-        "pairs": str(len(names)),
-        "groups": str(len(set(own))),
-        "right": str(given.count(1.0)),
-        "ties": str(given.count(0.5)),
-        "rank_auc": text(share),
-        "ci_low": text(low),
-        "ci_high": text(high),
-        "n_unanswered": str(len(names) - len(given)),
-        "seconds": f"{np.median(seconds):.1f}" if seconds else MISSING,
-        "confidence": f"{np.mean(confidence):.2f}" if confidence else MISSING,
-        "confidence_auc": text(
-            _confidence_auc(scores, graded.confidence.get(reader, {}), answered)
-        ),
-    }
-
-
-def _confidence_auc(scores: Scores, confidence: Mapping[str, float], names: Sequence[str]) -> float:
-    sure = {
-        right: np.array([confidence[n] for n in names if n in confidence and scores[n] == right])
-        for right in (0, 1)
-    }
-    if not (len(sure[0]) and len(sure[1])):
+def _confidence_auc(
+    scores: Scores, confidence: Mapping[str, float], answered: Sequence[str]
+) -> float:
+    """The chance that a right answer was given with more confidence than a wrong one."""
+    known = [pair for pair in answered if pair in confidence]
+    of_right = np.array([confidence[pair] for pair in known if scores[pair] == 1])
+    of_wrong = np.array([confidence[pair] for pair in known if scores[pair] == 0])
+    if not (len(of_right) and len(of_wrong)):
         return math.nan
-    more = np.sign(sure[1][:, None] - sure[0][None])
+    more = np.sign(of_right[:, None] - of_wrong[None])
     return float((more.mean() + 1) / 2)
-
-
-def _lower_bound(stratum: str) -> tuple[float, str]:
-    try:
-        return float(stratum.partition(":")[0] or "-inf"), stratum
-    except ValueError:
-        return math.inf, stratum
-
-
-def text(value: float) -> str:
-    """A number as tables have it, with digits enough to be rounded again."""
-    return MISSING if math.isnan(value) else f"{value:.6f}"

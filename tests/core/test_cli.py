@@ -68,12 +68,13 @@ def test_a_subcommand_names_its_own_options(capsys):
     def tests():
         """Test."""
 
-    @subcommand(tests, "one")
+    @subcommand("one")
     @click.option("--replace", "force", is_flag=True)
     def one(console, force):
         """Test one."""
         raise ItemError("it exists", "use `force`")
 
+    tests.add_command(one)
     status, said = run(tests, "one", capsys=capsys)
     assert status == 1
     assert said == "oa-tests: it exists; use --replace\n"

@@ -11,8 +11,15 @@ from statsmodels.stats.contingency_tables import mcnemar as statsmodels_mcnemar
 from statsmodels.stats.inter_rater import aggregate_raters, cohens_kappa, fleiss_kappa
 
 from oatools.commands import pairs
-from oatools.reading.compare import ALL, choices, cohen, compare, fleiss, fleiss_terms, mcnemar
-from oatools.reading.score import MEAN, Graded, summarise_mean
+from oatools.reading.compare import (
+    choices,
+    cohen,
+    compare_scores,
+    fleiss,
+    fleiss_terms,
+    mcnemar,
+)
+from oatools.reading.score import ALL, MEAN, Grades, summarise_mean
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -36,6 +43,11 @@ def counts(one, other):
     """How often two said A and A, A and B, B and A, B and B."""
     said = [a + b for a, b in zip(one, other, strict=True)]
     return np.array([said.count(kind) for kind in ("AA", "AB", "BA", "BB")])
+
+
+def compare(*study):
+    """The rows of the table of comparisons."""
+    return [found.row() for found in compare_scores(*study)]
 
 
 def alone(key):
@@ -295,7 +307,8 @@ def test_the_mean_of_readers_has_statsmodels_cluster_robust_interval_with_every_
         del scores["r1"][pair]
     del scores["r0"]["3"]
     groups = {pair: int(pair) // 3 for pair in key}
-    (row,) = summarise_mean(["r0", "r1"], Graded(scores), key, groups)
+    (found,) = summarise_mean(["r0", "r1"], Grades(scores), key, groups)
+    row = found.row()
     assert (
         row["rank_auc"]
         == f"{np.mean([np.mean(list(scores[n].values())) for n in ('r0', 'r1')]):.6f}"

@@ -3,7 +3,17 @@ import pytest
 import statsmodels.api as sm
 from scipy.stats import beta, binomtest, t, ttest_1samp
 
-from oatools.reading import groups as grouping
+from oatools.reading.groups import (
+    bootstrap_interval,
+    by_group,
+    groups_of,
+    mean_influence,
+    percentile_interval,
+    robust_error,
+    share_interval,
+    t_interval,
+    t_p,
+)
 
 
 def knees(**subjects):
@@ -25,11 +35,11 @@ def partition(groups):
 def test_pairs_that_share_a_patient_are_a_group_also_through_others():
     pairs = knees(p="ab", q="cd", r="be", s="fg", t="eh", u="ij")
     key = {pair: dict(two["A"]) for pair, two in pairs.items()}
-    groups, unknown = grouping.groups_of(key, pairs)
+    groups, unknown = groups_of(key, pairs)
     assert (partition(groups), unknown) == ([["p", "r", "t"], ["q"], ["s"], ["u"]], 0)
     # Without the pairs only progressors are known.
     key["u"]["subject"] = "c"
-    groups, unknown = grouping.groups_of(key, None)
+    groups, unknown = groups_of(key, None)
     assert (partition(groups), unknown) == ([["p"], ["q", "u"], ["r"], ["s"], ["t"]], 0)
 
 
@@ -40,10 +50,10 @@ def test_patients_are_taken_from_the_key_and_from_names_where_the_pairs_do_not_s
         "r": {"knee": "r-A"},
     }
     pairs = {pair: {place: {"knee": f"{pair}-{place}"} for place in "AB"} for pair in key}
-    groups, unknown = grouping.groups_of(key, pairs)
+    groups, unknown = groups_of(key, pairs)
     assert (partition(groups), unknown) == ([["p", "q"], ["r"]], 4)  # B of p and q, both of r
     pairs["q"]["B"]["knee"], pairs["r"]["B"]["knee"] = "9000001_00m_left", "9000001_00m_right"
-    groups, unknown = grouping.groups_of(key, pairs)
+    groups, unknown = groups_of(key, pairs)
     assert (partition(groups), unknown) == ([["p", "q", "r"]], 2)
 
 
@@ -53,13 +63,13 @@ def test_patients_that_are_not_known_link_nothing():
         "q": {"knee": "y", "subject": "n/a"},
         "r": {"knee": "z"},
     }
-    groups, unknown = grouping.groups_of(key, None)
+    groups, unknown = groups_of(key, None)
     assert (partition(groups), unknown) == ([["p"], ["q"], ["r"]], 3)
 
 
 def test_sums_over_groups_are_those_of_numpy():
     values = np.arange(12.0).reshape(6, 2)
-    assert grouping.by_group(values, [7, 3, 7, 3, 3, 9]).tolist() == [
+    assert by_group(values, [7, 3, 7, 3, 3, 9]).tolist() == [
         [2 + 6 + 8, 3 + 7 + 9],
         [0 + 4, 1 + 5],
         [10, 11],
@@ -70,20 +80,20 @@ def test_sums_over_groups_are_those_of_numpy():
 def test_p_and_interval_of_a_mean_are_scipys_and_with_groups_statsmodels_cluster_robust_ones(seed):
     random = np.random.default_rng(seed)
     values = random.choice([-1, -0.5, 0, 1], size=60)
-    moves = grouping.of_mean(values)
+    moves = mean_influence(values)
     plain = ttest_1samp(values, 0)
-    assert grouping.t_p(values.mean(), moves, range(60)) == pytest.approx(plain.pvalue)
-    assert grouping.t_bounds(values.mean(), moves, range(60)) == pytest.approx(
+    assert t_p(values.mean(), moves, range(60)) == pytest.approx(plain.pvalue)
+    assert t_interval(values.mean(), moves, range(60)) == pytest.approx(
         tuple(plain.confidence_interval())
     )
     groups = random.integers(0, 25, 60)
     fitted = sm.OLS(values, np.ones(60)).fit(
         cov_type="cluster", cov_kwds={"groups": groups}, use_t=True
     )
-    assert grouping.t_p(values.mean(), moves, groups) == pytest.approx(float(fitted.pvalues[0]))
-    found = grouping.t_bounds(values.mean(), moves, groups)
+    assert t_p(values.mean(), moves, groups) == pytest.approx(float(fitted.pvalues[0]))
+    found = t_interval(values.mean(), moves, groups)
     assert found == pytest.approx(tuple(fitted.conf_int()[0]))
-    cut = grouping.t_bounds(values.mean(), moves, groups, found[0] + 0.01, found[1] - 0.01)
+    cut = t_interval(values.mean(), moves, groups, found[0] + 0.01, found[1] - 0.01)
     assert cut == pytest.approx((found[0] + 0.01, found[1] - 0.01))
 
 
@@ -94,12 +104,10 @@ def test_values_without_spread_have_no_interval_and_no_p_but_where_they_are_zero
         (np.full(6, 1 / 3), range(6), None),
         (np.arange(5.0), [0] * 5, None),
     ):
-        found = grouping.t_p(float(values.mean()), grouping.of_mean(values), groups)
+        found = t_p(float(values.mean()), mean_influence(values), groups)
         assert found == p if p is not None else np.isnan(found)
-        assert np.isnan(
-            grouping.t_bounds(float(values.mean()), grouping.of_mean(values), groups)
-        ).all()
-        assert np.isnan(grouping.bootstrap_bounds(values, groups, 200, 0)).all()
+        assert np.isnan(t_interval(float(values.mean()), mean_influence(values), groups)).all()
+        assert np.isnan(bootstrap_interval(values, groups, 200, 0)).all()
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -125,7 +133,7 @@ def test_the_interval_of_a_share_is_the_exact_one_of_the_effective_number(seed):
         beta.ppf(0.025, right, effective - right + 1),
         beta.ppf(0.975, right + 1, effective - right),
     )
-    assert grouping.share_bounds(values, groups) == pytest.approx(expected)
+    assert share_interval(values, groups) == pytest.approx(expected)
 
 
 def test_the_interval_of_a_share_at_its_ends():
@@ -134,19 +142,19 @@ def test_the_interval_of_a_share_at_its_ends():
         return pytest.approx((found.low, found.high))
 
     alternating = np.array([0.0, 1.0] * 20)
-    assert grouping.share_bounds(alternating, np.arange(40) // 2) == exact(
+    assert share_interval(alternating, np.arange(40) // 2) == exact(
         20, 40
     )  # groups that are all alike
-    assert grouping.share_bounds(np.ones(40), np.arange(40) // 4) == exact(
+    assert share_interval(np.ones(40), np.arange(40) // 4) == exact(
         10, 10
     )  # as many as there are groups
-    assert grouping.share_bounds(np.zeros(40), range(40)) == exact(0, 40)
-    assert np.isnan(grouping.share_bounds(alternating, [0] * 40)).all()
+    assert share_interval(np.zeros(40), range(40)) == exact(0, 40)
+    assert np.isnan(share_interval(alternating, [0] * 40)).all()
     # Pairs of a group that are answered unlike tell no more than there are of them.
     unlike = np.concatenate([alternating, [1, 1, 0, 0]])
-    assert grouping.share_bounds(unlike, np.arange(44) // 2) == exact(22, 44)
+    assert share_interval(unlike, np.arange(44) // 2) == exact(22, 44)
     # Independent pairs lose one degree of freedom, and next to nothing else.
-    low, high = grouping.share_bounds(alternating, range(40))
+    low, high = share_interval(alternating, range(40))
     known = binomtest(20, 40).proportion_ci(0.95, method="exact")
     assert (low, high) == pytest.approx((known.low, known.high), abs=0.003)
 
@@ -161,8 +169,8 @@ def test_intervals_of_shares_over_groups_hold_the_truth_where_those_of_pairs_do_
         exact = binomtest(int(values.sum()), 120).proportion_ci(0.95, method="exact")
         bounds = {
             "exact": (exact.low, exact.high),
-            "share": grouping.share_bounds(values, groups),
-            "t": grouping.t_bounds(values.mean(), grouping.of_mean(values), groups),
+            "share": share_interval(values, groups),
+            "t": t_interval(values.mean(), mean_influence(values), groups),
         }
         for name, (low, high) in bounds.items():
             held[name] += low <= 0.6 <= high
@@ -174,29 +182,29 @@ def test_the_bootstrap_is_that_of_the_normal_distribution_where_there_is_enough_
     random = np.random.default_rng(0)
     values = random.random(300) - random.random(300)
     error = values.std(ddof=1) / np.sqrt(300)
-    low, high = grouping.bootstrap_bounds(values, range(300), 40_000, 0)
+    low, high = bootstrap_interval(values, range(300), 40_000, 0)
     # The percentiles 2 and 97 would give 2.05 and 1.88.
     assert (low - values.mean()) / error == pytest.approx(-1.96, abs=0.04)
     assert (high - values.mean()) / error == pytest.approx(1.96, abs=0.04)
-    again = [grouping.bootstrap_bounds(values, range(300), 200, seed) for seed in (0, 0, 1)]
+    again = [bootstrap_interval(values, range(300), 200, seed) for seed in (0, 0, 1)]
     assert again[0] == again[1] != again[2]
 
 
 def test_pairs_told_twice_tell_no_more_when_they_are_one_group():
     values = np.random.default_rng(1).random(80)
     twice, groups = np.repeat(values, 2), np.repeat(np.arange(80), 2)
-    once = grouping.bootstrap_bounds(values, range(80), 2000, 0)
-    assert grouping.bootstrap_bounds(twice, groups, 2000, 0) == pytest.approx(once)
-    naive = grouping.bootstrap_bounds(twice, range(160), 2000, 0)
+    once = bootstrap_interval(values, range(80), 2000, 0)
+    assert bootstrap_interval(twice, groups, 2000, 0) == pytest.approx(once)
+    naive = bootstrap_interval(twice, range(160), 2000, 0)
     assert (naive[1] - naive[0]) / (once[1] - once[0]) == pytest.approx(0.5**0.5, abs=0.05)
-    error, freedom = grouping.robust_error(grouping.of_mean(values), range(80))
-    assert grouping.robust_error(grouping.of_mean(twice), groups) == (pytest.approx(error), freedom)
+    error, freedom = robust_error(mean_influence(values), range(80))
+    assert robust_error(mean_influence(twice), groups) == (pytest.approx(error), freedom)
 
 
 def test_draws_without_a_value_are_left_out_until_they_are_most():
-    assert grouping.middle(np.array([1.0, 2, 3, np.nan])) == (
+    assert percentile_interval(np.array([1.0, 2, 3, np.nan])) == (
         pytest.approx(1.05),
         pytest.approx(2.95),
     )
-    assert np.isnan(grouping.middle(np.array([1.0, 2.0, np.nan, np.nan, np.nan]))).all()
-    assert np.isnan(grouping.middle(np.ones(9))).all()
+    assert np.isnan(percentile_interval(np.array([1.0, 2.0, np.nan, np.nan, np.nan]))).all()
+    assert np.isnan(percentile_interval(np.ones(9))).all()

@@ -339,7 +339,7 @@ def test_an_empty_folder_is_taken_and_one_that_comes_to_be_meanwhile_is_not(stud
     from oatools.reading.page import new_folder
 
     with (
-        pytest.raises(UsageError, match="empty2 exists; use --force"),
+        pytest.raises(UsageError, match="empty2 exists; use force"),
         new_folder(study / "empty2", False) as folder,
     ):
         (folder / "index.html").write_text("mine")

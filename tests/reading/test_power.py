@@ -8,7 +8,13 @@ from scipy.stats import binomtest, multinomial, multivariate_normal, norm, ttest
 
 from oatools.commands import pairs
 from oatools.core.errors import UsageError
-from oatools.reading.power import Study, p_values, pairs_needed, power, simulate
+from oatools.reading.power import (
+    PowerAssumptions,
+    p_values,
+    pairs_needed,
+    simulate,
+    simulated_power,
+)
 
 
 def cells(study):
@@ -21,13 +27,13 @@ def cells(study):
 
 @pytest.mark.parametrize("correlation", [0.0, 0.3, 0.9])
 def test_simulated_answers_have_the_areas_and_the_agreement_that_were_asked_for(correlation):
-    study = Study(0.7, 0.6, 2, correlation)
+    study = PowerAssumptions(0.7, 0.6, 2, correlation)
     model, readers = simulate(study, 400, 500, np.random.default_rng(0))
     assert model.mean() == pytest.approx(0.7, abs=0.005)
     np.testing.assert_allclose(readers.mean(axis=(0, 1)), [0.6, 0.6], atol=0.005)
     assert (model & readers[..., 0]).mean() == pytest.approx(cells(study)[0], abs=0.005)
     assert (readers[..., 1] & readers[..., 0]).mean() == pytest.approx(
-        cells(Study(0.6, 0.6, 1, correlation))[0], abs=0.005
+        cells(PowerAssumptions(0.6, 0.6, 1, correlation))[0], abs=0.005
     )
 
 
@@ -56,7 +62,12 @@ def test_p_of_several_readers_is_a_test_of_the_mean_difference():
 
 
 @pytest.mark.parametrize(
-    "study", [Study(0.8, 0.5), Study(0.75, 0.6, 1, 0.0), Study(0.6, 0.6, 1, 0.5)]
+    "study",
+    [
+        PowerAssumptions(0.8, 0.5),
+        PowerAssumptions(0.75, 0.6, 1, 0.0),
+        PowerAssumptions(0.6, 0.6, 1, 0.5),
+    ],
 )
 def test_power_of_one_reader_is_that_of_all_outcomes_weighed_by_their_probability(study):
     size, draws = 30, 20_000
@@ -70,43 +81,45 @@ def test_power_of_one_reader_is_that_of_all_outcomes_weighed_by_their_probabilit
                     size,
                     [only_model, only_reader, 1 - only_model - only_reader],
                 )
-    found = power(study, size, draws, seed=3)
+    found = simulated_power(study, size, draws, seed=3)
     assert found == pytest.approx(exact, abs=4 * np.sqrt(exact * (1 - exact) / draws) + 1e-9)
 
 
 def test_the_pairs_that_are_needed_are_some_more_than_connors_formula_says():
     """Connor (Biometrics 1987) for the test without exactness, which costs a few pairs."""
-    study = Study(0.75, 0.55, 1, 0.3)
+    study = PowerAssumptions(0.75, 0.55, 1, 0.3)
     _, b, c, _ = cells(study)
     alpha, beta = norm.ppf(0.975), norm.ppf(0.8)
     formula = (alpha * np.sqrt(b + c) + beta * np.sqrt(b + c - (b - c) ** 2)) ** 2 / (b - c) ** 2
     found = pairs_needed(study, 0.8, 4000, 0)
     assert 0.98 * formula < found < 1.2 * formula
-    assert power(study, found, 4000, 1) == pytest.approx(0.8, abs=0.04)
+    assert simulated_power(study, found, 4000, 1) == pytest.approx(0.8, abs=0.04)
 
 
 def test_power_of_several_readers_is_of_all_of_them_and_at_the_level_asked_for():
     """Against the test of the mean as scipy does it, on the same simulated answers."""
-    study = Study(0.75, 0.6, 3, 0.2, alpha=0.2)
+    study = PowerAssumptions(0.75, 0.6, 3, 0.2, alpha=0.2)
     model, readers = simulate(study, 60, 400, np.random.default_rng([4, 60]))
     expected = [
         ttest_1samp(m - r.mean(axis=1), 0).pvalue <= 0.2
         for m, r in zip(model, readers, strict=True)
     ]
-    assert power(study, 60, 400, seed=4) == np.mean(expected)
-    assert power(Study(0.75, 0.6, 3, 0.2), 60, 400, seed=4) < np.mean(expected)
+    assert simulated_power(study, 60, 400, seed=4) == np.mean(expected)
+    assert simulated_power(PowerAssumptions(0.75, 0.6, 3, 0.2), 60, 400, seed=4) < np.mean(expected)
 
 
 def test_the_search_goes_up_to_its_limit():
-    study = Study(0.6, 0.59375, 1, 0.3)
+    study = PowerAssumptions(0.6, 0.59375, 1, 0.3)
     assert 65_536 < pairs_needed(study, 0.8, 100, 0) <= 100_000
 
 
 def test_more_readers_need_fewer_pairs_and_equal_areas_no_number():
-    one, three = (pairs_needed(Study(0.75, 0.6, readers), 0.8, 1000, 0) for readers in (1, 3))
+    one, three = (
+        pairs_needed(PowerAssumptions(0.75, 0.6, readers), 0.8, 1000, 0) for readers in (1, 3)
+    )
     assert three < one
     with pytest.raises(UsageError, match="too near"):
-        pairs_needed(Study(0.6, 0.6), 0.8, 100, 0)
+        pairs_needed(PowerAssumptions(0.6, 0.6), 0.8, 100, 0)
 
 
 def run(*words):

@@ -5,7 +5,15 @@ from scipy.stats import beta, binomtest
 from sklearn.metrics import roc_auc_score
 
 from oatools.core.errors import UsageError
-from oatools.reading import score
+from oatools.reading.pairs import find_pair, read_key, read_scored_pairs
+from oatools.reading.score import (
+    Grades,
+    Method,
+    exact_interval,
+    grade_answers,
+    grade_model,
+    summarise,
+)
 
 KEY_ROWS = [
     {"knee": "a_00m_left", "pair": "001", "place": "A", "stratum": "-1.1:-0.6"},
@@ -21,26 +29,24 @@ PAIR_ROWS = [
 
 
 def key():
-    return score.read_key(map(dict, KEY_ROWS))
+    return read_key(map(dict, KEY_ROWS))
 
 
 def pairs():
-    return score.read_pairs(map(dict, PAIR_ROWS), key())
+    return read_scored_pairs(map(dict, PAIR_ROWS), key())
 
 
 def graded(choices, with_pairs=False, **cells):
-    result = score.Graded()
+    result = Grades()
     rows = [{"pair": pair, "choice": choice, **cells} for pair, choice in choices]
-    score.grade_answers(rows, key(), "junior", result, pairs() if with_pairs else None)
+    grade_answers(rows, key(), "junior", result, pairs() if with_pairs else None)
     return result
 
 
 def summary(scores):
     groups = {pair: n for n, pair in enumerate(key())}
-    rows = score.summarise(
-        "junior", score.Graded({"junior": scores}), key(), groups, score.bounds_by("exact", 0, 0)
-    )
-    return {row["stratum"]: row for row in rows}
+    found = summarise("junior", Grades({"junior": scores}), key(), groups, Method("exact"))
+    return {score.stratum: score.row() for score in found}
 
 
 def test_answers_are_right_where_they_name_the_progressors_place():
@@ -92,28 +98,28 @@ def test_a_reader_without_answers_has_no_share():
 def test_the_interval_of_the_published_shares_is_the_exact_one(right, answered, share):
     assert f"{100 * right / answered:.2f}" == share
     exact = binomtest(right, answered).proportion_ci(method="exact")
-    assert score.interval(right, answered) == pytest.approx((exact.low, exact.high), abs=1e-12)
+    assert exact_interval(right, answered) == pytest.approx((exact.low, exact.high), abs=1e-12)
     by_quantile = (
         beta.ppf(0.025, right, answered - right + 1),
         beta.ppf(0.975, right + 1, answered - right),
     )
-    assert score.interval(right, answered) == pytest.approx(by_quantile, abs=1e-9)
+    assert exact_interval(right, answered) == pytest.approx(by_quantile, abs=1e-9)
 
 
 @pytest.mark.parametrize(
     "right,answered,bounds", [(0, 10, (0, 0.3085)), (10, 10, (0.6915, 1)), (1, 1, (0.025, 1))]
 )
 def test_the_interval_holds_at_the_ends(right, answered, bounds):
-    assert score.interval(right, answered) == pytest.approx(bounds, abs=5e-5)
+    assert exact_interval(right, answered) == pytest.approx(bounds, abs=5e-5)
 
 
 def test_half_a_success_widens_the_interval_to_both_neighbours():
     for low in (6, 7):
-        assert score.interval(low + 0.5, 10) == (
-            score.interval(low, 10)[0],
-            score.interval(low + 1, 10)[1],
+        assert exact_interval(low + 0.5, 10) == (
+            exact_interval(low, 10)[0],
+            exact_interval(low + 1, 10)[1],
         )
-    assert all(math.isnan(bound) for bound in score.interval(0, 0))
+    assert all(math.isnan(bound) for bound in exact_interval(0, 0))
 
 
 @pytest.mark.parametrize(
@@ -151,32 +157,32 @@ def test_an_answer_is_found_under_the_number_that_a_spreadsheet_leaves():
         {"pair": pair, "place": "A", "knee": "a"}
         for pair in ("001", "002", "x1", "1", "0004", "\u0665")
     ]
-    known = score.read_key(rows)
+    known = read_key(rows)
     assert [
-        score.find_pair(name, known)
+        find_pair(name, known)
         for name in ("001", "2", "02", "1", "4", "x1", "01", "7", "", "\u0665", "5")
     ] == ["001", "002", "002", "1", "0004", "x1", None, None, None, "\u0665", None]
 
 
 def test_no_answer_is_no_second_answer_and_the_same_one_again_is_no_error():
-    result = score.Graded()
+    result = Grades()
     interim = [{"pair": "001", "choice": "A", "seconds": "5"}, {"pair": "002", "choice": "n/a"}]
     full = [{"pair": "001", "choice": "A", "seconds": "9"}, {"pair": "002", "choice": "B"}]
     for rows in (interim, full, interim[1:]):
-        score.grade_answers(rows, key(), "jd", result)
+        grade_answers(rows, key(), "jd", result)
     assert result.scores == {"jd": {"001": 1, "002": 1}}
     assert result.seconds == {"jd": {"001": 9}}
     assert result.errors == []
 
 
 def test_an_unusable_time_or_confidence_leaves_the_answer():
-    result = score.Graded()
+    result = Grades()
     rows = [
         {"pair": "001", "choice": "A", "seconds": "30,4", "confidence": "3"},
         {"pair": "002", "choice": "B", "seconds": "3", "confidence": "9"},
         {"pair": "003", "choice": "B", "seconds": "3", "confidence": "very"},
     ]
-    score.grade_answers(rows, key(), "jd", result)
+    grade_answers(rows, key(), "jd", result)
     assert result.scores == {"jd": {"001": 1, "002": 1, "003": 0}}
     assert result.seconds == {"jd": {"002": 3, "003": 3}}
     assert result.confidence == {"jd": {"001": 3}}
@@ -188,17 +194,13 @@ def test_an_unusable_time_or_confidence_leaves_the_answer():
 @pytest.mark.parametrize("name", ["mean of readers", "all readers"])
 def test_a_reader_is_not_called_as_several_are(name):
     with pytest.raises(UsageError, match="stands for several"):
-        score.grade_answers(
-            [{"pair": "001", "choice": "A", "reader": name}], key(), "x", score.Graded()
-        )
+        grade_answers([{"pair": "001", "choice": "A", "reader": name}], key(), "x", Grades())
 
 
 def test_the_first_of_two_answers_counts_even_over_several_tables():
-    result = score.Graded()
+    result = Grades()
     for choice in ("A", "B"):
-        score.grade_answers(
-            [{"pair": "001", "choice": choice, "reader": "r"}], key(), "file", result
-        )
+        grade_answers([{"pair": "001", "choice": choice, "reader": "r"}], key(), "file", result)
     assert result.scores == {"r": {"001": 1}}
     assert len(result.errors) == 1
 
@@ -206,7 +208,7 @@ def test_the_first_of_two_answers_counts_even_over_several_tables():
 def test_a_model_chooses_the_knee_with_the_higher_probability():
     probability = dict(a=0.9, u=0.1, b=0.2, v=0.7, c=0.4, w=0.4, d=0.3)
     rows = [{"knee": f"{k}_00m_left", "probability": str(p)} for k, p in probability.items()]
-    scores = score.grade_model(rows, key(), pairs())
+    scores = grade_model(rows, key(), pairs())
     assert scores == {"001": 1, "002": 0, "003": 0.5}
     row = summary(scores)["all"]
     assert (row["right"], row["ties"], row["rank_auc"], row["n_unanswered"]) == (
@@ -223,7 +225,7 @@ def test_the_share_is_the_mean_area_under_the_curve_of_the_pairs():
     areas = [
         roc_auc_score([1, 0], [probability[k] for k in two]) for two in ("au", "bv", "cw", "dx")
     ]
-    scores = score.grade_model(rows, key(), pairs())
+    scores = grade_model(rows, key(), pairs())
     assert float(summary(scores)["all"]["rank_auc"]) == pytest.approx(sum(areas) / 4)
 
 
@@ -232,35 +234,35 @@ def test_a_probability_missing_leaves_the_pair_unanswered_and_doubled_knees_are_
         {"knee": "a_00m_left", "probability": "n/a"},
         {"knee": "u_00m_left", "probability": "0.1"},
     ]
-    assert score.grade_model(rows, key(), pairs()) == {}
+    assert grade_model(rows, key(), pairs()) == {}
     with pytest.raises(UsageError, match="twice"):
-        score.grade_model([rows[1], rows[1]], key(), pairs())
+        grade_model([rows[1], rows[1]], key(), pairs())
     with pytest.raises(UsageError, match="high"):
-        score.grade_model([{"knee": "a_00m_left", "probability": "high"}], key(), pairs())
+        grade_model([{"knee": "a_00m_left", "probability": "high"}], key(), pairs())
 
 
 def test_keys_and_pairs_that_do_not_belong_together_are_refused():
     with pytest.raises(UsageError, match="twice"):
-        score.read_key([KEY_ROWS[0], KEY_ROWS[0]])
+        read_key([KEY_ROWS[0], KEY_ROWS[0]])
     with pytest.raises(UsageError, match="place 'C'"):
-        score.read_key([KEY_ROWS[0] | {"place": "C"}])
+        read_key([KEY_ROWS[0] | {"place": "C"}])
     with pytest.raises(UsageError, match="holds no pair"):
-        score.read_key([])
-    assert list(score.read_pairs(PAIR_ROWS[:6], key())) == [
+        read_key([])
+    assert list(read_scored_pairs(PAIR_ROWS[:6], key())) == [
         "001",
         "002",
         "003",
     ]  # those that were shown
     with pytest.raises(UsageError, match="pair 009 is not in the key"):
-        score.read_pairs([row | {"pair": "009"} for row in PAIR_ROWS[:2]], key())
+        read_scored_pairs([row | {"pair": "009"} for row in PAIR_ROWS[:2]], key())
     with pytest.raises(UsageError, match="do not fit the key"):
-        score.read_pairs(
+        read_scored_pairs(
             [row | {"draw": "a"} for row in PAIR_ROWS],
-            score.read_key([r | {"draw": "b"} for r in KEY_ROWS]),
+            read_key([r | {"draw": "b"} for r in KEY_ROWS]),
         )
     with pytest.raises(UsageError, match="do not fit"):
-        score.read_pairs(
+        read_scored_pairs(
             [row | {"place": {"A": "B", "B": "A"}[row["place"]]} for row in PAIR_ROWS], key()
         )
     with pytest.raises(UsageError, match="one knee A and one knee B"):
-        score.read_pairs([*PAIR_ROWS, PAIR_ROWS[0] | {"knee": "other"}], key())
+        read_scored_pairs([*PAIR_ROWS, PAIR_ROWS[0] | {"knee": "other"}], key())

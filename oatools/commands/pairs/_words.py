@@ -1,0 +1,6 @@
+"""Words that the subcommands of oa-pairs share."""
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number and what it counts: `1 pair`, `2 pairs`."""
+    return f"1 {noun}" if number == 1 else f"{number} {noun}s"

@@ -1,0 +1,171 @@
+"""oa-pairs page: make the folder in which readers see the pairs."""
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from oatools.commands.pairs._words import counted
+from oatools.core.cli import subcommand
+from oatools.core.console import Console
+from oatools.core.errors import UsageError
+from oatools.core.manifest import Row, Table, is_table, print_table, read_table, row_from_path
+from oatools.core.options import force_option, out_dir_option, run_options
+from oatools.core.runner import RunOptions, run_rows
+
+if TYPE_CHECKING:
+    from oatools.reading.page import PagePlan
+
+
+@subcommand("page")
+@click.argument("pairs_file", metavar="PAIRS.tsv")
+@click.argument("volumes", nargs=-1, metavar="[VOLUMES.tsv|PATH]...")
+@out_dir_option("the page, with index.html")
+@click.option(
+    "--sequence",
+    "sequences",
+    multiple=True,
+    metavar="NAME",
+    help="Sequence to show; repeatable, in this order.  [default: all in the volumes]",
+)
+@click.option(
+    "--show",
+    "shown",
+    multiple=True,
+    metavar="COLUMN",
+    help="Show readers this clinical variable; repeatable.  [default: those of oa-label]",
+)
+@click.option(
+    "--title",
+    default="Reading study",
+    show_default=True,
+    metavar="TEXT",
+    help="Title at the top of the page.",
+)
+@click.option(
+    "--question",
+    default="Which of the two knees will progress?",
+    show_default=True,
+    metavar="TEXT",
+    help="Question that readers answer.",
+)
+@click.option(
+    "--answer",
+    default="progresses",
+    show_default=True,
+    metavar="TEXT",
+    help='Text after "A" and "B" on the buttons.',
+)
+@force_option
+@run_options
+def page_command(
+    console: Console,
+    pairs_file: str,
+    volumes: tuple[str, ...],
+    out_dir: Path,
+    sequences: tuple[str, ...],
+    shown: tuple[str, ...],
+    title: str,
+    question: str,
+    answer: str,
+    force: bool,
+    run: RunOptions,
+) -> int:
+    """Make a folder in which readers see the pairs of PAIRS.tsv (of oa-pairs draw).
+
+    Readers open its index.html. VOLUMES.tsv are tables with knee, sequence and path, such as
+    oa-orient's, or volumes; without any, the pairs have these columns. Prints the rows of the
+    volumes with their file in the page, from which one can tell which knee is which.
+    """
+    from oatools.reading.page import (
+        PageText,
+        PageVolume,
+        finish_page,
+        new_folder,
+        plan_page,
+        read_blinded_pairs,
+        require_free,
+        show_volume,
+    )
+
+    require_free(out_dir, force)
+    table = read_table(pairs_file, ["knee", "side", "pair", "place"])
+    if not volumes and not {"sequence", "path"} <= set(table.columns):
+        raise UsageError(
+            f"{pairs_file} has no columns 'sequence' and 'path': give tables of volumes, such as "
+            "oa-n4's"
+        )
+    rows = list(table.rows)
+    pairs = read_blinded_pairs(table.columns, rows)
+    found = _volume_rows(volumes) if volumes else iter(rows)
+    variables = _variables(table.columns, shown)
+    plan, items = plan_page(table.columns, pairs, found, sequences, variables)
+    _say_shown(console, plan, say_hidden=not shown)
+
+    written: list[PageVolume] = []
+
+    def take(row: Row, cells: Row) -> None:
+        written.append(PageVolume.from_cells(row, cells))
+
+    with new_folder(out_dir, force) as folder:
+        # The rows are true once the page is there, and are printed then.
+        work = partial(show_volume, folder=folder, plan=plan)
+        volume_table = table.with_rows(items, len(items))
+        status = run_rows(console, volume_table, work, run, on_done=take, print_rows=False)
+        is_stopped = bool(status) and run.fail_fast
+        text = PageText(title, question, answer)
+        complete = [] if is_stopped else finish_page(folder, plan, written, text)
+    print_table(_printed_columns(table), (v.printed_row() for v in written if v.pair in complete))
+    _say_smaller(console, plan)
+    left_out = len(pairs) - len(complete)
+    if left_out and not is_stopped:
+        console.note(f"{left_out} of {len(pairs)} pairs are left out, for want of a volume")
+    made = f"{counted(len(complete), 'pair')} in {out_dir / 'index.html'}"
+    console.note(made if complete else "no page is made")
+    return status
+
+
+def _volume_rows(arguments: Sequence[str]) -> Iterator[Row]:
+    """The rows of tables of volumes, and of volumes, whose names say their knee and sequence."""
+    for argument in arguments:
+        if is_table(argument):
+            table = read_table(argument)
+            yield from table.require("knee", "sequence", "path").rows
+        else:
+            yield row_from_path(argument)
+
+
+def _variables(columns: Sequence[str], shown: Sequence[str]) -> list[str]:
+    from oatools.reading.page import page_variables
+
+    try:
+        return page_variables(columns, shown)
+    except UsageError as error:
+        raise UsageError(f"--show {error.reason}", error.remedy) from None
+
+
+def _printed_columns(table: Table[Row]) -> list[str]:
+    """The columns of the pairs, and those of their volumes."""
+    of_volumes = ["sequence", "path", "page"]
+    of_pairs = [column for column in table.columns if column not in (*of_volumes[:2], "error")]
+    return [*of_pairs, *of_volumes]
+
+
+def _say_shown(console: Console, plan: "PagePlan", say_hidden: bool) -> None:
+    """Say what readers see, and which columns they could see."""
+    variables = ", ".join(plan.variables) or "no clinical variable"
+    console.note(f"readers see {variables}, and {', '.join(plan.frames)}")
+    if plan.hidden and say_hidden:
+        console.note(f"and not {', '.join(plan.hidden)}: --show would show them")
+
+
+def _say_smaller(console: Console, plan: "PagePlan") -> None:
+    """Say how many volumes are smaller than others, which could go with the answer."""
+    for sequence, frame in plan.frames.items():
+        if frame.smaller:
+            console.note(
+                f"{frame.smaller} of {2 * len(plan.pairs)} volumes of {sequence} are smaller than "
+                "the largest, and get black margins: look whether their size goes with the answer"
+            )

@@ -1,0 +1,240 @@
+"""oa-pairs score: score readers and models on the pairs, and compare them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from oatools.commands.pairs._words import counted
+from oatools.core.cli import subcommand
+from oatools.core.console import Console
+from oatools.core.errors import UsageError
+from oatools.core.files import atomic, check_outputs, write_text
+from oatools.core.manifest import print_table, write_table
+from oatools.core.options import force_option, seed_option
+
+if TYPE_CHECKING:
+    from oatools.reading.compare import Comparison
+    from oatools.reading.pairs import Key
+    from oatools.reading.score import Grades, Groups, Method, ReaderScore, Solution
+
+#: Fewer groups than these make intervals and p values rough.
+_FEW_GROUPS = 20
+
+
+@subcommand("score")
+@click.argument("answers", nargs=-1, metavar="[ANSWERS.tsv]...")
+@click.option(
+    "--key", required=True, metavar="FILE", help="Table of the answers, from oa-pairs draw."
+)
+@click.option(
+    "--pairs",
+    "pairs_file",
+    metavar="FILE",
+    help="Table of the pairs that were read, as oa-pairs draw or page prints them; needed with "
+    "--model.",
+)
+@click.option(
+    "--model",
+    "models",
+    multiple=True,
+    metavar="FILE",
+    help="Table with knee and probability, scored like a reader; repeatable.",
+)
+@click.option(
+    "--interval",
+    type=click.Choice(["exact", "clustered", "bootstrap"]),
+    default="exact",
+    show_default=True,
+    help="Interval of the shares; the last two allow for patients who are in two pairs.",
+)
+@click.option(
+    "--compare",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Write the difference and the agreement of any two of them to this table.",
+)
+@click.option(
+    "--figure",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Draw the shares and their intervals: .png or .svg.",
+)
+@click.option(
+    "--paragraph",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Write the result in sentences, for a paper.",
+)
+@click.option(
+    "--bootstrap",
+    type=click.IntRange(100),
+    default=2000,
+    show_default=True,
+    metavar="N",
+    help="Number of draws for the intervals of kappa, and of --interval bootstrap.",
+)
+@force_option
+@seed_option
+def score_command(
+    console: Console,
+    answers: tuple[str, ...],
+    key: str,
+    pairs_file: str | None,
+    models: tuple[str, ...],
+    interval: str,
+    compare: Path | None,
+    figure: Path | None,
+    paragraph: Path | None,
+    bootstrap: int,
+    force: bool,
+    seed: int,
+) -> int:
+    """Score ANSWERS.tsv, tables of answers such as a page's readers save.
+
+    Their columns are pair and choice (A, B or n/a). Prints one row for each reader and stratum: the
+    share of answered pairs that are right (a tie counts one half), which is the area under the ROC
+    curve, with its 95 % interval. The first column is the reader, not a knee.
+    """
+    from oatools.reading.groups import count_shared, groups_of
+    from oatools.reading.score import (
+        SCORE_COLUMNS,
+        Method,
+        grade_tables,
+        read_solution,
+        summarise_all,
+    )
+
+    if not answers and not models:
+        raise UsageError("nothing to score: give tables of answers, or --model (see --help)")
+    if models and pairs_file is None:
+        raise UsageError("--model needs --pairs, which says which two knees are in a pair")
+    if figure is not None and figure.suffix not in (".png", ".svg"):
+        raise UsageError(f"--figure {figure}: a name that ends in .png or .svg is needed")
+    outputs = {"--compare": compare, "--figure": figure, "--paragraph": paragraph}
+    inputs = [path for path in (key, pairs_file, *answers, *models) if path is not None]
+    check_outputs(outputs, inputs, force)
+
+    solution = read_solution(key, pairs_file)
+    _say_not_shown(console, solution, pairs_file)
+    grades = grade_tables(answers, models, solution)
+    _say_ungraded(console, grades)
+    groups, unknown = groups_of(solution.key, solution.pairs)
+    _say_groups(console, groups, unknown, interval)
+    method = Method(interval, bootstrap, seed, n_shared=count_shared(groups))
+    scores = summarise_all(grades, solution.key, groups, method)
+    _say_unanswered(console, scores)
+    if compare is not None or paragraph is not None:
+        comparisons = _compare(grades, solution.key, groups, method)
+        if compare is not None:
+            _write_comparisons(compare, comparisons)
+        if paragraph is not None:
+            _write_paragraph(paragraph, scores, comparisons, grades, method)
+    if figure is not None:
+        _write_figure(figure, scores, grades.models, interval)
+    print_table(SCORE_COLUMNS, [score.row() for score in scores])
+    _say_scored(console, grades, len(solution.key))
+    return 1 if grades.errors else 0
+
+
+def _compare(
+    grades: "Grades", key: "Key", groups: "Groups", method: "Method"
+) -> "list[Comparison]":
+    from oatools.reading.compare import compare_scores
+
+    return compare_scores(
+        grades.scores, grades.readers, key, groups, draws=method.draws, seed=method.seed
+    )
+
+
+def _write_comparisons(path: Path, comparisons: "Sequence[Comparison]") -> None:
+    from oatools.reading.compare import COMPARISON_COLUMNS
+
+    write_table(path, COMPARISON_COLUMNS, [found.row() for found in comparisons])
+
+
+def _write_paragraph(
+    path: Path,
+    scores: "Sequence[ReaderScore]",
+    comparisons: "Sequence[Comparison]",
+    grades: "Grades",
+    method: "Method",
+) -> None:
+    from oatools.reading.paragraph import describe_result
+
+    text = describe_result(scores, comparisons, grades.readers, grades.models, method)
+    write_text(path, text)
+
+
+def _write_figure(
+    path: Path, scores: "Sequence[ReaderScore]", models: Sequence[str], interval: str
+) -> None:
+    from oatools.reading.figure import forest_figure
+    from oatools.report.figures import encode
+
+    drawn = encode(forest_figure(scores, models, interval), path.suffix[1:])
+    with atomic(path) as temporary:
+        temporary.write_bytes(drawn)
+
+
+def _say_not_shown(console: Console, solution: "Solution", pairs_file: str | None) -> None:
+    if solution.n_not_shown:
+        whole = counted(len(solution.key) + solution.n_not_shown, "pair")
+        console.note(
+            f"{solution.n_not_shown} of {whole} of the key are not in {pairs_file}, and not scored"
+        )
+
+
+def _say_ungraded(console: Console, grades: "Grades") -> None:
+    for where, message in grades.errors:
+        console.error(f"{where}: {message}")
+    if len(grades.pages) > 1:
+        console.note(
+            f"the answers are to {len(grades.pages)} different pages (column 'study'): readers saw "
+            "other images"
+        )
+
+
+def _say_groups(console: Console, groups: "Groups", unknown_knees: int, interval: str) -> None:
+    """Say how many pairs share a patient, and what that means for the intervals."""
+    from oatools.reading.groups import count_shared
+
+    if unknown_knees:
+        console.note(
+            f"of {counted(unknown_knees, 'knee')} the patient is not known, and taken for another "
+            "than all others"
+        )
+    shared, count = count_shared(groups), len(set(groups.values()))
+    if not shared:
+        return
+    advice = ""
+    if interval == "exact":
+        advice = ": exact intervals take them for independent, and --interval clustered does not"
+    console.note(
+        f"{shared} pairs share a patient with another, and all pairs make "
+        f"{counted(count, 'group')} that share none{advice}"
+    )
+    if count < _FEW_GROUPS:
+        console.note("so few groups make intervals and p values rough; draw pairs with --one-knee")
+
+
+def _say_unanswered(console: Console, scores: "Sequence[ReaderScore]") -> None:
+    from oatools.reading.score import ALL_PAIRS, MEAN
+
+    for score in scores:
+        if score.stratum == ALL_PAIRS and score.reader != MEAN and score.n_unanswered:
+            console.note(
+                f"{score.reader}: {score.n_unanswered} of {score.pairs} pairs without an answer"
+            )
+
+
+def _say_scored(console: Console, grades: "Grades", pairs: int) -> None:
+    scored = []
+    for noun, names in (("reader", grades.readers), ("model", grades.models)):
+        if names:
+            scored.append(counted(len(names), noun))
+    failed = ""
+    if grades.errors:
+        failed = f", {counted(len(grades.errors), 'cell')} could not be used"
+    console.note(f"{' and '.join(scored)} scored on {counted(pairs, 'pair')}{failed}")

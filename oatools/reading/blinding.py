@@ -1,0 +1,107 @@
+"""Blinding of readers: the columns that they may see, and those that would reveal the outcome."""
+
+import re
+from collections.abc import Container, Iterable, Sequence
+
+from oatools.core.errors import UsageError
+from oatools.core.manifest import MISSING, Row
+from oatools.learning.presets import PAIN_SCORES
+from oatools.reading.pairs import PAIR_IDENTITY
+
+#: The clinical variables that readers see besides the images if nothing else is asked for: no
+#: outcome, and nothing measured after the visit.
+SHOWN_BY_DEFAULT = ("age", "sex", "bmi", "height", "weight", "jsw")
+#: Columns that hold the answer, or something made from it: readers never see them.
+REVEALING_COLUMNS = (
+    "label",
+    "jsn",
+    "stratum",
+    "probability",
+    "predicted",
+    "fold",
+    "threshold",
+    "attention",
+    "heat",
+    "choice",
+    "outcome",
+    "truth",
+    "answer",
+    "endpoint",
+)
+#: The number of knees of each label from which on it is hardly by chance that a variable separates
+#: the labels: with ten of each the probability is 2 in 184,756.
+FEWEST_KNEES = 10
+
+_REVEALING_STARTS = ("label", "jsn", "prob", "progress")  # label_24m, jsn24, ...
+_LATER_VISIT = re.compile(r"_(?!00)\d\dm?$|^(jsw|kl|womac\w*)\d\dm?$")  # kl_12m, jsw24
+
+
+def reveals_outcome(column: str) -> bool:
+    """Return True if a column, by its name, holds the answer, or what a later visit found."""
+    name = column.lower()
+    if name in REVEALING_COLUMNS or name.startswith(_REVEALING_STARTS):
+        return True
+    return _LATER_VISIT.search(name) is not None
+
+
+def separates_classes(values: Sequence[tuple[str, str]]) -> bool:
+    """Return True if a variable leaves no doubt of the label, and there are knees enough to know.
+
+    `values` are (label, value) of each knee. Numbers separate the labels if all of one label are
+    less than all of the other. Texts do if no text occurs with both labels, provided that there are
+    fewer kinds of text than half the knees: a text of its own for each knee says nothing.
+    """
+    negatives = [value for label, value in values if label == "0"]
+    positives = [value for label, value in values if label == "1"]
+    if min(len(negatives), len(positives)) < FEWEST_KNEES:
+        return False
+    try:
+        lower = [float(value) for value in negatives]
+        upper = [float(value) for value in positives]
+    except ValueError:
+        kinds, other_kinds = set(negatives), set(positives)
+        is_few = 2 * len(kinds | other_kinds) <= len(values)
+        return is_few and not kinds & other_kinds
+    return max(lower) < min(upper) or max(upper) < min(lower)
+
+
+def shown_columns(
+    columns: Sequence[str],
+    shown: Sequence[str],
+    endpoints: Container[str],
+    rows: Iterable[Row] = (),
+) -> list[str]:
+    """Return the clinical variables that readers get: those asked for, or the usual ones.
+
+    `columns` are those of the labels, and `endpoints` what the labels were made for. Raises a
+    `UsageError` for a variable that is not in the table, names the knee, or reveals the answer: by
+    its name, or because it separates the labels of `rows` (see `separates_classes`).
+    """
+    for column in shown:
+        _check_asked_for(column, columns, shown, endpoints)
+    chosen = list(shown) or [column for column in SHOWN_BY_DEFAULT if column in columns]
+    labelled = [row for row in rows if row["label"] != MISSING]
+    for column in chosen:
+        values = [(row["label"], row[column]) for row in labelled if row[column] != MISSING]
+        if separates_classes(values):
+            raise UsageError(
+                f"'{column}' tells the labels apart without an error, as the answer itself would",
+                "choose others with `shown`",
+            )
+    return chosen
+
+
+def _check_asked_for(
+    column: str, columns: Sequence[str], shown: Sequence[str], endpoints: Container[str]
+) -> None:
+    if column not in columns:
+        present = ", ".join(columns)
+        raise UsageError(f"the labels have no column '{column}'; columns present: {present}")
+    remedy = "leave it out of `shown`"
+    if shown.count(column) > 1:
+        raise UsageError(f"'{column}' is asked for twice", remedy)
+    if column in PAIR_IDENTITY:
+        raise UsageError(f"'{column}' names the knee, and is no clinical variable", remedy)
+    is_score_of_label = column in PAIN_SCORES and "pain" in endpoints
+    if reveals_outcome(column) or is_score_of_label:
+        raise UsageError(f"'{column}' may tell readers the answer", remedy)
