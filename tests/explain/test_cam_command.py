@@ -12,10 +12,12 @@ import SimpleITK
 from click.testing import CliRunner
 
 from oatools.commands import cam, embed, n4, orient
+from oatools.core.provenance import Caution, Provenance
 from oatools.explain.mean import onto
+from oatools.features.backbone_record import Weights
 from oatools.features.featurefile import feature_space, read_features
 from oatools.imaging.volume import Volume, write_volume
-from oatools.learning.cohort import make_cohort, steps_of
+from oatools.learning.cohort import make_cohort
 from oatools.learning.files import save_model
 from oatools.learning.settings import Settings
 from oatools.learning.training import fit
@@ -102,12 +104,13 @@ def save(path, rows, joined):
         random.normal(28, 4, (count, 1)),
         ["bmi"],
         space=feature_space(found.provenance),
-        steps=steps_of(found.provenance),
-        cautions=("random weights",),
+        steps=Provenance.from_fields(found.provenance).preparation(),
+        weights=Weights.from_provenance(found.provenance),
+        cautions=(Caution.RANDOM_WEIGHTS,),
         **more,
     )
     settings = Settings(slices=4, conv=8, units=8, hidden=8, epochs=8, learning_rate=3e-3)
-    model = fit(data, np.arange(count), settings, 0)
+    model = fit(data, settings, 0)
     save_model(path, model, endpoint="jsn12", sequences=["cor-iw-tse"])
 
 

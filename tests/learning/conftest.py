@@ -1,13 +1,17 @@
 """Synthetic knees whose signal, where there is one, was planted by hand."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from oatools.core.provenance import STEPS, Step
 from oatools.features.featurefile import Features, write_features
 from oatools.learning.cohort import make_cohort
+from oatools.learning.folds import split_training
+from oatools.learning.training import fit
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 SPACE = {
@@ -16,6 +20,9 @@ SPACE = {
     "weights_sha256": "0" * 64,
     "preprocessing": {"size": 224},
 }
+EMBEDDED = Step("oa-embed", {"weights": "random", "seed": 0}, "knee.nii.gz", "0" * 64)
+#: The attributes of a feature file.
+MADE = {**SPACE, STEPS: [EMBEDDED.to_json()]}
 
 
 def knee_name(i: int) -> str:
@@ -53,7 +60,7 @@ def make():
 def study(tmp_path):
     """Feature files, features.tsv and labels.tsv in the test's folder; the features are returned by knee."""
 
-    def write(space=SPACE, **options) -> dict[str, np.ndarray]:
+    def write(attributes=MADE, **options) -> dict[str, np.ndarray]:
         names, subjects, label, features, bmi = synthetic(**options)
         table, labels = (
             ["knee\tsubject\tvisit\tside\tsequence\tpath"],
@@ -63,7 +70,7 @@ def study(tmp_path):
             path = Path("features") / f"{name}_cor-iw-tse.h5"
             write_features(
                 tmp_path / path,
-                Features(features[i], np.arange(len(features[i])) * 3.0, dict(space)),
+                Features(features[i], np.arange(len(features[i])) * 3.0, dict(attributes)),
             )
             identity = name.replace("_", "\t")
             table.append(f"{name}\t{identity}\tcor-iw-tse\t{path}")
@@ -75,3 +82,19 @@ def study(tmp_path):
         return dict(zip(names, features, strict=True))
 
     return write
+
+
+def fit_on(cohort, index, settings, seed, **more):
+    """Train on the knees at `index` alone."""
+    split = split_training(cohort, settings.validation, seed, train=index)
+    return fit(cohort, settings, seed, split, **more)
+
+
+def with_features(cohort, change):
+    """The same knees with `change(number, features)` of each."""
+    features = [change(i, cohort.slices(i).copy()) for i in range(len(cohort))]
+    return replace(
+        cohort,
+        features=np.concatenate(features),
+        extents=np.array([[len(values)] for values in features]),
+    )

@@ -1,10 +1,10 @@
 from dataclasses import replace
 
-import numpy as np
 import pytest
 
 from oatools.learning.checkpoint import Checkpoint
 from oatools.learning.files import save_model
+from oatools.learning.folds import split_training
 from oatools.learning.settings import Settings
 from oatools.learning.training import fit
 
@@ -15,6 +15,10 @@ SETTINGS = Settings(
 
 class Interrupted(Exception):
     pass
+
+
+def whole(cohort, settings):
+    return split_training(cohort, settings.validation, 3)
 
 
 def interrupt(path, cohort, settings, epochs, made_from="this"):
@@ -30,19 +34,21 @@ def interrupt(path, cohort, settings, epochs, made_from="this"):
 
     checkpoint.write = write
     with pytest.raises(Interrupted):
-        checkpoint.fit(cohort, np.arange(len(cohort)), settings, 3, resume=False)
+        checkpoint.fit(cohort, settings, 3, whole(cohort, settings), resume=False)
 
 
 @pytest.mark.parametrize("pooling", ["gru", "mean"])  # with layers inside, and with none
 def test_going_on_gives_the_bytes_that_no_interruption_gives(make, tmp_path, pooling):
     cohort, settings = make(knees=40), replace(SETTINGS, pooling=pooling)
-    save_model(tmp_path / "whole", fit(cohort, np.arange(40), settings, 3))
+    save_model(tmp_path / "whole", fit(cohort, settings, 3))
     path = tmp_path / "m.resume"
     interrupt(path, cohort, settings, 4)
     seen = []
     resumed = Checkpoint(path, "this", every=0)
     resumed.write = lambda progress: seen.append(len(progress.history))
-    save_model(tmp_path / "resumed", resumed.fit(cohort, np.arange(40), settings, 3, resume=True))
+    save_model(
+        tmp_path / "resumed", resumed.fit(cohort, settings, 3, whole(cohort, settings), resume=True)
+    )
     assert seen[0] == 5  # it did go on, and did not begin again
     assert (tmp_path / "whole").read_bytes() == (tmp_path / "resumed").read_bytes()
     assert not path.exists()

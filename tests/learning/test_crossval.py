@@ -1,3 +1,8 @@
+import os
+import signal
+import subprocess
+import sys
+import time
 from collections import Counter
 from dataclasses import replace
 
@@ -11,13 +16,22 @@ from oatools.learning.crossval import (
     Plan,
     candidates,
     cross_validate,
-    metric_rows,
     null_distribution,
     permuted,
+    validate,
 )
-from oatools.learning.folds import assign_folds, hold_out
-from oatools.learning.metrics import SCORES, bootstrap, interval, roc_auc
+from oatools.learning.folds import (
+    Splitter,
+    assign_folds,
+    check_patients,
+    hold_out,
+    split_folds,
+    split_training,
+)
+from oatools.learning.metrics import SCORES, bootstrap, choose_threshold, interval, roc_auc
 from oatools.learning.settings import Settings
+
+from .conftest import with_features
 
 QUICK = Settings(conv=8, units=8, hidden=8, epochs=6, patience=6, learning_rate=3e-3)
 
@@ -28,10 +42,10 @@ def divide(cohort, folds=3):
 
 def test_all_models_stand_beside_each_other_in_the_same_folds(make, tmp_path):
     cohort = make(knees=80, clinical=6.0)
-    result = cross_validate(cohort, divide(cohort), Plan((QUICK,), 0), tmp_path)
+    result = validate(cohort, divide(cohort), Plan((QUICK,), 0), tmp_path)
     assert list(result.models) == ["images+clinical", "images", LINEAR, LOGISTIC, BOOSTING]
-    alone = cross_validate(
-        workers.without_clinical(cohort), divide(cohort), Plan((QUICK,), 0), tmp_path / "alone"
+    alone = validate(
+        cohort.without_clinical(), divide(cohort), Plan((QUICK,), 0), tmp_path / "alone"
     )
     assert (alone.first.probability == result.models["images"].probability).all()
     assert list(alone.models) == ["images", LINEAR]
@@ -46,7 +60,7 @@ def test_logistic_regression_on_a_fold_is_that_of_scikit_learn(make):
 
     cohort = make(knees=80, clinical=3.0)
     fold = divide(cohort)
-    found = baselines(cohort, fold, QUICK, 0)[LOGISTIC]
+    found = baselines(cohort, split_folds(cohort, fold, 0.2, 0), QUICK, 0)[LOGISTIC]
     train, test = np.flatnonzero(fold != 2), np.flatnonzero(fold == 2)
     fitting = train[inner_split([cohort.subject[i] for i in train], cohort.label[train], 0.2, 0)[0]]
     x = cohort.clinical
@@ -57,17 +71,18 @@ def test_logistic_regression_on_a_fold_is_that_of_scikit_learn(make):
     )
 
 
-def test_no_yardstick_sees_the_fold_that_it_is_scored_on(make):
+def test_no_baseline_sees_the_fold_that_it_is_scored_on(make):
     cohort = make(knees=80)
     fold = divide(cohort)
-    wild = cohort.features.copy(), cohort.clinical.copy(), cohort.label.copy()
+    clinical, label = cohort.clinical.copy(), cohort.label.copy()
     test = np.flatnonzero(fold == 1)
     at = test[:1]  # one knee of the fold stays, the others are changed in all they have
-    for values in wild[:2]:
-        values[np.setdiff1d(test, at)] = 1e3
-    wild[2][np.setdiff1d(test, at)] ^= 1
-    changed = replace(cohort, features=wild[0], clinical=wild[1], label=wild[2])
-    one, two = baselines(cohort, fold, QUICK, 0), baselines(changed, fold, QUICK, 0)
+    others = np.setdiff1d(test, at)
+    clinical[others] = 1e3
+    label[others] ^= 1
+    wild = with_features(cohort, lambda i, v: np.full_like(v, 1e3) if i in others else v)
+    changed = replace(wild, clinical=clinical, label=label)
+    one, two = (baselines(c, split_folds(c, fold, 0.2, 0), QUICK, 0) for c in (cohort, changed))
     for name in one:
         assert one[name].probability[at] == two[name].probability[at], name
         assert one[name].threshold[at] == two[name].threshold[at], name
@@ -75,13 +90,9 @@ def test_no_yardstick_sees_the_fold_that_it_is_scored_on(make):
 
 def test_differences_are_paired_on_the_same_draws(make, tmp_path):
     cohort = make(knees=80, clinical=3.0)
-    result = cross_validate(cohort, divide(cohort), Plan((QUICK,), 0), tmp_path)
-    rows = metric_rows(cohort, result, 200, 0)
-    row = next(
-        r
-        for r in rows
-        if r["model"] == f"images+clinical - {LOGISTIC}" and r["metric"] == "roc_auc"
-    )
+    result = validate(cohort, divide(cohort), Plan((QUICK,), 0), tmp_path)
+    metric = result.metrics(200, 0).get(f"images+clinical - {LOGISTIC}", "difference", "roc_auc")
+    row = metric.row()
     pair = {
         n: (result.models[n].probability, result.models[n].predicted)
         for n in ("images+clinical", LOGISTIC)
@@ -97,9 +108,9 @@ def test_differences_are_paired_on_the_same_draws(make, tmp_path):
 
 def test_a_model_against_itself_differs_by_nothing(make, tmp_path):
     cohort = make(knees=40)
-    result = cross_validate(cohort, divide(cohort), Plan((QUICK,), 0, compare=False), tmp_path)
+    result = validate(cohort, divide(cohort), Plan((QUICK,), 0, compare=False), tmp_path)
     twice = replace(result, models={"a": result.first, "b": result.first})
-    rows = [r for r in metric_rows(cohort, twice, 50, 0) if r["scope"] == "difference"]
+    rows = [metric.row() for metric in twice.metrics(50, 0).differences()]
     assert rows and all((r["value"], r["ci_low"], r["ci_high"]) == ("0.000000",) * 3 for r in rows)
 
 
@@ -122,14 +133,14 @@ def test_the_null_is_about_a_half_though_the_signal_is_strong(make, tmp_path):
     cohort = make(knees=120, strength=4.0)
     plan = Plan((replace(QUICK, epochs=15),), 0, compare=False)
     fold = divide(cohort)
-    result = cross_validate(cohort, fold, plan, tmp_path)
-    null = null_distribution(cohort, fold, plan, tmp_path, 12, own_folds=True)
+    result = validate(cohort, fold, plan, tmp_path)
+    null = null_distribution(cohort, fold, plan, tmp_path, 12)
     assert roc_auc(cohort.label, result.first.probability) > null.max()
     assert abs(null.mean() - 0.5) < 0.08
-    rows = metric_rows(cohort, replace(result, null=null), 20, 0)
-    p = next(r["value"] for r in rows if r["scope"] == "permuted labels" and r["metric"] == "p")
+    found = replace(result, null=null).metrics(20, 0)
+    p = found.get(result.name, "permuted labels", "p").row()["value"]
     assert float(p) == pytest.approx(1 / 13, abs=1e-6)
-    again = null_distribution(cohort, fold, replace(plan, jobs=2), tmp_path, 12, own_folds=True)
+    again = null_distribution(cohort, fold, replace(plan, jobs=2), tmp_path, 12)
     assert (again == null).all()
 
 
@@ -137,7 +148,7 @@ def test_a_setting_is_chosen_by_validation_loss_in_each_fold(make, tmp_path):
     cohort = make(knees=80)
     tried = candidates(QUICK, [("learning_rate", (1e-9, 3e-3)), ("dropout", (0.0, 0.4))])
     assert len(tried) == 4 and tried[1] == replace(QUICK, learning_rate=1e-9, dropout=0.4)
-    result = cross_validate(cohort, divide(cohort), Plan(tried, 0, compare=False), tmp_path)
+    result = validate(cohort, divide(cohort), Plan(tried, 0, compare=False), tmp_path)
     for record in result.records:
         losses = [t["validation_loss"] for t in record["tried"]]
         chosen = record["tried"][int(np.argmin(losses))]["settings"]
@@ -151,21 +162,17 @@ def test_a_group_held_out_is_tested_by_one_model_that_saw_the_others(make, tmp_p
     cohort = make(knees=80)
     site = ["E" if i // 2 % 4 == 0 else "A" for i in range(80)]
     fold = hold_out(site, "E", "site")
-    result = cross_validate(cohort, fold, Plan((QUICK,), 0), tmp_path)
+    result = validate(cohort, fold, Plan((QUICK,), 0), tmp_path)
     seen = set(result.records[0]["training_knees"] + result.records[0]["validation_knees"])
     assert seen == {k for k, s in zip(cohort.knee, site, strict=True) if s == "A"}
     assert np.isnan(result.first.probability[fold == 0]).all() and len(result.records) == 1
-    rows = crossval.prediction_rows(cohort, result)
+    rows = [prediction.row() for prediction in result.predictions()]
     assert [r["knee"] for r in rows] == [
         k for k, s in zip(cohort.knee, site, strict=True) if s == "E"
     ]
-    metrics = {
-        (r["scope"], r["metric"]): r["value"]
-        for r in metric_rows(cohort, result, 20, 0)
-        if r["model"] == result.name
-    }
     at = fold == 1
-    assert float(metrics["pooled", "roc_auc"]) == pytest.approx(
+    area = result.metrics(20, 0).get(result.name, "pooled", "roc_auc").row()["value"]
+    assert float(area) == pytest.approx(
         roc_auc(cohort.label[at], result.first.probability[at]), abs=1e-6
     )
     with pytest.raises(UsageError, match="no knees have site 'X'; there are A, E"):
@@ -191,34 +198,140 @@ def test_a_task_is_trained_on_its_own_labels_and_without_clinical_variables_if_t
     cohort = make(knees=120, strength=4.0, clinical=6.0)
     train, test = np.arange(80), np.arange(80, 120)
     settings = (replace(QUICK, epochs=20),)
-    plain = workers.Task("a", train, settings, 0, test=test)
+    split = split_training(cohort, 0.2, 0, train=train, test=test)
+    plain = workers.Task("a", split, settings, 0)
     tasks = [plain, replace(plain, label=1 - cohort.label), replace(plain, clinical=False)]
     usual, turned, alone = (
         found for _, found in sorted(workers.run(cohort, tasks, jobs, tmp_path), key=lambda r: r[0])
     )
     assert roc_auc(cohort.label[test], usual) > 0.9 and roc_auc(cohort.label[test], turned) < 0.1
-    again = workers.work(workers.without_clinical(cohort), plain)
+    again = workers.work(cohort.without_clinical(), plain)
     assert (alone == again).all() and (alone != usual).any()
     assert capfd.readouterr().err == ""
 
 
 def test_a_worker_s_refusal_is_told_and_a_dead_one_too(make, tmp_path, monkeypatch):
     cohort = make(knees=40)
-    task = workers.Task("fold 1", np.arange(2), (QUICK,), 0, tmp_path / "m", {})
     with pytest.raises(UsageError, match="class"):
-        list(workers.run(cohort, [task, task], 2, tmp_path))
-    good = replace(task, train=np.arange(40), path=tmp_path / "missing" / "\0")
+        split_training(cohort, 0.2, 0, train=np.arange(2))
+    task = workers.Task("fold 1", split_training(cohort, 0.2, 0), (QUICK,), 0, tmp_path / "m", {})
+    unknown = replace(cohort, clinical=np.full((40, 1), np.nan))
+    with pytest.raises(UsageError, match="'bmi' is missing in all"):
+        list(workers.run(unknown, [task, task], 2, tmp_path))
+    nowhere = replace(task, path=tmp_path / "missing" / "\0")
+    with pytest.raises(ValueError, match="null"):
+        list(workers.run(cohort, [nowhere, nowhere], 2, tmp_path))
+    dying = replace(task, record={"end": EndsTheProcess()})
     with pytest.raises(ItemError, match="fold 1: its process ended with status 1"):
-        list(workers.run(cohort, [good, good], 2, tmp_path))
+        list(workers.run(cohort, [dying, dying], 2, tmp_path))
     assert not [p for p in tmp_path.iterdir() if p.name.startswith(".")]
+
+
+class EndsTheProcess:
+    """Ends the process that unpickles it, as the kernel would where memory runs out."""
+
+    def __reduce__(self):
+        return os._exit, (1,)
+
+
+ENDLESS = """
+import sys
+from multiprocessing import active_children
+from pathlib import Path
+
+import numpy as np
+
+from oatools.learning import workers
+from oatools.learning.cohort import make_cohort
+from oatools.learning.folds import split_training
+from oatools.learning.settings import Settings
+
+if __name__ == "__main__":
+    random, names = np.random.default_rng(0), [f"k{i}" for i in range(20)]
+    features = [random.normal(size=(4, 8)) for _ in names]
+    cohort = make_cohort(names, names, [0, 1] * 10, features)
+    split = split_training(cohort, 0.2, 0)
+    settings = [Settings(epochs=n, patience=n) for n in (1, 10**7, 10**7)]
+    tasks = [workers.Task("a", split, (each,), 0) for each in settings]
+    for _ in workers.run(cohort, tasks, 2, Path(sys.argv[1])):
+        print(*(process.pid for process in active_children()), flush=True)
+"""
+
+
+def is_running(pid):
+    found = subprocess.run(["ps", "-o", "stat=", "-p", pid], capture_output=True, text=True)
+    return found.stdout.strip()[:1] not in ("", "Z")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+def test_training_processes_end_with_their_parent(tmp_path, number):
+    (tmp_path / "endless.py").write_text(ENDLESS)
+    words = [sys.executable, tmp_path / "endless.py", tmp_path / "features"]
+    (tmp_path / "features").mkdir()
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as run:
+        pids = run.stdout.readline().split()
+        assert len(pids) == 2 and all(map(is_running, pids))
+        time.sleep(1)  # well within an endless training
+        run.send_signal(number)
+        run.wait(timeout=20)
+        end = time.monotonic() + 10
+        while any(map(is_running, pids)) and time.monotonic() < end:
+            time.sleep(0.1)
+        assert not any(map(is_running, pids))
+    if number == signal.SIGINT:
+        assert list((tmp_path / "features").iterdir()) == []
 
 
 def test_metrics_have_every_unit_for_every_model(make, tmp_path):
     cohort = make(knees=60)
-    result = cross_validate(cohort, divide(cohort), Plan((QUICK,), 0), tmp_path)
-    rows = metric_rows(cohort, result, 20, 0)
+    result = validate(cohort, divide(cohort), Plan((QUICK,), 0), tmp_path)
+    rows = result.metrics(20, 0).rows()
     for name in result.models:
         for scope in ("fold-1", "mean", "sd", "pooled"):
             assert {r["metric"] for r in rows if r["model"] == name and r["scope"] == scope} >= set(
                 SCORES
             )
+
+
+def test_models_and_baselines_of_a_fold_have_seen_the_same_knees(make, tmp_path):
+    """Every baseline is fitted again by hand, on the knees that the model's record names."""
+    from sklearn.linear_model import LogisticRegression
+
+    cohort = make(knees=80, clinical=3.0)
+    result = validate(cohort, divide(cohort), Plan((QUICK,), 5), tmp_path)
+    place = {knee: i for i, knee in enumerate(cohort.knee)}
+    for number, record in enumerate(result.records, start=1):
+        fitting = [place[knee] for knee in record["training_knees"]]
+        held = [place[knee] for knee in record["validation_knees"]]
+        test = np.flatnonzero(result.fold == number)
+        assert sorted([*fitting, *held, *test]) == list(range(80))
+        images = crossval.load_model(crossval.fold_path(tmp_path / "images", number)).record
+        assert images["training_knees"] == record["training_knees"]
+        assert images["validation_knees"] == record["validation_knees"]
+        scaled = cohort.clinical - cohort.clinical[fitting].mean(axis=0)
+        scaled = (scaled / cohort.clinical[fitting].std(axis=0)).astype(np.float32)
+        model = LogisticRegression(max_iter=1000).fit(scaled[fitting], cohort.label[fitting])
+        probability = model.predict_proba(scaled)[:, 1]
+        found = result.models[LOGISTIC]
+        np.testing.assert_allclose(found.probability[test], probability[test], rtol=1e-5)
+        threshold = choose_threshold(cohort.label[held], probability[held], "youden")
+        np.testing.assert_allclose(found.threshold[test], threshold, rtol=1e-5)
+
+
+def test_a_cross_validation_from_python_divides_by_patient_and_leaves_nothing_behind(
+    make, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    cohort = make(knees=60)
+    result = cross_validate(cohort, folds=3, settings=QUICK, seed=2)
+    check_patients(cohort.subject, result.fold)
+    assert result.folds == 3 and list(tmp_path.iterdir()) == []
+    again = cross_validate(cohort, Splitter(3), QUICK, seed=2, out_dir=tmp_path / "cv")
+    assert (again.first.probability == result.first.probability).all()
+    kept = cross_validate(cohort, 3, QUICK, seed=2, out_dir=tmp_path / "cv")
+    assert (kept.trained, kept.kept) == (0, 6)
+    predictions = result.predictions()
+    assert [each.knee for each in predictions] == list(cohort.knee)
+    area = result.metrics(draws=20).get(result.name, "pooled", "roc_auc")
+    assert area.low <= area.value <= area.high
+    assert area.value == roc_auc(cohort.label, np.array([p.probability for p in predictions]))

@@ -458,8 +458,10 @@ def test_what_gives_the_label_away_is_refused_unless_it_is_allowed(
     words = [train, "features.tsv", "-l", "labels.tsv", "-c", "bmi", "-o", "m.safetensors", *FAST]
     status, out, said = call(*words)
     assert (status, out) == (2, "") and f"{named} alone tells the two classes apart" in said[-1]
-    status, _, said = call(*words, "--allow-telltale")
-    assert status == 0 and any(f"warning: {named} alone" in line for line in said)
+    assert "go on with --allow-label-leakage" in said[-1]
+    for option in ("--allow-label-leakage", "--allow-telltale"):  # the second is its former name
+        status, _, said = call(*words, option, "--force")
+        assert status == 0 and any(f"warning: {named} alone" in line for line in said)
 
 
 def add_site(tmp_path):
@@ -476,7 +478,8 @@ def test_cv_holds_out_a_site(call, study, tmp_path, rows):
     status, out, said = call(*words, "--hold-out", "site=E", "-o", "cv")
     assert status == 0 and any(line.startswith("oa-cv: trained on only: 60 knees") for line in said)
     assert {int(row["subject"]) % 4 for row in rows(out)} == {0} and len(rows(out)) == 20
-    assert "20 knees held out, 60 trained on" in (tmp_path / "cv/report.html").read_text()
+    page = (tmp_path / "cv/report.html").read_text()
+    assert "20 knees held out, 60 trained on" in page and "--hold-out site=E" in page
     for more, word in (
         (["--hold-out", "site=E", "-k", 3], "exclude each other"),
         (["--hold-out", "site=E", "--repeats", 2], "leaves nothing for --repeats"),
@@ -617,7 +620,7 @@ except SystemExit:
         assert shell(f"python -c {shlex.quote(code)}").stdout.splitlines()[-1] == "[]"
 
 
-def test_training_on_varied_copies_needs_files_that_hold_them(call, study, tmp_path):
+def test_training_on_augmented_copies_needs_files_that_hold_them(call, study, tmp_path):
     from oatools.features.featurefile import read_features, write_features
 
     study(knees=40)
@@ -631,7 +634,8 @@ def test_training_on_varied_copies_needs_files_that_hold_them(call, study, tmp_p
     status, _, said = call(train, *options, "--augmented", "-o", "m.safetensors")
     assert (
         status == 1
-        and f"{paths[0].name}: holds no varied copies; embed it with --augment" in said[0]
+        and f"{paths[0].name}: holds no augmented copies; embed the volume again with some"
+        in said[0]
     )
     status, _, _ = call(train, *options, "-o", "plain.safetensors")
     assert status == 0
@@ -641,4 +645,39 @@ def test_training_on_varied_copies_needs_files_that_hold_them(call, study, tmp_p
     found = read_features(paths[0])
     write_features(paths[0], dataclasses.replace(found, augmented=found.features[None]))
     status, _, said = call(train, *options, "--augmented", "-o", "n.safetensors")
-    assert status == 2 and "hold different numbers of varied copies" in said[-1]
+    assert status == 2 and "hold different numbers of augmented copies" in said[-1]
+
+
+def test_tables_are_loaded_from_python_as_the_commands_load_them(study, tmp_path, monkeypatch):
+    from oatools.core.errors import ItemError, UsageError
+    from oatools.core.provenance import Caution
+    from oatools.learning.load import load_cohort
+
+    monkeypatch.chdir(tmp_path)
+    knees = study(knees=60, clinical=1000.0)
+    with pytest.raises(UsageError, match="'bmi' alone .*; leave it out, or go on with allow_label"):
+        load_cohort("features.tsv", "labels.tsv", clinical="bmi,sex")
+    with pytest.raises(UsageError, match="the label is made from it"):
+        load_cohort("features.tsv", "labels.tsv", clinical=["label"])
+    cohort = load_cohort(
+        Path("features.tsv"), "labels.tsv", ["bmi", "sex"], slices=8, allow_label_leakage=True
+    )
+    assert cohort.knee == tuple(sorted(knees)) and cohort.clinical_names == ("bmi", "sex")
+    assert set(cohort.length) == {8} and cohort.cautions == (Caution.RANDOM_WEIGHTS,)
+    assert (cohort.weights.source, cohort.weights.seed) == ("random", 0)
+    name = cohort.knee[3]
+    first = (len(knees[name]) - 8) // 2
+    np.testing.assert_array_equal(cohort.slices(3), knees[name][first : first + 8])
+    (tmp_path / f"features/{name}_cor-iw-tse.h5").write_bytes(b"not hdf5")
+    with pytest.raises(ItemError, match=f"{name}: .* not a readable feature file"):
+        load_cohort("features.tsv", "labels.tsv")
+
+
+def test_a_model_records_the_weights_behind_its_features(call, trained):
+    from oatools.learning.files import load_model
+
+    record = load_model("m.safetensors").record
+    weights = {key: record["weights"][key] for key in ("source", "seed", "sha256")}
+    assert weights == {"source": "random", "seed": 0, "sha256": "0" * 64}
+    _, _, said = call(predict, "m.safetensors", "features.tsv", "--with-clinical", "labels.tsv")
+    assert any("features from random weights: it says nothing about patients" in s for s in said)

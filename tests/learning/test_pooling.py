@@ -14,8 +14,9 @@ from oatools.learning.pooling import (
     Transformer,
     positions,
 )
-from oatools.learning.settings import CHOICES, Settings
-from oatools.learning.training import fit
+from oatools.learning.settings import Settings, options
+
+from .conftest import fit_on
 
 SMALL = {"conv": 8, "units": 8, "hidden": 8}
 
@@ -34,7 +35,7 @@ def ragged():
 
 
 def test_every_pooling_has_its_name_among_the_settings():
-    assert tuple(POOLINGS) == CHOICES["pooling"]
+    assert tuple(POOLINGS) == options()["pooling"].choices
 
 
 @pytest.mark.parametrize("kind", POOLINGS)
@@ -150,7 +151,7 @@ def test_every_pooling_finds_a_signal_and_its_model_comes_back_from_its_file(
         dropout=0.2,
     )
     train, test = np.arange(100), np.arange(100, 160)
-    model = save_model(tmp_path / "m.safetensors", fit(cohort, train, settings, 0))
+    model = save_model(tmp_path / "m.safetensors", fit_on(cohort, train, settings, 0))
     knees = [cohort.slices(i) for i in test]
     probability, attention = predict(model, knees, cohort.clinical[test])
     assert roc_auc(cohort.label[test], probability) > 0.85

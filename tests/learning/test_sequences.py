@@ -12,19 +12,20 @@ from click.testing import CliRunner
 from oatools.commands import cv, predict, train
 from oatools.core.manifest import BadRow
 from oatools.features.featurefile import Features, write_features
-from oatools.learning.cohort import make_cohort, telltales
+from oatools.learning.cohort import make_cohort
 from oatools.learning.files import load_model
 from oatools.learning.folds import inner_split
+from oatools.learning.leaks import label_leaks
 from oatools.learning.model import FittedModel, build
 from oatools.learning.model import predict as score
 from oatools.learning.results import CrossValidation
 from oatools.learning.rows import join_rows
 from oatools.learning.scaling import fit_clinical
 from oatools.learning.settings import Settings
-from oatools.learning.training import fit, to_tensors
+from oatools.learning.training import to_tensors
 from oatools.report.pictures import attention_pictures
 
-from .conftest import SPACE, knee_name
+from .conftest import SPACE, fit_on, knee_name
 
 SMALL = [
     "--conv",
@@ -132,25 +133,27 @@ def test_a_cohort_knows_which_slices_are_of_which_sequence():
         np.array([i]),
         fit_clinical(np.zeros((1, 0)), ()),
         build(Settings(), 12, 0, 2),
-        Settings(),
+        "float32",
     )
-    assert tensors.mask.tolist() == [[1] * len(coronal[7]) + [2] * len(sagittal[7])]
+    assert tensors.take(torch.tensor([0])).mask.tolist() == [
+        [1] * len(coronal[7]) + [2] * len(sagittal[7])
+    ]
     moved = replace(data, extents=data.extents + np.array([[1, -1]]))
     assert data.digest(np.arange(4)) != moved.digest(np.arange(4))
 
 
 def test_a_channel_that_gives_the_label_away_is_found_in_the_second_sequence():
     data = joined_cohort()
-    assert telltales(data) == []
+    assert label_leaks(data) == []
     for i in range(len(data)):
         data.slices(i, 1)[:, 5] += 100.0 * data.label[i]
-    assert telltales(data) == ["channel 5 of the features"]
+    assert label_leaks(data) == ["channel 5 of the features"]
 
 
 def test_each_sequence_is_scaled_by_its_own_training_slices():
     data = joined_cohort()
     train_index = np.arange(40)
-    model = fit(data, train_index, Settings(conv=4, units=4, hidden=4, epochs=1), 0)
+    model = fit_on(data, train_index, Settings(conv=4, units=4, hidden=4, epochs=1), 0)
     inner, _ = inner_split([data.subject[i] for i in train_index], data.label[train_index], 0.2, 0)
     for number, branch in enumerate(model.module.branches):
         rows = np.concatenate([data.slices(i, number) for i in train_index[inner]])

@@ -9,7 +9,7 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from oatools.core.errors import UsageError
-from oatools.learning.crossval import Plan, cross_validate, fold_path
+from oatools.learning.crossval import Plan, fold_path, validate
 from oatools.learning.files import KEY, load_model, save_model
 from oatools.learning.folds import assign_folds
 from oatools.learning.metrics import choose_threshold, roc_auc
@@ -24,12 +24,14 @@ from oatools.learning.training import (
     validation_loss,
 )
 
+from .conftest import fit_on, with_features
+
 QUICK = Settings(conv=16, units=16, hidden=16, epochs=40, patience=10, learning_rate=3e-3)
 
 
 def held_out(cohort, tmp_path, settings=QUICK, seed=0):
     fold = assign_folds(cohort.subject, cohort.label, 3, 0)
-    return cross_validate(cohort, fold, Plan((settings,), seed, compare=False), tmp_path)
+    return validate(cohort, fold, Plan((settings,), seed, compare=False), tmp_path)
 
 
 def test_a_signal_planted_in_two_slices_is_found_and_attended_to(make, tmp_path):
@@ -57,7 +59,7 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(make, tmp_pa
     cohort = make()
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
         torch.manual_seed(hash(name) % 1000)  # the state outside must not matter
-        save_model(tmp_path / name, fit(cohort, np.arange(80), QUICK, seed))
+        save_model(tmp_path / name, fit(cohort, QUICK, seed))
     a, b, c = ((tmp_path / name).read_bytes() for name in "abc")
     assert a == b != c
 
@@ -65,7 +67,7 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(make, tmp_pa
 def test_training_leaves_the_global_random_state_and_threads_alone(make):
     torch.manual_seed(5)
     before, threads = torch.get_rng_state(), torch.get_num_threads()
-    fit(make(), np.arange(80), replace(QUICK, epochs=2), 0)
+    fit(make(), replace(QUICK, epochs=2), 0)
     assert (torch.get_rng_state() == before).all() and torch.get_num_threads() == threads
 
 
@@ -73,30 +75,25 @@ def test_nothing_of_the_test_fold_reaches_the_model(make, tmp_path):
     cohort = make()
     fold = assign_folds(cohort.subject, cohort.label, 4, 0)
     train, test = np.flatnonzero(fold != 1), np.flatnonzero(fold == 1)
-    wild_features, wild_clinical, wild_label = (
-        cohort.features.copy(),
-        cohort.clinical.copy(),
-        cohort.label.copy(),
-    )
-    wild_features[test] = 1e4
+    wild_clinical, wild_label = cohort.clinical.copy(), cohort.label.copy()
     wild_clinical[test] = -1e6
     wild_label[test] = 1 - wild_label[test]
-    # Longer knees in the test fold widen the padding of all: that must not matter either.
-    wild_features = np.concatenate([wild_features, np.zeros_like(wild_features)], axis=1)
-    extents = cohort.extents.copy()
-    extents[test] = wild_features.shape[1]
-    wild = replace(
-        cohort, features=wild_features, clinical=wild_clinical, label=wild_label, extents=extents
-    )
-    save_model(tmp_path / "a", fit(cohort, train, QUICK, 0))
-    save_model(tmp_path / "b", fit(wild, train, QUICK, 0))
+
+    def wild_features(i, values):
+        # Longer knees in the test fold move the places of all others: that must not matter either.
+        return np.full((30, values.shape[1]), 1e4, np.float32) if i in test else values
+
+    wild = with_features(cohort, wild_features)
+    wild = replace(wild, clinical=wild_clinical, label=wild_label)
+    save_model(tmp_path / "a", fit_on(cohort, train, QUICK, 0))
+    save_model(tmp_path / "b", fit_on(wild, train, QUICK, 0))
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
 def test_threshold_epoch_and_scaling_come_from_the_inner_split_by_patient(make):
     cohort = make()
     train = np.arange(60)
-    model = fit(cohort, train, QUICK, 0)
+    model = fit_on(cohort, train, QUICK, 0)
     names = list(cohort.knee)
     fitting, held = (
         [names.index(k) for k in model.record[which]]
@@ -116,16 +113,14 @@ def test_threshold_epoch_and_scaling_come_from_the_inner_split_by_patient(make):
 def test_probabilities_follow_the_prevalence_although_the_classes_are_weighed(make):
     cohort = make(knees=300, strength=0.3)
     rare = np.flatnonzero((cohort.label == 0) | (np.arange(300) % 4 == 0))
-    model = fit(cohort, rare, replace(QUICK, learning_rate=1e-3), 0)
+    model = fit_on(cohort, rare, replace(QUICK, learning_rate=1e-3), 0)
     probability, _ = predict(model, [cohort.slices(i) for i in rare], cohort.clinical[rare])
     assert abs(probability.mean() - cohort.label[rare].mean()) < 0.08
 
 
 def test_a_model_comes_back_from_its_file_with_identical_probabilities(make, tmp_path):
     cohort = make()
-    model = save_model(
-        tmp_path / "m.safetensors", fit(cohort, np.arange(80), QUICK, 0), endpoint="jsn12"
-    )
+    model = save_model(tmp_path / "m.safetensors", fit(cohort, QUICK, 0), endpoint="jsn12")
     again = load_model(tmp_path / "m.safetensors")
     knees = [cohort.slices(i) for i in range(80)]
     assert (
@@ -174,7 +169,7 @@ def test_processes_give_the_bytes_that_one_process_gives_and_finished_folds_are_
     fold = assign_folds(cohort.subject, cohort.label, 2, 0)
     quick = replace(QUICK, epochs=3)
     one, two = (
-        cross_validate(cohort, fold, Plan((quick,), 0, jobs=j), tmp_path / name)
+        validate(cohort, fold, Plan((quick,), 0, jobs=j), tmp_path / name)
         for name, j in (("one", 1), ("two", 2))
     )
     assert one.kept == two.kept == 0 and one.trained == 4 and list(one.models) == list(two.models)
@@ -185,10 +180,10 @@ def test_processes_give_the_bytes_that_one_process_gives_and_finished_folds_are_
         for n in (1, 2)
     )
     fold_path(tmp_path / "one", 2).unlink()
-    again = cross_validate(cohort, fold, Plan((quick,), 0), tmp_path / "one")
+    again = validate(cohort, fold, Plan((quick,), 0), tmp_path / "one")
     assert again.kept == 3 and (again.first.probability == one.first.probability).all()
     with pytest.raises(UsageError, match="made from other inputs or settings"):
-        cross_validate(cohort, fold, Plan((quick,), 1), tmp_path / "one")
+        validate(cohort, fold, Plan((quick,), 1), tmp_path / "one")
     assert not [
         p for p in (tmp_path / "two").iterdir() if p.name.startswith(".")
     ]  # the shared features are gone
@@ -197,7 +192,7 @@ def test_processes_give_the_bytes_that_one_process_gives_and_finished_folds_are_
 def test_a_patient_in_two_folds_is_refused_wherever_the_folds_came_from(make, tmp_path):
     cohort = make(knees=40)
     with pytest.raises(UsageError, match="is in folds 1 and 2"):
-        cross_validate(cohort, np.arange(40) % 2 + 1, Plan((QUICK,), 0), tmp_path)
+        validate(cohort, np.arange(40) % 2 + 1, Plan((QUICK,), 0), tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -215,19 +210,21 @@ def test_a_batch_is_padded_to_its_own_longest_knee(make):
     values, mask, clinical = tensors.take(short)
     assert values.shape[1] == mask.shape[1] == cohort.length[short].max() < cohort.length.max()
     module.eval()
-    whole = module.classify(tensors.values[short], tensors.mask[short], clinical)[0]
+    everyone = tensors.take(torch.arange(30))
+    assert everyone.values.shape[1] == cohort.length.max()
+    whole = module.classify(everyone.values[short], everyone.mask[short], clinical)[0]
     torch.testing.assert_close(module.classify(values, mask, clinical)[0], whole)
 
 
 def with_copies(cohort, copies):
-    return dataclasses.replace(cohort, varied=np.stack(copies))
+    return dataclasses.replace(cohort, augmented=np.stack(copies))
 
 
 def tensors_of(cohort, settings=QUICK):
     """All knees as tensors, under a network whose scaling changes nothing."""
     scaling = fit_clinical(cohort.clinical, cohort.clinical_names)
-    module = build(settings, cohort.features.shape[2], 1)
-    return module, to_tensors(cohort, np.arange(len(cohort)), scaling, module, settings)
+    module = build(settings, cohort.channels, 1)
+    return module, to_tensors(cohort, np.arange(len(cohort)), scaling, module, settings.precision)
 
 
 def test_a_batch_draws_every_version_of_its_knees(make):
@@ -236,7 +233,7 @@ def test_a_batch_draws_every_version_of_its_knees(make):
     random, batch, seen = np.random.default_rng(0), torch.arange(30), set()
     for _ in range(20):
         shift = (
-            (tensors.take(batch, random)[0] - torch.from_numpy(cohort.features))[:, 0, 0]
+            (tensors.take(batch, random).values[:, 0, 0] - tensors.take(batch).values[:, 0, 0])
             .round()
             .int()
         )
@@ -244,14 +241,14 @@ def test_a_batch_draws_every_version_of_its_knees(make):
     assert {s for _, s in seen} == {0, 10, 20} and len(seen) > 80
 
 
-def test_varied_copies_are_learnt_from_and_do_not_judge(make):
+def test_augmented_copies_are_learnt_from_and_do_not_judge(make):
     """The signal is clear in the copies alone: a model that trains on them finds it; plain knees still judge it."""
     noise, signal = make(knees=120, strength=0.5, seed=3), make(knees=120, strength=4.0, seed=3)
     assert np.array_equal(noise.label, signal.label)
     settings = dataclasses.replace(QUICK, augmented=True)
-    model = fit(with_copies(noise, [signal.features] * 4), np.arange(120), settings, 0)
+    model = fit(with_copies(noise, [signal.features] * 4), settings, 0)
     probability, _ = predict(model, [signal.slices(i) for i in range(120)], signal.clinical)
-    without = fit(noise, np.arange(120), QUICK, 0)
+    without = fit(noise, QUICK, 0)
     blind, _ = predict(without, [signal.slices(i) for i in range(120)], signal.clinical)
     assert roc_auc(signal.label, probability) > 0.9 > 0.75 > roc_auc(signal.label, blind)
     held = [list(noise.knee).index(k) for k in model.record["validation_knees"]]
@@ -259,21 +256,22 @@ def test_varied_copies_are_learnt_from_and_do_not_judge(make):
     assert model.record["validation_roc_auc"] == roc_auc(noise.label[held], plain)
 
 
-def test_varied_copies_do_not_decide_the_epoch(make):
+def test_augmented_copies_do_not_decide_the_epoch(make):
     cohort = make(knees=30)
     module, plain = tensors_of(cohort)
-    _, varied = tensors_of(with_copies(cohort, [cohort.features * 3]))
+    _, augmented = tensors_of(with_copies(cohort, [cohort.features * 3]))
     assert validation_loss(module, plain, torch.ones(2)) == validation_loss(
-        module, varied, torch.ones(2)
+        module, augmented, torch.ones(2)
     )
 
 
 def test_copies_stay_with_their_knees(make):
     cohort = make(knees=20)
-    varied = with_copies(cohort, [cohort.features + 1])
-    some = varied.take(np.array([7, 2, 11]))
-    assert np.array_equal(some.varied[0][some.features != 0], some.features[some.features != 0] + 1)
-    assert varied.digest(np.arange(20)) != cohort.digest(np.arange(20))
+    with_one = with_copies(cohort, [cohort.features + 1])
+    some = with_one.take(np.array([7, 2, 11]))
+    assert np.array_equal(some.augmented[0], some.features + 1)
+    assert np.array_equal(some.slices(1), cohort.slices(2))
+    assert with_one.digest(np.arange(20)) != cohort.digest(np.arange(20))
 
 
 def test_the_loss_is_that_of_pytorch_and_the_focal_factor_that_of_lin():
@@ -311,7 +309,6 @@ def test_a_cosine_ends_where_it_should_and_other_settings_change_the_model(make,
     cosine = replace(QUICK, epochs=8, patience=8, schedule="cosine")
     fit(
         cohort,
-        np.arange(40),
         cosine,
         0,
         keep=lambda p: seen.append(p.optimiser["param_groups"][0]["lr"]),
@@ -327,8 +324,7 @@ def test_a_cosine_ends_where_it_should_and_other_settings_change_the_model(make,
         {"dropout": 0.0},
     ]
     losses = [
-        fit(cohort, np.arange(40), replace(QUICK, epochs=4, **c), 0).record["validation_loss"]
-        for c in changed
+        fit(cohort, replace(QUICK, epochs=4, **c), 0).record["validation_loss"] for c in changed
     ]
     assert len(set(losses)) == len(changed)
 
