@@ -213,6 +213,9 @@ def test_what_is_asked_for_stays(monkeypatch):
     monkeypatch.setattr("oatools.features.engine.best_device", lambda device: "cuda")
     asked = EngineSettings(precision="bf16", threads=5)
     assert asked.resolve(2) == replace(asked, device="cuda")
+
+
+def test_float16_is_refused_on_a_cpu():
     with pytest.raises(UsageError, match="float16 is for a GPU; use bf16 on a CPU"):
         EngineSettings(device="cpu", precision="float16").resolve()
 
