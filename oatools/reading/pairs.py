@@ -100,14 +100,15 @@ def record_path(key: Path) -> Path:
     return key.with_name(f"{key.stem}.json")
 
 
-def may_keep_key(key: Path, answers: Sequence[Row], force: bool) -> bool:
-    """Return True if the file `key` holds these very answers, and may be kept.
+def save_key(key: Path, pairs: Sequence[Pair], made: provenance.Step, force: bool) -> bool:
+    """Write the key of these pairs, and beside it how it was made; return True if it was kept.
 
-    Without `force`, a `UsageError` protects the key of another draw, and a JSON file of the name of
-    this key's record.
+    A key that holds these very answers is kept. Without `force`, a `UsageError` protects the key of
+    another draw, and a JSON file of the name of this key's record.
     """
-    remedy = "use `force` to replace it, or another `key`"
+    answers = list(key_rows(pairs))
     record = record_path(key)
+    remedy = "use `force` to replace it, or another `key`"
     if record.exists() and not key.exists() and not force:
         raise UsageError(f"{record} exists", remedy)
 
@@ -115,14 +116,12 @@ def may_keep_key(key: Path, answers: Sequence[Row], force: bool) -> bool:
         is_same = key.read_bytes() == table_bytes(KEY_COLUMNS, answers)
         return "" if is_same else "exists, with the answers to another draw"
 
-    return provenance.may_keep(key, why_not, force, error=UsageError, remedy=remedy)
-
-
-def write_key(key: Path, answers: Sequence[Row], made: provenance.Step) -> None:
-    """Write a key, and first the record beside it that says how it was made."""
-    record = provenance.with_step({}, made)
-    write_text(record_path(key), json.dumps(record, indent=2) + "\n")
+    if provenance.may_keep(key, why_not, force, error=UsageError, remedy=remedy):
+        return True
+    fields = provenance.with_step({}, made)
+    write_text(record, json.dumps(fields, indent=2) + "\n")
     write_table(key, KEY_COLUMNS, answers)
+    return False
 
 
 def read_pairs(rows: Iterable[Row]) -> dict[str, Knees]:

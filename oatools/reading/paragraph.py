@@ -94,12 +94,13 @@ def _shares(result: _Result) -> Iterable[str]:
 def _share(score: ReaderScore, who: str, interval: str) -> str:
     if not score.answered:
         return f"{who} ranked no pair."
-    ties = f" and {score.ties} as equal" if score.ties else ""
-    blank = f", and left {score.n_unanswered} unanswered" if score.n_unanswered else ""
-    return (
-        f"{who} ranked {score.right} of {_pairs(score.answered)} correctly{ties}{blank} "
-        f"({_percent(score.share)}; {interval} 95 % CI {_percent_interval(score)})."
-    )
+    said = f"{who} ranked {score.right} of {_pairs(score.answered)} correctly"
+    if score.ties:
+        said += f" and {score.ties} as equal"
+    if score.n_unanswered:
+        said += f", and left {score.n_unanswered} unanswered"
+    bounds = f"{interval} 95 % CI {_percent_interval(score)}"
+    return f"{said} ({_percent(score.share)}; {bounds})."
 
 
 def _agreements(result: _Result) -> Iterable[str]:
@@ -143,11 +144,12 @@ def _difference(found: Comparison, models: Sequence[str]) -> str:
         whom, both = f"model {other}", "both"
     else:
         whom, both = f"reader {other}", "both"
-    exact = f", McNemar's p {_p(found.p_mcnemar)}" if _is_known(found.p_mcnemar) else ""
+    p = f"p {_p(found.p_difference)}"
+    if _is_known(found.p_mcnemar):
+        p += f", McNemar's p {_p(found.p_mcnemar)}"
     return (
         f"On the {found.pairs} pairs that {both} ranked, model {model} differed from {whom} by "
-        f"{_signed(points)} percentage points (95 % CI {interval}; p {_p(found.p_difference)}"
-        f"{exact})."
+        f"{_signed(points)} percentage points (95 % CI {interval}; {p})."
     )
 
 

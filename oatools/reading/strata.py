@@ -27,9 +27,7 @@ class Stratum:
     @property
     def name(self) -> str:
         """`LOW:HIGH`, an open end left blank, as it is given on the command line."""
-        low = "" if self.low is None else str(self.low)
-        high = "" if self.high is None else str(self.high)
-        return f"{low}:{high}"
+        return f"{_bound_text(self.low)}:{_bound_text(self.high)}"
 
     @property
     def lower_bound(self) -> Decimal:
@@ -146,6 +144,10 @@ def _parse_bound(text: str) -> Decimal | None:
     if not bound.is_finite():
         raise ValueError(text)
     return bound
+
+
+def _bound_text(bound: Decimal | None) -> str:
+    return "" if bound is None else str(bound)
 
 
 def _bounds(name: str) -> tuple[float, float]:

@@ -4,11 +4,12 @@ import os
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from oatools.core import files, provenance
-from oatools.core.errors import ItemError
+from oatools.core.errors import ItemError, UsageError
 
 
 def test_a_file_appears_only_once_it_is_whole(tmp_path):
@@ -121,3 +122,35 @@ def test_a_new_sidecar_never_stands_beside_an_old_volume(tmp_path):
     provenance.write_sidecar(volume, {"Side": "left"})
     assert not volume.exists()
     assert provenance.read_sidecar(volume) == {"Side": "left"}
+
+
+def test_outputs_that_may_be_written_pass(tmp_path):
+    old = tmp_path / "old.tsv"
+    old.write_text("old")
+    files.check_outputs({"compare": tmp_path / "new.tsv", "figure": None}, [old, "-"])
+    files.check_outputs({"compare": old}, force=True)
+
+
+@pytest.mark.parametrize(
+    "names,inputs,force,said",
+    [
+        (["old.tsv"], [], False, "first {0}/old.tsv exists; use force to replace it"),
+        (["in.tsv"], ["in.tsv"], True, "first {0}/in.tsv: {0}/in.tsv is also read"),
+        (["."], [], True, "a plain file is needed"),
+        (["new.tsv", "sub/../new.tsv"], [], False, "second {0}/sub/../new.tsv: first writes"),
+    ],
+)
+def test_outputs_that_would_do_harm_are_refused(tmp_path, names, inputs, force, said):
+    for name in ("old.tsv", "in.tsv"):
+        (tmp_path / name).write_text(name)
+    (tmp_path / "sub").mkdir()
+    outputs = dict(zip(("first", "second"), [tmp_path / name for name in names], strict=False))
+    with pytest.raises(UsageError) as caught:
+        files.check_outputs(outputs, [tmp_path / name for name in inputs], force)
+    assert said.format(tmp_path) in str(caught.value)
+    assert (tmp_path / "old.tsv").read_text() == "old.tsv"
+
+
+def test_standard_output_is_not_an_output_file(tmp_path):
+    with pytest.raises(UsageError, match="first -: a plain file is needed"):
+        files.check_outputs({"first": Path("-")}, force=True)

@@ -91,20 +91,13 @@ def draw_command(
     """
     from oatools.reading.blinding import shown_columns
     from oatools.reading.draw import draw_pairs, parse_calipers
-    from oatools.reading.pairs import (
-        draw_step,
-        key_rows,
-        may_keep_key,
-        pair_columns,
-        pair_rows,
-        write_key,
-    )
+    from oatools.reading.pairs import draw_step, pair_columns, pair_rows, save_key
 
     if strata and (count is not None or no_strata):
         raise UsageError(
             "--stratum says how many pairs there are", "leave out --pairs and --no-strata"
         )
-    check_outputs({"--key": key}, [labels], force=True)  # `may_keep_key` looks at what is there
+    check_outputs({"--key": key}, [labels], force=True)  # `save_key` asks about its content
     calipers = parse_calipers(matched)
     table = read_table(labels, ["knee", "subject", "visit", "side", "label"])
     table.require(*[caliper.column for caliper in calipers])
@@ -115,19 +108,17 @@ def draw_command(
     variables = shown_columns(table.columns, shown, endpoints, rows)
     pairs = draw_pairs(rows, wanted, total, seed, calipers=calipers, one_knee=one_knee)
 
-    answers = list(key_rows(pairs))
-    is_kept = may_keep_key(key, answers, force)
-    if not is_kept:
-        parameters = {
-            "strata": [f"{stratum.name}:{stratum.count}" for stratum in wanted],
-            "pairs": len(pairs),
-            "seed": seed,
-            "match": list(matched),
-            "one_knee": one_knee,
-            "show": variables,
-            "endpoint": endpoints,
-        }
-        write_key(key, answers, draw_step(labels, table.columns, rows, parameters))
+    parameters = {
+        "strata": [f"{stratum.name}:{stratum.count}" for stratum in wanted],
+        "pairs": len(pairs),
+        "seed": seed,
+        "match": list(matched),
+        "one_knee": one_knee,
+        "show": variables,
+        "endpoint": endpoints,
+    }
+    made = draw_step(labels, table.columns, rows, parameters)
+    is_kept = save_key(key, pairs, made, force)
     columns = pair_columns(variables)
     print_table(columns, pair_rows(pairs, columns))
     _say_differences(console, pairs, calipers)

@@ -92,11 +92,8 @@ def page_command(
 
     require_free(out_dir, force)
     table = read_table(pairs_file, ["knee", "side", "pair", "place"])
-    if not volumes and not {"sequence", "path"} <= set(table.columns):
-        raise UsageError(
-            f"{pairs_file} has no columns 'sequence' and 'path': give tables of volumes, such as "
-            "oa-n4's"
-        )
+    if not volumes:
+        _require_volumes(table)
     rows = list(table.rows)
     pairs = read_blinded_pairs(table.columns, rows)
     found = _volume_rows(volumes) if volumes else iter(rows)
@@ -119,12 +116,20 @@ def page_command(
         complete = [] if is_stopped else finish_page(folder, plan, written, text)
     print_table(_printed_columns(table), (v.printed_row() for v in written if v.pair in complete))
     _say_smaller(console, plan)
-    left_out = len(pairs) - len(complete)
-    if left_out and not is_stopped:
-        console.note(f"{left_out} of {len(pairs)} pairs are left out, for want of a volume")
+    if not is_stopped:
+        _say_left_out(console, len(pairs), len(complete))
     made = f"{counted(len(complete), 'pair')} in {out_dir / 'index.html'}"
     console.note(made if complete else "no page is made")
     return status
+
+
+def _require_volumes(table: Table[Row]) -> None:
+    """Refuse pairs that do not say where their volumes are."""
+    if not {"sequence", "path"} <= set(table.columns):
+        raise UsageError(
+            f"{table.name} has no columns 'sequence' and 'path': give tables of volumes, such as "
+            "oa-n4's"
+        )
 
 
 def _volume_rows(arguments: Sequence[str]) -> Iterator[Row]:
@@ -169,3 +174,9 @@ def _say_smaller(console: Console, plan: "PagePlan") -> None:
                 f"{frame.smaller} of {2 * len(plan.pairs)} volumes of {sequence} are smaller than "
                 "the largest, and get black margins: look whether their size goes with the answer"
             )
+
+
+def _say_left_out(console: Console, pairs: int, complete: int) -> None:
+    if complete < pairs:
+        left_out = f"{pairs - complete} of {pairs} pairs"
+        console.note(f"{left_out} are left out, for want of a volume")
