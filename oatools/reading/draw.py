@@ -74,9 +74,9 @@ def draw_pairs(
     such a value is not drawn. With `one_knee` no patient is used twice either, so that pairs are
     independent: of a patient's two knees one is kept, the progressor if just one is.
 
-    The draw depends on the seed and on the knees, not on the order of the rows. It finds the
-    pairs whenever there are so many at all (see `_match`; which knee of a patient is kept is
-    settled before), and otherwise raises a `UsageError` that says how many there are.
+    The draw depends on the seed and on the knees, not on the order of the rows. It finds all the
+    pairs that are asked for whenever that is possible (see `_match`; which knee of a patient is
+    kept is decided before that), and otherwise raises a `UsageError` that says how many there are.
     """
     chance = random.Random(seed)
     progressors, others = _split_by_label(labels)
@@ -242,8 +242,8 @@ def _match(
 ) -> list[tuple[int, int, int]]:
     """Return as many pairs as there can be: indices of quota, progressor and partner, in order.
 
-    To take partners one by one could use up the only partner of a later progressor. The pairs are
-    therefore found all at once, as the maximum flow through a network of four layers:
+    Taking partners one by one could use up the only partner of a later progressor. The pairs are
+    therefore found all at once, as the maximum flow through a network of layers:
 
         source -> quotas -> progressors -> partners -> sink
 

@@ -45,9 +45,9 @@ class Stratum:
         return self.lower_bound <= jsn < self.upper_bound or is_at_closed_end
 
 
-#: The published reading study's: 10 progressors below -1.1 mm, 130 from there to below -0.6, 10
-#: from there to -0.5. The last is closed, since a change of exactly -0.5 mm makes a progressor
-#: there.
+#: The strata of the published reading study: 10 progressors below -1.1 mm, 130 from there to below
+#: -0.6, 10 from there to -0.5. The last is closed, since there a change of exactly -0.5 mm makes a
+#: progressor.
 PAPER_STRATA = (
     Stratum(None, Decimal("-1.1"), 10),
     Stratum(Decimal("-1.1"), Decimal("-0.6"), 130),
