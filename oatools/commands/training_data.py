@@ -38,7 +38,7 @@ def read_training_data(console: Console, run: TrainingRun, columns: Sequence[str
         sequences=run.sequences,
         augmented=run.settings.augmented,
         columns=tuple(columns),
-        fail_fast=run.fail_fast,
+        on_failure="stop" if run.fail_fast else "leave out",
     )
     loaded = load_training_data(features, read_table(run.labels), selection, run.endpoint)
     _report_failures(console, run, loaded, features.columns)

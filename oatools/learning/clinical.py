@@ -1,5 +1,6 @@
 """Clinical variables as numbers, from the cells of a table."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -19,7 +20,9 @@ def clinical_value(row: Row, name: str) -> float:
     if row.get(name) in codes:
         return codes[row[name]]
     value = number(row, name)
-    return np.nan if value is None else value
+    if value is None:
+        return math.nan
+    return value
 
 
 def clinical_values(row: Row, names: Sequence[str]) -> np.ndarray:
@@ -33,7 +36,7 @@ def read_clinical(path: str, names: Sequence[str], also: Sequence[str] = ()) -> 
     Raises a `UsageError` for a knee that comes twice.
     """
     table = read_table(path, ["knee", *names])
-    kept = [*names, *(name for name in also if name in table.columns)]
+    kept = [*names, *set(also).intersection(table.columns)]
     rows: dict[str, Row] = {}
     for row in table.rows:
         if row["knee"] in rows:

@@ -95,6 +95,9 @@ class Cohort:
     def take(self, index: np.ndarray) -> "Cohort":
         """Return the knees at `index` alone: nothing of the others is left in it."""
         at = self.slice_index(index)
+        augmented = self.augmented
+        if augmented is not None:
+            augmented = augmented[:, at]
         return replace(
             self,
             knee=_pick(self.knee, index),
@@ -104,7 +107,7 @@ class Cohort:
             extents=self.extents[index],
             clinical=self.clinical[index],
             rows=_pick(self.rows, index),
-            augmented=None if self.augmented is None else self.augmented[:, at],
+            augmented=augmented,
         )
 
     def without_clinical(self) -> "Cohort":

@@ -105,11 +105,14 @@ def split_training(
     `train` are the places of the knees to train on, all by default, and `test` is kept for later.
     Raises a `UsageError` where a class has fewer than two patients.
     """
-    index = np.arange(len(cohort)) if train is None else np.sort(np.asarray(train))
+    if train is None:
+        train = np.arange(len(cohort))
+    if test is None:
+        test = np.zeros(0, dtype=np.int64)
+    index = np.sort(np.asarray(train))
     subjects = [cohort.subject[i] for i in index]
     fit, validate = inner_split(subjects, cohort.label[index], share, seed)
-    nothing = np.zeros(0, dtype=np.int64)
-    return Split(index[fit], index[validate], nothing if test is None else np.asarray(test))
+    return Split(index[fit], index[validate], np.asarray(test))
 
 
 def assign_folds(

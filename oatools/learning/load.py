@@ -3,12 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 
-from oatools.core.errors import ItemError, UsageError
+from oatools.core.errors import ItemError, OatoolsError, UsageError
 from oatools.core.manifest import MISSING, BadRow, Row, Table, read_rows, read_table
 from oatools.core.provenance import Caution, Provenance
+from oatools.core.runner import item_name
 from oatools.features.backbone_record import Weights
 from oatools.features.featurefile import Features, feature_space, read_features, space_difference
 from oatools.learning.clinical import clinical_values
@@ -33,8 +35,8 @@ class Selection:
     `clinical` names clinical variables or sets of them (see `presets.clinical_set`). Of each
     sequence only `slices` around the middle are kept. With several `sequences` a knee has a file of
     each; without, it has one row. `augmented` asks for augmented copies too. `columns` of the
-    labels are kept in the rows of the cohort. `fail_fast` stops at the first feature file that
-    cannot be used.
+    labels are kept in the rows of the cohort. A row or feature file that cannot be used is left
+    out, is the last one looked at, or raises its error, as `on_failure` says.
     """
 
     clinical: tuple[str, ...] = ()
@@ -42,7 +44,7 @@ class Selection:
     sequences: tuple[str, ...] = ()
     augmented: bool = False
     columns: tuple[str, ...] = ()
-    fail_fast: bool = False
+    on_failure: Literal["leave out", "stop", "raise"] = "leave out"
 
 
 @dataclass(frozen=True)
@@ -111,18 +113,19 @@ def load_cohort(
     tables that cannot be joined, or a variable that gives the label away (see `leaks.label_leaks`)
     unless that is allowed.
     """
+    if isinstance(clinical, str):
+        clinical = [clinical]
+    if not isinstance(features, Table):
+        features = read_rows([str(features)])
+    if not isinstance(labels, Table):
+        labels = read_table(labels)
     selection = Selection(
-        clinical=(clinical,) if isinstance(clinical, str) else tuple(clinical),
+        clinical=tuple(clinical),
         slices=slices,
         sequences=tuple(sequences),
-        fail_fast=True,
+        on_failure="raise",
     )
-    rows = features if isinstance(features, Table) else read_rows([str(features)])
-    labelled = labels if isinstance(labels, Table) else read_table(labels)
-    loaded = load_training_data(rows, labelled, selection)
-    for row, error in loaded.flow.failed:
-        name = row.name if isinstance(row, BadRow) else row["knee"]
-        raise ItemError(f"{name}: {error.reason}", error.remedy)
+    loaded = load_training_data(features, labels, selection)
     if not allow_label_leakage:
         loaded.refuse_leaks()
     return loaded.cohort
@@ -152,9 +155,11 @@ def load_training_data(
         raise UsageError(_no_overlap(features, chosen, labels, labelled))
     # Unusable cells are told before hours of reading, not after.
     clinical = {knee: _clinical(labelled[knee], names, labels.name) for knee in both}
-    reader = _Reader(selection, list(chosen.broken))
+    reader = _Reader(selection)
+    for row, error in chosen.broken:
+        reader.fail(row, error)
     for knee in both:
-        if reader.failed and selection.fail_fast:
+        if reader.failed and selection.on_failure == "stop":
             break
         reader.read(knee, chosen.rows[knee])
     if not reader.knees:
@@ -195,7 +200,7 @@ class _Reader:
     """Reads the feature files of knees, and checks that they belong together."""
 
     selection: Selection
-    failed: list[FailedRow]
+    failed: list[FailedRow] = field(default_factory=list)
     knees: dict[str, _Knee] = field(default_factory=dict)
     first: tuple[str, Features] | None = None
     weights: Weights | None = None
@@ -209,7 +214,7 @@ class _Reader:
             try:
                 found.append(_read_file(Path(row["path"]), self.selection))
             except ItemError as error:
-                self.failed.append((row, error))
+                self.fail(row, error)
                 return
         for row, features in zip(rows, found, strict=True):
             self._check(row["path"], features)
@@ -222,6 +227,12 @@ class _Reader:
             extents=tuple(len(each.features) for each in found),
             augmented=augmented,
         )
+
+    def fail(self, row: Row | BadRow, error: OatoolsError) -> None:
+        """Note that a row cannot be used, or raise why not."""
+        if self.selection.on_failure == "raise":
+            raise ItemError(f"{item_name(row)}: {error.reason}", error.remedy)
+        self.failed.append((row, error))
 
     def _check(self, path: str, features: Features) -> None:
         if self.first is None:
@@ -260,9 +271,15 @@ def _cohort(
     knees = list(reader.knees.values())
     values = np.stack([clinical[knee] for knee in used])
     rows = [_row(chosen.rows[k][0], labelled[k], selection.columns) for k in used]
-    more = {}
+    more: dict[str, Any] = {}
     if selection.augmented:
         more["augmented"] = [knee.augmented for knee in knees]
+    if len(selection.sequences) > 1:
+        more["joined"] = selection.sequences
+    if len(reader.steps) == 1:
+        more["steps"] = next(iter(reader.steps))
+    if reader.first is not None:
+        more["space"] = feature_space(reader.first[1].provenance)
     return make_cohort(
         used,
         [labelled[knee]["subject"] for knee in used],
@@ -272,11 +289,8 @@ def _cohort(
         clinical_names=selection.clinical,
         extents=[knee.extents for knee in knees],
         rows=rows,
-        space={} if reader.first is None else feature_space(reader.first[1].provenance),
         weights=reader.weights,
         cautions=tuple(sorted(reader.cautions, key=lambda caution: caution.value)),
-        joined=selection.sequences if len(selection.sequences) > 1 else (),
-        steps=next(iter(reader.steps)) if len(reader.steps) == 1 else None,
         **more,
     )
 
@@ -291,12 +305,10 @@ def _read_file(path: Path, selection: Selection) -> Features:
         )
     used = middle_slices(len(found.features), selection.slices)
     copies = found.augmented
-    return replace(
-        found,
-        features=found.features[used].astype(np.float32),
-        position=found.position[used],
-        augmented=None if copies is None else copies[:, used].astype(np.float32),
-    )
+    if copies is not None:
+        copies = copies[:, used].astype(np.float32)
+    features = found.features[used].astype(np.float32)
+    return replace(found, features=features, position=found.position[used], augmented=copies)
 
 
 def _copies(features: Features) -> int:

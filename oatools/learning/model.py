@@ -227,7 +227,9 @@ class FittedModel:
 
         `features` (versions, slices, channels) are several versions of those of the knee.
         """
-        counts = [features.shape[1]] if extents is None else [int(n) for n in extents]
+        if extents is None:
+            extents = [features.shape[1]]
+        counts = [int(count) for count in extents]
         windows = [middle_slices(count, self.settings.slices) for count in counts]
         used = []
         for part, window in zip(features.split(counts, dim=1), windows, strict=True):
@@ -264,14 +266,16 @@ def predict(
 
         probability, attention = predict(model, *cohort.scored())
     """
+    if clinical is None:
+        clinical = np.full((len(features), len(model.scaling.names)), np.nan)
+    if extents is None:
+        extents = [[len(values)] for values in features]
     model.module.eval()
     probability, attention = np.empty(len(features)), []
     with torch.inference_mode():
         for i, values in enumerate(features):
-            row = None if clinical is None else clinical[i]
-            extent = None if extents is None else extents[i]
             tensor = torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))
-            logits, weights = model.logits(tensor, row, extent)
+            logits, weights = model.logits(tensor, clinical[i], extents[i])
             probability[i] = torch.softmax(logits.double(), dim=0)[1].item()
             attention.append(weights.numpy())
     return probability, attention

@@ -40,11 +40,10 @@ class ClinicalScaling:
     @classmethod
     def from_records(cls, records: list[dict[str, Any]]) -> "ClinicalScaling":
         """Rebuild a scaling from what `as_records` gave."""
-        names = tuple(record["name"] for record in records)
-        fill = np.array([record["fill"] for record in records], dtype=np.float64)
-        mean = np.array([record["mean"] for record in records], dtype=np.float64)
-        sd = np.array([record["sd"] for record in records], dtype=np.float64)
-        return cls(names, fill, mean, sd)
+        numbers = np.empty((3, len(records)))
+        for column, record in enumerate(records):
+            numbers[:, column] = record["fill"], record["mean"], record["sd"]
+        return cls(tuple(record["name"] for record in records), *numbers)
 
 
 def fit_clinical(values: np.ndarray, names: tuple[str, ...]) -> ClinicalScaling:

@@ -1,8 +1,9 @@
 """Training of one model: scaling, weights, epoch and threshold, all from the knees it is given."""
 
+import contextlib
 import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -106,29 +107,24 @@ def fit(
     weights = torch.ones(2)
     if settings.balanced:
         weights = class_weights(cohort.label[split.fit])
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # sums in another order give other bytes
-    try:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            module = build(settings, cohort.channels, len(scaling.names), cohort.sequences)
-            scale_features(module, cohort, split.fit)
-            training = Training(
-                module=module,
-                fitting=to_tensors(cohort, split.fit, scaling, module, settings.precision),
-                held=to_tensors(cohort, split.validate, scaling, module, settings.precision),
-                weights=weights,
-                settings=settings,
-                random=np.random.default_rng(seed),
-            )
-            history = training.run(start, keep)
-            del training
-            module.offset.copy_(-torch.log(weights))
-            module.eval()
-            model = FittedModel(module, settings, scaling, threshold=0.5)
-            probability, _ = predict(model, *cohort.scored(split.validate))
-    finally:
-        torch.set_num_threads(threads)
+    with _one_thread(), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        module = build(settings, cohort.channels, len(scaling.names), cohort.sequences)
+        scale_features(module, cohort, split.fit)
+        training = Training(
+            module=module,
+            fitting=to_tensors(cohort, split.fit, scaling, module, settings.precision),
+            held=to_tensors(cohort, split.validate, scaling, module, settings.precision),
+            weights=weights,
+            settings=settings,
+            random=np.random.default_rng(seed),
+        )
+        history = training.run(start, keep)
+        del training  # and with it the tensors of all knees
+        module.offset.copy_(-torch.log(weights))
+        module.eval()
+        model = FittedModel(module, settings, scaling, threshold=0.5)
+        probability, _ = predict(model, *cohort.scored(split.validate))
     label = cohort.label[split.validate]
     threshold = choose_threshold(label, probability, settings.threshold_rule)
     best = int(np.argmin(history))
@@ -143,15 +139,13 @@ def fit(
         "validation_roc_auc": roc_auc(label, probability),
         "threshold": threshold,
         "threshold_rule": f"{settings.threshold_rule} on the validation knees",
-        "training_knees": [cohort.knee[i] for i in split.fit],
-        "validation_knees": [cohort.knee[i] for i in split.validate],
-        **_origin(cohort),
+        **_data_record(cohort, split),
     }
     return FittedModel(module, settings, scaling, threshold, record)
 
 
-def _origin(cohort: Cohort) -> dict[str, Any]:
-    """What a model records of the features that it was trained on."""
+def _data_record(cohort: Cohort, split: Split) -> dict[str, Any]:
+    """What a model records of the knees that it was trained on, and of their features."""
     return {
         "channels": cohort.channels,
         "feature_space": cohort.space,
@@ -159,7 +153,20 @@ def _origin(cohort: Cohort) -> dict[str, Any]:
         "joined": list(cohort.joined),
         "volume_steps": None if cohort.steps is None else list(cohort.steps),
         "cautions": [caution.value for caution in cohort.cautions],
+        "training_knees": [cohort.knee[i] for i in split.fit],
+        "validation_knees": [cohort.knee[i] for i in split.validate],
     }
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """Compute on one thread: sums in another order give other bytes."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 @dataclass

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from oatools.learning.cohort import Cohort, make_cohort
-from oatools.learning.folds import assign_folds
+from oatools.learning.folds import assign_folds, split_training
 from oatools.learning.metrics import bootstrap, interval, roc_auc
 from oatools.learning.model import predict
 from oatools.learning.settings import Settings
@@ -71,19 +71,21 @@ def one(seed: int, strength: float) -> tuple[float, float, float, float]:
     probability, truths = np.empty(len(data)), []
     for number in range(1, 6):
         test = np.flatnonzero(fold == number)
-        model = fit(data, np.flatnonzero(fold != number), SETTINGS, seed)
+        train = np.flatnonzero(fold != number)
+        split = split_training(data, SETTINGS.validation, seed, train, test)
+        model = fit(data, SETTINGS, seed, split)
         probability[test], _ = predict(model, *data.scored(test))
         if new is not None:
             with torch.inference_mode():
                 logits, _ = model.module(
-                    torch.from_numpy(new.features),
-                    torch.ones(new.features.shape[:2]),
+                    torch.from_numpy(new.features).view(len(new), 8, -1),
+                    torch.ones(len(new), 8),
                     torch.zeros(len(new), 0),
                 )
             truths.append(roc_auc(new.label, (logits[:, 1] - logits[:, 0]).double().numpy()))
-    called = (probability >= 0.5).astype(int)
+    predicted = (probability >= 0.5).astype(int)
     low, high = interval(
-        bootstrap(data.label, {"": (probability, called)}, data.subject, 1000, seed)[""][:, 0]
+        bootstrap(data.label, {"": (probability, predicted)}, data.subject, 1000, seed)[""][:, 0]
     )
     return roc_auc(data.label, probability), low, high, float(np.mean(truths)) if truths else 0.5
 

@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from oatools.learning.cohort import Cohort, make_cohort
-from oatools.learning.folds import assign_folds
+from oatools.learning.folds import assign_folds, split_training
 from oatools.learning.model import predict
 from oatools.learning.settings import Settings
 from oatools.learning.training import fit
@@ -106,9 +106,10 @@ def repeat(folder: Path, name: str, pooling: str, seed: int) -> list[float]:
     out = []
     for number in range(1, 11):
         test = np.flatnonzero(fold == number)
-        model = fit(
-            data, np.flatnonzero(fold != number), Settings(pooling=pooling, **SETTINGS), seed
-        )
+        settings = Settings(pooling=pooling, **SETTINGS)
+        train = np.flatnonzero(fold != number)
+        split = split_training(data, settings.validation, seed, train, test)
+        model = fit(data, settings, seed, split)
         probability, _ = predict(model, *data.scored(test))
         out.append(float(((probability >= 0.5) == data.label[test]).mean()))
     return out

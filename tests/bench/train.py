@@ -24,7 +24,7 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 
 from oatools.learning.cohort import Cohort, make_cohort
-from oatools.learning.folds import assign_folds, inner_split
+from oatools.learning.folds import Split, assign_folds, split_training
 from oatools.learning.metrics import roc_auc
 from oatools.learning.model import predict
 from oatools.learning.settings import Settings
@@ -99,7 +99,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for i in range(len(data)):
             with h5py.File(Path(folder) / f"{i}.h5", "w") as file:
-                file["features"] = data.features[i]
+                file["features"] = data.slices(i)
         ways = {
             "usual script": lambda k: common(data, fold, k, options.epochs, Path(folder)),
             "DataLoader": lambda k: common(data, fold, k, options.epochs, None),
@@ -136,24 +136,26 @@ def synthetic(knees: int) -> Cohort:
     return make_cohort(names, [n.split("_")[0] for n in names], label, list(features))
 
 
-def split(data: Cohort, fold: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def split(data: Cohort, fold: np.ndarray, k: int) -> Split:
     """The knees to fit, validate and test on."""
-    train = np.flatnonzero(fold != k)
-    fitting, held = inner_split([data.subject[i] for i in train], data.label[train], 0.2, 0)
-    return train[fitting], train[held], np.flatnonzero(fold == k)
+    train, test = np.flatnonzero(fold != k), np.flatnonzero(fold == k)
+    return split_training(data, 0.2, 0, train, test)
 
 
 def common(
     data: Cohort, fold: np.ndarray, k: int, epochs: int, folder: Path | None
 ) -> tuple[float, float]:
     """CPU seconds and held-out AUC of a loop over DataLoaders, with validation after each epoch."""
-    fitting, held, test = split(data, fold, k)
-    scaling = data.features[fitting].mean(axis=(0, 1)), data.features[fitting].std(axis=(0, 1))
-    make = (
-        (lambda i: Files(folder, i, data.label, scaling))
-        if folder
-        else (lambda i: Memory(data.features, i, data.label, scaling))
-    )
+    divided = split(data, fold, k)
+    fitting, held, test = divided.fit, divided.validate, divided.test
+    features = data.features.reshape(len(data), SLICES, CHANNELS)
+    scaling = features[fitting].mean(axis=(0, 1)), features[fitting].std(axis=(0, 1))
+
+    def make(index: np.ndarray) -> Dataset:
+        if folder is None:
+            return Memory(features, index, data.label, scaling)
+        return Files(folder, index, data.label, scaling)
+
     torch.manual_seed(0)
     loader = DataLoader(make(fitting), BATCH, shuffle=True)
     validation, model = DataLoader(make(held), BATCH), Usual()
@@ -183,21 +185,21 @@ def common(
 def ours(
     data: Cohort, fold: np.ndarray, k: int, epochs: int, precision: str
 ) -> tuple[float, float]:
-    """CPU seconds and held-out AUC of `fit`; one epoch's worth is the difference to a run of none but the rest."""
-    train, test = np.flatnonzero(fold != k), np.flatnonzero(fold == k)
+    """CPU seconds between the first and the last epoch of `fit`, and its held-out AUC."""
+    divided = split(data, fold, k)
     marks: list[float] = []
     begin = time.process_time
     settings = Settings(batch=BATCH, epochs=epochs + 1, patience=epochs + 1, precision=precision)
-    model = fit(data, train, settings, 0, keep=lambda _: marks.append(begin()))
-    probability, _ = predict(model, *data.scored(test))
-    return marks[-1] - marks[0], roc_auc(data.label[test], probability)
+    model = fit(data, settings, 0, divided, keep=lambda _: marks.append(begin()))
+    probability, _ = predict(model, *data.scored(divided.test))
+    return marks[-1] - marks[0], roc_auc(data.label[divided.test], probability)
 
 
 def arithmetic(
     data: Cohort, fold: np.ndarray, k: int, epochs: int, kind: torch.dtype
 ) -> tuple[float, float]:
     """CPU seconds of the convolution's matrix products alone."""
-    fitting, _, _ = split(data, fold, k)
+    fitting = split(data, fold, k).fit
     values = torch.randn(BATCH * SLICES, CHANNELS).to(kind)
     weight, back = torch.randn(192, CHANNELS).to(kind), torch.randn(BATCH * SLICES, 192).to(kind)
     begun = time.process_time()
