@@ -34,7 +34,7 @@ METHODS = ["gradcam", "gradcam++", "hirescam", "occlusion"]
     type=click.Choice(METHODS),
     default="gradcam",
     show_default=True,
-    help="How the map is made; occlusion is the slow truth.",
+    help="Method that makes the map; occlusion is slow, and exact.",
 )
 @click.option(
     "--class",
@@ -42,7 +42,7 @@ METHODS = ["gradcam", "gradcam++", "hirescam", "occlusion"]
     type=click.Choice(["1", "0"]),
     default="1",
     show_default=True,
-    help="What the heat speaks for: the positive class, or the negative one.",
+    help="Class that the heat speaks for: the positive one (1) or the negative one (0).",
 )
 @click.option(
     "--with-clinical",
@@ -52,14 +52,16 @@ METHODS = ["gradcam", "gradcam++", "hirescam", "occlusion"]
     help="Take clinical variables from this table, by knee; else from the rows' own columns.",
 )
 @click.option(
-    "--weights", metavar="pretrained|FILE", help="The backbone's weights, if they came from a file."
+    "--weights",
+    metavar="pretrained|FILE",
+    help="Take the backbone's weights from this file, if the model's came from one.",
 )
 @click.option(
     "--grid",
     type=click.Choice(["scan", "input"]),
     default="scan",
     show_default=True,
-    help="Voxels of the heat map: of the scan before oa-orient turned it, or of the input.",
+    help="Grid of the heat map: that of the scan before oa-orient turned it, or of the input.",
 )
 @click.option(
     "--montage",
@@ -67,24 +69,24 @@ METHODS = ["gradcam", "gradcam++", "hirescam", "occlusion"]
     default=12,
     show_default=True,
     metavar="N",
-    help="Slices in the picture: those with most attention.",
+    help="Number of slices in the picture: those with most attention.",
 )
 @click.option(
     "--mean",
     is_flag=True,
-    help="Also the mean maps of all knees, by the label in the rows or in --with-clinical.",
+    help="Also write mean maps of all knees, by the label in the rows or in --with-clinical.",
 )
 @click.option(
     "--faithfulness",
     is_flag=True,
-    help="Measure each map: deletion, insertion, and models with random weights.",
+    help="Measure each map by deletion, insertion, and models with random weights.",
 )
 @click.option(
     "--device",
     default="auto",
     show_default=True,
     metavar="auto|cpu|cuda[:N]",
-    help="Where to compute.",
+    help="Device to compute on; auto is the first GPU, or the CPU if there is none.",
 )
 @force_option
 @run_options
@@ -114,48 +116,55 @@ def main(
     """
     require_inputs(inputs)
     table = read_rows(inputs, null_separated).require("path")
+    from oatools.explain.explanation import UNITS
     from oatools.explain.faithfulness import COLUMNS
-    from oatools.explain.gradcam import UNITS
-    from oatools.explain.mean import mean_maps
-    from oatools.explain.rows import CamSettings, cautions, explain_row, load
-    from oatools.learning.rows import input_paths, open_scoring
+    from oatools.explain.mean import FinishedMap, mean_maps
+    from oatools.explain.rows import CamSettings, as_sentence, explain_row, finished_maps, load
+    from oatools.learning.cautions import model_warning
+    from oatools.learning.rows import clinical_cells, open_scoring
 
     settings = CamSettings(
-        model, weights, device, montage, method, of_class == "1", faithfulness, grid
+        model=model,
+        weights=weights,
+        device=device,
+        montage=montage,
+        method=method,
+        positive=of_class == "1",
+        faithful=faithfulness,
+        grid=grid,
     )
     fitted, _ = load(settings)
     scoring = open_scoring(fitted, table, clinical, also=["label"])
-    table, known = scoring.table, scoring.clinical
     if scoring.absent:
         console.note(f"{scoring.absent_warning()}; give a table with --with-clinical")
-    if mean and (out_dir / "mean").exists() and not (out_dir / "mean").is_dir():
-        raise UsageError(f"{out_dir / 'mean'} is no folder; choose another -o")
-    done: list[tuple[Row, Path, Path, str]] = []
+    mean_folder = out_dir / "mean"
+    if mean and mean_folder.exists() and not mean_folder.is_dir():
+        raise UsageError(f"{mean_folder} is not a folder", "choose another `out_dir`")
+    finished: list[FinishedMap] = []
 
-    def ended(row: Row, cells: Row) -> None:
-        label = (row if known is None else known.get(row["knee"], {})).get("label", MISSING)
-        for sequence, source in zip(
-            fitted.joined or [row.get("sequence", MISSING)],
-            input_paths(row, fitted.joined),
-            strict=True,
-        ):
-            own = {**row, "sequence": sequence}
-            done.append((own, Path(source), out_dir / f"{file_stem(own)}.nii.gz", label))
+    def remember(row: Row, cells: Row) -> None:
+        label = clinical_cells(row, scoring.clinical).get("label", MISSING)
+        finished.extend(finished_maps(row, out_dir, fitted, label))
 
-    work = partial(explain_row, out_dir=out_dir, settings=settings, clinical=known, force=force)
     status = run_rows(
         console,
-        table,
-        work,
+        scoring.table,
+        partial(
+            explain_row,
+            out_dir=out_dir,
+            settings=settings,
+            clinical=scoring.clinical,
+            force=force,
+        ),
         run,
         added=["heat", "probability", "hottest_slice", *(COLUMNS if faithfulness else ())],
         target=lambda row: str(out_dir / file_stem(row)),
-        on_done=ended if mean else None,
+        on_done=remember if mean else None,
     )
     if mean:
         # Maps on the volumes' own axes and on the scans' alike: their affines say where they lie.
-        for picture in mean_maps(
-            done, out_dir / "mean", f"{method} ({UNITS[method]})", cautions(fitted)
-        ):
-            console.note(f"mean of {len(done)} maps: {picture}")
+        scale = f"{method} ({UNITS[method]})"
+        notes = [as_sentence(model_warning(fitted.cautions))] if fitted.cautions else []
+        for picture in mean_maps(finished, mean_folder, scale, notes):
+            console.note(f"mean of {len(finished)} maps: {picture}")
     return status

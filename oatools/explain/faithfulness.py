@@ -1,5 +1,9 @@
-"""Whether a map shows what the model used: deletion and insertion, and the map of a model that has learnt nothing."""
+"""Tests of a map, whether it shows what the model used.
 
+They are deletion and insertion, and the comparison with models that have learnt nothing.
+"""
+
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -7,28 +11,29 @@ import torch
 from scipy.stats import rankdata
 from torch.nn import functional
 
+from oatools.core.manifest import MISSING, Row
 from oatools.explain.gradcam import gradient_map
 from oatools.explain.knee import EndToEnd, KneeImages
 from oatools.explain.occlusion import out_of_focus
-from oatools.learning.model import build
+from oatools.learning.model import KneeModel, build
 
 STEPS = 16
 RANDOM_MODELS = 5
-#: Grid of the maps of noise that a map is held against: as coarse as those of a convolutional
-#: network.
+#: Side of the grid of the noise that a map is compared with: as coarse as the maps of a
+#: convolutional network.
 NOISE = 7
 COLUMNS = ("deletion", "deletion_chance", "insertion", "insertion_chance", "randomised")
 
 
 @dataclass(frozen=True)
 class Faithfulness:
-    """Areas under the curves of the class's probability against the share of pixels covered or shown, 0 to 1.
+    """Areas under the curves of the class's probability against the share of pixels, 0 to 1.
 
     Deletion covers the hottest pixels first: the less, the more faithful. Insertion starts from the
     knee out of focus and shows the hottest first: the more, the more faithful. `chance` is the same
     of a map of smooth noise. `randomised` is the rank correlation between the map and those of
     models that have the same shape and random weights, averaged: near 1, the map would tell nothing
-    of what was learnt.
+    of what was learnt; NaN where no map varies.
     """
 
     deletion: float
@@ -37,20 +42,23 @@ class Faithfulness:
     insertion_chance: float
     randomised: float
 
-    def cells(self) -> dict[str, str]:
-        """As cells of a table."""
-        return {
-            name: "n/a" if np.isnan(v := getattr(self, name)) else f"{v:.4f}" for name in COLUMNS
-        }
+    def row(self) -> Row:
+        """Return the cells of a table, in the columns `COLUMNS`."""
+        cells = {}
+        for name in COLUMNS:
+            value = getattr(self, name)
+            cells[name] = MISSING if np.isnan(value) else f"{value:.4f}"
+        return cells
 
 
 def faithfulness(
     chain: EndToEnd, knee: KneeImages, heat: torch.Tensor, method: str, seed: int = 0
 ) -> Faithfulness:
-    """Measure a map (slices, h, w) of any size (Petsiuk et al., BMVC 2018; Adebayo et al., NeurIPS 2018).
+    """Measure a map (slices, h, w) of any size.
 
-    The random models' maps are made by `method`, or by `gradcam` where that is occlusion, which
-    would take too long.
+    Deletion and insertion are those of Petsiuk et al. (BMVC 2018), random models those of Adebayo
+    et al. (NeurIPS 2018). The random models' maps are made by `method`, or by `gradcam` where that
+    is occlusion, which would take too long.
     """
     random = torch.Generator().manual_seed(seed)
     noise = torch.rand((len(heat), NOISE, NOISE), generator=random)
@@ -58,67 +66,88 @@ def faithfulness(
     deletion_chance, insertion_chance = areas(chain, knee, noise)
     fast = "gradcam" if method == "occlusion" else method
     return Faithfulness(
-        deletion, deletion_chance, insertion, insertion_chance, randomised(chain, knee, fast, seed)
+        deletion=deletion,
+        deletion_chance=deletion_chance,
+        insertion=insertion,
+        insertion_chance=insertion_chance,
+        randomised=randomised(chain, knee, fast, seed),
     )
 
 
 def areas(
     chain: EndToEnd, knee: KneeImages, heat: torch.Tensor, steps: int = STEPS
 ) -> tuple[float, float]:
-    """Areas under the deletion and the insertion curve, over the slices within the model's window."""
-    pixels = knee.pixels[knee.seen]
-    blurred = out_of_focus(pixels)
-    large = functional.interpolate(
-        heat[knee.seen][:, None].float(), pixels.shape[-2:], mode="bilinear"
-    )[:, 0]
-    order = torch.argsort(large.flatten(), descending=True, stable=True)
-    rank = torch.empty_like(order)
-    rank[order] = torch.arange(len(order))
-    rank = rank.view(large.shape)[:, None]
+    """Return the areas under the deletion and the insertion curve.
+
+    Both are over the slices within the model's window.
+    """
+    sharp = knee.pixels[knee.seen]
+    blurred = out_of_focus(sharp)
+    rank = _ranks(heat[knee.seen], sharp.shape[-2:])
     features = chain.features(knee.pixels)
-    curves: tuple[list[float], list[float]] = ([], [])
+
+    def probability(pixels: torch.Tensor) -> float:
+        changed = features.clone()
+        changed[knee.seen] = chain.features(pixels)
+        with torch.no_grad():
+            log_odds, _ = chain.log_odds(changed[None], knee.extents)
+        return float(torch.sigmoid(log_odds[0].double()))
+
+    deletion, insertion = [], []
     for step in range(steps + 1):
-        hot = rank < step * len(order) // steps
-        for curve, (inside, outside) in zip(
-            curves, ((blurred, pixels), (pixels, blurred)), strict=True
-        ):
-            changed = features.clone()
-            changed[knee.seen] = chain.features(torch.where(hot, inside, outside))
-            with torch.no_grad():
-                log_odds, _ = chain.log_odds(changed[None], knee.extents)
-            curve.append(float(torch.sigmoid(log_odds[0].double())))
-    deletion, insertion = (
-        (sum(curve) - (curve[0] + curve[-1]) / 2) / steps for curve in curves
-    )  # trapezoids
-    return deletion, insertion
+        is_hot = rank < step * rank.numel() // steps
+        deletion.append(probability(torch.where(is_hot, blurred, sharp)))
+        insertion.append(probability(torch.where(is_hot, sharp, blurred)))
+    return _area(deletion), _area(insertion)
 
 
 def randomised(chain: EndToEnd, knee: KneeImages, method: str, seed: int = 0) -> float:
-    """The mean rank correlation between the model's map and those of models with random weights; NaN for empty maps."""
+    """Return the mean rank correlation between the model's map and those of random models.
+
+    NaN where the maps do not vary.
+    """
     maps = chain.maps(knee.pixels)
-    own = gradient_map(chain, knee, method, maps)[0][knee.seen]
-    found = []
+    own, _, _ = gradient_map(chain, knee, method, maps)
+    correlations = []
     for number in range(RANDOM_MODELS):
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(1000 * seed + number)
-            trained = chain.model.module
-            module = build(
-                chain.model.settings,
-                maps.shape[1],
-                len(chain.model.scaling.names),
-                len(trained.branches),
-            )
-        for branch, known in zip(module.branches, trained.branches, strict=True):
-            branch.feature_mean.copy_(known.feature_mean)
-            branch.feature_sd.copy_(known.feature_sd)
-        other = replace(chain, model=replace(chain.model, module=module.to(maps.device).eval()))
-        found.append(_rank_correlation(own, gradient_map(other, knee, method, maps)[0][knee.seen]))
-    known = [value for value in found if not np.isnan(value)]
+        module = _random_module(chain, maps.shape[1], seed=1000 * seed + number)
+        model = replace(chain.model, module=module.to(maps.device).eval())
+        other, _, _ = gradient_map(replace(chain, model=model), knee, method, maps)
+        correlations.append(_rank_correlation(own[knee.seen], other[knee.seen]))
+    known = [value for value in correlations if not np.isnan(value)]
     return float(np.mean(known)) if known else np.nan
 
 
+def _random_module(chain: EndToEnd, channels: int, seed: int) -> KneeModel:
+    """Make a network of the model's shape that has learnt nothing but the scaling of features."""
+    trained = chain.model.module
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        module = build(
+            chain.model.settings, channels, len(chain.model.scaling.names), len(trained.branches)
+        )
+    for branch, known in zip(module.each_branch(), trained.each_branch(), strict=True):
+        branch.feature_mean.copy_(known.feature_mean)
+        branch.feature_sd.copy_(known.feature_sd)
+    return module
+
+
+def _ranks(heat: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
+    """Return the rank of every pixel's heat at another size (slices, 1, h, w), hottest first."""
+    large = functional.interpolate(heat[:, None].float(), size, mode="bilinear")
+    order = torch.argsort(large.flatten(), descending=True, stable=True)
+    rank = torch.empty_like(order)
+    rank[order] = torch.arange(len(order))
+    return rank.view(large.shape)
+
+
+def _area(curve: Sequence[float]) -> float:
+    """Return the area under a curve over [0, 1], by trapezoids."""
+    return (sum(curve) - (curve[0] + curve[-1]) / 2) / (len(curve) - 1)
+
+
 def _rank_correlation(one: torch.Tensor, other: torch.Tensor) -> float:
-    """Spearman's, NaN where a map does not vary."""
-    if not (np.ptp(one.numpy()) and np.ptp(other.numpy())):
+    """Spearman's rank correlation, NaN where a map does not vary."""
+    if not np.ptp(one.numpy()) or not np.ptp(other.numpy()):
         return np.nan
     return float(np.corrcoef(rankdata(one.flatten()), rankdata(other.flatten()))[0, 1])

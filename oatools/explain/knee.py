@@ -1,6 +1,10 @@
-"""A knee as a trained model sees it: the images of its slices, their features, and the log odds that follow."""
+"""A knee as a trained model sees it.
 
-from collections.abc import Sequence
+From the images of its slices come their features, and from these the log odds.
+"""
+
+import functools
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,7 +12,8 @@ import torch
 from torch.nn import functional
 
 from oatools.core.errors import ItemError, UsageError
-from oatools.features.backbone import Backbone
+from oatools.features.backbone import Backbone, load_backbone
+from oatools.features.backbone_record import PRETRAINED, RANDOM, Weights
 from oatools.features.slices import Preprocessing, chosen, images, square_padding
 from oatools.imaging.volume import Volume
 from oatools.learning.model import FittedModel, middle_slices
@@ -18,9 +23,10 @@ _BATCH = 16
 
 @dataclass(frozen=True)
 class EndToEnd:
-    """From images to log odds: backbone, model and the knee's raw clinical values (variables,), NaN where missing.
+    """The way from images to log odds: backbone, model, and the knee's clinical variables.
 
-    `sign` is 1 where the positive class is asked for and -1 for the negative one.
+    `clinical` (variables,) is raw, NaN where missing. `sign` is 1 where the positive class is asked
+    for and -1 for the negative one.
     """
 
     model: FittedModel
@@ -29,44 +35,48 @@ class EndToEnd:
     sign: int = 1
 
     def maps(self, pixels: torch.Tensor) -> torch.Tensor:
-        """The backbone's last spatial features (slices, channels, height, width), without gradient."""
+        """Return the backbone's last spatial features, without gradient.
+
+        They are (slices, channels, height, width). Raises a `UsageError` for a backbone that has
+        none.
+        """
+        network = self.backbone.network
         with torch.no_grad():
-            parts = [
-                self.backbone.network.forward_features(
-                    self.backbone.normalise(part.to(self.backbone.device))
-                )
-                for part in pixels.split(_BATCH)
-            ]
-        maps = torch.cat(parts)
+            maps = torch.cat([network.forward_features(part) for part in self._batches(pixels)])
         if maps.ndim != 4:
             raise UsageError(
-                f"the backbone {self.backbone.record.name} has no spatial feature maps; use another"
+                f"the backbone {self.backbone.record.name} has no spatial feature maps",
+                "use another",
             )
         return maps.clone()
 
     def pooled(self, maps: torch.Tensor) -> torch.Tensor:
-        """Features (slices, channels) of such maps; differentiable."""
-        return self.backbone.network.forward_head(maps, pre_logits=True)
+        """Return the features (slices, channels) of such maps; differentiable."""
+        features: torch.Tensor = self.backbone.network.forward_head(maps, pre_logits=True)
+        return features
 
     def features(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Features (slices, channels) of images (slices, channels, size, size) in [0, 1], without gradient."""
+        """Return the features (slices, channels) of images in [0, 1], without gradient.
+
+        Images are (slices, channels, size, size).
+        """
         with torch.no_grad():
-            return torch.cat(
-                [
-                    self.backbone.network(self.backbone.normalise(part.to(self.backbone.device)))
-                    for part in pixels.split(_BATCH)
-                ]
-            )
+            return torch.cat([self.backbone.network(part) for part in self._batches(pixels)])
 
     def log_odds(
         self, features: torch.Tensor, extents: Sequence[int]
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Log odds (versions,) of the class asked for and attention (versions, slices) of one knee's features.
+        """Return the log odds (versions,) of the class asked for, and the attention.
 
-        `features` is (versions, slices, channels); differentiable.
+        `features` is (versions, slices, channels), of one knee; attention is (versions, slices).
+        Differentiable.
         """
         logits, attention = self.model.versions(features, self.clinical, extents)
         return self.sign * (logits[:, 1] - logits[:, 0]), attention
+
+    def _batches(self, pixels: torch.Tensor) -> Iterator[torch.Tensor]:
+        for part in pixels.split(_BATCH):
+            yield self.backbone.normalise(part.to(self.backbone.device))
 
 
 @dataclass(frozen=True)
@@ -84,37 +94,43 @@ class KneeImages:
 
     @property
     def extents(self) -> tuple[int, ...]:
-        """Slices of each sequence."""
+        """The number of slices of each sequence."""
         return tuple(map(len, self.indices))
 
     def to_volumes(self, maps: torch.Tensor) -> list[np.ndarray]:
-        """Maps (slices, h, w) over the images, on the grid of each volume (i, j, slices), float32; 0 elsewhere."""
-        out = []
-        for volume, indices, part in zip(
-            self.volumes, self.indices, maps.split(self.extents), strict=True
-        ):
+        """Return maps (slices, h, w) over the images on the grid of each volume.
+
+        They are (i, j, slices), float32, and 0 in slices that were not embedded.
+        """
+        grids = []
+        parts = maps.split(self.extents)
+        for volume, indices, part in zip(self.volumes, self.indices, parts, strict=True):
             full = np.zeros(volume.data.shape, dtype=np.float32)
             full[:, :, indices.start : indices.stop] = to_grid(part, volume)
-            out.append(full)
-        return out
+            grids.append(full)
+        return grids
 
     def by_slice(self, values: np.ndarray) -> list[np.ndarray]:
-        """Values of the slices, spread over all slices of each volume; 0 where a slice was not embedded."""
-        out, start = [], 0
+        """Spread values of the embedded slices over all slices of each volume, 0 elsewhere."""
+        spread, start = [], 0
         for volume, indices in zip(self.volumes, self.indices, strict=True):
             full = np.zeros(volume.data.shape[2])
             full[indices.start : indices.stop] = values[start : start + len(indices)]
-            out.append(full)
+            spread.append(full)
             start += len(indices)
-        return out
+        return spread
 
 
 def prepare(volumes: Sequence[Volume], model: FittedModel) -> KneeImages:
-    """Prepare volumes (slices in the last axis), one a sequence of the model, as its record says of its features."""
+    """Prepare volumes (slices in the last axis) as the model's record says of its features.
+
+    There is one volume for each sequence of the model, in its order.
+    """
     settings = Preprocessing.from_record(model.record["feature_space"]["preprocessing"])
     indices = tuple(chosen(volume.data.shape[2], settings.slices) for volume in volumes)
     pixels = torch.from_numpy(np.concatenate([images(volume, settings) for volume in volumes]))
-    seen, start = [], 0
+    seen: list[int] = []
+    start = 0
     for each in indices:
         used = middle_slices(len(each), model.settings.slices)
         seen += range(start + used.start, start + used.stop)
@@ -123,14 +139,55 @@ def prepare(volumes: Sequence[Volume], model: FittedModel) -> KneeImages:
 
 
 def to_grid(maps: torch.Tensor, volume: Volume) -> np.ndarray:
-    """Maps (slices, h, w) of square images, enlarged to the volume's own slices: (i, j, slices)."""
+    """Enlarge maps (slices, h, w) of square images to the volume's own slices: (i, j, slices)."""
     columns, rows = volume.data.shape[:2]
     left, right, top, bottom = square_padding(volume)
     shape = (rows + top + bottom, columns + left + right)
     if not torch.isfinite(maps).all():
-        raise ItemError("the heat map is not finite; were the features made from this very volume?")
-    large = functional.interpolate(
-        maps[:, None].float(), shape, mode="bilinear", align_corners=False
-    )[:, 0].numpy()
-    inside = large[:, top : top + rows, left : left + columns]
+        raise ItemError(
+            "the heat map is not finite", "were the features made from this very volume?"
+        )
+    square = maps[:, None].float()
+    large = functional.interpolate(square, shape, mode="bilinear", align_corners=False)
+    inside = large[:, 0].numpy()[:, top : top + rows, left : left + columns]
     return inside[:, ::-1].transpose(2, 1, 0)
+
+
+def backbone_of(model: FittedModel, weights: str | None = None, device: str = "cpu") -> Backbone:
+    """Load the very backbone that a model's features came from, once a process.
+
+    Random weights are made again from their seed; `weights` names a file for those that came from
+    one. Raises a `UsageError` for weights that are not the model's, by their digest.
+    """
+    source, seed = _source_of(model, weights)
+    space = model.record["feature_space"]
+    backbone = _load_once(space["backbone"], source, seed, device, space["weights_sha256"])
+    if backbone.record.weights.sha256 != space["weights_sha256"]:
+        raise UsageError(
+            f"the weights of {space['backbone']} are not those that the model's features came from "
+            f"({space['weights']})",
+            "give these with `weights`",
+        )
+    return backbone
+
+
+def _source_of(model: FittedModel, given: str | None) -> tuple[str, int]:
+    """Return the weights to load, and the seed of random ones."""
+    recorded = model.record.get("weights")
+    origin = Weights.from_json(recorded) if recorded else None
+    if origin is not None and origin.is_random:
+        return RANDOM, origin.seed or 0
+    if given is not None:
+        return given, 0
+    if origin is not None and origin.source == PRETRAINED:
+        return PRETRAINED, 0
+    label = model.record["feature_space"]["weights"]
+    raise UsageError(
+        f"the model's features came from the weights '{label}'", "give that file with `weights`"
+    )
+
+
+@functools.lru_cache(maxsize=1)
+def _load_once(name: str, weights: str, seed: int, device: str, sha256: str) -> Backbone:
+    # The digest is that of the weights wanted, so that a file which was exchanged is read again.
+    return load_backbone(name, weights, seed, device)

@@ -1,55 +1,89 @@
 """Heat as pictures: the slices of one knee with the map over them, and the mean maps of many."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
-import matplotlib
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.gridspec import GridSpec
+from matplotlib.image import AxesImage
 
 from oatools.core.files import atomic
+from oatools.explain.explanation import Explanation
 from oatools.imaging.volume import Volume
 
-if TYPE_CHECKING:
-    from oatools.explain.rows import Explanation
-
-matplotlib.use("Agg")
-from matplotlib import pyplot as plt  # noqa: E402
-
-_HEAT = (
-    "inferno"  # one hue from dark to bright, told apart by every kind of colour vision, and in grey
-)
+# One hue from dark to bright, which every kind of colour vision can follow, and grey print too.
+_HEAT = "inferno"
 _MEDIAL = {"left": ("lateral", "medial"), "right": ("medial", "lateral")}
 _ALONG = {"coronal": ("posterior", "anterior"), "axial": ("inferior", "superior")}
 _COLUMNS = 6
+_DPI = 110
+_SHOWN, _OTHERS = "#0072B2", "#9ecae1"
 
 
-def draw_montage(
-    path: Path,
-    volume: Volume,
-    found: "Explanation",
-    title: str,
-    notes: Sequence[str],
-    plane: str,
-    reference: str = "left",
-    count: int = 12,
-    label: str = "heat",
-    top: float | None = None,
-) -> None:
-    """Write a PNG: the slices that got most attention, in order, with their heat on one common scale.
+@dataclass(frozen=True)
+class Montage:
+    """The picture of one volume: the slices that got most attention, plain and with their heat.
 
-    Every slice is drawn twice, plain and overlaid. `notes` stand below the title. `reference` is
-    oa-orient's; `label` stands beside the scale, which ends at `top` or else at the volume's own
-    maximum.
+    `notes` stand below the title. `plane` and `reference` are oa-orient's; `scale` stands beside
+    the colours, which end at `top`, or at the volume's own maximum where that is None. `count` is
+    the number of slices.
     """
-    chosen = _choose(found.attention, count)
+
+    volume: Volume
+    explanation: Explanation
+    title: str
+    notes: Sequence[str]
+    plane: str
+    reference: str = "left"
+    count: int = 12
+    scale: str = "heat"
+    top: float | None = None
+
+    def chosen(self) -> list[int]:
+        """Return the slices with most attention, in order, and none that the model did not see."""
+        attention = self.explanation.attention
+        seen = np.flatnonzero(attention > 0)
+        best = seen[np.argsort(-attention[seen], kind="stable")[: self.count]]
+        return sorted(int(k) for k in best)
+
+
+@dataclass(frozen=True)
+class MeanPicture:
+    """The picture of mean maps (i, j, slices) by name, on one scale over the mean anatomy.
+
+    Shown are the `count` slices with most heat in all maps together; other fields as in `Montage`.
+    """
+
+    anatomy: Volume
+    means: Mapping[str, np.ndarray]
+    title: str
+    notes: Sequence[str]
+    plane: str
+    scale: str
+    count: int = 8
+
+    def chosen(self) -> list[int]:
+        """Return the slices with most heat, in order; the first where there is no heat at all."""
+        total = np.zeros(self.anatomy.data.shape[2])
+        for mean in self.means.values():
+            total += mean.sum(axis=(0, 1))
+        best = np.argsort(-total, kind="stable")[: self.count]
+        hot = sorted(int(k) for k in best if total[k] > 0)
+        return hot or [0]
+
+
+def draw_montage(path: Path, montage: Montage) -> None:
+    """Write the picture of one volume as PNG."""
+    chosen = montage.chosen()
     lines = -(-len(chosen) // _COLUMNS)
     columns = -(-len(chosen) // lines)
-    ends = ("posterior", "anterior") if plane == "sagittal" else _MEDIAL[reference]
-    header = 0.7 + 0.14 * len(notes)  # inches
-    figure = plt.figure(
-        figsize=(2.1 * columns + 0.6, 4.3 * lines + 1.65 + header), dpi=110, facecolor="white"
-    )
+    header = 0.7 + 0.14 * len(montage.notes)  # inches
+    size = (2.1 * columns + 0.6, 4.3 * lines + 1.65 + header)
+    figure = Figure(figsize=size, dpi=_DPI, facecolor="white")
     grid = figure.add_gridspec(
         2 * lines + 1,
         columns + 1,
@@ -58,164 +92,161 @@ def draw_montage(
         left=0.06,
         right=0.93,
         bottom=0.07,
-        top=1 - header / figure.get_figheight(),
+        top=1 - header / size[1],
         wspace=0.04,
         hspace=0.12,
     )
-    low, high = np.percentile(volume.data, (1, 99.5))
-    top = top or float(found.heat.max()) or 1.0
-    shown = None
-    for place, index in enumerate(chosen):
-        line, column = divmod(place, columns)
-        plain, overlay = (figure.add_subplot(grid[2 * line + k, column]) for k in (0, 1))
-        for axes in (plain, overlay):
-            _show(axes, volume.data[:, :, index], volume, "gray", low, high)
-        heat = found.heat[:, :, index]
-        shown = _show(
-            overlay, heat, volume, _HEAT, 0, top, alpha=np.clip(heat.T[::-1] / top * 1.4, 0, 0.6)
-        )
-        plain.set_title(
-            f"slice {index + 1}   attention {found.attention[index]:.2f}", fontsize=7, pad=2
-        )
-        if column == 0:
-            _mark_ends(overlay, ends)
-    _bar(figure, figure.add_subplot(grid[: 2 * lines, columns]), shown, label)
-    along = _MEDIAL[reference] if plane == "sagittal" else _ALONG[plane]
-    _attention(figure.add_subplot(grid[2 * lines, :columns]), found.attention, chosen, along)
-    figure.suptitle(
-        title,
-        x=0.05,
-        y=1 - 0.12 / figure.get_figheight(),
-        ha="left",
-        va="top",
-        fontsize=12,
-        weight="bold",
-    )
-    figure.text(
-        0.05, 1 - 0.38 / figure.get_figheight(), "\n".join(notes), ha="left", va="top", fontsize=8
-    )
-    with atomic(path) as temporary:
-        figure.savefig(temporary, format="png", metadata={"Software": None})
-    plt.close(figure)
+    shown = _draw_slices(figure, grid, montage, chosen, columns)
+    _draw_bar(figure, figure.add_subplot(grid[: 2 * lines, columns]), shown, montage.scale)
+    _draw_attention(figure.add_subplot(grid[2 * lines, :columns]), montage, chosen)
+    _draw_header(figure, montage.title, montage.notes)
+    _save(figure, path)
 
 
-def draw_means(
-    path: Path,
-    anatomy: Volume,
-    means: Mapping[str, np.ndarray],
-    title: str,
-    notes: Sequence[str],
-    plane: str,
-    label: str,
-    count: int = 8,
-) -> None:
-    """Write a PNG: mean maps (i, j, slices) by name, one above the other on one scale, over the mean anatomy.
-
-    Shown are the `count` slices with most heat in all of them together.
-    """
-    total = sum(means.values()).sum(axis=(0, 1))
-    chosen = sorted(int(k) for k in np.argsort(-total, kind="stable")[:count] if total[k] > 0) or [
-        0
-    ]
-    header = 0.75 + 0.14 * len(notes)
-    figure = plt.figure(
-        figsize=(1.9 * len(chosen) + 1.2, 2.1 * len(means) + header), dpi=110, facecolor="white"
-    )
+def draw_means(path: Path, picture: MeanPicture) -> None:
+    """Write the picture of mean maps as PNG, one map above the other."""
+    chosen = picture.chosen()
+    header = 0.75 + 0.14 * len(picture.notes)  # inches
+    size = (1.9 * len(chosen) + 1.2, 2.1 * len(picture.means) + header)
+    figure = Figure(figsize=size, dpi=_DPI, facecolor="white")
     grid = figure.add_gridspec(
-        len(means),
+        len(picture.means),
         len(chosen) + 1,
         width_ratios=[*[1] * len(chosen), 0.06],
         left=0.05,
         right=0.93,
         bottom=0.03,
-        top=1 - header / figure.get_figheight(),
+        top=1 - header / size[1],
         wspace=0.04,
         hspace=0.14,
     )
-    low, high = np.percentile(anatomy.data, (1, 99.5))
-    top = max(float(mean.max()) for mean in means.values()) or 1.0
-    shown = None
-    for line, (name, mean) in enumerate(means.items()):
+    top = max(float(mean.max()) for mean in picture.means.values()) or 1.0
+    view = _View.of(picture.anatomy, top)
+    shown: AxesImage | None = None
+    for line, (name, mean) in enumerate(picture.means.items()):
         for column, index in enumerate(chosen):
             axes = figure.add_subplot(grid[line, column])
-            _show(axes, anatomy.data[:, :, index], anatomy, "gray", low, high)
-            heat = mean[:, :, index]
-            shown = _show(
-                axes, heat, anatomy, _HEAT, 0, top, alpha=np.clip(heat.T[::-1] / top * 1.4, 0, 0.6)
-            )
+            view.draw_slice(axes, index)
+            shown = view.draw_heat(axes, mean[:, :, index])
             axes.set_title(f"slice {index + 1}", fontsize=7, pad=2)
             if column == 0:
-                axes.text(
-                    -0.06,
-                    0.5,
-                    name,
-                    transform=axes.transAxes,
-                    rotation=90,
-                    va="center",
-                    ha="right",
-                    fontsize=8,
-                )
-                _mark_ends(
-                    axes, ("posterior", "anterior") if plane == "sagittal" else _MEDIAL["left"]
-                )
-    _bar(figure, figure.add_subplot(grid[:, len(chosen)]), shown, label)
-    figure.suptitle(
-        title,
-        x=0.05,
-        y=1 - 0.12 / figure.get_figheight(),
-        ha="left",
-        va="top",
-        fontsize=12,
-        weight="bold",
-    )
-    figure.text(
-        0.05, 1 - 0.38 / figure.get_figheight(), "\n".join(notes), ha="left", va="top", fontsize=8
-    )
-    with atomic(path) as temporary:
-        figure.savefig(temporary, format="png", metadata={"Software": None})
-    plt.close(figure)
+                _write_beside(axes, name)
+                _mark_ends(axes, picture.plane, "left")
+    _draw_bar(figure, figure.add_subplot(grid[:, len(chosen)]), shown, picture.scale)
+    _draw_header(figure, picture.title, picture.notes)
+    _save(figure, path)
 
 
-def _choose(attention: np.ndarray, count: int) -> list[int]:
-    """The `count` slices with most attention, in order; never one that the model did not see."""
-    seen = np.flatnonzero(attention > 0)
-    best = seen[np.argsort(-attention[seen], kind="stable")[:count]]
-    return sorted(int(k) for k in best)
+@dataclass(frozen=True)
+class _View:
+    """A volume with the scale of its greys, from `low` to `high`, and of its heat, up to `top`."""
+
+    volume: Volume
+    low: float
+    high: float
+    top: float
+
+    @classmethod
+    def of(cls, volume: Volume, top: float) -> "_View":
+        low, high = np.percentile(volume.data, (1, 99.5))
+        return cls(volume, low, high, top)
+
+    def draw_slice(self, axes: Axes, index: int) -> None:
+        """Draw a slice in grey."""
+        plane = self.volume.data[:, :, index]
+        self._draw(axes, plane, cmap="gray", vmin=self.low, vmax=self.high)
+
+    def draw_heat(self, axes: Axes, heat: np.ndarray) -> AxesImage:
+        """Draw heat (i, j), the more opaque the hotter."""
+        opacity = np.clip(heat.T[::-1] / self.top * 1.4, 0, 0.6)
+        return self._draw(axes, heat, cmap=_HEAT, vmin=0, vmax=self.top, alpha=opacity)
+
+    def _draw(self, axes: Axes, plane: np.ndarray, **colours: Any) -> AxesImage:
+        """Draw a plane, first axis across, second axis up, with square millimetres."""
+        width, height = self.volume.spacing[:2]
+        axes.set_axis_off()
+        return axes.imshow(
+            plane.T[::-1], aspect=float(height / width), interpolation="nearest", **colours
+        )
 
 
-def _show(axes, plane, volume, colours, low, high, alpha=None):  # noqa: ANN001, ANN202
-    """Draw a slice (first axis across, second axis up) with square millimetres."""
-    width, height = volume.spacing[:2]
-    axes.set_axis_off()
-    return axes.imshow(
-        plane.T[::-1],
-        cmap=colours,
-        vmin=low,
-        vmax=high,
-        alpha=alpha,
-        aspect=height / width,
-        interpolation="nearest",
-    )
+def _draw_slices(
+    figure: Figure, grid: GridSpec, montage: Montage, chosen: list[int], columns: int
+) -> AxesImage | None:
+    """Draw every slice twice, plain and below that with its heat; return one of the overlays."""
+    found = montage.explanation
+    view = _View.of(montage.volume, montage.top or float(found.heat.max()) or 1.0)
+    shown: AxesImage | None = None
+    for place, index in enumerate(chosen):
+        line, column = divmod(place, columns)
+        plain = figure.add_subplot(grid[2 * line, column])
+        overlay = figure.add_subplot(grid[2 * line + 1, column])
+        view.draw_slice(plain, index)
+        view.draw_slice(overlay, index)
+        shown = view.draw_heat(overlay, found.heat[:, :, index])
+        title = f"slice {index + 1}   attention {found.attention[index]:.2f}"
+        plain.set_title(title, fontsize=7, pad=2)
+        if column == 0:
+            _mark_ends(overlay, montage.plane, montage.reference)
+    return shown
 
 
-def _mark_ends(axes, ends: tuple[str, str]) -> None:  # noqa: ANN001
-    style = {"transform": axes.transAxes, "fontsize": 6.5, "color": "white", "va": "bottom"}
-    axes.text(0.02, 0.02, ends[0], ha="left", **style)
-    axes.text(0.98, 0.02, ends[1], ha="right", **style)
-
-
-def _bar(figure, axes, shown, label: str) -> None:  # noqa: ANN001
-    bar = figure.colorbar(shown, cax=axes)
-    bar.set_label(f"{label}, one scale for all slices", fontsize=7)
-    bar.ax.tick_params(labelsize=6)
-
-
-def _attention(axes, attention: np.ndarray, chosen: list[int], along: tuple[str, str]) -> None:  # noqa: ANN001
-    colours = ["#0072B2" if k in chosen else "#9ecae1" for k in range(len(attention))]
-    axes.bar(np.arange(1, len(attention) + 1), attention, color=colours, width=0.85)
+def _draw_attention(axes: Axes, montage: Montage, chosen: list[int]) -> None:
+    """Draw the attention of all slices as bars, dark for those that are shown."""
+    attention = montage.explanation.attention
+    numbers = np.arange(1, len(attention) + 1)
+    colours = np.full(len(attention), _OTHERS)
+    colours[chosen] = _SHOWN
+    axes.bar(numbers, attention, color=colours.tolist(), width=0.85)
     axes.set_xlim(0.25, len(attention) + 0.75)
-    axes.set_xlabel(f"slice, {along[0]} to {along[1]} (dark: shown above)", fontsize=7)
+    if montage.plane == "sagittal":
+        first, last = _MEDIAL[montage.reference]
+    else:
+        first, last = _ALONG[montage.plane]
+    axes.set_xlabel(f"slice, {first} to {last} (dark: shown above)", fontsize=7)
     axes.set_ylabel("attention", fontsize=7)
     axes.tick_params(labelsize=6)
     for edge in ("top", "right"):
         axes.spines[edge].set_visible(False)
+
+
+def _draw_bar(figure: Figure, axes: Axes, shown: AxesImage | None, scale: str) -> None:
+    if shown is None:
+        return
+    bar = figure.colorbar(shown, cax=axes)
+    bar.set_label(f"{scale}, one scale for all slices", fontsize=7)
+    bar.ax.tick_params(labelsize=6)
+
+
+def _draw_header(figure: Figure, title: str, notes: Sequence[str]) -> None:
+    height = figure.get_figheight()
+    figure.suptitle(
+        title, x=0.05, y=1 - 0.12 / height, ha="left", va="top", fontsize=12, weight="bold"
+    )
+    figure.text(0.05, 1 - 0.38 / height, "\n".join(notes), ha="left", va="top", fontsize=8)
+
+
+def _mark_ends(axes: Axes, plane: str, reference: str) -> None:
+    """Name the left and the right end of a slice in its lower corners."""
+    left, right = ("posterior", "anterior") if plane == "sagittal" else _MEDIAL[reference]
+    style: dict[str, Any] = {"fontsize": 6.5, "color": "white", "va": "bottom"}
+    axes.text(0.02, 0.02, left, ha="left", transform=axes.transAxes, **style)
+    axes.text(0.98, 0.02, right, ha="right", transform=axes.transAxes, **style)
+
+
+def _write_beside(axes: Axes, name: str) -> None:
+    axes.text(
+        -0.06,
+        0.5,
+        name,
+        transform=axes.transAxes,
+        rotation=90,
+        va="center",
+        ha="right",
+        fontsize=8,
+    )
+
+
+def _save(figure: Figure, path: Path) -> None:
+    with atomic(path) as temporary:
+        figure.savefig(temporary, format="png", metadata={"Software": None})

@@ -25,9 +25,10 @@ os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1"))
 import numpy as np
 import torch
 
+from oatools.explain.explanation import explain
 from oatools.explain.faithfulness import areas, randomised
 from oatools.explain.knee import EndToEnd, prepare
-from oatools.explain.rows import CamSettings, explain, load
+from oatools.explain.rows import CamSettings, load
 from oatools.imaging.volume import Volume, read_volume
 from oatools.phantom.anatomy import KneeModel
 from oatools.phantom.findings import Finding, effusion, femoral_lesion, lesion

@@ -4,9 +4,9 @@ import torch
 from captum.attr import LayerGradCam
 
 from oatools.core.errors import UsageError
+from oatools.explain.explanation import explain as explain_chain
 from oatools.explain.gradcam import weighted
 from oatools.explain.knee import EndToEnd, prepare, to_grid
-from oatools.explain.rows import explain as explain_chain
 from oatools.features.backbone import load_backbone
 from oatools.features.slices import Preprocessing, images
 from oatools.imaging import orient
