@@ -22,7 +22,7 @@ Tuned = tuple[str, tuple[Any, ...]]
 
 @dataclass(frozen=True)
 class TrainingRun:
-    """What is asked of a training run: the tables, what to take from them, and the settings.
+    """A training run as it is asked for: tables, what to take from them, and settings.
 
     `tune` holds settings and the values to try.
     """

@@ -1,4 +1,4 @@
-"""Cross-validation by patient: one model file a fold, each beside what is known without it."""
+"""Cross-validation by patient: one model file a fold, beside baselines in the same folds."""
 
 import contextlib
 import itertools
@@ -66,7 +66,7 @@ SILENCE = Silence()
 
 @dataclass(frozen=True)
 class Plan:
-    """How knees are divided, and how every model is trained.
+    """The division of knees into folds, and the training of every model.
 
     `candidates` are the settings to choose from in each fold, mostly one. `compare` puts baselines
     beside the model. `jobs` models are trained at a time.

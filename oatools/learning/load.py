@@ -30,7 +30,7 @@ from oatools.learning.presets import clinical_set
 
 @dataclass(frozen=True)
 class Selection:
-    """What to take from the tables.
+    """The choice of what to take from the tables.
 
     `clinical` names clinical variables or sets of them (see `presets.clinical_set`). Of each
     sequence only `slices` around the middle are kept. With several `sequences` a knee has a file of
@@ -49,7 +49,7 @@ class Selection:
 
 @dataclass(frozen=True)
 class Flow:
-    """How the tables became the cohort: knees without label or features, rows that failed.
+    """The flow from tables to cohort: knees without label or features, rows that failed.
 
     `order` are the knees used, in the order of the features table. `incomplete` counts those of the
     knees without features that have some of the joined sequences, but not all.

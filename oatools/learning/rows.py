@@ -20,7 +20,7 @@ from oatools.learning.model import FittedModel, predict
 
 @dataclass(frozen=True)
 class Scoring:
-    """What a command needs to score rows with a model: one row a knee, and clinical variables.
+    """The rows that a model can score, one a knee, and their clinical variables.
 
     `clinical` holds these by knee; None takes them from the rows. `absent` are the variables that
     the model asks for and the rows have no column of.

@@ -12,7 +12,7 @@ HEADS = 4
 
 @dataclass(frozen=True)
 class Option:
-    """How a setting is given on a command line.
+    """The form in which a setting is given on a command line.
 
     `kind` is the type of its value, `tuple` for whole numbers separated by commas. `choices` are
     the words that it may be, the default first. `opposite` names the flag that switches a truth

@@ -145,7 +145,7 @@ def fit(
 
 
 def _data_record(cohort: Cohort, split: Split) -> dict[str, Any]:
-    """What a model records of the knees that it was trained on, and of their features."""
+    """Return what a model records of the knees that it was trained on, and of their features."""
     return {
         "channels": cohort.channels,
         "feature_space": cohort.space,
