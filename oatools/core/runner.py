@@ -355,82 +355,85 @@ def _start_processes(work: Work, jobs: int) -> list[_Process]:
         signal.signal(signal.SIGINT, heard)
 
 
+@dataclass(frozen=True)
+class _Traffic:
+    """The ways between the threads of a run: rows to the workers, and their outcomes back.
+
+    `finished` takes an outcome in any order, the number of rows once all are read, or whatever a
+    thread raised.
+    """
+
+    waiting: "queue.Queue[tuple[int, Row]]"
+    finished: "queue.Queue[_Finished | int | BaseException]" = field(default_factory=queue.Queue)
+    is_over: threading.Event = field(default_factory=threading.Event)
+
+    def read(self, rows: Iterator[Row | BadRow], claims: _Claims) -> None:
+        """Hand every row to whichever worker is free, until the run is over."""
+        count = 0
+        try:
+            for row in rows:
+                if self.is_over.is_set():
+                    return
+                self._hand_over(count, row, claims)
+                count += 1
+            self.finished.put(count)
+        except BaseException as error:
+            self.finished.put(error)
+
+    def drive(self, worker: "_Process | _Thread") -> None:
+        """Have a worker do one row after the other, until the run is over."""
+        try:
+            while True:
+                index, row = self.waiting.get()
+                outcome = worker.do(row)
+                if self.is_over.is_set():
+                    return
+                self.finished.put((index, row, outcome))
+        except BaseException as error:
+            self.finished.put(error)
+
+    def collect(self, collector: _Collector) -> None:
+        """Take outcomes until all are there or no more are wanted; raise what a thread raised."""
+        total: int | None = None
+        seen = 0
+        while total is None or seen < total:
+            message = self.finished.get()
+            if isinstance(message, BaseException):
+                raise message
+            if isinstance(message, int):
+                total = message
+                continue
+            seen += 1
+            if not collector.finish(*message):
+                break
+
+    def _hand_over(self, index: int, row: Row | BadRow, claims: _Claims) -> None:
+        if isinstance(row, BadRow):
+            self.finished.put((index, row, _failure(row.error, row.remedy)))
+            return
+        failure = claims.check(row)
+        if failure is None:
+            self.waiting.put((index, row))
+        else:
+            self.finished.put((index, row, failure))
+
+
 def _run_side_by_side(
     rows: Iterator[Row | BadRow],
     workers: Sequence["_Process | _Thread"],
     claims: _Claims,
     collector: _Collector,
 ) -> None:
-    """Read rows in one thread, drive each worker from another, and print from this one.
-
-    The reader hands rows to whichever worker is free, through `waiting`. Outcomes come back through
-    `finished` in any order, and the collector puts them in that of the input. Whatever a thread
-    raises goes the same way, and is raised here.
-    """
+    """Read rows in one thread, drive each worker from another, and print from this one."""
     # Rows are read at most two a worker ahead, so that a table of any length streams.
-    waiting: queue.Queue[tuple[int, Row]] = queue.Queue(maxsize=2 * len(workers))
-    # An outcome, the number of rows once all are read, or what a thread raised.
-    finished: queue.Queue[_Finished | int | BaseException] = queue.Queue()
-    is_over = threading.Event()
-
-    def hand_over(index: int, row: Row | BadRow) -> None:
-        if isinstance(row, BadRow):
-            finished.put((index, row, _failure(row.error, row.remedy)))
-            return
-        failure = claims.check(row)
-        if failure is None:
-            waiting.put((index, row))
-        else:
-            finished.put((index, row, failure))
-
-    def read() -> None:
-        count = 0
-        try:
-            for row in rows:
-                if is_over.is_set():
-                    return
-                hand_over(count, row)
-                count += 1
-            finished.put(count)
-        except BaseException as error:
-            finished.put(error)
-
-    def drive(worker: _Process | _Thread) -> None:
-        try:
-            while True:
-                index, row = waiting.get()
-                outcome = worker.do(row)
-                if is_over.is_set():
-                    return
-                finished.put((index, row, outcome))
-        except BaseException as error:
-            finished.put(error)
-
+    traffic = _Traffic(waiting=queue.Queue(maxsize=2 * len(workers)))
     # Daemons: one may wait for a row, or in a read of standard input, when the run is over.
-    threading.Thread(target=read, daemon=True).start()
+    threading.Thread(target=traffic.read, args=(rows, claims), daemon=True).start()
     for worker in workers:
-        threading.Thread(target=drive, args=(worker,), daemon=True).start()
+        threading.Thread(target=traffic.drive, args=(worker,), daemon=True).start()
     try:
-        _collect(finished, collector)
+        traffic.collect(collector)
     finally:
-        is_over.set()
+        traffic.is_over.set()
         for worker in workers:
             worker.close()
-
-
-def _collect(
-    finished: "queue.Queue[_Finished | int | BaseException]", collector: _Collector
-) -> None:
-    """Hand outcomes to the collector until all rows are there or no more are wanted."""
-    total: int | None = None
-    seen = 0
-    while total is None or seen < total:
-        message = finished.get()
-        if isinstance(message, BaseException):
-            raise message
-        if isinstance(message, int):
-            total = message
-            continue
-        seen += 1
-        if not collector.finish(*message):
-            break
