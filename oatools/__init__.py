@@ -1,3 +1,91 @@
-"""Small Unix commands that predict which osteoarthritic knees will lose cartilage, from a baseline MRI."""
+"""Predict, from a baseline MRI, which osteoarthritic knees will lose cartilage.
+
+The commands (`oa-convert` to `oa-pairs`) and this package do the same work. From Python:
+
+    import oatools
+
+    knee = oatools.read_volume("9000099_00m_right_cor-iw-tse.nii.gz")
+    knee = oatools.to_canonical(knee, side="right", sequence="cor-iw-tse")
+    knee = oatools.correct_bias(knee).corrected
+    features = oatools.embed_volume(knee)
+
+    cohort = oatools.load_cohort("features.tsv", "labels.tsv", clinical="bmi", slices=8)
+    result = oatools.cross_validate(cohort)
+
+`examples/python.md` goes on from here. Each name is imported when it is first used, so that
+`import oatools` costs nothing. Whatever a caller can cause and mend is raised as an `OatoolsError`.
+"""
+
+TYPE_CHECKING = False  # as type checkers know it, without the start of the module `typing`
 
 __version__ = "0.1.0"
+
+#: Where each public name is defined, as "module" or "module:name".
+_PUBLIC = {
+    # One knee.
+    "Volume": "oatools.imaging.volume",
+    "read_volume": "oatools.imaging.volume",
+    "write_volume": "oatools.imaging.volume",
+    "to_canonical": "oatools.imaging.orient",
+    "N4Settings": "oatools.n4.settings",
+    "correct_bias": "oatools.n4.correct:correct",
+    "EngineSettings": "oatools.features.engine",
+    "EmbedSettings": "oatools.features.embed",
+    "embed_volume": "oatools.features.embed",
+    "Features": "oatools.features.featurefile",
+    "read_features": "oatools.features.featurefile",
+    "write_features": "oatools.features.featurefile",
+    # Many knees.
+    "label_knees": "oatools.oai.labels",
+    "load_cohort": "oatools.learning.load",
+    "make_cohort": "oatools.learning.cohort",
+    "Settings": "oatools.learning.settings",
+    "cross_validate": "oatools.learning.crossval",
+    # A model.
+    "fit": "oatools.learning.training",
+    "save_model": "oatools.learning.files",
+    "load_model": "oatools.learning.files",
+    "predict": "oatools.learning.model",
+    "explain_volume": "oatools.explain.explanation",
+    # Errors.
+    "OatoolsError": "oatools.core.errors",
+    "ItemError": "oatools.core.errors",
+    "UsageError": "oatools.core.errors",
+}
+
+__all__ = ["__version__", *_PUBLIC]
+
+if TYPE_CHECKING:
+    from oatools.core.errors import ItemError, OatoolsError, UsageError
+    from oatools.explain.explanation import explain_volume
+    from oatools.features.embed import EmbedSettings, embed_volume
+    from oatools.features.engine import EngineSettings
+    from oatools.features.featurefile import Features, read_features, write_features
+    from oatools.imaging.orient import to_canonical
+    from oatools.imaging.volume import Volume, read_volume, write_volume
+    from oatools.learning.cohort import make_cohort
+    from oatools.learning.crossval import cross_validate
+    from oatools.learning.files import load_model, save_model
+    from oatools.learning.load import load_cohort
+    from oatools.learning.model import predict
+    from oatools.learning.settings import Settings
+    from oatools.learning.training import fit
+    from oatools.n4.correct import correct as correct_bias
+    from oatools.n4.settings import N4Settings
+    from oatools.oai.labels import label_knees
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name when it is first asked for (PEP 562)."""
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'oatools' has no attribute '{name}'")
+    import importlib
+
+    module, _, attribute = _PUBLIC[name].partition(":")
+    value = getattr(importlib.import_module(module), attribute or name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_PUBLIC])

@@ -5,6 +5,7 @@ cells. Rows stream: a table is read line by line and never held whole unless its
 that.
 """
 
+import contextlib
 import math
 import re
 import sys
@@ -258,13 +259,13 @@ def _open_table(source: str) -> Table[Row | BadRow]:
     """Open a table or a list of paths, and read its first line, which says which of them it is."""
     name = "standard input" if source == "-" else source
     try:
-        # Closed by the interpreter: its rows are read long after this function has returned.
+        # Closed by `_lines`: the rows are read long after this function has returned.
         stream = _stdin() if source == "-" else open(source, "rb")  # noqa: SIM115, PTH123
     except OSError as error:
         raise UsageError(f"{source}: {error.strerror}") from None
     if stream is None:
         raise UsageError("standard input is closed", "give a table or paths")
-    lines = _lines(stream)
+    lines = _lines(stream, is_ours=source != "-")
     first = next(lines, None)
     if first is None:
         raise UsageError(
@@ -289,9 +290,11 @@ def _check_header(cells: list[str], name: str) -> None:
         raise UsageError(f"{name}: the header has two columns {doubled[0]!r}")
 
 
-def _lines(stream: BinaryIO) -> Iterator[str]:
-    for line in stream:
-        yield line.decode("utf-8", "surrogateescape").rstrip("\r\n")
+def _lines(stream: BinaryIO, is_ours: bool) -> Iterator[str]:
+    """Yield the lines of a stream, and close it at the end if it is ours."""
+    with stream if is_ours else contextlib.nullcontext():
+        for line in stream:
+            yield line.decode("utf-8", "surrogateescape").rstrip("\r\n")
 
 
 def _rows(columns: list[str], lines: Iterable[str], name: str) -> Iterator[Row | BadRow]:

@@ -1,4 +1,6 @@
 import io
+import subprocess
+import sys
 
 import pandas
 import pytest
@@ -169,3 +171,21 @@ def test_a_broken_line_says_what_to_do_about_it(tmp_path):
         UsageError, match="line 2: 1 fields where the header has 2; correct the line"
     ):
         list(manifest.read_table(tmp_path / "a.tsv").rows)
+
+
+def test_a_table_that_is_read_to_its_end_leaves_no_file_open(tmp_path):
+    (tmp_path / "a.tsv").write_text("knee\tpath\nk\tp\n")
+    code = (
+        "from oatools.core.manifest import read_rows, read_table\n"
+        "assert len(list(read_table('a.tsv').rows)) == 1\n"
+        "assert len(list(read_rows(['a.tsv', 'a.tsv']).rows)) == 2\n"
+        "next(read_table('a.tsv').rows)  # and neither does one that is given up\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "always::ResourceWarning", "-c", code],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stderr == ""
