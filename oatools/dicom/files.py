@@ -9,7 +9,8 @@ from oatools.core.provenance import PHANTOM_IMPLEMENTATION
 from oatools.dicom.archives import SUFFIXES, is_archive, members
 from oatools.dicom.headers import read_header
 
-_OTHER = (
+_NOT_DICOM = (
+    *SUFFIXES,
     ".csv",
     ".txt",
     ".tsv",
@@ -34,8 +35,7 @@ def may_be_dicom(name: str) -> bool:
     """Whether a file of that name may be a DICOM image, which often has no extension at all."""
     lower = name.lower()
     is_hidden = lower.startswith(".")
-    is_something_else = lower == "dicomdir" or lower.endswith(_OTHER + SUFFIXES)
-    return not is_hidden and not is_something_else
+    return not is_hidden and lower != "dicomdir" and not lower.endswith(_NOT_DICOM)
 
 
 def files_of(folder: Path) -> list[str]:
@@ -72,8 +72,11 @@ def digest_of(identifier: str) -> str:
 def is_phantom(source: Path, series: str | None = None) -> bool:
     """Whether a series was written by `oa-phantom`, which signs the headers of its files."""
     for _, content in contents(source, series):
-        header = read_header(content, ("Modality",))
-        return header is not None and header.implementation == PHANTOM_IMPLEMENTATION
+        header = read_header(content, ("ImplementationVersionName",))
+        return (
+            header is not None
+            and header.text("ImplementationVersionName") == PHANTOM_IMPLEMENTATION
+        )
     return False
 
 

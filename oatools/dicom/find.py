@@ -278,10 +278,10 @@ def _choose(same: list[Series]) -> tuple[Series, str]:
 
     If none is complete, the last is chosen.
     """
-    from oatools.dicom.geometry import assess
-
     if len(same) == 1:
         return same[0], ""
+    from oatools.dicom.geometry import assess  # NumPy, for which a plain listing need not wait
+
     best, most = None, 0
     for series in same:
         try:

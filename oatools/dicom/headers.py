@@ -16,6 +16,8 @@ from pydicom.filereader import read_partial
 from pydicom.tag import BaseTag, Tag
 
 _DIRECTORY = "1.2.840.10008.1.3.10"  # media storage of a DICOMDIR
+_META_GROUP = 0x0002
+_MEDIA_STORAGE = Tag(0x0002, 0x0002)
 _PREAMBLE_BYTES = 128
 _HEAD_BYTES = _PREAMBLE_BYTES + 4
 _MARK = b"DICM"
@@ -25,13 +27,9 @@ _FIRST_GROUPS = (b"\x08\x00", b"\x02\x00", b"\x00\x08", b"\x00\x02")
 
 @dataclass(frozen=True)
 class Header:
-    """The elements of an image that were asked for, by keyword, as pydicom decodes them.
-
-    `implementation` is the version name of the software that wrote the file.
-    """
+    """The elements of an image that were asked for, by keyword, as pydicom decodes them."""
 
     elements: Mapping[str, Any]
-    implementation: str = ""
 
     def text(self, keyword: str) -> str:
         """Return an element as one line of text, empty where it is absent."""
@@ -54,7 +52,8 @@ def looks_like_dicom(head: bytes) -> bool:
 def read_header(source: Path | bytes, keywords: tuple[str, ...]) -> Header | None:
     """Read the elements of those keywords from a file or its bytes; None if it is no DICOM image.
 
-    Nothing behind the last of them is read. Raises an `OSError` if the file cannot be.
+    Keywords of the file's meta information (group 0002) are read, too. Nothing behind the last
+    element is. Raises an `OSError` if the file cannot be read.
     """
     tags = _tags(keywords)
     last = max(tags)
@@ -75,13 +74,13 @@ def read_header(source: Path | bytes, keywords: tuple[str, ...]) -> Header | Non
                 raise
             except Exception:  # what a parser can raise on arbitrary bytes is not a closed list
                 return None
-            if dataset.file_meta.get("MediaStorageSOPClassUID") == _DIRECTORY:
+            meta = dataset.file_meta
+            if _value(meta, _MEDIA_STORAGE) == _DIRECTORY:
                 return None
-            values = {
-                keyword: _value(dataset, tag) for keyword, tag in zip(keywords, tags, strict=True)
-            }
-            implementation = dataset.file_meta.get("ImplementationVersionName")
-    return Header(values, str(implementation or ""))
+            elements = {}
+            for keyword, tag in zip(keywords, tags, strict=True):
+                elements[keyword] = _value(meta if tag.group == _META_GROUP else dataset, tag)
+    return Header(elements)
 
 
 @functools.lru_cache
@@ -96,11 +95,13 @@ def _tags(keywords: tuple[str, ...]) -> tuple[BaseTag, ...]:
 
 
 def _value(dataset: Dataset, tag: BaseTag) -> Any:
+    """Return the value of an element; None where it is absent, or damaged beyond decoding."""
+    if tag not in dataset.keys():  # `in dataset` converts the tag first, at a cost
+        return None
     try:
-        element = dataset.get(tag)  # decoded now, which arbitrary bytes may defeat
+        return dataset[tag].value
     except Exception:
         return None
-    return None if element is None else element.value
 
 
 class _Silence:
