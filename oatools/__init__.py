@@ -56,35 +56,43 @@ _PUBLIC = {
 __all__ = ["__version__", *_PUBLIC]
 
 if TYPE_CHECKING:
-    from oatools.core.errors import ItemError, OatoolsError, UsageError
-    from oatools.explain.explanation import explain_volume
-    from oatools.features.embed import EmbedSettings, embed_volume
-    from oatools.features.engine import EngineSettings
-    from oatools.features.featurefile import Features, read_features, write_features
-    from oatools.imaging.orient import to_canonical
-    from oatools.imaging.volume import Volume, read_volume, write_volume
-    from oatools.learning.cohort import make_cohort
-    from oatools.learning.crossval import cross_validate
-    from oatools.learning.files import load_model, save_model
-    from oatools.learning.load import load_cohort
-    from oatools.learning.model import predict
-    from oatools.learning.settings import Settings
-    from oatools.learning.training import fit
+    from oatools.core.errors import ItemError as ItemError
+    from oatools.core.errors import OatoolsError as OatoolsError
+    from oatools.core.errors import UsageError as UsageError
+    from oatools.explain.explanation import explain_volume as explain_volume
+    from oatools.features.embed import EmbedSettings as EmbedSettings
+    from oatools.features.embed import embed_volume as embed_volume
+    from oatools.features.engine import EngineSettings as EngineSettings
+    from oatools.features.featurefile import Features as Features
+    from oatools.features.featurefile import read_features as read_features
+    from oatools.features.featurefile import write_features as write_features
+    from oatools.imaging.orient import to_canonical as to_canonical
+    from oatools.imaging.volume import Volume as Volume
+    from oatools.imaging.volume import read_volume as read_volume
+    from oatools.imaging.volume import write_volume as write_volume
+    from oatools.learning.cohort import make_cohort as make_cohort
+    from oatools.learning.crossval import cross_validate as cross_validate
+    from oatools.learning.files import load_model as load_model
+    from oatools.learning.files import save_model as save_model
+    from oatools.learning.load import load_cohort as load_cohort
+    from oatools.learning.model import predict as predict
+    from oatools.learning.settings import Settings as Settings
+    from oatools.learning.training import fit as fit
     from oatools.n4.correct import correct as correct_bias
-    from oatools.n4.settings import N4Settings
-    from oatools.oai.labels import label_knees
+    from oatools.n4.settings import N4Settings as N4Settings
+    from oatools.oai.labels import label_knees as label_knees
+else:
 
+    def __getattr__(name: str) -> object:
+        """Import a public name when it is first asked for (PEP 562)."""
+        if name not in _PUBLIC:
+            raise AttributeError(f"module 'oatools' has no attribute '{name}'")
+        import importlib
 
-def __getattr__(name: str) -> object:
-    """Import a public name when it is first asked for (PEP 562)."""
-    if name not in _PUBLIC:
-        raise AttributeError(f"module 'oatools' has no attribute '{name}'")
-    import importlib
-
-    module, _, attribute = _PUBLIC[name].partition(":")
-    value = getattr(importlib.import_module(module), attribute or name)
-    globals()[name] = value
-    return value
+        module, _, attribute = _PUBLIC[name].partition(":")
+        value = getattr(importlib.import_module(module), attribute or name)
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:

@@ -56,6 +56,13 @@ def test_every_public_name_is_there_and_says_what_it_is(name):
     assert found.__doc__
 
 
+def test_type_checkers_see_every_name():
+    """They read the source, and the mapping by which names are imported is none of theirs."""
+    source = Path(oatools.__file__).read_text()
+    stated = set(re.findall(r"^    from \S+ import \w+ as (\w+)$", source, flags=re.MULTILINE))
+    assert stated == set(oatools.__all__) - {"__version__"}
+
+
 def test_a_name_that_is_not_there_is_an_ordinary_attribute_error():
     with pytest.raises(AttributeError, match="no attribute 'train_everything'"):
         oatools.train_everything  # noqa: B018
