@@ -1,3 +1,4 @@
+import contextlib
 import os
 import signal
 import subprocess
@@ -235,6 +236,7 @@ class EndsTheProcess:
 
 
 ENDLESS = """
+import signal
 import sys
 from multiprocessing import active_children
 from pathlib import Path
@@ -247,11 +249,12 @@ from oatools.learning.folds import split_training
 from oatools.learning.settings import Settings
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # also where a shell ignores it
     random, names = np.random.default_rng(0), [f"k{i}" for i in range(20)]
     features = [random.normal(size=(4, 8)) for _ in names]
     cohort = make_cohort(names, names, [0, 1] * 10, features)
     split = split_training(cohort, 0.2, 0)
-    settings = [Settings(epochs=n, patience=n) for n in (1, 10**7, 10**7)]
+    settings = [Settings(epochs=n, patience=n) for n in (1, *[10**7] * 4)]
     tasks = [workers.Task("a", split, (each,), 0) for each in settings]
     for _ in workers.run(cohort, tasks, 2, Path(sys.argv[1])):
         print(*(process.pid for process in active_children()), flush=True)
@@ -268,16 +271,23 @@ def test_training_processes_end_with_their_parent(tmp_path, number):
     (tmp_path / "endless.py").write_text(ENDLESS)
     words = [sys.executable, tmp_path / "endless.py", tmp_path / "features"]
     (tmp_path / "features").mkdir()
-    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as run:
-        pids = run.stdout.readline().split()
+    run = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    pids = run.stdout.readline().split()
+    try:
         assert len(pids) == 2 and all(map(is_running, pids))
         time.sleep(1)  # well within an endless training
         run.send_signal(number)
-        run.wait(timeout=20)
-        end = time.monotonic() + 10
+        run.wait(timeout=60)
+        end = time.monotonic() + 30
         while any(map(is_running, pids)) and time.monotonic() < end:
             time.sleep(0.1)
         assert not any(map(is_running, pids))
+    finally:
+        run.stdout.close()
+        for pid in [run.pid, *map(int, pids)]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        run.wait()
     if number == signal.SIGINT:
         assert list((tmp_path / "features").iterdir()) == []
 
