@@ -20,7 +20,7 @@ TYPE_CHECKING = False  # as type checkers know it, without the start of the modu
 
 __version__ = "0.1.0"
 
-#: Where each public name is defined, as "module" or "module:name".
+#: The module in which each public name is defined.
 _PUBLIC = {
     # One knee.
     "Volume": "oatools.imaging.volume",
@@ -28,7 +28,7 @@ _PUBLIC = {
     "write_volume": "oatools.imaging.volume",
     "to_canonical": "oatools.imaging.orient",
     "N4Settings": "oatools.n4.settings",
-    "correct_bias": "oatools.n4.correct:correct",
+    "correct_bias": "oatools.n4.correct",
     "EngineSettings": "oatools.features.engine",
     "EmbedSettings": "oatools.features.embed",
     "embed_volume": "oatools.features.embed",
@@ -78,7 +78,7 @@ if TYPE_CHECKING:
     from oatools.learning.model import predict as predict
     from oatools.learning.settings import Settings as Settings
     from oatools.learning.training import fit as fit
-    from oatools.n4.correct import correct as correct_bias
+    from oatools.n4.correct import correct_bias as correct_bias
     from oatools.n4.settings import N4Settings as N4Settings
     from oatools.oai.labels import label_knees as label_knees
 else:
@@ -89,8 +89,7 @@ else:
             raise AttributeError(f"module 'oatools' has no attribute '{name}'")
         import importlib
 
-        module, _, attribute = _PUBLIC[name].partition(":")
-        value = getattr(importlib.import_module(module), attribute or name)
+        value = getattr(importlib.import_module(_PUBLIC[name]), name)
         globals()[name] = value
         return value
 

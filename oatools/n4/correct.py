@@ -18,7 +18,7 @@ from oatools.n4.masks import grid_positions, spread
 from oatools.n4.samples import Samples, take_samples
 from oatools.n4.settings import N4Settings
 
-__all__ = ["Correction", "N4Settings", "correct"]
+__all__ = ["Correction", "N4Settings", "correct_bias"]
 
 _DEFAULTS = N4Settings()
 
@@ -48,10 +48,10 @@ class Correction:
         return spread(self.samples, self.shrink, self.log_field.shape)
 
 
-def correct(volume: Volume, settings: N4Settings = _DEFAULTS) -> Correction:
+def correct_bias(volume: Volume, settings: N4Settings = _DEFAULTS) -> Correction:
     """Divide a volume by its bias field.
 
-        corrected = correct(read_volume("knee.nii.gz")).corrected
+        corrected = correct_bias(read_volume("knee.nii.gz")).corrected
 
     The field is fitted to the positive samples of the mask on a grid of boxes, and evaluated on the
     full grid; it is defined up to a factor, and nothing is rescaled. Negative voxels are kept,

@@ -202,7 +202,7 @@ class _Sharpener:
         self.right_share = (np.arange(_FINE) + 0.5) / _FINE
 
     def take_away(self, values: Floats) -> Floats:
-        """What sharpening takes away from each log intensity: u - E[u]."""
+        """Return the part of each log intensity that sharpening takes away: u - E[u]."""
         low, high = float(values.min()), float(values.max())
         slope = (high - low) / (self.bins - 1)  # the width of a bin
         if slope <= 0:

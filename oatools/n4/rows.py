@@ -1,4 +1,4 @@
-"""What oa-n4 does with one row: a volume becomes a corrected one.
+"""The work of oa-n4 on one row: a volume becomes a corrected one.
 
 The field and the mask are written beside it if they are asked for.
 """
@@ -16,7 +16,7 @@ from oatools.core.manifest import Row
 from oatools.core.runner import Done
 from oatools.imaging.rows import VolumeWriter, refuse_same, sidecar_with
 from oatools.imaging.volume import Volume, Voxels, read_volume
-from oatools.n4.correct import Correction, N4Settings, correct
+from oatools.n4.correct import Correction, N4Settings, correct_bias
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class SideOutput:
 
     @property
     def is_file(self) -> bool:
-        """Whether the path names a volume, and not a folder."""
+        """True if the path names a volume, and not a folder."""
         return self.path.name.endswith((".nii", ".nii.gz"))
 
     def target(self, main: Path) -> Path:
@@ -37,7 +37,7 @@ class SideOutput:
 
 @dataclass(frozen=True)
 class Outputs:
-    """What oa-n4 writes for a row, and where.
+    """The volumes that oa-n4 writes for a row.
 
     `dtype` is `float32`, or `same` for the input's own type, rounded and clipped where that is an
     integer. `field` gets the natural logarithm of the field, `mask_out` the samples that it was
@@ -51,7 +51,7 @@ class Outputs:
 
     @property
     def names_one_file(self) -> bool:
-        """Whether a further volume goes to a file, which can take that of one row alone."""
+        """True if a further volume goes to a file, which can take that of one row alone."""
         return any(output.is_file for output in self._beside)
 
     def side_targets(self, main: Path) -> list[Path]:
@@ -74,7 +74,7 @@ def correct_volume(row: Row, out: Outputs, settings: N4Settings) -> Done:
     if out.volumes.is_done(target, wanted) and beside_are_there:
         return Done(cells, kept=True)
     volume = read_volume(source)
-    found = correct(volume, settings)
+    found = correct_bias(volume, settings)
     fields = sidecar_with(source, replace(wanted, results=_results(found)))
     if out.field is not None:
         described = {**fields, "Description": "natural logarithm of the bias field"}

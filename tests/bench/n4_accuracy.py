@@ -25,7 +25,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from oatools.imaging.volume import Volume
-from oatools.n4.correct import N4Settings, correct
+from oatools.n4.correct import N4Settings, correct_bias
 from oatools.phantom import anatomy, rendering, series
 from oatools.phantom.contrast import Tissue
 
@@ -102,9 +102,9 @@ def one(
     flat = N4Settings(start="flat", iterations=(50,) * 4)
     fields = {
         "uncorrected": lambda: np.zeros_like(planted),
-        "default": lambda: correct(volume, N4Settings()).log_field,
-        "fast flat": lambda: correct(volume, flat).log_field,
-        "itk ours": lambda: correct(volume, replace(flat, engine="itk")).log_field,
+        "default": lambda: correct_bias(volume, N4Settings()).log_field,
+        "fast flat": lambda: correct_bias(volume, flat).log_field,
+        "itk ours": lambda: correct_bias(volume, replace(flat, engine="itk")).log_field,
         "itk usual": lambda: usual(image, volume.spacing),
         "ants": lambda: by_ants(image, volume.spacing, ants),
     }

@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"), "1"))
@@ -57,12 +58,14 @@ def main() -> None:
 
 
 def filters(full: bool) -> None:
-    """Filter against filter."""
+    """Time filter against filter, and print how far apart their fields are."""
     from oatools.n4.field import FitSettings, fit_field
     from oatools.n4.masks import otsu_mask
 
     print("filter\tsamples\titk_s\tfast_s\tratio\trms_of_difference\tmaximum")
-    cases = [("cor-iw-tse", 4), ("sag-3d-dess", 4)] + [("cor-iw-tse", 1)] * full
+    cases = [("cor-iw-tse", 4), ("sag-3d-dess", 4)]
+    if full:
+        cases.append(("cor-iw-tse", 1))
     for name, step in cases:
         image = volume(name)[::step, ::step, ::step]
         mask = otsu_mask(image)
@@ -74,15 +77,13 @@ def filters(full: bool) -> None:
         log = fit_field(image, mask, FitSettings(fixed, 0.0)).log_at(places)
         apart = (log - theirs)[mask]
         apart -= apart.mean()
-        print(
-            f"{name} at {step}\t{image.size}\t{seconds:.2f}\t{ours:.4f}\t{seconds / ours:.0f}\t"
-            f"{np.sqrt((apart**2).mean()):.1e}\t{np.abs(apart).max():.1e}",
-            flush=True,
-        )
+        ratio, rms, most = seconds / ours, np.sqrt((apart**2).mean()), np.abs(apart).max()
+        times = f"{seconds:.2f}\t{ours:.4f}\t{ratio:.0f}"
+        print(f"{name} at {step}\t{image.size}\t{times}\t{rms:.1e}\t{most:.1e}", flush=True)
 
 
 def commands(root: Path, knees: int, scripts: bool, floors: bool) -> None:
-    """The whole command on coronal volumes: beside the script, and beside the floor."""
+    """Time the whole command on coronal volumes beside the script, and beside the floor."""
     make = (
         f"{BIN}/oa-phantom in --patients {knees // 2} --sequence cor-iw-tse -q -j 2 > /dev/null && "
         f"{BIN}/oa-convert -q in/00m -o nii > nii.tsv"
@@ -114,13 +115,12 @@ def commands(root: Path, knees: int, scripts: bool, floors: bool) -> None:
         alone = min(run("oa-n4", f"{ours} < nii.tsv") for _ in range(2))
         low = min(timed(lambda: floor(root, volumes)) for _ in range(2))
         print(f"floor: read, unpack, pack and write\t{low:.2f}\t{low / len(volumes):.3f}")
-        print(
-            f"oa-n4 / floor, without and with its start\t{(alone - start) / low:.2f}\t{alone / low:.2f}"
-        )
+        without_start = (alone - start) / low
+        print(f"oa-n4 / floor, without and with its start\t{without_start:.2f}\t{alone / low:.2f}")
 
 
 def floor(root: Path, volumes: list[Path]) -> None:
-    """Read and unpack the inputs, pack and write the outputs: the bytes that `oa-n4` reads and writes."""
+    """Read and unpack the inputs, pack and write the outputs: the bytes that `oa-n4` moves."""
     from isal import igzip, isal_zlib
 
     for path in volumes:
@@ -138,7 +138,7 @@ def growth() -> None:
     """Seconds, and the process's peak memory above its imports, against the number of voxels."""
     code = (
         "import sys, time, resource, numpy as np\n"
-        "from oatools.n4.correct import N4Settings, correct\nfrom oatools.imaging.volume import Volume\n"
+        "from oatools.n4.correct import N4Settings, correct_bias\nfrom oatools.imaging.volume import Volume\n"
         "n = int(sys.argv[1]); side = {1: 160, 4: 320, 16: 640, 64: 1280}[n]; slices = 40\n"
         "rng = np.random.default_rng(0)\n"
         "blocks = rng.integers(50, 900, (8, 8, 4)).astype(np.int16)\n"
@@ -147,7 +147,7 @@ def growth() -> None:
         "base = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "times = []\n"
         "for _ in range(3):\n"
-        "    start = time.perf_counter(); correct(volume, N4Settings()); times.append(time.perf_counter() - start)\n"
+        "    start = time.perf_counter(); correct_bias(volume, N4Settings()); times.append(time.perf_counter() - start)\n"
         "peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - base\n"
         "print(image.size, min(times), peak * 1024 / (4 * image.size))\n"
     )
@@ -189,7 +189,7 @@ def by_itk(
     return seconds, sitk.GetArrayFromImage(n4.GetLogBiasFieldAsImage(picture)).T
 
 
-def timed(work) -> float:  # noqa: ANN001
+def timed(work: Callable[[], object]) -> float:
     """Seconds that a call takes."""
     start = time.perf_counter()
     work()

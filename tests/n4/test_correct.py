@@ -5,7 +5,7 @@ import pytest
 
 from oatools.core.errors import ItemError
 from oatools.imaging.volume import Volume
-from oatools.n4.correct import N4Settings, correct
+from oatools.n4.correct import N4Settings, correct_bias
 
 FAST = N4Settings(iterations=(20, 20))
 
@@ -38,7 +38,7 @@ def spread(log_field, inside):
 )
 def test_most_of_a_planted_field_is_found(biased, settings):
     volume, planted, inside = biased
-    found = correct(volume, settings)
+    found = correct_bias(volume, settings)
     assert spread(found.log_field - planted, inside) < 0.5 * spread(planted, inside)
     np.testing.assert_allclose(
         found.corrected.data, volume.data / np.exp(found.log_field), rtol=1e-5
@@ -71,15 +71,15 @@ def suppressed(noise):
 
 def test_air_is_left_out_and_its_noise_taken_off():
     volume, planted, inside, air = suppressed(noise=2)
-    found = correct(volume, N4Settings())
+    found = correct_bias(volume, N4Settings())
     assert abs(found.floor - air) < 0.15 * air
     assert found.mask[inside].mean() > 0.9 and found.mask[~inside].mean() < 0.2
     error = spread(found.log_field - planted, inside)
     assert error < 0.2 * spread(planted, inside)
     assert error < 0.5 * spread(
-        correct(volume, N4Settings(mask="log-otsu")).log_field - planted, inside
+        correct_bias(volume, N4Settings(mask="log-otsu")).log_field - planted, inside
     )
-    left = correct(volume, N4Settings(floor=0.0))
+    left = correct_bias(volume, N4Settings(floor=0.0))
     assert left.floor == 0 and spread(left.log_field - found.log_field, inside) > 0.005
 
 
@@ -92,7 +92,8 @@ def test_without_air_all_positive_samples_are_taken(how):
         part = tuple(slice(int(n * 0.35), int(n * 0.65)) for n in data.shape)
         assert inside[part].mean() > 0.9
     found, usual = (
-        correct(Volume(data[part], volume.affine), N4Settings(mask=m)) for m in ("air", "log-otsu")
+        correct_bias(Volume(data[part], volume.affine), N4Settings(mask=m))
+        for m in ("air", "log-otsu")
     )
     assert found.floor == 0 and found.mask[inside[part]].mean() > 0.9
     errors = [spread(each.log_field - planted[part], inside[part]) for each in (found, usual)]
@@ -102,7 +103,7 @@ def test_without_air_all_positive_samples_are_taken(how):
 def test_both_engines_find_the_same_field(biased):
     volume, _, inside = biased
     ours, theirs = (
-        correct(volume, N4Settings(engine=e, iterations=(10, 10), convergence=0.0))
+        correct_bias(volume, N4Settings(engine=e, iterations=(10, 10), convergence=0.0))
         for e in ("fast", "itk")
     )
     # Theirs stretches the samples' lattice over the full grid, half a sample at each end: that is
@@ -114,18 +115,18 @@ def test_both_engines_find_the_same_field(biased):
 
 def test_the_field_is_the_same_for_any_order_of_axes_in_memory(biased):
     volume, _, _ = biased
-    first = correct(volume, FAST).log_field
-    second = correct(Volume(np.ascontiguousarray(volume.data), volume.affine), FAST).log_field
+    first = correct_bias(volume, FAST).log_field
+    second = correct_bias(Volume(np.ascontiguousarray(volume.data), volume.affine), FAST).log_field
     np.testing.assert_allclose(first, second, atol=1e-5)
 
 
 def test_boxes_are_of_three_millimetres_unless_told_otherwise(biased):
     volume, _, _ = biased  # 64 x 64 of 2.2 mm, 35 slices of 3 mm
-    assert correct(volume, FAST).shrink == (1, 1, 1)
+    assert correct_bias(volume, FAST).shrink == (1, 1, 1)
     fine = Volume(volume.data, volume.affine @ np.diag([0.3, 0.3, 1, 1]))
-    assert correct(fine, FAST).shrink == (5, 5, 1)
-    assert correct(fine, N4Settings(shrink=(2, 3, 1), iterations=(5,))).shrink == (2, 3, 1)
-    assert correct(
+    assert correct_bias(fine, FAST).shrink == (5, 5, 1)
+    assert correct_bias(fine, N4Settings(shrink=(2, 3, 1), iterations=(5,))).shrink == (2, 3, 1)
+    assert correct_bias(
         Volume(volume.data[:, :, :6], fine.affine @ np.diag([1, 1, 0.1, 1])), FAST
     ).shrink == (5, 5, 1)
 
@@ -133,8 +134,8 @@ def test_boxes_are_of_three_millimetres_unless_told_otherwise(biased):
 def test_a_mask_file_on_the_same_grid_is_used(biased, write_volume):
     volume, _, inside = biased
     path = write_volume("mask.nii.gz", inside.astype(np.uint8), volume.affine)
-    everywhere = correct(volume, N4Settings(mask="none"))
-    masked = correct(volume, N4Settings(mask=str(path)))
+    everywhere = correct_bias(volume, N4Settings(mask="none"))
+    masked = correct_bias(volume, N4Settings(mask=str(path)))
     assert not np.allclose(everywhere.log_field, masked.log_field, atol=1e-3)
     assert np.array_equal(masked.mask, inside & (volume.data > 0))
 
@@ -143,27 +144,27 @@ def test_a_mask_on_another_grid_is_refused(biased, write_volume):
     volume, _, inside = biased
     path = write_volume("mask.nii.gz", inside[1:].astype(np.uint8), volume.affine)
     with pytest.raises(ItemError, match="another grid"):
-        correct(volume, N4Settings(mask=str(path)))
+        correct_bias(volume, N4Settings(mask=str(path)))
 
 
 @pytest.mark.parametrize("value", [0.0, 7.0])
 def test_a_constant_volume_is_refused(value):
     with pytest.raises(ItemError, match="no field to correct"):
-        correct(Volume(np.full((16, 16, 8), value, np.float32), np.eye(4)), FAST)
+        correct_bias(Volume(np.full((16, 16, 8), value, np.float32), np.eye(4)), FAST)
 
 
 def test_a_mask_without_samples_is_refused(write_volume):
     data = np.random.default_rng(0).random((16, 16, 8)).astype(np.float32)
     path = write_volume("empty.nii.gz", np.zeros((16, 16, 8), np.uint8))
     with pytest.raises(ItemError, match="the mask keeps 0 samples"):
-        correct(Volume(data, np.eye(4)), N4Settings(mask=str(path)))
+        correct_bias(Volume(data, np.eye(4)), N4Settings(mask=str(path)))
 
 
 def test_negative_voxels_stay_and_do_no_harm(biased):
     volume, _, _ = biased
     data = volume.data.copy()
     data[0] = -5.0
-    corrected = correct(Volume(data, volume.affine), FAST).corrected
+    corrected = correct_bias(Volume(data, volume.affine), FAST).corrected
     assert (corrected.data[0] < 0).all() and np.isfinite(corrected.data).all()
 
 
