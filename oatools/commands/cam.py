@@ -2,6 +2,7 @@
 
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -17,6 +18,11 @@ from oatools.core.options import (
     run_options,
 )
 from oatools.core.runner import RunOptions, run_rows
+
+if TYPE_CHECKING:
+    from oatools.explain.mean import FinishedMap
+    from oatools.explain.rows import CamSettings
+    from oatools.learning.model import FittedModel
 
 METHODS = ["gradcam", "gradcam++", "hirescam", "occlusion"]
 
@@ -116,11 +122,8 @@ def main(
     """
     require_inputs(inputs)
     table = read_rows(inputs, null_separated).require("path")
-    from oatools.explain.explanation import UNITS
     from oatools.explain.faithfulness import COLUMNS
-    from oatools.explain.mean import FinishedMap, mean_maps
-    from oatools.explain.rows import CamSettings, as_sentence, explain_row, finished_maps, load
-    from oatools.learning.cautions import model_warning
+    from oatools.explain.rows import CamSettings, explain_row, finished_maps, load
     from oatools.learning.rows import clinical_cells, open_scoring
 
     settings = CamSettings(
@@ -137,34 +140,55 @@ def main(
     scoring = open_scoring(fitted, table, clinical, also=["label"])
     if scoring.absent:
         console.note(f"{scoring.absent_warning()}; give a table with --with-clinical")
-    mean_folder = out_dir / "mean"
-    if mean and mean_folder.exists() and not mean_folder.is_dir():
-        raise UsageError(f"{mean_folder} is not a folder", "choose another `out_dir`")
+    if mean:
+        _check_folder(out_dir / "mean")
+    clinical_rows = scoring.clinical
     finished: list[FinishedMap] = []
 
     def remember(row: Row, cells: Row) -> None:
-        label = clinical_cells(row, scoring.clinical).get("label", MISSING)
+        label = clinical_cells(row, clinical_rows).get("label", MISSING)
         finished.extend(finished_maps(row, out_dir, fitted, label))
 
+    measures = COLUMNS if faithfulness else ()
     status = run_rows(
         console,
         scoring.table,
         partial(
-            explain_row,
-            out_dir=out_dir,
-            settings=settings,
-            clinical=scoring.clinical,
-            force=force,
+            explain_row, out_dir=out_dir, settings=settings, clinical=clinical_rows, force=force
         ),
         run,
-        added=["heat", "probability", "hottest_slice", *(COLUMNS if faithfulness else ())],
+        added=["heat", "probability", "hottest_slice", *measures],
         target=lambda row: str(out_dir / file_stem(row)),
         on_done=remember if mean else None,
     )
     if mean:
-        # Maps on the volumes' own axes and on the scans' alike: their affines say where they lie.
-        scale = f"{method} ({UNITS[method]})"
-        notes = [as_sentence(model_warning(fitted.cautions))] if fitted.cautions else []
-        for picture in mean_maps(finished, mean_folder, scale, notes):
-            console.note(f"mean of {len(finished)} maps: {picture}")
+        _write_means(console, finished, settings, fitted, out_dir / "mean")
     return status
+
+
+def _check_folder(folder: Path) -> None:
+    """Raise a `UsageError` for a path that cannot become a folder."""
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder} is not a folder", "choose another `out_dir`")
+
+
+def _write_means(
+    console: Console,
+    finished: "list[FinishedMap]",
+    settings: "CamSettings",
+    model: "FittedModel",
+    folder: Path,
+) -> None:
+    """Write the mean of all maps, and name its pictures.
+
+    Maps may be on the volumes' own axes or on the scans': their affines say where they lie.
+    """
+    from oatools.explain.explanation import UNITS
+    from oatools.explain.mean import mean_maps
+    from oatools.explain.rows import as_sentence
+    from oatools.learning.cautions import model_warning
+
+    scale = f"{settings.method} ({UNITS[settings.method]})"
+    notes = [as_sentence(model_warning(model.cautions))] if model.cautions else []
+    for picture in mean_maps(finished, folder, scale, notes):
+        console.note(f"mean of {len(finished)} maps: {picture}")

@@ -21,6 +21,10 @@ from oatools.core.options import (
 )
 from oatools.core.runner import RunOptions, run_rows
 
+_RANDOM = (
+    "the weights are random: the features show that the pipe works, and nothing about patients"
+)
+
 
 @command("oa-embed")
 @inputs_argument()
@@ -152,12 +156,7 @@ def main(
         raise UsageError(
             "-o names the folder for the feature files", "give it, or --check to verify files"
         )
-    if window[0] >= window[1]:
-        raise UsageError("--window needs two percentiles, the lower first, such as 1 99")
-    if span and slices:
-        raise UsageError("--range and --slices exclude each other", "give one")
-    if span and span[0] > span[1]:
-        raise UsageError("--range needs two slices, the first one first, such as 10 30")
+    _check_pairs(window, span, slices)
     table = read_rows(inputs, null_separated).require("path")
     from oatools.features.embed import EmbedSettings
     from oatools.features.engine import EngineSettings
@@ -191,11 +190,20 @@ def main(
         workers="threads",
     )
     if weights == "random":
-        console.note(
-            "the weights are random: the features show that the pipe works, "
-            "and nothing about patients"
-        )
+        console.note(_RANDOM)
     return status
+
+
+def _check_pairs(
+    window: tuple[float, float], span: tuple[int, int] | None, slices: int | None
+) -> None:
+    """Raise a `UsageError` for numbers in the wrong order, or two choices of slices."""
+    if window[0] >= window[1]:
+        raise UsageError("--window needs two percentiles, the lower first, such as 1 99")
+    if span and slices:
+        raise UsageError("--range and --slices exclude each other", "give one")
+    if span and span[0] > span[1]:
+        raise UsageError("--range needs two slices, the first one first, such as 10 30")
 
 
 def _check(console: Console, inputs: tuple[str, ...], null_separated: bool, run: RunOptions) -> int:

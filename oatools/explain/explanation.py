@@ -1,4 +1,4 @@
-"""What a model made of a knee: its probability, its attention, and the heat of each place."""
+"""Explanations of a model's answer: probability, attention, and the heat of each place."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -26,7 +26,7 @@ UNITS = {
 
 @dataclass(frozen=True)
 class Explanation:
-    """What the model made of one volume of a knee.
+    """A model's answer to one volume of a knee, and its reasons.
 
     `probability` of the positive class; `attention` (slices,), which sums to 1 and is 0 where the
     model does not look; `heat` (i, j, slices), float32, not negative, on the volume's own grid: how

@@ -172,7 +172,7 @@ class _Plan:
 
 @dataclass(frozen=True)
 class _Result:
-    """What was computed of a knee, volume by volume, and the cells of its row."""
+    """The explanations of a knee, volume by volume, and the cells of its row."""
 
     volumes: list[Volume]
     explanations: list[Explanation]
@@ -203,12 +203,20 @@ def _plan(
     values = clinical_values(clinical_cells(row, clinical), model.scaling.names)
     parameters = settings.parameters()
     parameters["with"] = [digest(path) for path in sources[1:]]
-    parameters["clinical"] = [None if math.isnan(value) else value for value in values]
+    parameters["clinical"] = _without_nan(values)
     outputs = []
     for source, target, sequence in zip(sources, targets, sequences, strict=True):
         step = provenance.step("oa-cam", parameters, source)
         outputs.append(_Output(source, target, sequence, step))
     return _Plan(outputs, values, sequence_warning(row, model))
+
+
+def _without_nan(values: np.ndarray) -> list[float | None]:
+    """Return numbers as JSON can hold them, with None for NaN."""
+    plain: list[float | None] = []
+    for value in values:
+        plain.append(None if math.isnan(value) else float(value))
+    return plain
 
 
 def _heat_path(row: Row, sequence: str, out_dir: Path) -> Path:

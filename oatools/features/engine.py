@@ -1,4 +1,4 @@
-"""What every engine that computes features has in common, and how one is chosen for a machine.
+"""The interface of all engines that compute features, and their settings for a machine.
 
 An engine takes images in [0, 1] as `slices.images` makes them, at most `batch` at a time, and may
 be called from several threads at once. Batches that are not full are filled up with black images,
