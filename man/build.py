@@ -14,7 +14,7 @@ from pathlib import Path
 
 import click
 
-import oatools
+from oatools.version import __version__
 
 HERE = Path(__file__).resolve().parent
 COMMANDS = (
@@ -113,7 +113,7 @@ def read_source(name: str) -> dict[str, str]:
 
 def assemble(name: str, section: str, sections: dict[str, str]) -> str:
     """A page in man(7) macros."""
-    lines = [f'.TH "{name.upper()}" "{section}" "" "oatools {oatools.__version__}" "oatools"']
+    lines = [f'.TH "{name.upper()}" "{section}" "" "oatools {__version__}" "oatools"']
     for title, text in sections.items():
         lines.append(f".SH {title}")
         if title == "NAME":

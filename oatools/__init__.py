@@ -16,9 +16,9 @@ The commands (`oa-convert` to `oa-pairs`) and this package do the same work. Fro
 `import oatools` costs nothing. Whatever a caller can cause and mend is raised as an `OatoolsError`.
 """
 
-TYPE_CHECKING = False  # as type checkers know it, without the start of the module `typing`
+from oatools.version import __version__
 
-__version__ = "0.1.0"
+TYPE_CHECKING = False  # as type checkers know it, without the start of the module `typing`
 
 #: The module in which each public name is defined.
 _PUBLIC = {

@@ -77,7 +77,7 @@ def test_importing_the_package_imports_nothing_else():
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
     )
-    assert done.stdout.strip() == "['oatools']"
+    assert done.stdout.strip() == "['oatools', 'oatools.version']"
 
 
 @pytest.mark.parametrize("kind", [oatools.ItemError, oatools.UsageError])

@@ -10,9 +10,9 @@ from typing import Any
 
 import click
 
-import oatools
 from oatools.core.console import Console
 from oatools.core.errors import ItemError, UsageError
+from oatools.version import __version__
 
 # One thread an item: parallel work is asked for with -j or GNU parallel, and would oversubscribe
 # the cores otherwise.
@@ -150,7 +150,7 @@ def option_names(command: click.Command) -> dict[str, str]:
 
 def _version(function: Callable[..., Any]) -> Callable[..., Any]:
     option = click.version_option(
-        oatools.__version__,
+        __version__,
         "--version",
         message="%(prog)s %(version)s",
         help="Show the version and exit.",

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import oatools
 from oatools.core.errors import ItemError, OatoolsError
 from oatools.core.files import digest, write_text
+from oatools.version import __version__
 
 #: The field of a sidecar, and the attribute of a feature file, that holds the steps.
 STEPS = "OatoolsSteps"
@@ -49,7 +49,7 @@ class Step:
     parameters: dict[str, Any]
     input_name: str
     input_sha256: str
-    version: str = oatools.__version__
+    version: str = __version__
     results: dict[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-import oatools
 from oatools.core import provenance
 from oatools.core.errors import ItemError
 from oatools.features.augment import Augmentation, augmented_copies
@@ -20,6 +19,7 @@ from oatools.features.engines import shared_batcher
 from oatools.features.featurefile import Features
 from oatools.features.slices import Preprocessing, Slices, chosen, images, slice_positions
 from oatools.imaging.volume import Volume
+from oatools.version import __version__
 
 
 @dataclass(frozen=True)
@@ -168,7 +168,7 @@ def _attributes(
         attributes[provenance.PHANTOM_ATTRIBUTE] = True
     attributes |= origin.identity
     attributes["first_slice"] = first_slice
-    attributes["version"] = oatools.__version__
+    attributes["version"] = __version__
     steps = provenance.with_step(dict(origin.fields), origin.step)
     attributes[provenance.STEPS] = steps[provenance.STEPS]
     return attributes

@@ -14,13 +14,13 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-import oatools
 from oatools.core.errors import UsageError
 from oatools.core.files import atomic
 from oatools.core.provenance import may_keep
 from oatools.learning.model import FittedModel, build
 from oatools.learning.scaling import ClinicalScaling
 from oatools.learning.settings import Settings
+from oatools.version import __version__
 
 # One key for all: safetensors writes several in no fixed order, and the same model must be the same
 # bytes.
@@ -116,7 +116,7 @@ def is_done(path: str | Path, made_from: str, force: bool) -> bool:
 def versions() -> dict[str, str]:
     """Return the versions of everything that decides the numbers."""
     return {
-        "oatools": oatools.__version__,
+        "oatools": __version__,
         "python": platform.python_version(),
         "numpy": np.__version__,
         "torch": torch.__version__,

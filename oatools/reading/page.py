@@ -13,7 +13,6 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import oatools
 from oatools.core.errors import ItemError, UsageError
 from oatools.core.files import digest_json
 from oatools.core.manifest import IDENTITY, MISSING, Row
@@ -25,6 +24,7 @@ from oatools.learning.presets import PAIN_SCORES
 from oatools.reading.blinding import reveals_outcome
 from oatools.reading.images import Frame, common_frame, equalise, grey_values, write_script
 from oatools.reading.pairs import PAIR_IDENTITY, PLACES, Knees, read_pairs
+from oatools.version import __version__
 
 #: The columns of a table of pairs that are no clinical variables.
 _NO_VARIABLES = (*IDENTITY, *PAIR_IDENTITY)
@@ -264,7 +264,7 @@ def finish_page(
     # Answers name the study that they are to: by a digest of all that readers are shown, whoever
     # packed it.
     study["id"] = digest_json(study)[:16]
-    study["made"] = f"oatools {oatools.__version__}"
+    study["made"] = f"oatools {__version__}"
     # ASCII, so that no encoding can go wrong, and no markup even if somebody pastes it into a page.
     script = json.dumps(study, ensure_ascii=True, indent=1).replace("<", "\\u003c")
     (folder / "study.js").write_text(f"reading.study({script});\n", encoding="ascii")
