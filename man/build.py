@@ -35,7 +35,8 @@ EXIT_STATUS = """
 - `0`: all items are done, or were done before.
 - `1`: some items failed, each with a line on standard error; the rest are done.
 - `2`: the call or its table is unusable, and nothing was done.
-- `129`, `130`, `141`, `143`: hung up, interrupted, standard output closed, terminated; what was finished is kept.
+- `129`, `130`, `141`, `143`: hung up, interrupted, standard output closed, terminated; what was
+finished is kept.
 """
 
 
