@@ -31,7 +31,7 @@ _DAMAGED = (
 
 
 def is_archive(path: Path) -> bool:
-    """Whether a path is a file that `members` reads, by its name."""
+    """Tell by its name whether a path is a file that `members` reads."""
     return path.name.lower().endswith(SUFFIXES) and path.is_file()
 
 

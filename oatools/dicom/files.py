@@ -32,7 +32,7 @@ _NOT_DICOM = (
 
 
 def may_be_dicom(name: str) -> bool:
-    """Whether a file of that name may be a DICOM image, which often has no extension at all."""
+    """Tell whether a file of that name may be a DICOM image, which often has no extension."""
     lower = name.lower()
     is_hidden = lower.startswith(".")
     return not is_hidden and lower != "dicomdir" and not lower.endswith(_NOT_DICOM)
@@ -70,7 +70,7 @@ def digest_of(identifier: str) -> str:
 
 
 def is_phantom(source: Path, series: str | None = None) -> bool:
-    """Whether a series was written by `oa-phantom`, which signs the headers of its files."""
+    """Tell whether a series was written by `oa-phantom`, which signs the headers of its files."""
     for _, content in contents(source, series):
         header = read_header(content, ("ImplementationVersionName",))
         return (

@@ -243,7 +243,7 @@ class _Search:
         return sorted(folders), archives
 
     def _is_one_series(self, folder: Path, names: list[str]) -> bool:
-        """Whether a folder is one series of the study's layout.
+        """Tell whether a folder is one series of the study's layout.
 
         What lies deeper in it (OAI has folders `efs`) is no part of the series.
         """

@@ -1,4 +1,4 @@
-"""Whether the images of a series stack up to a volume, from the headers of all of them."""
+"""A check of the headers of a series: do its images stack up to a volume?"""
 
 from collections import Counter
 from collections.abc import Sequence

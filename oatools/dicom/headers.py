@@ -45,7 +45,7 @@ class Header:
 
 
 def looks_like_dicom(head: bytes) -> bool:
-    """Whether a file that begins with these 132 bytes is DICOM."""
+    """Tell whether a file that begins with these 132 bytes is DICOM."""
     return head[_PREAMBLE_BYTES:_HEAD_BYTES] == _MARK or head[:2] in _FIRST_GROUPS
 
 
@@ -96,7 +96,8 @@ def _tags(keywords: tuple[str, ...]) -> tuple[BaseTag, ...]:
 
 def _value(dataset: Dataset, tag: BaseTag) -> Any:
     """Return the value of an element; None where it is absent, or damaged beyond decoding."""
-    if tag not in dataset.keys():  # `in dataset` converts the tag first, at a cost
+    present = dataset.keys()  # `tag in dataset` would convert the tag first, at a cost
+    if tag not in present:
         return None
     try:
         return dataset[tag].value

@@ -1,4 +1,4 @@
-"""What oa-convert does with one row: a series becomes a volume with its sidecar."""
+"""The work of oa-convert on one row: a series becomes a volume with its sidecar."""
 
 from pathlib import Path
 

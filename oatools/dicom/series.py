@@ -163,7 +163,7 @@ def _folder_headers(folder: Path, names: list[str], is_one: bool) -> list[Header
 
 
 def _is_uniform(folder: Path, names: list[str], first: Header) -> bool:
-    """Whether the middle and the last file of a folder are of the same series as the first."""
+    """Tell whether the middle and the last file of a folder are of the first one's series."""
     identifier = first.text("SeriesInstanceUID")
     for name in (names[len(names) // 2], names[-1]):
         header = read_header(folder / name, _KEYWORDS)

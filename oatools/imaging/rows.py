@@ -1,4 +1,4 @@
-"""What the preprocessing commands do with one row: where volumes go, and what oa-orient does."""
+"""The work of oa-orient on one row, and how the preprocessing commands write volumes."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,7 +43,7 @@ class VolumeWriter:
         return target
 
     def is_done(self, target: Path, step: provenance.Step) -> bool:
-        """Whether a target is the result of a step; an `ItemError` if it was made otherwise."""
+        """Tell whether a target is the result of a step; an `ItemError` if it is of another."""
         return provenance.step_is_done(
             target, step, lambda: provenance.read_provenance(target).last, self.force
         )

@@ -32,40 +32,29 @@ def main() -> None:
         sys.exit("convert.py: GNU parallel is not installed")
     with tempfile.TemporaryDirectory() as temporary:
         root = Path(temporary)
-        make = [
-            BIN / "oa-phantom",
-            root / "in",
-            "--patients",
-            str(options.knees // 2),
-            "--sequence",
-            "cor-iw-tse",
-        ]
-        subprocess.run([*map(str, make), "-q", "-j", "2"], check=True, stdout=subprocess.DEVNULL)
+        people = f"--patients {options.knees // 2} --sequence cor-iw-tse"
+        make = f"{BIN / 'oa-phantom'} in {people} -q -j 2"
+        subprocess.run(make, shell=True, check=True, cwd=root, stdout=subprocess.DEVNULL)
         series = sorted((root / "in/00m/0.E.1").glob("*/*/*"))
         rounds = [measure(root, series) for _ in range(options.rounds)]
     best = {name: min(each[name] for each in rounds) for name in rounds[0]}
     print("what\tseconds\tseconds_a_series")
     for name, seconds in best.items():
         print(f"{name}\t{seconds:.2f}\t{seconds / len(series):.4f}")
-    print(
-        f"dcm2niix -z y under parallel / oa-convert -j 2\t{best['dcm2niix -z y, parallel -j 2'] / best['oa-convert -j 2']:.1f}"
-    )
-    start, one, floor = (
-        best["oa-convert, nothing to do"],
-        best["oa-convert -j 1"],
-        best["floor, one by one"],
-    )
-    print(
-        f"oa-convert -j 1 / floor, without and with its start\t{(one - start) / floor:.2f}\t{one / floor:.2f}"
-    )
+    faster = best["dcm2niix -z y, parallel -j 2"] / best["oa-convert -j 2"]
+    print(f"dcm2niix -z y under parallel / oa-convert -j 2\t{faster:.1f}")
+    low, start = best["floor, one by one"], best["oa-convert, nothing to do"]
+    whole, work = best["oa-convert -j 1"] / low, (best["oa-convert -j 1"] - start) / low
+    print(f"oa-convert -j 1 / floor, without and with its start\t{work:.2f}\t{whole:.2f}")
 
 
 def measure(root: Path, series: list[Path]) -> dict[str, float]:
-    """One round: every way once, in turn, each into an empty folder."""
+    """Time every way once, in turn, each into an empty folder."""
     import dcm2niix
 
     (root / "series.txt").write_text("".join(f"{path}\n" for path in series))
-    theirs = "parallel -j 2 'mkdir -p out/{{#}} && {0} -b y -ba y -z {1} -f out -o out/{{#}} {{}} > /dev/null' :::: series.txt"
+    call = "{0} -b y -ba y -z {1} -f out -o out/{{#}} {{}} > /dev/null"
+    theirs = f"parallel -j 2 'mkdir -p out/{{{{#}}}} && {call}' :::: series.txt"
     ours = f"{BIN / 'oa-convert'} -q in/00m -o out"
     (root / "none").mkdir(exist_ok=True)
     ways = {
@@ -86,7 +75,7 @@ def measure(root: Path, series: list[Path]) -> dict[str, float]:
 
 
 def floor(root: Path, series: list[Path]) -> float:
-    """Seconds for dcm2niix without compression, and ISA-L on the bytes that it wrote."""
+    """Time dcm2niix without compression, and ISA-L on the bytes that it wrote."""
     import dcm2niix
     from isal import isal_zlib
 
@@ -95,20 +84,8 @@ def floor(root: Path, series: list[Path]) -> float:
     for number, path in enumerate(series):
         out = root / "out" / str(number)
         out.mkdir(parents=True)
-        call = [
-            dcm2niix.bin,
-            "-b",
-            "y",
-            "-ba",
-            "y",
-            "-z",
-            "n",
-            "-f",
-            "out",
-            "-o",
-            str(out),
-            str(path),
-        ]
+        options = ["-b", "y", "-ba", "y", "-z", "n", "-f", "out"]
+        call = [dcm2niix.bin, *options, "-o", str(out), str(path)]
         subprocess.run(call, check=True, stdout=subprocess.DEVNULL)
         (out / "out.nii.gz").write_bytes(isal_zlib.compress((out / "out.nii").read_bytes(), 2, 31))
     return time.perf_counter() - start

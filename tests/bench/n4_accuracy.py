@@ -13,6 +13,7 @@ in which antspyx must be installed. All of it is synthetic.
 """
 
 import argparse
+import itertools
 import os
 import subprocess
 import tempfile
@@ -41,7 +42,7 @@ np.save(sys.argv[2], np.log(field.numpy()))
 
 
 def main() -> None:
-    """Print a line a sequence, strength and noise with the mean over seeds of every way's error and CV."""
+    """Print every way's error and CV, means over seeds, by sequence, strength and noise."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -53,48 +54,37 @@ def main() -> None:
     ways = options.way or [way for way in WAYS if way != "ants" or options.ants]
     print("sequence\tstrength\tnoise\tway\terror\tcv\tfield_cv\tseeds", flush=True)
     totals = {}
-    for name in options.sequence or series.SEQUENCES:
-        for strength in STRENGTHS:
-            for noise in NOISES:
-                found = [
-                    one(name, strength, noise, FIRST_SEED + n, ways, options.ants)
-                    for n in range(options.seeds)
-                ]
-                for way in found[0]:
-                    values = np.mean([each[way] for each in found], axis=0)
-                    totals.setdefault((name, way), []).append(values)
-                    print(
-                        name,
-                        strength,
-                        noise,
-                        way,
-                        *(f"{v:.4f}" for v in values),
-                        options.seeds,
-                        sep="\t",
-                        flush=True,
-                    )
+    names = options.sequence or series.SEQUENCES
+    for name, strength, noise in itertools.product(names, STRENGTHS, NOISES):
+        seeds = range(FIRST_SEED, FIRST_SEED + options.seeds)
+        found = [one(name, strength, noise, seed, ways, options.ants) for seed in seeds]
+        for way in found[0]:
+            values = np.mean([each[way] for each in found], axis=0)
+            totals.setdefault((name, way), []).append(values)
+            print(name, strength, noise, way, *as_text(values), options.seeds, sep="\t", flush=True)
+    unknown = [np.full(3, np.nan)]
     for (name, way), values in totals.items():
         means = np.mean(values, axis=0)
-        base = np.mean(totals.get((name, "itk usual"), [np.full(3, np.nan)]), axis=0)
-        print(name, "all", "all", way, *(f"{v:.4f}" for v in means), sep="\t", end="\t")
-        print(
-            f"error is {means[0] / base[0]:.2f} of itk usual, field_cv {means[2] / base[2]:.2f}",
-            flush=True,
-        )
+        error, _, field_cv = means / np.mean(totals.get((name, "itk usual"), unknown), axis=0)
+        compared = f"error is {error:.2f} of itk usual, field_cv {field_cv:.2f}"
+        print(name, "all", "all", way, *as_text(means), compared, sep="\t", flush=True)
+
+
+def as_text(values: np.ndarray) -> list[str]:
+    """Format numbers with four digits behind the point."""
+    return [f"{value:.4f}" for value in values]
 
 
 def one(
     name: str, strength: float, noise: float, seed: int, ways: list[str], ants: str | None
 ) -> dict[str, tuple[float, float, float]]:
-    """Error, CV and CV of the rest of the field, of every way on one knee."""
+    """Measure the error, the CV and the CV of the rest of the field, of every way on one knee."""
     rng = np.random.default_rng(seed)
     knee, protocol = anatomy.random_knee(rng, "left"), series.SEQUENCES[name]
     shape, affine = series.grid(protocol, 384, "left", (95.0, 0.0, 0.0), 5.0)
     plain = rendering.render(knee, shape, affine, protocol.contrast, bias=False)
-    labels, planted = (
-        rendering.tissue_map(knee, shape, affine),
-        np.log(rendering.bias_field(knee, shape, affine)),
-    )
+    labels = rendering.tissue_map(knee, shape, affine)
+    planted = np.log(rendering.bias_field(knee, shape, affine))
     tissue = labels > 0
     planted *= strength * RMS / planted[tissue].std()
     image = series.digitise(plain * np.exp(planted), protocol.noise * noise, rng)
@@ -141,13 +131,19 @@ def score(
     labels: np.ndarray,
     tissue: np.ndarray,
 ) -> tuple[float, float, float]:
-    """RMS error of a log field in tissue; mean coefficients of variation within tissues, of image and field's rest."""
+    """Measure the RMS error of a log field in tissue, and two mean CVs within tissues.
+
+    They are those of the corrected image and of what is left of the field.
+    """
     corrected, rest = image / np.exp(field), np.exp(planted - field)
-    cvs = [
-        np.mean([part[labels == t].std() / part[labels == t].mean() for t in TISSUES])
-        for part in (corrected, rest)
-    ]
-    return float((field - planted)[tissue].std()), float(cvs[0]), float(cvs[1])
+    error = float((field - planted)[tissue].std())
+    return error, variation(corrected, labels), variation(rest, labels)
+
+
+def variation(image: np.ndarray, labels: np.ndarray) -> float:
+    """Average the coefficients of variation within tissues."""
+    inside = [image[labels == tissue] for tissue in TISSUES]
+    return float(np.mean([values.std() / values.mean() for values in inside]))
 
 
 if __name__ == "__main__":
