@@ -1,15 +1,16 @@
-"""Speed of `oa-embed` on the CPU: beside the bare forward pass, beside the usual script, and its memory.
+"""Speed of `oa-embed` on the CPU beside the bare forward pass and the usual script; its memory.
 
     python tests/bench/embed.py [--part speed|memory]... [--knees 40] [--cores 2] [--backbone NAME]
 
 speed:  slices a second of the whole command, its start included, on coronal volumes of the study's
-size: as
-        `oa-convert` leaves them (int16, .nii.gz), and as `oa-n4` does (float32, .nii.gz; .nii with --compress 0).
-        Beside it, in the same run: the bare forward pass of the same network in the same engine, on as many cores,
-        with data in memory, at the best of several batch sizes; and the usual script: one volume after the other,
-        nibabel, torchvision's transforms slice by slice, eager PyTorch on as many cores, a batch of the volume's slices.
-memory: peak of the resident memory for 10 and for 400 volumes. Weights are random and volumes
-synthetic, which no time depends on.
+        size: as `oa-convert` leaves them (int16, .nii.gz), and as `oa-n4` does (float32, .nii.gz;
+        .nii with --compress 0). Beside it, in the same run: the bare forward pass of the same
+        network in the same engine, on as many cores, with data in memory, at the best of several
+        batch sizes; and the usual script: one volume after the other, nibabel, torchvision's
+        transforms slice by slice, eager PyTorch on as many cores, a batch of the volume's slices.
+memory: peak of the resident memory for 10 and for 400 volumes.
+
+Weights are random and volumes synthetic, which no time depends on.
 """
 
 import argparse
@@ -68,7 +69,7 @@ def main() -> None:
 
 
 def make(root: Path, knees: int) -> None:
-    """Coronal volumes of synthetic knees, in three forms."""
+    """Make coronal volumes of synthetic knees, in three forms."""
     line = (
         f"{BIN}/oa-phantom in --patients {-(-knees // 2)} --sequence cor-iw-tse -q -j 2 > /dev/null && "
         f"{BIN}/oa-convert -q -j 2 in/00m -o int16 | head -n {knees + 1} > int16.tsv && "
@@ -79,7 +80,10 @@ def make(root: Path, knees: int) -> None:
 
 
 def speed(root: Path, backbone: str, cores: int) -> None:
-    """The whole command, the bare forward pass and the usual script, interleaved twice; the best of each."""
+    """Time the command and the bare forward pass, interleaved twice, and the usual script.
+
+    Printed is the best of each.
+    """
     best: dict[str, float] = {}
 
     def note(name: str, rate: float) -> None:
@@ -127,7 +131,10 @@ def speed(root: Path, backbone: str, cores: int) -> None:
 
 
 def bare(backbone: str, precision: str, batch: int, cores: int, seconds: float = 4.0) -> float:
-    """Slices a second of the forward pass alone: as many threads as cores, each with its batch in memory."""
+    """Return the slices a second of the forward pass alone.
+
+    As many threads as cores compute, each with its batch in memory.
+    """
     import numpy as np
 
     from oatools.features.engine import EngineSettings
@@ -160,7 +167,7 @@ def bare(backbone: str, precision: str, batch: int, cores: int, seconds: float =
 
 
 def memory(root: Path, backbone: str) -> None:
-    """Peak resident memory of the command for few and for many volumes."""
+    """Print the peak resident memory of the command for few and for many volumes."""
     volumes = sorted((root / "float32").glob("*.nii.gz"))
     print("volumes\tpeak_MiB")
     for count in (10, 400):
@@ -193,21 +200,21 @@ def memory(root: Path, backbone: str) -> None:
 
 
 def slices_of(path: Path) -> int:
-    """The number of slices of a volume."""
+    """Return the number of slices of a volume."""
     from oatools.imaging.volume import read_geometry
 
     return read_geometry(path).shape[2]
 
 
 def timed(line: str, root: Path) -> float:
-    """Seconds that a command line takes."""
+    """Return the seconds that a command line takes."""
     start = time.perf_counter()
     subprocess.run(line, shell=True, check=True, cwd=root)
     return time.perf_counter() - start
 
 
 def threaded(cores: int) -> dict[str, str]:
-    """The environment of a script that may use so many cores."""
+    """Return the environment of a script that may use so many cores."""
     return {**os.environ, "OMP_NUM_THREADS": str(cores), "MKL_NUM_THREADS": str(cores)}
 
 

@@ -67,7 +67,7 @@ def test_the_map_is_captums_occlusion_of_the_whole_network(chain, knee):
     np.testing.assert_allclose(heat.numpy()[:2], wanted[:2], atol=2e-4 * wanted.max() + 1e-5)
 
 
-def test_slices_of_two_sequences_are_told_apart(chain):
+def test_slices_of_two_sequences_are_kept_separate(chain):
     noise = np.random.default_rng(0).random((20, 20, 4)).astype(np.float32)
     volumes = [Volume(noise[:, :, :3], np.eye(4)), Volume(noise, np.eye(4))]
     both = prepare(volumes, chain.model)
@@ -117,7 +117,7 @@ def test_deletion_and_insertion_of_a_map_that_is_known(chain, knee):
     assert insertion == pytest.approx((none / 2 + inserted + whole / 2) / 2, abs=1e-6)
 
 
-def test_the_slow_truth_is_more_faithful_than_noise_and_than_its_own_reverse(chain, knee):
+def test_occlusion_is_more_faithful_than_noise_and_than_its_own_reverse(chain, knee):
     heat, _, _ = occlusion_map(chain, knee)
     found = faithfulness(chain, knee, heat, "occlusion")
     assert found.deletion < found.deletion_chance

@@ -1,0 +1,33 @@
+import numpy as np
+import pytest
+
+from oatools.explain.explanation import Explanation
+from oatools.explain.montage import MeanPicture, Montage, draw_montage
+from oatools.imaging.volume import Volume
+
+VOLUME = Volume(np.arange(6 * 5 * 4, dtype=np.float32).reshape(6, 5, 4), np.eye(4))
+
+
+@pytest.mark.parametrize("count, expected", [(1, [2]), (2, [1, 2]), (12, [1, 2])])
+def test_a_montage_shows_the_slices_with_most_attention_and_none_unseen(count, expected):
+    found = Explanation(0.5, np.array([0.0, 0.4, 0.6, 0.0]), np.zeros((6, 5, 4), np.float32))
+    montage = Montage(VOLUME, found, "knee", [], "coronal", count=count)
+    assert montage.chosen() == expected
+
+
+def test_mean_pictures_show_the_slices_with_most_heat_of_all_maps_together():
+    one, other = np.zeros((2, 6, 5, 4))
+    one[0, 0, 3], other[1, 1, 3], other[2, 2, 0] = 1, 1, 1.5
+    picture = MeanPicture(VOLUME, {"a": one, "b": other}, "mean", [], "coronal", "heat", count=2)
+    assert picture.chosen() == [0, 3]
+    cold = MeanPicture(VOLUME, {"a": np.zeros((6, 5, 4))}, "mean", [], "coronal", "heat")
+    assert cold.chosen() == [0]
+
+
+def test_the_same_picture_has_the_same_bytes(tmp_path):
+    heat = np.random.default_rng(0).random((6, 5, 4)).astype(np.float32)
+    found = Explanation(0.5, np.full(4, 0.25), heat)
+    montage = Montage(VOLUME, found, "a knee", ["a note"], "sagittal", reference="right")
+    draw_montage(tmp_path / "a.png", montage)
+    draw_montage(tmp_path / "b.png", montage)
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
