@@ -40,7 +40,7 @@ def rows_of(text):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Scans in scanner order, oriented, corrected and embedded; a model of one sequence and one of two."""
+    """Scans in scanner order, oriented, corrected and embedded; models of one and two sequences."""
     folder = tmp_path_factory.mktemp("cam")
     lines = ["knee\tsubject\tvisit\tside\tsequence\tpath\tlabel\tbmi"]
     for n, (knee, (x, turn)) in enumerate(SCANS.items()):
@@ -54,36 +54,22 @@ def folder(tmp_path_factory):
             identity = knee.replace("_", "\t")
             lines.append(f"{knee}\t{identity}\t{sequence}\t{path}\t{n % 2}\t{27 + n}")
     table = "\n".join(lines) + "\n"
-    for command, words in (
-        (orient, ["-o", folder / "oriented"]),
-        (n4, ["-o", folder / "n4"]),
-        (
-            embed,
-            [
-                "-o",
-                folder / "features",
-                "--backbone",
-                "mobilenetv2_100",
-                "--weights",
-                "random",
-                "--slices",
-                "6",
-            ],
-        ),
-    ):
-        done = call(command, *words, given=table)
+    for command, out in ((orient, "oriented"), (n4, "n4")):
+        done = call(command, "-o", folder / out, given=table)
         assert done.exit_code == 0, done.stderr
-        if command is not embed:
-            table = done.stdout
+        table = done.stdout
     (folder / "n4.tsv").write_text(table)
-    rows = [r for r in rows_of(done.stdout)]
+    random = ["--backbone", "mobilenetv2_100", "--weights", "random", "--slices", "6"]
+    done = call(embed, "-o", folder / "features", *random, given=table)
+    assert done.exit_code == 0, done.stderr
+    rows = rows_of(done.stdout)
     save(folder / "one.safetensors", rows, ())
     save(folder / "two.safetensors", rows, ("cor-iw-tse", "sag-iw-tse"))
     return folder
 
 
 def save(path, rows, joined):
-    """A model trained on noise in the features' own range, whose record is that of the embedded knees."""
+    """A model trained on noise in the range of the features, with the record of the real ones."""
     found = read_features(Path(rows[0]["path"]))
     random = np.random.default_rng(0)
     count, size = 40, 12 if joined else 6
@@ -119,22 +105,18 @@ def coronal(folder):
     return "\n".join([header, *(n for n in lines if "cor-iw-tse" in n)]) + "\n"
 
 
+def explain(folder, out, *words, model="one", given=None):
+    """Call oa-cam with the model `one` or `two`, by default on the coronal volumes."""
+    given = coronal(folder) if given is None else given
+    return call(cam, folder / f"{model}.safetensors", "-o", folder / out, *words, given=given)
+
+
 def test_the_map_lies_on_the_scan_as_it_came_from_the_scanner_voxel_by_voxel(folder):
-    """Right knees are mirrored on the way; SimpleITK, which knows nothing of that, puts both maps on the scan alike."""
+    """Right knees are mirrored on the way, and SimpleITK, which knows nothing of that, agrees."""
     given = coronal(folder)
     maps = {}
     for grid in ("scan", "input"):
-        done = call(
-            cam,
-            folder / "one.safetensors",
-            "-o",
-            folder / grid,
-            "--grid",
-            grid,
-            "--class",
-            "1",
-            given=given,
-        )
+        done = explain(folder, grid, "--grid", grid, "--class", "1", given=given)
         assert done.exit_code == 0, done.stderr
         maps[grid] = {r["knee"]: r["heat"] for r in rows_of(done.stdout)}
     for knee in SCANS:
@@ -156,9 +138,7 @@ def test_the_map_lies_on_the_scan_as_it_came_from_the_scanner_voxel_by_voxel(fol
 
 def test_every_output_tells_the_same_story(folder):
     out = folder / "story"
-    done = call(
-        cam, folder / "one.safetensors", "-o", out, "--grid", "input", given=coronal(folder)
-    )
+    done = explain(folder, "story", "--grid", "input")
     for row in rows_of(done.stdout):
         stem = f"{row['knee']}_cor-iw-tse"
         heat = np.asarray(nibabel.load(row["heat"]).dataobj)
@@ -180,28 +160,16 @@ def test_every_output_tells_the_same_story(folder):
         assert Path(row["path"]).read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
         assert any("bmi 2" in note for note in said["Notes"])
         assert any("random weights" in note for note in said["Notes"])
-    again = call(
-        cam, folder / "one.safetensors", "-o", out, "--grid", "input", given=coronal(folder)
-    )
+    again = explain(folder, "story", "--grid", "input")
     assert again.stdout == done.stdout
     assert "3 kept" in again.stderr
-    other = call(
-        cam, folder / "one.safetensors", "-o", out, "--method", "hirescam", given=coronal(folder)
-    )
+    other = explain(folder, "story", "--method", "hirescam")
     assert other.exit_code == 1 and "with other settings" in other.stderr
 
 
 def test_a_missing_clinical_variable_is_imputed_and_the_picture_says_so(folder):
     (folder / "clinical.tsv").write_text("knee\tbmi\n9000000_00m_left\tn/a\n")
-    done = call(
-        cam,
-        folder / "one.safetensors",
-        "-o",
-        folder / "imputed",
-        "--with-clinical",
-        folder / "clinical.tsv",
-        given=coronal(folder),
-    )
+    done = explain(folder, "imputed", "--with-clinical", folder / "clinical.tsv")
     assert done.exit_code == 0
     for knee in SCANS:  # n/a, or not in the table at all
         said = json.loads((folder / "imputed" / f"{knee}_cor-iw-tse.json").read_text())
@@ -210,35 +178,28 @@ def test_a_missing_clinical_variable_is_imputed_and_the_picture_says_so(folder):
 
 def test_volumes_that_were_prepared_otherwise_are_refused_and_unknown_ones_named(folder):
     oriented = coronal(folder).replace("/n4/", "/oriented/")
-    done = call(cam, folder / "one.safetensors", "-o", folder / "other", given=oriented)
+    done = explain(folder, "other", given=oriented)
     assert done.exit_code == 1
-    assert (
-        "went through oa-orient --reference left, and the model's volumes through oa-orient --reference left, oa-n4"
-        in done.stderr
-    )
+    oriented_alone = "went through oa-orient --reference left, and the model's volumes through "
+    assert f"{oriented_alone}oa-orient --reference left, oa-n4" in done.stderr
     bare = folder / "bare" / "9000000_00m_left_cor-iw-tse.nii.gz"
     bare.parent.mkdir()
     bare.write_bytes((folder / "n4" / bare.name).read_bytes())
-    done = call(cam, folder / "one.safetensors", bare, "-o", folder / "other")
+    done = explain(folder, "other", bare, given="")
     assert done.exit_code == 0
     assert f"nothing is known of how {bare.name} was prepared" in done.stderr
 
 
 def test_features_in_place_of_a_volume_are_named(folder):
-    done = call(
-        cam,
-        folder / "one.safetensors",
-        folder / "features" / "9000000_00m_left_cor-iw-tse.h5",
-        "-o",
-        folder,
-    )
+    features = folder / "features" / "9000000_00m_left_cor-iw-tse.h5"
+    done = explain(folder, "", features, given="")
     assert done.exit_code == 1
     assert "holds features; give the volume that they were made from" in done.stderr
 
 
 def test_a_sequence_that_the_model_has_never_seen_is_named_and_the_picture_says_so(folder):
     other = coronal(folder).replace("cor-iw-tse\t", "cor-t1\t")
-    done = call(cam, folder / "one.safetensors", "-o", folder / "unlike", given=other)
+    done = explain(folder, "unlike", given=other)
     assert "sequence cor-t1; the model was trained on cor-iw-tse" in done.stderr
     said = json.loads((folder / "unlike" / "9000000_00m_left_cor-t1.json").read_text())
     assert "Sequence cor-t1; the model was trained on cor-iw-tse." in said["Notes"]
@@ -246,15 +207,8 @@ def test_a_sequence_that_the_model_has_never_seen_is_named_and_the_picture_says_
 
 def test_a_joined_model_explains_each_sequence_of_a_knee_in_the_light_of_the_other(folder):
     out = folder / "joined"
-    done = call(
-        cam,
-        folder / "two.safetensors",
-        "-o",
-        out,
-        "--grid",
-        "input",
-        given=(folder / "n4.tsv").read_text(),
-    )
+    both = (folder / "n4.tsv").read_text()
+    done = explain(folder, "joined", "--grid", "input", model="two", given=both)
     assert done.exit_code == 0, done.stderr
     rows = rows_of(done.stdout)
     assert [r["knee"] for r in rows] == list(SCANS)
@@ -274,17 +228,9 @@ def test_a_joined_model_explains_each_sequence_of_a_knee_in_the_light_of_the_oth
             assert len(each["Attention"]) == volume.shape[2]
             assert sum(each["Attention"]) == pytest.approx(1, abs=1e-4)
             assert nibabel.load(out / f"{row['knee']}_{sequence}.nii.gz").shape == volume.shape
-    again = call(
-        cam,
-        folder / "two.safetensors",
-        "-o",
-        out,
-        "--grid",
-        "input",
-        given=(folder / "n4.tsv").read_text(),
-    )
+    again = explain(folder, "joined", "--grid", "input", model="two", given=both)
     assert again.stdout == done.stdout and "3 kept" in again.stderr
-    lacking = call(cam, folder / "two.safetensors", "-o", out, given=coronal(folder))
+    lacking = explain(folder, "joined", model="two")
     assert lacking.exit_code == 1
     assert "no row of sequence sag-iw-tse" in lacking.stderr
 
@@ -293,16 +239,7 @@ def test_the_mean_is_that_of_the_maps_by_label_wherever_their_voxels_lie(folder)
     means = {}
     for grid in ("scan", "input"):
         out = folder / f"mean-{grid}"
-        done = call(
-            cam,
-            folder / "one.safetensors",
-            "-o",
-            out,
-            "--mean",
-            "--grid",
-            grid,
-            given=coronal(folder),
-        )
+        done = explain(folder, f"mean-{grid}", "--mean", "--grid", grid)
         assert done.exit_code == 0, done.stderr
         names = {
             p.name.split("_")[-1].removesuffix(".nii.gz") for p in (out / "mean").glob("*.nii.gz")
@@ -336,9 +273,7 @@ def test_a_grid_of_another_spacing_keeps_the_centre_and_the_millimetres():
 
 def test_faithfulness_is_measured_where_it_is_asked_for(folder):
     given = "\n".join(coronal(folder).splitlines()[:2]) + "\n"
-    done = call(
-        cam, folder / "one.safetensors", "-o", folder / "faith", "--faithfulness", given=given
-    )
+    done = explain(folder, "faith", "--faithfulness", given=given)
     assert done.exit_code == 0, done.stderr
     (row,) = rows_of(done.stdout)
     for name in ("deletion", "deletion_chance", "insertion", "insertion_chance"):

@@ -95,7 +95,7 @@ def test_the_map_is_captums_layer_grad_cam_of_the_whole_network(knee, model, bac
 
 
 def test_hirescam_adds_up_to_the_log_odds_where_the_model_is_linear(knee, backbone):
-    """Draelos and Carin (2020): with mean pooling and a linear classifier, the map is the score, place by place."""
+    """Draelos and Carin (2020): after mean pooling, the map is the score, place by place."""
     settings = Settings(pooling="mean", hidden=0)
     torch.manual_seed(1)
     scaling = ClinicalScaling((), np.zeros(0), np.zeros(0), np.zeros(0))
@@ -152,7 +152,7 @@ def test_a_hot_corner_lands_in_the_same_corner_of_the_volume():
 
 
 def test_the_map_of_a_mirrored_knee_overlays_its_scan_as_it_was(knee):
-    """Brought back by the inverse orientation, the heat lies on the voxels of the same world coordinates."""
+    """Brought back by the inverse orientation, heat lies on voxels of the same coordinates."""
     original = orient.apply(knee, orient.Orientation((2, 0, 1), (True, False, True)))
     orientation = orient.canonical(original, "coronal", "right")
     oriented = orient.apply(original, orientation)

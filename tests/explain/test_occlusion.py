@@ -96,7 +96,7 @@ def test_out_of_focus_is_scipys_gaussian_filter():
 
 
 def test_deletion_and_insertion_of_a_map_that_is_known(chain, knee):
-    """A map that is hot on one half: covered at half the steps is that half, and the curves meet at their ends."""
+    """A map that is hot on one half: that half comes first, and the curves meet at their ends."""
     half = torch.zeros(3, SIZE, SIZE)
     half[:, :, : SIZE // 2] = 1
 

@@ -29,7 +29,7 @@ def knee_file(knee, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def weights(tmp_path_factory):
-    """The file of a network of this name with seeded weights, as published files are: with its classifier."""
+    """The file of a network with seeded weights and, as published files have, its classifier."""
     made = {}
 
     def make(name: str):

@@ -143,10 +143,8 @@ def test_without_network_the_message_says_what_to_download_and_where_to_put_it(
 ):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("HF_HOME", str(tmp_path))
-    with pytest.raises(
-        UsageError,
-        match=r"huggingface.co/timm/efficientnet_b0.* \(model.safetensors\) .*weights FILE.*HF_HOME",
-    ):
+    advice = r"huggingface.co/timm/efficientnet_b0.* \(model.safetensors\) .*weights FILE.*HF_HOME"
+    with pytest.raises(UsageError, match=advice):
         load_backbone("efficientnet_b0", "pretrained")
 
 

@@ -8,7 +8,7 @@ from oatools.features.batches import Batcher
 
 
 class Doubling:
-    """An engine that doubles its images, remembers the sizes of its batches, and can be made to wait or to fail."""
+    """An engine that doubles its images, remembers its batches, and can wait or fail."""
 
     batch = 4
 

@@ -100,9 +100,10 @@ def test_jobs_neighbours_and_order_change_no_byte(shell, rows, many, weights, tm
 
 
 def test_what_a_file_says_of_itself(shell, knee_file, weights, tmp_path):
+    command = EMBED.format(weights=weights("mobilenetv2_100"))
     shell(
-        f"{EMBED.format(weights=weights('mobilenetv2_100'))} {knee_file} --range 10 15 --triplet --dtype float16 "
-        "--augment 2 --seed 3 --precision bf16 --window 2 98 -o f"
+        f"{command} {knee_file} --range 10 15 --triplet --dtype float16 --augment 2 --seed 3 "
+        "--precision bf16 --window 2 98 -o f"
     )
     arrays, attributes = read(next((tmp_path / "f").iterdir()))
     assert arrays["features"].shape == (6, 1280) and arrays["features"].dtype == np.float16
