@@ -40,7 +40,7 @@ class TorchEngine:
                         values = values.to(dtype)
                     values = module(values)
                 features: np.ndarray = values[: len(images)].float().cpu().numpy()
-            except torch.OutOfMemoryError:
+            except torch.cuda.OutOfMemoryError:
                 raise ItemError(
                     f"a batch of {self.batch} slices is too large for the memory of {self._device}",
                     "use a smaller `batch_size`",
