@@ -1,23 +1,43 @@
 # make demo      the whole job on a synthetic cohort: no data, no download of weights
 # make test      the tests
+# make coverage  the tests, and which lines of the package they run
+# make lowest    the tests with the least version of each dependency (tests/lowest.txt)
+# make dist      the source archive and the wheel, each installed and tested outside of this folder
+# make lint      style, format and types
 # make bench     speed and accuracy beside other programs (some hours; each script of tests/bench also runs alone)
 # make man       the man pages, from the commands' options and man/src
 # make install   the commands and man pages, into the current Python environment
+# make release   check that this commit can be released, build what to upload, and test it
 #
-# VENV=DIR keeps the environment elsewhere; PYTHON=python3.12 picks the interpreter; JOBS=8 uses more cores.
+# VENV=DIR keeps the environment elsewhere; PYTHON=python3.12 picks the interpreter; JOBS=8 uses more cores;
+# TESTS="-k n4" hands options to pytest.
 
 PYTHON ?= python3
 VENV ?= .venv
+LOWEST ?= .venv-lowest
 JOBS ?= 2
 BIN := $(VENV)/bin
+PYTEST := -m pytest -q -n $(JOBS) --dist loadfile $(TESTS)
 
-.PHONY: demo test bench lint man install clean
+.PHONY: demo test coverage lowest dist bench lint man install release clean
 
 demo: $(VENV)/.installed
 	PATH="$(abspath $(BIN)):$$PATH" JOBS=$(JOBS) examples/demo.sh demo
 
 test: $(VENV)/.installed
-	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python $(PYTEST)
+
+coverage: $(VENV)/.installed
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python $(PYTEST) --cov --cov-report=term --cov-report=xml
+
+# What old libraries deprecate, and what new ones deprecate in old ones, is not ours: no warning fails here.
+lowest: $(LOWEST)/.installed
+	PATH="$(abspath $(LOWEST))/bin:$$PATH" $(LOWEST)/bin/python $(PYTEST) -W default
+
+dist: $(VENV)/.installed
+	rm -rf dist build
+	$(BIN)/python -m build
+	PYTHON=$(PYTHON) JOBS=$(JOBS) .ci/dist dist $(TESTS)
 
 bench: $(VENV)/.installed
 	for script in tests/bench/*.py; do \
@@ -27,6 +47,7 @@ bench: $(VENV)/.installed
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
 man: $(VENV)/.installed
 	$(BIN)/python man/build.py
@@ -34,10 +55,20 @@ man: $(VENV)/.installed
 install:
 	$(PYTHON) -m pip install .
 
+release: $(VENV)/.installed
+	.ci/release
+	$(MAKE) dist
+	$(BIN)/python -m twine check --strict dist/*
+
 $(VENV)/.installed: setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
 	touch $@
 
+$(LOWEST)/.installed: setup.cfg pyproject.toml tests/lowest.txt
+	$(PYTHON) -m venv $(LOWEST)
+	$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check -c tests/lowest.txt -e '.[test]'
+	touch $@
+
 clean:
-	rm -rf demo build dist *.egg-info .pytest_cache .ruff_cache
+	rm -rf demo build dist *.egg-info .coverage* coverage.xml .mypy_cache .pytest_cache .ruff_cache
