@@ -10,14 +10,17 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from multiprocessing import get_context
-from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from oatools.core import manifest
 from oatools.core.console import Console
 from oatools.core.errors import ItemError, UsageError
 from oatools.core.manifest import BadRow, Row, Table
+
+if TYPE_CHECKING:
+    # Loads tempfile and subprocess, which a command that only prints its help need not pay for.
+    from multiprocessing.connection import Connection
 
 
 @dataclass(frozen=True)
@@ -324,7 +327,7 @@ class _Thread:
             pass
 
 
-def _serve(connection: Connection, work: Work) -> None:
+def _serve(connection: "Connection", work: Work) -> None:
     """Do the work on each row that the connection brings, until it is closed."""
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # the parent decides, and ends us with SIGTERM
