@@ -669,7 +669,7 @@ def test_tables_are_loaded_from_python_as_the_commands_load_them(study, tmp_path
     first = (len(knees[name]) - 8) // 2
     np.testing.assert_array_equal(cohort.slices(3), knees[name][first : first + 8])
     (tmp_path / f"features/{name}_cor-iw-tse.h5").write_bytes(b"not hdf5")
-    with pytest.raises(ItemError, match=f"{name}: .* not a readable feature file"):
+    with pytest.raises(ItemError, match=f"{name} cor-iw-tse: .* not a readable feature file"):
         load_cohort("features.tsv", "labels.tsv")
 
 
