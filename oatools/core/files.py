@@ -1,16 +1,16 @@
 """Files that appear whole or not at all, and the digests that identify them."""
 
 import contextlib
-import glob
-import hashlib
 import json
 import os
-import socket
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from oatools.core.errors import UsageError
+
+if TYPE_CHECKING:
+    import hashlib
 
 #: ISA-L's level for volumes; files are as small as those of zlib's default level, 6.
 COMPRESSION = 2
@@ -24,6 +24,8 @@ def scratch(path: str | Path) -> Iterator[Path]:
     process of this host left for the same target are removed first. The name keeps the target's
     extension, which nibabel and matplotlib go by.
     """
+    import socket
+
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     host = socket.gethostname()
@@ -86,6 +88,8 @@ def digest(path: str | Path) -> str:
     A file's digest is that of its bytes. A folder's is that of the relative names, sizes and bytes
     of its files, in sorted order; times do not count.
     """
+    import hashlib  # loads OpenSSL, a tenth of the time in which a command shows its help
+
     path = Path(path)
     total = hashlib.sha256()
     if not path.is_dir():
@@ -117,6 +121,8 @@ def file_stamp(path: str | Path) -> tuple[str, int, int]:
 
 def digest_json(value: Any) -> str:
     """SHA-256 (hexadecimal) of a value's canonical JSON: sorted keys, no white space."""
+    import hashlib
+
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -130,6 +136,8 @@ def _update(total: "hashlib._Hash", path: Path) -> None:
 
 def _remove_abandoned(path: Path, host: str) -> None:
     """Remove the temporary files for `path` of processes of this host that have ended."""
+    import glob
+
     prefix = f".{host}."
     for left in path.parent.glob(f"{glob.escape(prefix)}*.{glob.escape(path.name)}"):
         pid = left.name.removeprefix(prefix).split(".", 1)[0]
