@@ -1,6 +1,7 @@
 """The README's commands, run as written."""
 
 import re
+import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -11,6 +12,9 @@ def test_the_commands_of_the_readme_run_as_written(shell, tmp_path):
     blocks = re.findall(r"^```bash\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
     assert len(blocks) >= 8
     done = shell("set -e\n" + "".join(blocks))
+    python = re.findall(r"^```python\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
+    (tmp_path / "readme.py").write_text("".join(python) + "print(corrected.shape)\n")
+    assert shell(f"{sys.executable} -W error readme.py").stdout == "(64, 64, 35)\n"
     for produced in (
         "features.tsv",
         "labels.tsv",
