@@ -3,9 +3,13 @@
 import ast
 import re
 from graphlib import TopologicalSorter
+from importlib import metadata
 from pathlib import Path
 
+import click
 import pytest
+
+from oatools.core.cli import option_names
 
 PACKAGE = Path(__file__).resolve().parent.parent / "oatools"
 MODULES = {
@@ -82,3 +86,22 @@ def test_messages_of_the_library_name_no_option_of_a_command():
         if re.search(r"--[a-z]|\s-[a-z]\b", re.sub(allowed, "", text)):
             named.append((place, text))
     assert named == []
+
+
+def parameters_of_commands():
+    found = set()
+    for entry in metadata.entry_points(group="console_scripts"):
+        if entry.value.startswith("oatools."):
+            command = entry.load()
+            parts = command.commands.values() if isinstance(command, click.Group) else [command]
+            found |= {name for part in parts for name in option_names(part)}
+    return found
+
+
+def test_what_a_remedy_calls_a_parameter_is_an_option_of_some_command():
+    """Otherwise a person at a terminal reads a bare name that they cannot type."""
+    named = set()
+    for _, text in library_texts():
+        named |= set(re.findall(r"`(\w+)`", text))
+    assert len(named) > 20
+    assert named - parameters_of_commands() == set()

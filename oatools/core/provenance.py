@@ -98,7 +98,8 @@ class Step:
 class RecordedOrientation:
     """The record of what oa-orient did to a volume.
 
-    `axes` and `flips` are None where the record does not hold them (see `imaging.orient`).
+    `reference` is `left` where the record does not say, and `axes` and `flips` are None (see
+    `imaging.orient`).
     """
 
     reference: str
@@ -139,7 +140,7 @@ class Provenance:
             return None
         axes, flips = step.parameters.get("axes"), step.parameters.get("flips")
         return RecordedOrientation(
-            reference=str(step.parameters.get("reference")),
+            reference=str(step.parameters.get("reference", "left")),
             axes=None if axes is None else tuple(axes),
             flips=None if flips is None else tuple(flips),
         )

@@ -87,7 +87,7 @@ def chosen(count: int, slices: Slices) -> range:
     if last > count:
         raise ItemError(
             f"has {count} slices, so none are {first} to {last}",
-            "choose another range, or a number of `slices`",
+            "choose another `span`, or a number of `slices`",
         )
     return range(first - 1, last)
 

@@ -301,7 +301,7 @@ def _read_file(path: Path, selection: Selection) -> Features:
     if selection.augmented and found.augmented is None:
         raise ItemError(
             f"{path}: holds no augmented copies",
-            "embed the volume again with some, or train without `augmented`",
+            "embed it with oa-embed --augment, or train without `augmented`",
         )
     used = middle_slices(len(found.features), selection.slices)
     copies = found.augmented

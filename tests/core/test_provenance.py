@@ -85,7 +85,7 @@ def test_a_record_of_another_program_does_not_stop_ours():
         {"OatoolsSteps": [{"tool": "oa-orient"}, {"tool": "denoise", "input": "a.nii"}, "n4"]}
     )
     assert [step.tool for step in made.steps] == ["oa-orient", "denoise"]
-    assert made.orientation() == RecordedOrientation("None")
+    assert made.orientation() == RecordedOrientation("left")  # the default of oa-orient
     assert made.bias_correction() is None
     assert made.last.input_sha256 == "" and made.last.parameters == {}
 

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from oatools.commands.embed import main as command
 from oatools.core.errors import ItemError
 from oatools.features.backbone_record import Weights
 from oatools.features.embed import EmbedSettings, embed_volume
@@ -35,10 +36,13 @@ def test_features_of_a_volume_in_memory_say_how_they_were_made(knee, tmp_path):
 
 
 def test_the_defaults_are_those_of_the_command():
+    options = command.make_context("oa-embed", ["-o", "features"]).params
     settings = EmbedSettings()
-    assert settings.engine.backbone == "efficientnet_b0"
-    assert settings.parameters()["weights"] == "pretrained"
-    assert settings.resolve().engine.device in ("cpu", "cuda")
+    shared = ("slices", "window", "triplet", "augment", "dtype")
+    assert {name: options[name] for name in shared} == {n: getattr(settings, n) for n in shared}
+    of_engine = ("backbone", "weights", "seed", "engine", "device", "precision")
+    engine = {name: getattr(settings.engine, name) for name in of_engine}
+    assert {name: options[name] for name in of_engine} == engine
 
 
 def test_a_volume_without_contrast_has_no_features(knee):

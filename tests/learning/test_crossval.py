@@ -225,6 +225,9 @@ def test_a_worker_s_refusal_is_told_and_a_dead_one_too(make, tmp_path, monkeypat
     dying = replace(task, record={"end": EndsTheProcess()})
     with pytest.raises(ItemError, match="fold 1: its process ended with status 1"):
         list(workers.run(cohort, [dying, dying], 2, tmp_path))
+    # Of two in work, nobody knows which one died.
+    with pytest.raises(ItemError, match="fold 1 or fold 2: its process ended with status 1"):
+        list(workers.run(cohort, [dying, replace(dying, name="fold 2")], 2, tmp_path))
     assert not [p for p in tmp_path.iterdir() if p.name.startswith(".")]
 
 

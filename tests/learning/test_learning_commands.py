@@ -634,7 +634,7 @@ def test_training_on_augmented_copies_needs_files_that_hold_them(call, study, tm
     status, _, said = call(train, *options, "--augmented", "-o", "m.safetensors")
     assert (
         status == 1
-        and f"{paths[0].name}: holds no augmented copies; embed the volume again with some"
+        and f"{paths[0].name}: holds no augmented copies; embed it with oa-embed --augment"
         in said[0]
     )
     status, _, _ = call(train, *options, "-o", "plain.safetensors")

@@ -216,7 +216,8 @@ def test_settings_are_read_and_usage_errors_found_without_numpy(shell):
     code = (
         "import sys; from oatools.commands.n4 import main\n"
         "try: main(['a.nii', '-o', 'n4', '--spans', 'x'])\n"
-        "except SystemExit as end: assert end.code == 2 and 'numpy' not in sys.modules"
+        "except SystemExit as end: assert end.code == 2 and 'numpy' not in sys.modules\n"
+        "else: raise AssertionError"
     )
     shell(f'{sys.executable} -c "{code}"')
 
