@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from oatools.core.errors import ItemError
 from oatools.features.engine import Engine
 
 _LINGER_S = 0.02
@@ -50,8 +51,11 @@ class Batcher:
     def features(self, images: np.ndarray) -> np.ndarray:
         """Return features (n, channels) of images (n, ...), when they are there.
 
-        Raises what the engine raised.
+        Raises what the engine raised, and an `ItemError` for no images, which no batch would ever
+        hold.
         """
+        if len(images) == 0:
+            raise ItemError("there are no slices to compute features of", "choose other `slices`")
         volume = _Volume(images)
         with self._changed:
             self._waiting.append(volume)

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from oatools.core import provenance
-from oatools.core.errors import ItemError
+from oatools.core.errors import ItemError, UsageError
 from oatools.features.augment import Augmentation, augmented_copies
 from oatools.features.backbone_record import BackboneRecord, weights_id
 from oatools.features.batches import Batcher
-from oatools.features.engine import FLOAT32, EngineSettings
+from oatools.features.engine import FLOAT16, FLOAT32, EngineSettings
 from oatools.features.engines import shared_batcher
 from oatools.features.featurefile import Features
 from oatools.features.slices import Preprocessing, Slices, chosen, images, slice_positions
@@ -28,7 +28,8 @@ class EmbedSettings:
 
     `slices` and `triplet` as in `Preprocessing`, `window` in percentiles; `augment` is the number
     of augmented copies (see `augment`), drawn with the engine's seed; `dtype` that of the features,
-    float32 or float16.
+    float32 or float16. Raises a `UsageError` for slices or a window that hold nothing, an unknown
+    `dtype`, or a negative number of copies.
     """
 
     engine: EngineSettings = EngineSettings()
@@ -37,6 +38,33 @@ class EmbedSettings:
     triplet: bool = False
     augment: int = 0
     dtype: str = FLOAT32
+
+    def __post_init__(self) -> None:
+        self._check_slices()
+        low, high = self.window
+        if not 0 <= low < high <= 100:
+            raise UsageError(
+                f"the window is {low:g} to {high:g}",
+                "give `window` as two percentiles, the lower first, such as 1 and 99",
+            )
+        if self.augment < 0:
+            raise UsageError(f"augment is {self.augment}", "give `augment` as 0 or more copies")
+        if self.dtype not in (FLOAT32, FLOAT16):
+            raise UsageError(f"no dtype '{self.dtype}'", "give `dtype` as float32 or float16")
+
+    def _check_slices(self) -> None:
+        if self.slices is None:
+            return
+        if isinstance(self.slices, int):
+            if self.slices < 1:
+                raise UsageError(f"slices is {self.slices}", "give `slices` of at least 1")
+            return
+        first, last = self.slices
+        if not 1 <= first <= last:
+            raise UsageError(
+                f"slices are {first} to {last}",
+                "give `slices` as the first and the last one, counted from 1",
+            )
 
     def resolve(self, jobs: int | None = None) -> "EmbedSettings":
         """Return the settings with the engine's settled; see `EngineSettings.resolve`."""

@@ -6,6 +6,7 @@ so that a slice's features do not depend on how many others share its batch.
 """
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -18,6 +19,8 @@ from oatools.features.backbone_record import PRETRAINED, BackboneRecord
 AUTO = "auto"
 OPENVINO, TORCH = "openvino", "torch"
 FLOAT32, FLOAT16, BF16 = "float32", "float16", "bf16"
+ENGINES = (AUTO, OPENVINO, TORCH)
+PRECISIONS = (AUTO, FLOAT32, BF16, FLOAT16)
 
 CPU_BATCH = 2  # more only spills out of the cache
 CUDA_BATCH = 256
@@ -56,7 +59,8 @@ class EngineSettings:
     cpu, cuda or cuda:N; `precision` float32, bf16, or on a GPU float16. Each of these three may be
     auto, until `resolve` settles it. `batch` is the number of images at a time, None for what suits
     the device; `threads` the number of batches side by side, None until it is settled; `channels`
-    those of the images, 1 or 3.
+    those of the images, 1 or 3. Raises a `UsageError` for an unknown engine or precision, or a
+    number below 1.
     """
 
     backbone: str = "efficientnet_b0"
@@ -68,6 +72,14 @@ class EngineSettings:
     batch: int | None = None
     threads: int | None = None
     channels: int = 1
+
+    def __post_init__(self) -> None:
+        _check_choice("engine", self.engine, ENGINES)
+        _check_choice("precision", self.precision, PRECISIONS)
+        if self.batch is not None and self.batch < 1:
+            raise UsageError(f"batch is {self.batch}", "it must be at least 1")
+        if self.threads is not None and self.threads < 1:
+            raise UsageError(f"threads is {self.threads}", "it must be at least 1")
 
     @property
     def on_gpu(self) -> bool:
@@ -100,6 +112,11 @@ class EngineSettings:
         if jobs is None:
             jobs = min(_GPU_READERS, usable_cores()) if self.on_gpu else 1
         return jobs + _READ_AHEAD
+
+
+def _check_choice(name: str, value: str, choices: Sequence[str]) -> None:
+    if value not in choices:
+        raise UsageError(f"no {name} '{value}'", f"give `{name}` as one of {', '.join(choices)}")
 
 
 def best_device(device: str) -> str:

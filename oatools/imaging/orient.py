@@ -27,6 +27,7 @@ from oatools.imaging.volume import Geometry, Point, Volume
 #: orientation.
 Grid = Geometry | Volume
 Side = Literal["left", "right"]
+SIDES = ("left", "right")
 
 #: The plane of a sequence by the first part of its name.
 PLANES = {"cor": "coronal", "sag": "sagittal", "ax": "axial"}
@@ -66,13 +67,15 @@ def to_canonical(
 
     `sequence` tells the plane by its first part (`cor-`, `sag-`, `ax-`); without it, the plane is
     that of the slices. Axes are permuted and reversed, never resampled, and the affine follows.
-    Raises an `ItemError` if the volume shows both knees or lies on the other side of the body than
-    `side` says, unless `no_side_check` is set.
+    Raises an `ItemError` for a side that is neither `left` nor `right`; and if the volume shows
+    both knees or lies on the other side of the body than `side` says, unless `no_side_check` is
+    set.
     """
+    plane = plane_of(volume, sequence or "")
+    orientation = canonical(volume, plane, side, reference)
     if not no_side_check:
         check_side(volume, side)
-    plane = plane_of(volume, sequence or "")
-    return apply(volume, canonical(volume, plane, side, reference))
+    return apply(volume, orientation)
 
 
 def plane_of(volume: Grid, sequence: str) -> str:
@@ -126,7 +129,12 @@ def canonical(volume: Grid, plane: str, side: str, reference: str = "left") -> O
 
     The volume may have its axes in any order, oblique ones too. `side` and `reference` are `left`
     or `right`; knees of the reference side get RAS directions, the others have left-right reversed.
+    Raises an `ItemError` for any other word: it would mirror a knee unseen.
     """
+    if side not in SIDES:
+        raise ItemError(f"the side is '{side}'", "give left or right")
+    if reference not in SIDES:
+        raise ItemError(f"the reference side is '{reference}'", "give left or right")
     # One row for each input axis: the world axis nearest to it, and its direction, 1 or -1.
     input_axes = io_orientation(volume.affine)
     axes, flips = [], []

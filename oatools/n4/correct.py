@@ -13,7 +13,7 @@ from oatools.core.errors import ItemError
 from oatools.imaging.volume import Volume
 from oatools.n4 import gradients, itk
 from oatools.n4.arrays import Array, Floats, Mask
-from oatools.n4.field import Field, FitSettings, Level, divide, fit_field
+from oatools.n4.field import Field, FitError, FitSettings, Level, divide, fit_field
 from oatools.n4.masks import grid_positions, spread
 from oatools.n4.samples import Samples, take_samples
 from oatools.n4.settings import N4Settings
@@ -75,7 +75,7 @@ def correct_bias(volume: Volume, settings: N4Settings = _DEFAULTS) -> Correction
     try:
         start = _start(volume, samples) if settings.start == "gradient" else None
         corrected, log_field, levels = fit(data, samples, start, fit_settings)
-    except ValueError as error:
+    except (FitError, np.linalg.LinAlgError) as error:  # the latter of singular equations
         raise ItemError(f"no field can be fitted: {error}", "try `mask` none") from None
     if not np.isfinite(corrected).all():
         raise ItemError(

@@ -27,6 +27,10 @@ _SLAB_VOXELS = 1 << 20
 _ONE_INTENSITY = 1e-6  # the range of logarithms below which an image shows nothing
 
 
+class FitError(ValueError):
+    """Samples that no field can be fitted to."""
+
+
 @dataclass(frozen=True)
 class FitSettings:
     """The settings of N4 itself, with the defaults of ITK's filter (see `settings.N4Settings`)."""
@@ -82,7 +86,7 @@ def fit_field(
     by default). Work is in float32, but for the histogram, the deconvolution and the control
     points: the fields of float64 work differ by less than 1e-5.
 
-    Raises a `ValueError` for fewer than two usable samples, or if all of them have one intensity.
+    Raises a `FitError` for fewer than two usable samples, or if all of them have one intensity.
     """
     if positions is None:
         positions = [np.linspace(0, 1, n) if n > 1 else np.zeros(1) for n in image.shape]
@@ -165,12 +169,12 @@ def _log_total(fields: Sequence[Field], positions: Sequence[Array], out: Floats)
 
 
 def _log_intensities(image: Array, where: Array) -> Floats:
-    """Logarithms of the samples at flat indices `where`; a `ValueError` if they show nothing."""
+    """Logarithms of the samples at flat indices `where`; a `FitError` if they show nothing."""
     if len(where) < 2:
-        raise ValueError(f"the mask holds {len(where)} positive samples")
+        raise FitError(f"the mask holds {len(where)} positive samples")
     logs: Floats = np.log(image.reshape(-1)[where].astype(np.float32))
     if logs.max() - logs.min() < _ONE_INTENSITY:
-        raise ValueError("all samples inside the mask have one intensity")
+        raise FitError("all samples inside the mask have one intensity")
     return logs
 
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from oatools.n4 import bspline
 from oatools.n4.arrays import Array, Doubles, Floats, Mask
-from oatools.n4.field import Field, usable_samples
+from oatools.n4.field import Field, FitError, usable_samples
 
 _ITERATIONS = 8
 _WIDE = (4.0, 2.0)  # the first scales, as multiples of the last
@@ -35,7 +35,7 @@ def estimate(image: Array, mask: Array, spans: Sequence[int], positions: Sequenc
 
     `spans` are the spline's intervals along each axis, `positions` the samples' places along each
     in [0, 1]. The field is defined up to a factor; its mean logarithm inside the mask is 0. Sums
-    over samples are in float32, the equations are solved in float64. Raises a `ValueError` if no
+    over samples are in float32, the equations are solved in float64. Raises a `FitError` if no
     two usable voxels are neighbours.
     """
     usable = usable_samples(image, mask)
@@ -44,7 +44,7 @@ def estimate(image: Array, mask: Array, spans: Sequence[int], positions: Sequenc
     matrices = bspline.bases(positions, spans)
     axes = [_Steps(logs, usable, matrices, axis) for axis in range(3) if image.shape[axis] > 1]
     if not any(axis.inside.any() for axis in axes):
-        raise ValueError("no two voxels inside the mask are neighbours")
+        raise FitError("no two voxels inside the mask are neighbours")
     shape = tuple(n + bspline.ORDER for n in spans)
     count = int(np.prod(shape))
     held = np.zeros((count, count), np.float32)

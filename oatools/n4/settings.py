@@ -1,12 +1,18 @@
 """The settings of the bias correction, apart from the work: `oa-n4 --help` imports no NumPy."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
+
+from oatools.core.errors import UsageError
+
+_FEWEST_BINS = 16
+_MOST_LEVELS = 8
 
 
 @dataclass(frozen=True)
 class N4Settings:
-    """The settings of `correct`, under the names of oa-n4's options.
+    """The settings of `correct_bias`, under the names of oa-n4's options.
 
     engine       `fast` is our own implementation, `itk` SimpleITK's filter with the same settings
     start        `gradient` starts N4 from the field that small steps inside tissues show, `flat`
@@ -22,6 +28,8 @@ class N4Settings:
     fwhm         full width at half maximum of the field's log histogram
     noise        noise of the Wiener filter that sharpens the histogram
     bins         bins of the histogram
+
+    Raises a `UsageError` for a value that has no meaning.
     """
 
     engine: Literal["fast", "itk"] = "fast"
@@ -35,3 +43,49 @@ class N4Settings:
     fwhm: float = 0.15
     noise: float = 0.01
     bins: int = 200
+
+    def __post_init__(self) -> None:
+        self._check_choices()
+        self._check_lists()
+        self._check_numbers()
+
+    def _check_choices(self) -> None:
+        if self.engine not in ("fast", "itk"):
+            raise UsageError(f"no engine '{self.engine}'", "give `engine` as fast or itk")
+        if self.start not in ("gradient", "flat"):
+            raise UsageError(f"no start '{self.start}'", "give `start` as gradient or flat")
+
+    def _check_lists(self) -> None:
+        if self.shrink is not None and not _are_counts(self.shrink, range(3, 4)):
+            raise UsageError(
+                f"shrink is {self.shrink}", "give `shrink` as three numbers of at least 1"
+            )
+        if not _are_counts(self.spans, range(3, 4)):
+            raise UsageError(
+                f"spans is {self.spans}", "give `spans` as three numbers of at least 1"
+            )
+        if not _are_counts(self.iterations, range(1, _MOST_LEVELS + 1)):
+            raise UsageError(
+                f"iterations is {self.iterations}",
+                f"give `iterations` as 1 to {_MOST_LEVELS} numbers of at least 1",
+            )
+
+    def _check_numbers(self) -> None:
+        # Written so that a NaN, which compares with nothing, is refused too.
+        if self.floor is not None and not self.floor >= 0:
+            raise UsageError(f"floor is {self.floor}", "give a `floor` that is not negative")
+        if not self.convergence >= 0:
+            raise UsageError(
+                f"convergence is {self.convergence}", "give a `convergence` that is not negative"
+            )
+        if not self.fwhm > 0:
+            raise UsageError(f"fwhm is {self.fwhm}", "give a positive `fwhm`")
+        if not self.noise > 0:
+            raise UsageError(f"noise is {self.noise}", "give a positive `noise`")
+        if self.bins < _FEWEST_BINS:
+            raise UsageError(f"bins is {self.bins}", f"give `bins` of at least {_FEWEST_BINS}")
+
+
+def _are_counts(numbers: Sequence[int], lengths: range) -> bool:
+    """True for so many numbers as `lengths` allows, of which none is below 1."""
+    return len(numbers) in lengths and min(numbers) >= 1

@@ -4,6 +4,7 @@ import time
 import numpy as np
 import pytest
 
+from oatools.core.errors import ItemError
 from oatools.features.batches import Batcher
 
 
@@ -97,3 +98,10 @@ def test_what_the_engine_raises_reaches_the_volumes_of_that_batch_alone():
     )
     assert np.array_equal(good, np.zeros((4, 1))) and bad == "poisoned"
     assert np.array_equal(batcher.features(np.ones((4, 1))), np.full((4, 1), 2))
+
+
+def test_no_images_are_refused_instead_of_waited_for():
+    batcher = Batcher(Doubling(), 1)
+    with pytest.raises(ItemError, match="no slices to compute features of; choose other slices"):
+        batcher.features(np.zeros((0, 1)))
+    assert np.array_equal(batcher.features(np.ones((1, 1))), [[2]])

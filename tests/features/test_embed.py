@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from oatools.commands.embed import main as command
-from oatools.core.errors import ItemError
+from oatools.core.errors import ItemError, UsageError
 from oatools.features.backbone_record import Weights
 from oatools.features.embed import EmbedSettings, embed_volume
 from oatools.features.engine import EngineSettings
@@ -49,3 +49,27 @@ def test_a_volume_without_contrast_has_no_features(knee):
     flat = Volume(np.ones(knee.shape, np.float32), knee.affine)
     with pytest.raises(ItemError, match="do not vary"):
         embed_volume(flat, EmbedSettings(RANDOM))
+
+
+@pytest.mark.parametrize(
+    "wrong, said",
+    [
+        ({"slices": 0}, "slices is 0; give slices of at least 1"),
+        ({"slices": -2}, "slices is -2; give slices of at least 1"),
+        ({"slices": (5, 3)}, "slices are 5 to 3; .* the first and the last one, counted from 1"),
+        ({"slices": (0, 3)}, "slices are 0 to 3; .* counted from 1"),
+        ({"window": (99.0, 1.0)}, "the window is 99 to 1; .* the lower first"),
+        ({"window": (1.0, 1.0)}, "the window is 1 to 1; .* the lower first"),
+        ({"window": (0.0, 101.0)}, "the window is 0 to 101; give window as two percentiles"),
+        ({"dtype": "float64"}, "no dtype 'float64'; give dtype as float32 or float16"),
+        ({"augment": -1}, "augment is -1; give augment as 0 or more copies"),
+    ],
+)
+def test_settings_that_can_embed_nothing_are_refused(wrong, said):
+    with pytest.raises(UsageError, match=said):
+        EmbedSettings(RANDOM, **wrong)
+
+
+def test_one_slice_is_enough():
+    assert EmbedSettings(RANDOM, slices=1).slices == 1
+    assert EmbedSettings(RANDOM, slices=(1, 1)).slices == (1, 1)

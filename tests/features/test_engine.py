@@ -215,6 +215,23 @@ def test_what_is_asked_for_stays(monkeypatch):
     assert asked.resolve(2) == replace(asked, device="cuda")
 
 
+@pytest.mark.parametrize(
+    "wrong, said",
+    [
+        ({"engine": "onnx"}, "no engine 'onnx'; give engine as one of auto, openvino, torch"),
+        (
+            {"precision": "fp16"},
+            "no precision 'fp16'; give precision as one of auto, float32, bf16",
+        ),
+        ({"batch": 0}, "batch is 0; it must be at least 1"),
+        ({"threads": 0}, "threads is 0; it must be at least 1"),
+    ],
+)
+def test_settings_that_no_engine_has_are_refused(wrong, said):
+    with pytest.raises(UsageError, match=said):
+        EngineSettings(**wrong)
+
+
 def test_float16_is_refused_on_a_cpu():
     with pytest.raises(UsageError, match="float16 is for a GPU; use bf16 on a CPU"):
         EngineSettings(device="cpu", precision="float16").resolve()

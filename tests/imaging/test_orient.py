@@ -157,6 +157,18 @@ def test_one_call_takes_the_other_reference_and_the_users_word_for_the_side():
     assert "".join(nibabel.aff2axcodes(found.affine)) == CANONICAL["sagittal", "left"]
 
 
+@pytest.mark.parametrize("word", ["Left", "RIGHT", "n/a", ""])
+def test_a_side_that_is_no_side_is_refused_instead_of_mirrored(word):
+    volume = knee("left")
+    for unchecked in (False, True):
+        with pytest.raises(ItemError, match=f"the side is '{word}'; give left or right"):
+            orient.to_canonical(volume, word, no_side_check=unchecked)
+    with pytest.raises(ItemError, match=f"the side is '{word}'; give left or right"):
+        orient.canonical(volume, "coronal", word)
+    with pytest.raises(ItemError, match=f"the reference side is '{word}'; give left or right"):
+        orient.to_canonical(volume, "left", reference=word)
+
+
 def test_a_side_that_the_geometry_contradicts_is_refused_with_both_facts():
     with pytest.raises(
         ItemError, match=r"the table says left, but the volume's centre lies 95 mm to the right"

@@ -3,7 +3,7 @@ import sys
 import numpy as np
 import pytest
 
-from oatools.core.errors import ItemError
+from oatools.core.errors import ItemError, UsageError
 from oatools.imaging.volume import Volume
 from oatools.n4.correct import N4Settings, correct_bias
 
@@ -160,6 +160,26 @@ def test_a_mask_without_samples_is_refused(write_volume):
         correct_bias(Volume(data, np.eye(4)), N4Settings(mask=str(path)))
 
 
+def test_samples_of_one_intensity_are_refused(write_volume):
+    data = np.random.default_rng(0).random((16, 16, 8)).astype(np.float32)
+    data[:8] = 0.5
+    inside = np.zeros(data.shape, np.uint8)
+    inside[:8] = 1
+    path = write_volume("flat.nii.gz", inside)
+    settings = N4Settings(mask=str(path), start="flat", floor=0.0, shrink=(1, 1, 1))
+    with pytest.raises(ItemError, match="no field can be fitted: all samples .* one intensity"):
+        correct_bias(Volume(data, np.eye(4)), settings)
+
+
+def test_an_error_in_the_work_itself_is_not_taken_for_one_of_the_volume(biased, monkeypatch):
+    def fail(*_):
+        raise ValueError("operands could not be broadcast together")
+
+    monkeypatch.setattr("oatools.n4.correct.fit_field", fail)
+    with pytest.raises(ValueError, match="broadcast"):
+        correct_bias(biased[0], FAST)
+
+
 def test_negative_voxels_stay_and_do_no_harm(biased):
     volume, _, _ = biased
     data = volume.data.copy()
@@ -210,6 +230,31 @@ def test_the_commands_options_are_the_settings_with_their_defaults():
     options = n4.main.make_context("oa-n4", ["-o", "n4"]).params
     settings = asdict(N4Settings())
     assert {name: options[name] for name in settings} == settings
+
+
+@pytest.mark.parametrize(
+    "wrong, said",
+    [
+        ({"engine": "slow"}, "no engine 'slow'; give engine as fast or itk"),
+        ({"start": "none"}, "no start 'none'; give start as gradient or flat"),
+        ({"floor": -1.0}, "floor is -1.0; give a floor that is not negative"),
+        ({"shrink": (2, 2)}, "give shrink as three numbers of at least 1"),
+        ({"shrink": (2, 0, 1)}, "give shrink as three numbers of at least 1"),
+        ({"spans": (1, 1)}, "give spans as three numbers of at least 1"),
+        ({"spans": (1, 1, 0)}, "give spans as three numbers of at least 1"),
+        ({"iterations": ()}, "give iterations as 1 to 8 numbers of at least 1"),
+        ({"iterations": (5,) * 9}, "give iterations as 1 to 8 numbers of at least 1"),
+        ({"iterations": (50, 0)}, "give iterations as 1 to 8 numbers of at least 1"),
+        ({"convergence": -0.1}, "convergence is -0.1; give a convergence that is not negative"),
+        ({"convergence": float("nan")}, "convergence is nan"),
+        ({"fwhm": 0.0}, "fwhm is 0.0; give a positive fwhm"),
+        ({"noise": 0.0}, "noise is 0.0; give a positive noise"),
+        ({"bins": 15}, "bins is 15; give bins of at least 16"),
+    ],
+)
+def test_settings_without_a_meaning_are_refused(wrong, said):
+    with pytest.raises(UsageError, match=said):
+        N4Settings(**wrong)
 
 
 def test_settings_are_read_and_usage_errors_found_without_numpy(shell):
