@@ -40,7 +40,8 @@ class Splitter:
 
     Into `folds` drawn by chance and spread over the columns `stratify`; or by a table,
     `folds_file`; or by `hold_out`, a column and the value of the knees to be tested on. `leaky`
-    splits knees and not patients.
+    splits knees and not patients. Raises a `UsageError` for fewer than two folds, or two ways to
+    divide the knees.
     """
 
     folds: int = 5
@@ -48,6 +49,15 @@ class Splitter:
     hold_out: tuple[str, str] | None = None
     stratify: tuple[str, ...] = ()
     leaky: bool = False
+
+    def __post_init__(self) -> None:
+        if self.folds < 2:
+            raise UsageError(f"folds is {self.folds}", "give `folds` of at least 2")
+        if self.folds_file and self.hold_out:
+            raise UsageError(
+                "a table of folds and knees held out exclude each other",
+                "give `folds_file` or `hold_out`",
+            )
 
     @property
     def is_random(self) -> bool:

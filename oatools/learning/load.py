@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from oatools.core.errors import ItemError, OatoolsError, UsageError
-from oatools.core.manifest import MISSING, BadRow, Row, Table, read_rows, read_table
+from oatools.core.manifest import MISSING, BadRow, Row, Table, read_table
 from oatools.core.provenance import Caution, Provenance
 from oatools.core.runner import item_name
 from oatools.features.backbone_record import Weights
@@ -116,7 +116,12 @@ def load_cohort(
     if isinstance(clinical, str):
         clinical = [clinical]
     if not isinstance(features, Table):
-        features = read_rows([str(features)])
+        features = read_table(features)  # a table whatever its extension
+        if not features.headed:
+            raise UsageError(
+                f"{features.name}: its first line holds no tab",
+                "save a table separated by tabs, with a header",
+            )
     if not isinstance(labels, Table):
         labels = read_table(labels)
     selection = Selection(

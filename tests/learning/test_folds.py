@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from oatools.core.errors import UsageError
 from oatools.learning.folds import (
+    Splitter,
     assign_folds,
     check_patients,
     fold_rows,
@@ -95,3 +96,14 @@ def test_a_folds_file_that_cannot_be_used_is_refused(tmp_path, lines, message):
     (tmp_path / "folds.tsv").write_text("knee\tfold\n" + lines)
     with pytest.raises(UsageError, match=message):
         read_folds(tmp_path / "folds.tsv", ["a", "b"], ["1", "2"])
+
+
+@pytest.mark.parametrize("folds", [1, 0, -3])
+def test_fewer_than_two_folds_are_refused(folds):
+    with pytest.raises(UsageError, match=f"folds is {folds}; give folds of at least 2"):
+        Splitter(folds)
+
+
+def test_two_ways_to_divide_the_knees_are_refused():
+    with pytest.raises(UsageError, match="exclude each other; give folds_file or hold_out"):
+        Splitter(folds_file="folds.tsv", hold_out=("site", "a"))

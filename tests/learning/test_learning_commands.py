@@ -673,6 +673,23 @@ def test_tables_are_loaded_from_python_as_the_commands_load_them(study, tmp_path
         load_cohort("features.tsv", "labels.tsv")
 
 
+def test_a_table_given_from_python_may_have_any_extension(study, tmp_path, monkeypatch):
+    from oatools.core.errors import UsageError
+    from oatools.learning.load import load_cohort
+
+    monkeypatch.chdir(tmp_path)
+    knees = study(knees=20)
+    table = (tmp_path / "features.tsv").read_text()
+    (tmp_path / "features.csv").write_text(table)
+    assert load_cohort("features.csv", "labels.tsv").knee == tuple(sorted(knees))
+    (tmp_path / "features.csv").write_text(table.replace("\t", ","))
+    with pytest.raises(UsageError, match="features.csv: its first line holds no tab; save a table"):
+        load_cohort("features.csv", "labels.tsv")
+    (tmp_path / "features.csv").write_text(table + "9999999_00m_left\n")
+    with pytest.raises(UsageError, match="features.csv line 22: 1 fields .*; correct the line"):
+        load_cohort("features.csv", "labels.tsv")
+
+
 def test_a_model_records_the_weights_behind_its_features(call, trained):
     from oatools.learning.files import load_model
 
