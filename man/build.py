@@ -152,7 +152,7 @@ def roff(text: str, plain: bool = False) -> str:
     if not plain:
         text = re.sub(r"`([^`]*)`", r"\\fB\1\\fR", text)
     text = text.replace("'", "\\(aq").replace("^", "\\(ha").replace("~", "\\(ti")
-    return f"\\&{text}" if text.startswith((".", "'", "\\(aq")) else text
+    return f"\\&{text}" if text.startswith((".", "\\(aq")) else text
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 class Numbers(click.ParamType):  # type: ignore[type-arg]  # no generic class in older click
     """Whole numbers separated by commas, such as `50,50,30`, as a tuple.
 
-    `lengths` says how many there may be, and `least` how small each may be. With `auto`, that word
+    `lengths` says how many there may be; each is at least 1. With `auto`, that word
     is accepted too, and becomes None. `what` describes the list in messages.
     """
 
@@ -26,13 +26,11 @@ class Numbers(click.ParamType):  # type: ignore[type-arg]  # no generic class in
         self,
         what: str,
         lengths: Container[int] = range(1, sys.maxsize),
-        least: int = 1,
         auto: bool = False,
     ) -> None:
         self.name = "auto|N,N,..." if auto else "N,N,..."
         self.what = what
         self.lengths = lengths
-        self.least = least
         self.auto = auto
 
     def convert(
@@ -47,7 +45,7 @@ class Numbers(click.ParamType):  # type: ignore[type-arg]  # no generic class in
             numbers = tuple(int(part) for part in value.split(","))
         except ValueError:
             numbers = ()
-        if len(numbers) not in self.lengths or min(numbers, default=self.least) < self.least:
+        if len(numbers) not in self.lengths or min(numbers, default=1) < 1:
             self.fail(f"{value!r} is not a list of {self.what}", param, ctx)
         return numbers
 
@@ -94,11 +92,12 @@ def compress_option(function: Callable[..., Any]) -> Callable[..., Any]:
     )(function)
 
 
-def force_option(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add `--force`, to do work again that is already done."""
-    return click.option(
-        "-f", "--force", is_flag=True, help="Do work again that is already done, and replace it."
-    )(function)
+def force_option(
+    function: Callable[..., Any],
+    help: str = "Do work again that is already done, and replace it.",
+) -> Callable[..., Any]:
+    """Add `--force`, to replace what is there already."""
+    return click.option("-f", "--force", is_flag=True, help=help)(function)
 
 
 def seed_option(function: Callable[..., Any]) -> Callable[..., Any]:

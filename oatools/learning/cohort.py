@@ -163,27 +163,34 @@ def make_cohort(
     features: Sequence[np.ndarray],
     clinical: np.ndarray | None = None,
     clinical_names: Sequence[str] = (),
-    **more: Any,
+    *,
+    extents: Sequence[Sequence[int]] | None = None,
+    augmented: Sequence[np.ndarray] | None = None,
+    rows: Sequence[Row] = (),
+    joined: Sequence[str] = (),
+    space: dict[str, Any] | None = None,
+    weights: Weights | None = None,
+    cautions: Sequence[Caution] = (),
+    steps: tuple[str, ...] | None = None,
 ) -> Cohort:
     """Make a cohort of arrays: `features` holds one (slices, channels) array a knee.
 
-    `clinical` is (knees, variables), NaN where missing. `more` are other fields of `Cohort`, in the
-    order of `knees`: with `augmented`, one (copies, slices, channels) array a knee; with `extents`,
-    one tuple a knee, the slices of each of its sequences. Raises `ValueError` where extents do not
-    add up to the slices of a knee.
+    `clinical` is (knees, variables), NaN where missing. `extents` holds for each knee the number of
+    slices of each of its sequences, `augmented` one (copies, slices, channels) array a knee. All
+    else is described at `Cohort`; whatever goes by knee is in the order of `knees`. Raises
+    `ValueError` where extents do not add up to the slices of a knee.
     """
     order = np.argsort(np.asarray(knees), kind="stable")
     length = np.array([len(features[i]) for i in order])
-    extents = length[:, None]
-    if "extents" in more:
-        given = more.pop("extents")
-        extents = np.array([given[i] for i in order])
-    if (extents.sum(axis=1) != length).any():
+    counts = length[:, None]
+    if extents is not None:
+        counts = np.array([extents[i] for i in order])
+    if (counts.sum(axis=1) != length).any():
         raise ValueError("extents do not add up to the slices of each knee")
-    augmented = more.pop("augmented", None)
+    copies = None
     if augmented is not None:
-        copies = [np.asarray(augmented[i], dtype=np.float32) for i in order]
-        augmented = np.concatenate(copies, axis=1)
+        of_knees = [np.asarray(augmented[i], dtype=np.float32) for i in order]
+        copies = np.concatenate(of_knees, axis=1)
     values = np.zeros((len(knees), 0))
     if clinical is not None:
         values = np.asarray(clinical, dtype=np.float64)
@@ -192,12 +199,16 @@ def make_cohort(
         subject=_pick(subjects, order),
         label=np.asarray(label)[order].astype(np.int64),
         features=np.concatenate([np.asarray(features[i], dtype=np.float32) for i in order]),
-        extents=extents,
+        extents=counts,
         clinical=values[order],
         clinical_names=tuple(clinical_names),
-        rows=_pick(more.pop("rows", ()), order),
-        augmented=augmented,
-        **more,
+        rows=_pick(rows, order),
+        space=space or {},
+        weights=weights,
+        cautions=tuple(cautions),
+        augmented=copies,
+        joined=tuple(joined),
+        steps=steps,
     )
 
 

@@ -10,6 +10,7 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from oatools.core.errors import UsageError
 from oatools.core.manifest import Row, read_table, write_table
+from oatools.core.provenance import may_keep
 from oatools.learning.cohort import Cohort
 
 COLUMNS = ["knee", "subject", "fold"]
@@ -280,11 +281,12 @@ def write_folds(
     Raises a `UsageError` where other folds are there already, unless `force`.
     """
     rows = fold_rows(knees, subjects, fold)
-    if path.exists() and not force:
-        if list(read_table(path).rows) != rows:
-            raise UsageError(f"{path} holds other folds", "use `force` or another `out_dir`")
-        return
-    write_table(path, COLUMNS, rows)
+
+    def why_not() -> str:
+        return "" if list(read_table(path).rows) == rows else "holds other folds"
+
+    if not may_keep(path, why_not, force, UsageError):
+        write_table(path, COLUMNS, rows)
 
 
 def describe(subjects: Sequence[str], label: np.ndarray, fold: np.ndarray) -> list[str]:

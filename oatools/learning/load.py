@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -35,8 +35,11 @@ class Selection:
     `clinical` names clinical variables or sets of them (see `presets.clinical_set`). Of each
     sequence only `slices` around the middle are kept. With several `sequences` a knee has a file of
     each; without, it has one row. `augmented` asks for augmented copies too. `columns` of the
-    labels are kept in the rows of the cohort. A row or feature file that cannot be used is left
-    out, is the last one looked at, or raises its error, as `on_failure` says.
+    labels are kept in the rows of the cohort.
+
+    `on_failure` says what a row or feature file that cannot be used does: with "leave out" its knee
+    is left out and counted, with "stop" nothing more is read after it, with "raise" its error ends
+    the call.
     """
 
     clinical: tuple[str, ...] = ()
@@ -144,10 +147,10 @@ def load_training_data(
 ) -> Loaded:
     """Join a features table with a labels table, and look for what gives the label away.
 
-    Only the feature files of knees in both tables are read, and one that cannot be read leaves its
-    knee out. `endpoint` names what the labels are of; by default their own column does. Raises a
-    `UsageError` for tables that cannot be joined, feature files of different spaces or with
-    different numbers of augmented copies, or a cohort with one class.
+    Only the feature files of knees in both tables are read; `Selection.on_failure` says what
+    becomes of one that cannot be. `endpoint` names what the labels are of; by default their own
+    column does. Raises a `UsageError` for tables that cannot be joined, feature files of different
+    spaces or with different numbers of augmented copies, or a cohort with one class.
     """
     if endpoint is None:
         labels, endpoint = endpoint_of(labels)
@@ -169,8 +172,9 @@ def load_training_data(
         reader.read(knee, chosen.rows[knee])
     if not reader.knees:
         first = reader.failed[0][1]
+        tried = len(both) if selection.on_failure == "leave out" else 1
         raise UsageError(
-            f"{features.name}: none of {len(both)} feature files can be read; "
+            f"{features.name}: none of {tried} feature files can be read; "
             f"the first: {first.reason}",
             first.remedy,
         )
@@ -276,15 +280,7 @@ def _cohort(
     knees = list(reader.knees.values())
     values = np.stack([clinical[knee] for knee in used])
     rows = [_row(chosen.rows[k][0], labelled[k], selection.columns) for k in used]
-    more: dict[str, Any] = {}
-    if selection.augmented:
-        more["augmented"] = [knee.augmented for knee in knees]
-    if len(selection.sequences) > 1:
-        more["joined"] = selection.sequences
-    if len(reader.steps) == 1:
-        more["steps"] = next(iter(reader.steps))
-    if reader.first is not None:
-        more["space"] = feature_space(reader.first[1].provenance)
+    augmented = [knee.augmented for knee in knees if knee.augmented is not None]
     return make_cohort(
         used,
         [labelled[knee]["subject"] for knee in used],
@@ -293,10 +289,13 @@ def _cohort(
         clinical=values,
         clinical_names=selection.clinical,
         extents=[knee.extents for knee in knees],
+        augmented=augmented if selection.augmented else None,
         rows=rows,
+        joined=selection.sequences if len(selection.sequences) > 1 else (),
+        space=None if reader.first is None else feature_space(reader.first[1].provenance),
         weights=reader.weights,
-        cautions=tuple(sorted(reader.cautions, key=lambda caution: caution.value)),
-        **more,
+        cautions=sorted(reader.cautions, key=lambda caution: caution.value),
+        steps=next(iter(reader.steps)) if len(reader.steps) == 1 else None,
     )
 
 

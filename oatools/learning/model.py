@@ -191,7 +191,7 @@ class FittedModel:
     def joined(self) -> tuple[str, ...]:
         """The sequences that the model joins, in its order.
 
-        None where it takes one sequence, whatever that is called.
+        Empty where it takes one sequence, whatever that is called.
         """
         return tuple(self.record.get("joined", ()))
 

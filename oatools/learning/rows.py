@@ -102,8 +102,8 @@ def join_rows(rows: Iterable[Row | BadRow], joined: Sequence[str]) -> Iterator[R
         if sequence not in joined:
             continue
         if knee in ended or sequence in waiting.get(knee, {}):
-            reason = f"has several rows of sequence {sequence}"
-            yield BadRow(knee, f"{reason}; the first was taken, drop the others")
+            reason = f"has several rows of sequence {sequence}, of which the first was taken"
+            yield BadRow(knee, reason, remedy="drop the others")
             continue
         waiting.setdefault(knee, {})[sequence] = row
         if len(waiting[knee]) == len(joined):

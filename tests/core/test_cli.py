@@ -96,8 +96,6 @@ def test_the_help_says_what_is_processed_at_a_time():
         (Numbers("numbers"), "50,50,30", (50, 50, 30)),
         (Numbers("numbers"), " 8, 8,1", (8, 8, 1)),
         (Numbers("numbers", (3,)), "8,8,1", (8, 8, 1)),
-        (Numbers("numbers", least=0), "0,1", (0, 1)),
-        (Numbers("numbers", least=-2), "-2", (-2,)),
         (Numbers("numbers", (3,), auto=True), "auto", None),
         (Numbers("numbers", (3,), auto=True), "1,2,3", (1, 2, 3)),
     ],

@@ -22,7 +22,7 @@ PROGRAM = textwrap.dedent("""
     def work(row):
         path = row["path"]
         if path == "bad":
-            raise ItemError("it is bad; mend it")
+            raise ItemError("it is bad", "mend it")
         if path == "bug":
             raise ValueError("a bug")
         if path == "die":
