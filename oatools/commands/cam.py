@@ -40,7 +40,7 @@ METHODS = ["gradcam", "gradcam++", "hirescam", "occlusion"]
     type=click.Choice(METHODS),
     default="gradcam",
     show_default=True,
-    help="Method that makes the map; occlusion is slow, and exact.",
+    help="Method that makes the map; occlusion is slow but exact.",
 )
 @click.option(
     "--class",
@@ -48,7 +48,7 @@ METHODS = ["gradcam", "gradcam++", "hirescam", "occlusion"]
     type=click.Choice(["1", "0"]),
     default="1",
     show_default=True,
-    help="Class that the heat speaks for: the positive one (1) or the negative one (0).",
+    help="Class whose evidence the map shows: the positive one (1) or the negative one (0).",
 )
 @click.option(
     "--with-clinical",
@@ -117,8 +117,8 @@ def main(
     """Show where a trained model looks in a volume.
 
     Takes the volumes that were embedded (not their features). Writes for each a NIfTI heat map that
-    overlays the scan, a PNG of the slices with most attention, a table of all slices, and prints
-    the rows with the probability.
+    overlays the scan, a PNG of the slices with most attention, and a table of all slices. Prints
+    the rows with the probability added.
     """
     require_inputs(inputs)
     table = read_rows(inputs, null_separated).require("path")

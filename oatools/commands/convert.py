@@ -63,7 +63,7 @@ if TYPE_CHECKING:
     default=60.0,
     show_default=True,
     metavar="MM",
-    help="Fail a series that covers less than this across its slices, as one that was cut short.",
+    help="Reject series that cover less than this across their slices (cut short).",
 )
 @click.option(
     "--subject",
@@ -163,11 +163,12 @@ def _list(console: Console, table: Table[Row | BadRow]) -> int:
             emit(format_row(table.columns, row))
             found += 1
             continue
-        reason = console.describe(ItemError(row.error, row.remedy))
-        console.error(f"{row.name}: {reason}")
         if row.left_out:
+            console.note(f"{row.name}: {row.error}")
             left_out += 1
         else:
+            reason = console.describe(ItemError(row.error, row.remedy))
+            console.error(f"{row.name}: {reason}")
             failed += 1
     summary = f"{found} series found, {failed} failed"
     console.note(f"{summary}, {left_out} left out" if left_out else summary)

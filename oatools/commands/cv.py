@@ -62,7 +62,7 @@ if TYPE_CHECKING:
 @click.option(
     "--leaky",
     is_flag=True,
-    help="Split knees, not patients. For comparison only: results are too good.",
+    help="Split knees, not patients. For comparison only: results are optimistically biased.",
 )
 @click.option(
     "--compare/--no-compare",
@@ -109,9 +109,9 @@ def main(
 ) -> int:
     """Cross-validate a model: folds grouped by patient and stratified by label.
 
-    Prints the out-of-fold predictions, and writes to -o: folds.tsv (before any training), a model a
-    fold, predictions.tsv, metrics.tsv, figures, report.html and model-card.md. Baselines are scored
-    in the same folds.
+    Prints the out-of-fold predictions, and writes to -o: folds.tsv (before any training), one model
+    per fold, predictions.tsv, metrics.tsv, figures, report.html and model-card.md. Baselines are
+    scored in the same folds.
     """
     _check_division(folds, folds_file, hold_out, has_more=repeats > 1 or bool(stratify))
     columns = [*stratify, *(hold_out or ())[:1]]

@@ -156,7 +156,7 @@ def main(
         raise UsageError(
             "-o names the folder for the feature files", "give it, or --check to verify files"
         )
-    _check_pairs(window, span, slices)
+    _check_ranges(window, span, slices)
     table = read_rows(inputs, null_separated).require("path")
     from oatools.features.embed import EmbedSettings
     from oatools.features.engine import EngineSettings
@@ -181,6 +181,7 @@ def main(
         augment=augment,
         dtype=dtype,
     ).resolve(jobs)
+    embedded: list[str] = []
     status = run_rows(
         console,
         table,
@@ -188,13 +189,14 @@ def main(
         replace(run, jobs=settings.engine.volumes_in_hand(jobs)),
         target=lambda row: str(out_dir / file_stem(row)),
         workers="threads",
+        on_done=lambda row, _: embedded.append(row["path"]),
     )
-    if weights == "random":
+    if weights == "random" and embedded:
         console.note(_RANDOM)
     return status
 
 
-def _check_pairs(
+def _check_ranges(
     window: tuple[float, float], span: tuple[int, int] | None, slices: int | None
 ) -> None:
     """Raise a `UsageError` for numbers in the wrong order, or two choices of slices."""

@@ -4,6 +4,7 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
 from oatools.core import manifest
 from oatools.core.cli import command
@@ -49,7 +50,8 @@ def _decimal(_: click.Context, __: click.Parameter, text: str | None) -> Decimal
     "--threshold",
     callback=_decimal,
     metavar="X",
-    help="Another cut: mm (jsn12, jsn24: -0.5), % (jsn12-relative: -25) or WOMAC points (pain: 2).",
+    help="Use this cut instead: mm (jsn12, jsn24: -0.5), % (jsn12-relative: -25) or WOMAC "
+    "points (pain: 2).",
 )
 @click.option(
     "--reliable-change",
@@ -82,7 +84,7 @@ def _decimal(_: click.Context, __: click.Parameter, text: str | None) -> Decimal
 @click.option(
     "--partial",
     is_flag=True,
-    help="Go on without tables of clinical variables that are not there: n/a in their columns.",
+    help="Continue if tables of clinical variables are missing; their columns become n/a.",
 )
 @click.option(
     "--flow",
@@ -122,7 +124,11 @@ def main(
     Prints one row for each labelled knee: label, joint space width, clinical variables. Knees that
     cannot be labelled are left out and counted by reason on standard error.
     """
-    chosen = endpoint_of(endpoint, horizon, visit, old_width or width)
+    if old_width is not None:
+        _refuse_both_names()
+        console.note("warning: --jsw is now called --width")
+        width = old_width
+    chosen = endpoint_of(endpoint, horizon, visit, width)
     error = _measurement_error(chosen, threshold, reliable_change, reliability, sem)
     cut = checked_cut(chosen, error or threshold)
     tables = open_tables(source, chosen, visit, partial)
@@ -137,6 +143,13 @@ def main(
     if not labels.knees:
         raise UsageError(f"no knee of {source} can be labelled for {chosen.name} at {visit}")
     manifest.print_table(labels.columns(), labels.rows())
+
+
+def _refuse_both_names() -> None:
+    """Raise a `UsageError` if `--width` is given beside `--jsw`, its former name."""
+    source = click.get_current_context().get_parameter_source("width")
+    if source is not ParameterSource.DEFAULT:
+        raise UsageError("--jsw is now called --width, and both are given", "give --width alone")
 
 
 def _measurement_error(

@@ -71,7 +71,7 @@ def _with_settings(function: Callable[..., Any]) -> Callable[..., Any]:
     type=click.Choice(["gradient", "flat"]),
     default="gradient",
     show_default=True,
-    help="Start N4 from the field that small steps inside tissues show, or from none.",
+    help="Start from a field estimated from intensity gradients inside tissue, or from a flat one.",
 )
 @click.option(
     "--mask",
@@ -87,12 +87,12 @@ def _with_settings(function: Callable[..., Any]) -> Callable[..., Any]:
     default="auto",
     show_default=True,
     metavar="auto|X",
-    help="Take the noise of air of this intensity off the samples before fitting; 0 takes off "
-    "nothing, auto finds the intensity.",
+    help="Subtract the noise floor of air, at this intensity, before fitting; 0 subtracts "
+    "nothing, auto estimates it.",
 )
 @click.option(
     "--shrink",
-    type=Numbers("3 positive numbers, such as 8,8,1, nor auto", (3,), auto=True),
+    type=Numbers("3 positive numbers, such as 8,8,1, or auto", (3,), auto=True),
     default="auto",
     show_default=True,
     metavar="auto|N,N,N",
@@ -110,6 +110,7 @@ def _with_settings(function: Callable[..., Any]) -> Callable[..., Any]:
     type=click.FloatRange(0),
     default=0.001,
     show_default=True,
+    metavar="X",
     help="End a level when the field changes by less than this coefficient of variation.",
 )
 @click.option(
@@ -126,13 +127,15 @@ def _with_settings(function: Callable[..., Any]) -> Callable[..., Any]:
     type=_POSITIVE,
     default=0.15,
     show_default=True,
-    help="Take the field's log histogram to have this full width at half maximum.",
+    metavar="X",
+    help="Assumed full width at half maximum of the log field's histogram.",
 )
 @click.option(
     "--noise",
     type=_POSITIVE,
     default=0.01,
     show_default=True,
+    metavar="X",
     help="Sharpen the histogram with a Wiener filter for this noise.",
 )
 @click.option(
@@ -140,6 +143,7 @@ def _with_settings(function: Callable[..., Any]) -> Callable[..., Any]:
     type=click.IntRange(16, 4096),
     default=200,
     show_default=True,
+    metavar="N",
     help="Count the histogram in this many bins.",
 )
 @click.option(

@@ -1,6 +1,4 @@
-"""Write a synthetic download of the study, with findings planted in its images."""
-
-from __future__ import annotations
+"""oa-phantom: a synthetic download of the study, with findings planted in its images."""
 
 from functools import partial
 from pathlib import Path
@@ -100,9 +98,9 @@ def main(
         oa-convert demo/00m -o nii
 
     All of it is invented; no figure made from it says anything about people. The images carry
-    findings whose size follows a severity. It differs between the outcomes by just as much as gives
-    its ROC curve the area stated by --jsn-auc and --pain-auc: no reader can do better in the long
-    run. DIR/truth.tsv states what was planted where.
+    findings whose size follows a severity. The severities of the two groups are set apart so that
+    an ideal observer reaches the AUC given by --jsn-auc and --pain-auc: no reader can do better in
+    the long run. DIR/truth.tsv states what was planted where.
 
     A folder made with the same settings is completed; any other that is not empty is refused.
     """
@@ -125,7 +123,7 @@ def main(
     return run_rows(console, table, partial(_write, settings), run)
 
 
-def _write(settings: PhantomSettings, row: Row) -> Done:
+def _write(settings: "PhantomSettings", row: Row) -> Done:
     from oatools.phantom.download import make_series
 
     is_new = make_series(settings, row)

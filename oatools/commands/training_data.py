@@ -42,6 +42,8 @@ def read_training_data(console: Console, run: TrainingRun, columns: Sequence[str
     )
     loaded = load_training_data(features, read_table(run.labels), selection, run.endpoint)
     _report_failures(console, run, loaded, features.columns)
+    if loaded.flow.failed and run.fail_fast:
+        raise click.exceptions.Exit(1)
     _say_counts(console, loaded)
     if loaded.leaks and run.allow_label_leakage:
         console.note(f"warning: {loaded.leak_message()}")
@@ -62,8 +64,6 @@ def _report_failures(
     if run.failed is not None:
         kept = [column for column in columns if column != "error"]
         write_table(run.failed, [*kept, "error"], failed)
-    if loaded.flow.failed and run.fail_fast:
-        raise click.exceptions.Exit(1)
 
 
 def _say_counts(console: Console, loaded: "Loaded") -> None:

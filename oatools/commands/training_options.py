@@ -11,6 +11,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from oatools.core.console import Console
 from oatools.core.options import Decorator, Numbers
 from oatools.learning.settings import Option, Settings, options
 
@@ -47,14 +48,20 @@ def training_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """
 
     @functools.wraps(function)
-    def wrapper(*args: Any, allow_telltale: bool, **values: Any) -> Any:
-        values["allow_label_leakage"] |= allow_telltale
+    def wrapper(console: Console, *args: Any, allow_telltale: bool, **values: Any) -> Any:
+        if allow_telltale:
+            console.note("warning: --allow-telltale is now called --allow-label-leakage")
+            values["allow_label_leakage"] = True
+            # For `rerun_line`, as if it had been given by its present name.
+            context = click.get_current_context()
+            context.params["allow_label_leakage"] = True
+            context.set_parameter_source("allow_label_leakage", ParameterSource.COMMANDLINE)
         settings = Settings(**{name: values.pop(name) for name in options()})
         own = {}
         for field in dataclasses.fields(TrainingRun):
             if field.name != "settings":
                 own[field.name] = values.pop(field.name)
-        return function(*args, run=TrainingRun(**own, settings=settings), **values)
+        return function(console, *args, run=TrainingRun(**own, settings=settings), **values)
 
     decorated: Callable[..., Any] = wrapper
     settings_options = [_setting_option(name, option) for name, option in options().items()]
@@ -77,7 +84,8 @@ def rerun_line(context: click.Context) -> str:
             inputs = [_path_text(each) for each in value or ["-"]]
             continue
         is_default = context.get_parameter_source(name) is ParameterSource.DEFAULT
-        if name not in _NOT_RERUN and not is_default:
+        is_former = isinstance(parameter, click.Option) and parameter.hidden
+        if name not in _NOT_RERUN and not is_default and not is_former:
             given += _option_words(parameter, value)
     return shlex.join([context.command.name or "", *inputs, *given])
 
@@ -117,10 +125,12 @@ def _table_options() -> list[Decorator]:
             "-c",
             "--clinical",
             metavar="bmi|paper10|NAME,...",
-            help="Clinical variables to add (none).",
+            help="Clinical variables to add (default: none).",
         ),
         click.option(
-            "--endpoint", metavar="NAME", help="What the label is, if the labels do not say."
+            "--endpoint",
+            metavar="NAME",
+            help="Name of the endpoint, if the labels have no such column.",
         ),
         click.option(
             "-s",
@@ -128,13 +138,13 @@ def _table_options() -> list[Decorator]:
             "sequences",
             multiple=True,
             metavar="NAME",
-            help="The sequence, where a knee has rows of several. Give it several times to join "
-            "sequences, each with its own pooling.",
+            help="Sequence to use if a knee has several; repeat to join sequences, each with its "
+            "own pooling.",
         ),
         click.option(
             "--allow-label-leakage",
             is_flag=True,
-            help="Go on although one variable or channel separates the classes without an error.",
+            help="Continue even if a single variable or channel separates the classes perfectly.",
         ),
         click.option("--allow-telltale", is_flag=True, hidden=True),  # its former name
         click.option(
@@ -142,7 +152,7 @@ def _table_options() -> list[Decorator]:
             multiple=True,
             type=SettingValues(),
             metavar="SETTING=X,X...",
-            help="Try these values of a setting below; the lowest validation loss decides. "
+            help="Try these values of a training setting; the lowest validation loss decides. "
             "Repeatable.",
         ),
     ]

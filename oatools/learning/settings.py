@@ -54,11 +54,12 @@ class Settings:
         "mean",
         "max",
         "transformer",
-        help="How slices become a knee: the paper's way, Ilse's two, plain ones, or a transformer.",
+        help="How slice features are pooled: gru (the paper's), attention or gated (Ilse 2018), "
+        "mean, max, or transformer.",
         tunable=True,
     )
     instance: tuple[int, ...] = _setting(
-        (), "Units of dense layers that each slice goes through first (none)."
+        (), "Units of dense layers that each slice goes through first (default: none)."
     )
     conv: int = _setting(64, "Channels of the convolution along the slices (gru).", tunable=True)
     kernel: int = _setting(3, "Slices that the convolution spans, odd (gru).", tunable=True)
@@ -84,32 +85,32 @@ class Settings:
     )
     weight_decay: float = _setting(0.05, "Weight decay of AdamW.", tunable=True)
     batch: int = _setting(32, "Knees in a mini-batch.", tunable=True)
-    epochs: int = _setting(100, "Passes over the knees at most.", tunable=True)
+    epochs: int = _setting(100, "Maximum number of epochs.", tunable=True)
     patience: int = _setting(
         15,
-        "Passes without a better validation loss after which training stops.",
+        "Stop after this many epochs without a lower validation loss.",
         tunable=True,
     )
     validation: float = _setting(
-        0.2, "Share of the training patients kept for epoch and threshold."
+        0.2, "Share of the training patients set aside to choose the epoch and the threshold."
     )
     threshold_rule: str = _choice(
-        "youden", "f1", help="How the threshold is chosen on those patients."
+        "youden", "f1", help="Rule for the threshold, applied to the validation patients."
     )
     balanced: bool = _setting(True, "Weigh classes by inverse frequency.", opposite="unbalanced")
     focal: float = _setting(
         0.0, "Exponent of the focal loss (Lin 2017); 0 is cross entropy.", tunable=True
     )
     smoothing: float = _setting(
-        0.0, "Label smoothing: the share of certainty taken off a label.", tunable=True
+        0.0,
+        "Label smoothing, 0 to less than 1: the share of certainty taken off a label.",
+        tunable=True,
     )
-    augmented: bool = _setting(
-        False, "Train on the augmented copies of `oa-embed --augment` as well."
-    )
+    augmented: bool = _setting(False, "Also train on the augmented copies that oa-embed stored.")
     precision: str = _choice(
         "float32",
         "bf16",
-        help="Type of the features in training; bf16 is faster on processors that multiply it.",
+        help="Type of the features in training; bf16 is faster on processors with bf16 arithmetic.",
     )
 
     def __post_init__(self) -> None:

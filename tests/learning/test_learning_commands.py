@@ -462,6 +462,8 @@ def test_what_gives_the_label_away_is_refused_unless_it_is_allowed(
     for option in ("--allow-label-leakage", "--allow-telltale"):  # the second is its former name
         status, _, said = call(*words, option, "--force")
         assert status == 0 and any(f"warning: {named} alone" in line for line in said)
+        renamed = "oa-train: warning: --allow-telltale is now called --allow-label-leakage"
+        assert said.count(renamed) == (option == "--allow-telltale")
 
 
 def add_site(tmp_path):
@@ -606,6 +608,19 @@ def test_the_command_line_of_the_report_gives_the_same_predictions(call, study, 
     )
     words = [w if w != "cv" else "again" for w in line.split()[1:]]
     assert call(cv, *words)[1] == first
+
+
+@pytest.mark.parametrize(
+    "options", [["--allow-telltale"], ["--allow-telltale", "--allow-label-leakage"]]
+)
+def test_the_command_line_of_the_report_names_an_option_by_its_new_name(
+    call, study, tmp_path, options
+):
+    study(knees=40)
+    cross_validate(call, "--bootstrap", 20, *options)
+    page = (tmp_path / "cv/report.html").read_text()
+    words = page.split("<pre>")[1].split("</pre>")[0].split()
+    assert words.count("--allow-label-leakage") == 1 and "--allow-telltale" not in words
 
 
 def test_help_and_usage_errors_import_no_numpy(shell):

@@ -76,9 +76,17 @@ def test_the_old_name_of_the_width_is_as_good(release):
         oa_label(release, "--endpoint", "jsn12", name, "jsw225") for name in ("--width", "--jsw")
     ]
     assert done[0].returncode == 0, done[0].stderr
-    assert (done[0].stdout, done[0].stderr) == (done[1].stdout, done[1].stderr)
+    warning = "oa-label: warning: --jsw is now called --width\n"
+    assert (done[0].stdout, warning + done[0].stderr) == (done[1].stdout, done[1].stderr)
     assert done[0].stdout.splitlines()[1].endswith("jsn12-jsw225")
     assert "--jsw" not in oa_label("--help").stdout
+    # The second is the default, which is no less given for that.
+    for width in ("jsw225", "mcmjsw"):
+        both = oa_label(release, "--endpoint", "jsn12", "--jsw", "jsw225", "--width", width)
+        assert (both.returncode, both.stdout) == (2, "")
+        assert both.stderr == (
+            "oa-label: --jsw is now called --width, and both are given; give --width alone\n"
+        )
 
 
 def test_the_remedy_names_the_options_of_the_command(release):

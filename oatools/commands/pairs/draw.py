@@ -1,6 +1,7 @@
 """oa-pairs draw: draw pairs of knees from a table of labels, and write the answers to a key."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 DEFAULT_PAIRS = 150
 
 
-@subcommand("draw")
+@subcommand("draw", short_help="Draw pairs from a table of labels.")
 @click.argument("labels", metavar="LABELS.tsv")
 @click.option(
     "--pairs",
@@ -69,7 +70,7 @@ DEFAULT_PAIRS = 150
     metavar="FILE",
     help="Write the answers to this table.",
 )
-@force_option
+@partial(force_option, help="Replace existing files.")
 @seed_option
 def draw_command(
     console: Console,

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from oatools.reading.page import PagePlan
 
 
-@subcommand("page")
+@subcommand("page", short_help="Make the page that readers see.")
 @click.argument("pairs_file", metavar="PAIRS.tsv")
 @click.argument("volumes", nargs=-1, metavar="[VOLUMES.tsv|PATH]...")
 @out_dir_option("the page, with index.html")
@@ -58,7 +58,7 @@ if TYPE_CHECKING:
     metavar="TEXT",
     help='Text after "A" and "B" on the buttons.',
 )
-@force_option
+@partial(force_option, help="Replace an existing page.")
 @run_options
 def page_command(
     console: Console,
@@ -76,8 +76,8 @@ def page_command(
     """Make a folder in which readers see the pairs of PAIRS.tsv (of oa-pairs draw).
 
     Readers open its index.html. VOLUMES.tsv are tables with knee, sequence and path, such as
-    oa-orient's, or volumes; without any, the pairs have these columns. Prints the rows of the
-    volumes with their file in the page, from which one can tell which knee is which.
+    oa-orient's, or volumes; without any, PAIRS.tsv must have these columns. Prints the rows
+    of the volumes with their file in the page, from which one can tell which knee is which.
     """
     from oatools.reading.page import (
         PageText,

@@ -8,7 +8,7 @@ from oatools.core.manifest import print_table
 from oatools.core.options import seed_option
 
 
-@subcommand("power")
+@subcommand("power", short_help="Estimate the number of pairs.")
 @click.option(
     "--model",
     type=float,
@@ -39,7 +39,8 @@ from oatools.core.options import seed_option
     default=0.3,
     show_default=True,
     metavar="R",
-    help="Correlation of any two judges, 0 to less than 1: how far pairs are easy for both.",
+    help="Correlation of any two judges, 0 to less than 1: to what extent the same pairs "
+    "are easy for both.",
 )
 @click.option(
     "--power",

@@ -1,6 +1,7 @@
 """oa-pairs score: score readers and models on the pairs, and compare them."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 _FEW_GROUPS = 20
 
 
-@subcommand("score")
+@subcommand("score", short_help="Score readers and models.")
 @click.argument("answers", nargs=-1, metavar="[ANSWERS.tsv]...")
 @click.option(
     "--key", required=True, metavar="FILE", help="Table of the answers, from oa-pairs draw."
@@ -47,13 +48,13 @@ _FEW_GROUPS = 20
     type=click.Choice(["exact", "clustered", "bootstrap"]),
     default="exact",
     show_default=True,
-    help="Interval of the shares; the last two allow for patients who are in two pairs.",
+    help="Interval of the shares; the last two account for patients who occur in two pairs.",
 )
 @click.option(
     "--compare",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="Write the difference and the agreement of any two of them to this table.",
+    help="Write the difference and the agreement of every two readers or models to this table.",
 )
 @click.option(
     "--figure",
@@ -75,7 +76,7 @@ _FEW_GROUPS = 20
     metavar="N",
     help="Number of draws for the intervals of kappa, and of --interval bootstrap.",
 )
-@force_option
+@partial(force_option, help="Replace existing files.")
 @seed_option
 def score_command(
     console: Console,
