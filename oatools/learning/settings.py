@@ -97,7 +97,7 @@ class Settings:
     threshold_rule: str = _choice(
         "youden", "f1", help="Rule for the threshold, applied to the validation patients."
     )
-    balanced: bool = _setting(True, "Weigh classes by inverse frequency.", opposite="unbalanced")
+    balanced: bool = _setting(True, "Weight classes by inverse frequency.", opposite="unbalanced")
     focal: float = _setting(
         0.0, "Exponent of the focal loss (Lin 2017); 0 is cross entropy.", tunable=True
     )
