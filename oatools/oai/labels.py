@@ -1,7 +1,7 @@
 """Labels of knees: one call from a study's tables to positive and negative knees.
 
-    labels = oatools.label_knees("OAI/tables", endpoint="jsn12")
-    labels.positive, len(labels.knees), labels.left_out.most_common()
+labels = oatools.label_knees("OAI/tables", endpoint="jsn12")
+labels.positive, len(labels.knees), labels.left_out.most_common()
 """
 
 from collections import Counter
