@@ -9,9 +9,10 @@ from pathlib import Path
 import click
 import pytest
 
+import oatools
 from oatools.core.cli import option_names
 
-PACKAGE = Path(__file__).resolve().parent.parent / "oatools"
+PACKAGE = Path(oatools.__file__).resolve().parent
 MODULES = {
     ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__"): path
     for path in PACKAGE.rglob("*.py")
