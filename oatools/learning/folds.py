@@ -145,10 +145,13 @@ def assign_folds(
     if strata is not None:
         combined = label.astype(str) + "\t" + np.asarray(strata)
         classes = np.unique(combined, return_inverse=True)[1]
-    make = StratifiedKFold if leaky else StratifiedGroupKFold
-    splitter = make(folds, shuffle=True, random_state=seed)
+    if leaky:
+        splitter = StratifiedKFold(folds, shuffle=True, random_state=seed)
+        parts = _divide(splitter, subjects, classes)
+    else:
+        parts = _divide(StratifiedGroupKFold(folds), _shuffled(subjects, seed), classes)
     fold = np.zeros(len(label), dtype=np.int64)
-    for number, (_, test) in enumerate(_divide(splitter, subjects, classes), start=1):
+    for number, (_, test) in enumerate(parts, start=1):
         fold[test] = number
     return fold
 
@@ -181,8 +184,8 @@ def inner_split(
             "at least 2 are needed, one of them to validate on",
         )
     parts = min(max(2, round(1 / share)), smallest)
-    splitter = StratifiedGroupKFold(parts, shuffle=True, random_state=seed)
-    for fit, validate in _divide(splitter, subjects, label):
+    splitter = StratifiedGroupKFold(parts)
+    for fit, validate in _divide(splitter, _shuffled(subjects, seed), label):
         if _has_both(label[fit]) and _has_both(label[validate]):
             return fit, validate
     raise UsageError(
@@ -318,8 +321,22 @@ def _patients(subjects: Sequence[str], label: np.ndarray) -> dict[int, int]:
     return {0: len(set(patients[label == 0])), 1: len(set(patients[label == 1]))}
 
 
+def _shuffled(subjects: Sequence[str], seed: int) -> np.ndarray:
+    """Number the patients in random order, (knees,), for `StratifiedGroupKFold` to take in turn.
+
+    Its own `shuffle` does the same from scikit-learn 1.8 on; before, it gave each patient another
+    one's classes, and folds that were not stratified.
+    """
+    patients, place = np.unique(np.asarray(subjects), return_inverse=True)
+    order = np.arange(len(patients))
+    np.random.RandomState(seed).shuffle(order)
+    return np.argsort(order)[place]
+
+
 def _divide(
-    splitter: StratifiedGroupKFold | StratifiedKFold, subjects: Sequence[str], label: np.ndarray
+    splitter: StratifiedGroupKFold | StratifiedKFold,
+    subjects: Sequence[str] | np.ndarray,
+    label: np.ndarray,
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     with warnings.catch_warnings():  # it warns of small classes, which are counted and refused here
         warnings.simplefilter("ignore")
