@@ -142,6 +142,12 @@ def row_from_path(path: str) -> Row:
     return {**row, "path": path}
 
 
+def stated_identity(row: Row) -> Row:
+    """The cells that say which knee and sequence a row is about, without those that are missing."""
+    named = [column for column in IDENTITY if column != "path"]
+    return {column: row[column] for column in named if row.get(column, MISSING) != MISSING}
+
+
 def file_stem(row: Row) -> str:
     """Return `KNEE_SEQUENCE`, the name without extension of the files made from this row.
 

@@ -203,20 +203,14 @@ class _Collector:
         return not self.stopped
 
     def _take(self, row: Row | BadRow, outcome: Outcome) -> None:
-        if isinstance(row, BadRow):
-            self._take_bad(row)
-        elif isinstance(outcome, Failure):
-            self._fail(row, outcome)
-        else:
-            self._succeed(row, outcome)
-        self.console.advance(self.state())
-
-    def _take_bad(self, row: BadRow) -> None:
-        if row.left_out:
+        if isinstance(row, BadRow) and row.left_out:
             self.left_out += 1
             self.console.note(f"{row.name}: {row.error}")
-        else:
-            self._fail(row, _failure(row.error, row.remedy))
+        elif isinstance(outcome, Failure):
+            self._fail(row, outcome)
+        elif not isinstance(row, BadRow):  # of these there is no work that could have ended well
+            self._succeed(row, outcome)
+        self.console.advance(self.state())
 
     def _succeed(self, row: Row, outcome: Done) -> None:
         try:

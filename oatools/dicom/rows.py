@@ -3,13 +3,11 @@
 from pathlib import Path
 
 from oatools.core import provenance
-from oatools.core.manifest import MISSING, Row
+from oatools.core.manifest import MISSING, Row, stated_identity
 from oatools.core.runner import Done
 from oatools.dicom.convert import convert
 from oatools.dicom.files import is_phantom
 from oatools.imaging.rows import VolumeWriter
-
-_IDENTITY = ("knee", "subject", "visit", "side", "sequence")
 
 
 def convert_series(row: Row, out: VolumeWriter, echo: int | None, coverage: float) -> Done:
@@ -25,7 +23,6 @@ def convert_series(row: Row, out: VolumeWriter, echo: int | None, coverage: floa
     volume, fields, messages = convert(source, echo, series, coverage)
     if is_phantom(source, series):
         fields[provenance.PHANTOM_FIELD] = True
-    known = [column for column in _IDENTITY if row[column] != MISSING]
-    identity = {column.capitalize(): row[column] for column in known}
+    identity = {column.capitalize(): cell for column, cell in stated_identity(row).items()}
     out.write(target, volume, provenance.with_step({**identity, **fields}, wanted))
     return Done({"path": str(target)}, details=tuple(messages))

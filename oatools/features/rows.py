@@ -5,7 +5,7 @@ from typing import Any
 
 from oatools.core import provenance
 from oatools.core.errors import ItemError
-from oatools.core.manifest import MISSING, Row, file_stem
+from oatools.core.manifest import Row, file_stem, stated_identity
 from oatools.core.runner import Done
 from oatools.features.embed import EmbedSettings, Origin, embed_with
 from oatools.features.engines import shared_batcher
@@ -17,8 +17,6 @@ from oatools.features.featurefile import (
 )
 from oatools.imaging.volume import read_volume
 
-_IDENTITY = ("knee", "subject", "visit", "side", "sequence")
-
 
 def embed_row(row: Row, out_dir: Path, settings: EmbedSettings, force: bool) -> Done:
     """Embed a row's volume into `KNEE_SEQUENCE.h5`; the settings must be resolved."""
@@ -29,8 +27,7 @@ def embed_row(row: Row, out_dir: Path, settings: EmbedSettings, force: bool) -> 
         return Done(cells, kept=True)
     volume = read_volume(source)
     batcher, notes = shared_batcher(settings.engine)
-    identity = {key: row[key] for key in _IDENTITY if row.get(key, MISSING) != MISSING}
-    origin = Origin(wanted, provenance.read_sidecar(source), identity)
+    origin = Origin(wanted, provenance.read_sidecar(source), stated_identity(row))
     write_features(target, embed_with(batcher, volume, settings, origin))
     return Done(cells, warnings=notes)
 
