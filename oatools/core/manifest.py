@@ -25,7 +25,7 @@ TABLE_SUFFIXES = (".tsv", ".txt")
 Row = dict[str, str]
 
 _NAME = re.compile(
-    r"(?P<knee>(?P<subject>[^_]+)_(?P<visit>\d+m)_(?P<side>left|right))(_(?P<sequence>[^_]+))?"
+    r"(?P<knee>(?P<subject>.+)_(?P<visit>\d+m)_(?P<side>left|right))(_(?P<sequence>[^_]+))?"
 )
 _EXTENSIONS = (".nii.gz", ".nii", ".h5", ".tar.gz", ".tgz", ".zip")
 

@@ -1,0 +1,57 @@
+"""Ids of people: one form for all commands, whoever wrote them where.
+
+A participant stands in DICOM headers, in tables of several programs and on the command line, with a
+blank behind, in another case, or as a spreadsheet's number. All of these are one person, so that
+every command writes an id in one form and compares it in that form.
+"""
+
+import re
+
+from oatools.core.errors import ItemError
+
+#: The longest id that leaves room for the rest of a file's name.
+LONGEST = 100
+
+# Blanks that `str.strip` does not know: zero-width ones and the mark of a byte order.
+_INVISIBLE = "\u200b\u200c\u200d\u2060\ufeff"
+_WHOLE_NUMBER = re.compile(r"(\d+)\.0+")
+_ALLOWED = re.compile(r"[^\W_][\w.+-]*")
+# The knee's name goes on like this after the id: an id with it inside could be read in two ways.
+_KNEE = re.compile(r"_\d+m_(left|right)(_|$)")
+
+
+def normal_id(text: str) -> str:
+    """Return an id in the one form in which ids are written and compared; empty for blanks.
+
+    Blanks of every kind around it are taken off, letters are made small, and a spreadsheet's
+    `9000099.0` becomes `9000099`. Zeros in front stay: `007` and `7` may be two people.
+    """
+    bare = text.replace("\0", "")
+    trimmed = bare.strip().strip(_INVISIBLE).strip().casefold()
+    number = _WHOLE_NUMBER.fullmatch(trimmed)
+    return number[1] if number else trimmed
+
+
+def subject_id(text: str) -> str:
+    """Return an id in its normal form (see `normal_id`), fit for the names of knees and files.
+
+    Letters and digits of any script, and `-`, `_`, `.`, `+` after the first of them. Raises an
+    `ItemError` for what a name cannot hold.
+    """
+    normal = normal_id(text)
+    if not normal:
+        raise ItemError("an empty id", "give every person an id")
+    if _ALLOWED.fullmatch(normal) is None or _KNEE.search(normal) or len(normal) > LONGEST:
+        raise ItemError(
+            f"the id {text!r} cannot be part of a name",
+            f"write it with letters, digits, '-', '_', '.' and '+', up to {LONGEST} of them",
+        )
+    return normal
+
+
+def zero_key(normal: str) -> str:
+    """Return what an id has in common with the same number written with other zeros in front.
+
+    Where two different ids of one table share it, nothing says whether they are one person.
+    """
+    return normal.lstrip("0") or "0" if normal.isdigit() else normal

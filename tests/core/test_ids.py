@@ -1,0 +1,66 @@
+"""Ids of people, as headers, tables and command lines write them."""
+
+import pytest
+
+from oatools.core.errors import ItemError
+from oatools.core.ids import normal_id, subject_id, zero_key
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("9000099", "9000099"),
+        ("9000099 ", "9000099"),
+        (" 9000099", "9000099"),
+        ("9000099\u00a0", "9000099"),
+        ("\ufeff9000099", "9000099"),
+        ("9000099\u200b", "9000099"),
+        ("\u3000ab-12\u2009", "ab-12"),
+        ("9000099.0", "9000099"),
+        ("9000099.00", "9000099"),
+        ("9000099\0", "9000099"),
+        ("MB00002", "mb00002"),
+        ("Straße", "strasse"),
+        ("v1.0", "v1.0"),
+        ("site_A+7", "site_a+7"),
+        ("007", "007"),
+        ("P.05", "p.05"),
+    ],
+)
+def test_one_person_is_written_in_one_form(written, meant):
+    assert subject_id(written) == meant
+    assert subject_id(meant) == meant
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "",
+        "  ",
+        "a/b",
+        "a\\b",
+        "a b",
+        "a\tb",
+        "../etc",
+        "-x",
+        ".hidden",
+        "_x",
+        "a*",
+        "n/a",
+        "a:b",
+        "x" * 101,
+        "7_00m_left",
+        "7_12m_right_cor",
+        "a\u202eb",
+    ],
+)
+def test_what_a_name_cannot_hold_is_refused(written):
+    with pytest.raises(ItemError, match="id"):
+        subject_id(written)
+
+
+def test_zeros_in_front_are_kept_and_known():
+    assert normal_id("007") != normal_id("7")
+    assert zero_key("007") == zero_key("7") == "7"
+    assert zero_key("000") == "0"
+    assert zero_key("a007") == "a007"
