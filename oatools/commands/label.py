@@ -11,7 +11,7 @@ from oatools.core.cli import command
 from oatools.core.console import Console
 from oatools.core.errors import UsageError
 from oatools.oai.clinical import variable_rows
-from oatools.oai.endpoints import ENDPOINTS, Endpoint, endpoint_of
+from oatools.oai.endpoints import ENDPOINTS, Endpoint, Kind, endpoint_of
 from oatools.oai.labels import Labels, checked_cut, label_tables, open_tables
 from oatools.oai.reliability import MeasurementError, ReliableChange
 from oatools.oai.widths import MINIMUM, WIDTHS
@@ -35,8 +35,7 @@ def _decimal(_: click.Context, __: click.Parameter, text: str | None) -> Decimal
 @click.option(
     "--endpoint",
     type=click.Choice(list(ENDPOINTS)),
-    required=True,
-    help="Definition of a positive knee.",
+    help="Definition of a positive knee; needed but for --expect.",
 )
 @click.option(
     "--visit",
@@ -50,14 +49,14 @@ def _decimal(_: click.Context, __: click.Parameter, text: str | None) -> Decimal
     "--threshold",
     callback=_decimal,
     metavar="X",
-    help="Use this cut instead: mm (jsn12, jsn24: -0.5), % (jsn12-relative: -25) or WOMAC "
-    "points (pain: 2).",
+    help="Use this cut instead: mm (jsn12, jsn24: -0.5), % (jsn12-relative: -25), WOMAC "
+    "points (pain: 2) or grades (kl: 1).",
 )
 @click.option(
     "--reliable-change",
     is_flag=True,
-    help="Cut at the smallest loss that measurement error does not explain; "
-    "needs --reliability or --sem.",
+    help="Cut at the smallest loss that measurement error does not explain; the error is given "
+    "by --reliability or --sem, or else all change is taken for error.",
 )
 @click.option(
     "--reliability",
@@ -81,10 +80,18 @@ def _decimal(_: click.Context, __: click.Parameter, text: str | None) -> Decimal
     "medial jsw150 to jsw300 or lateral ljsw700 to ljsw900.",
 )
 @click.option("--jsw", "old_width", type=click.Choice(list(WIDTHS)), hidden=True)
+@click.option("--partial", is_flag=True, hidden=True)
 @click.option(
-    "--partial",
-    is_flag=True,
-    help="Continue if tables of clinical variables are missing; their columns become n/a.",
+    "--outcome",
+    default="outcome",
+    show_default=True,
+    metavar="COLUMN",
+    help="The column of a plain table that --endpoint given passes through.",
+)
+@click.option(
+    "--expect",
+    type=click.Choice(["oai"]),
+    help="Label nothing; print what a full download of OAI must give beside what TABLES give.",
 )
 @click.option(
     "--flow",
@@ -105,7 +112,7 @@ def _decimal(_: click.Context, __: click.Parameter, text: str | None) -> Decimal
 def main(
     console: Console,
     source: Path,
-    endpoint: str,
+    endpoint: str | None,
     visit: str,
     horizon: str | None,
     threshold: Decimal | None,
@@ -115,15 +122,25 @@ def main(
     width: str,
     old_width: str | None,
     partial: bool,
+    outcome: str,
+    expect: str | None,
     flows: tuple[Path, ...],
 ) -> None:
     """Label the knees of a study from its TABLES.
 
-    TABLES is a folder of the Initiative's tables, or one plain TSV or CSV file of another study.
+    TABLES is a folder of the tables of OAI (as ASCII, SAS or NDA have them) or of MOST, or one
+    plain text table of any other study.
 
     Prints one row for each labelled knee: label, joint space width, clinical variables. Knees that
     cannot be labelled are left out and counted by reason on standard error.
     """
+    if partial:
+        console.note("warning: --partial is not needed any more: labels need only their own tables")
+    if expect is not None:
+        _print_expectations(console, source)
+        return
+    if endpoint is None:
+        raise UsageError("say what makes a knee positive", "give --endpoint jsn12, for example")
     if old_width is not None:
         _refuse_both_names()
         console.note("warning: --jsw is now called --width")
@@ -131,10 +148,9 @@ def main(
     chosen = endpoint_of(endpoint, horizon, visit, width)
     error = _measurement_error(chosen, threshold, reliable_change, reliability, sem)
     cut = checked_cut(chosen, error or threshold)
-    tables = open_tables(source, chosen, visit, partial)
-    for note in tables.notes:
+    labels = label_tables(open_tables(source, chosen, visit, outcome), cut)
+    for note in labels.notes:
         console.note(note)
-    labels = label_tables(tables, cut)
     if labels.reliable_change is not None:
         _tell_reliable_change(console, labels, labels.reliable_change)
     _tell_flow(console, labels)
@@ -143,6 +159,16 @@ def main(
     if not labels.knees:
         raise UsageError(f"no knee of {source} can be labelled for {chosen.name} at {visit}")
     manifest.print_table(labels.columns(), labels.rows())
+
+
+def _print_expectations(console: Console, source: Path) -> None:
+    """Print the numbers of a full download beside those of the tables below a folder."""
+    from oatools.oai.expectations import COLUMNS, agreement, expectations
+    from oatools.oai.tables import find_tables
+
+    found = expectations(find_tables(source))
+    manifest.print_table(COLUMNS, [item.row() for item in found])
+    console.note(agreement(found))
 
 
 def _refuse_both_names() -> None:
@@ -167,15 +193,13 @@ def _measurement_error(
                 "give that, too",
             )
         return None
-    if not endpoint.months or endpoint.relative or threshold is not None:
+    if endpoint.kind is not Kind.WIDTH or endpoint.relative or threshold is not None:
         raise UsageError(
             "--reliable-change is a cut in mm of its own: "
-            "not for pain, for a relative endpoint, or with --threshold"
+            "not for pain, grades or a relative endpoint, or with --threshold"
         )
-    if (reliability is None) == (sem is None):
-        raise UsageError(
-            "--reliable-change needs --reliability R or --sem MM, and one of them only"
-        )
+    if reliability is not None and sem is not None:
+        raise UsageError("--reliable-change takes --reliability R or --sem MM, one of them only")
     return MeasurementError(reliability, sem)
 
 
@@ -187,6 +211,23 @@ def _tell_reliable_change(console: Console, labels: Labels, change: ReliableChan
         f"{months} months later, over {change.knees} knees of {labels.patients} patients "
         "(both knees count)"
     )
+    _tell_error(console, change)
+    console.note(f"reliable change: threshold -1.96 S_diff = {change.threshold} mm")
+    console.note(
+        f"reliable change: 1.96 SD of the change itself is {1.96 * change.sd_change:.3f} mm "
+        f"(SD {change.sd_change:.3f}); the -1.1 mm of Schiratti et al. are 1.96 x 0.569, "
+        "that of 12 months in OAI"
+    )
+
+
+def _tell_error(console: Console, change: ReliableChange) -> None:
+    """Say where S_diff comes from."""
+    if change.sems is None:
+        console.note(
+            "reliable change: no reliability is given, so that all change is taken for error: "
+            f"S_diff = SD of the change = {change.s_diff:.3f} mm"
+        )
+        return
     if change.error.reliability is None:
         origin = "as given"
     else:
@@ -196,7 +237,6 @@ def _tell_reliable_change(console: Console, labels: Labels, change: ReliableChan
         f"reliable change: SEM {first_sem:.3f} and {second_sem:.3f} mm ({origin}), "
         f"S_diff = sqrt(SEM1^2 + SEM2^2) = {change.s_diff:.3f} mm"
     )
-    console.note(f"reliable change: threshold -1.96 S_diff = {change.threshold} mm")
 
 
 def _tell_flow(console: Console, labels: Labels) -> None:
@@ -207,6 +247,9 @@ def _tell_flow(console: Console, labels: Labels) -> None:
     if absent:
         console.note(f"no knee has a value of {', '.join(absent)}")
     total, positive = len(labels.knees), labels.positive
+    if not labels.are_labelled:
+        console.note(f"{total} knees of {labels.patients} patients listed, without labels")
+        return
     if total and positive in (0, total):
         console.note("all labels are the same: nothing can be learned from this table")
     share = f" ({100 * positive / total:.1f} %)" if total else ""
@@ -226,10 +269,12 @@ def _write_flow(path: Path, labels: Labels) -> None:
     for reason, count in labels.left_out.most_common():
         lost.append(f"  {count:,} {reason}")
     total, positive = len(labels.knees), labels.positive
+    done = "labelled" if labels.are_labelled else "listed"
+    groups = [f"{positive:,}\npositive", f"{total - positive:,}\nnegative"]
     draw_flow(
         path,
         assessed=f"{labels.assessed:,} knees assessed\n({labels.assessed_patients:,} patients)",
         left_out=lost,
-        labelled=f"{total:,} knees labelled\n({labels.patients:,} patients)",
-        groups=[f"{positive:,}\npositive", f"{total - positive:,}\nnegative"],
+        labelled=f"{total:,} knees {done}\n({labels.patients:,} patients)",
+        groups=groups if labels.are_labelled else [],
     )

@@ -5,7 +5,6 @@ begins with P01, P02 or V00 describes the entry to the study; it is used at late
 the variable lasts (sex, height).
 """
 
-import math
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
@@ -13,17 +12,16 @@ from decimal import Decimal
 
 from oatools.core.manifest import MISSING, Row
 from oatools.oai.codes import (
-    PROSTHESIS,
     VISITS,
     KneeId,
     Record,
     code,
     is_missing,
-    knee_of,
     number_or_none,
     plain,
     subject_of,
 )
+from oatools.oai.replacement import report_sources
 from oatools.oai.tables import Tables, read_table
 
 #: The value of a clinical variable: a number in the variable's unit, a category, or missing.
@@ -109,6 +107,13 @@ VARIABLES = (
         ("VxxXRKL",),
         limits=(0, 4),
     ),
+    Variable(
+        "jsm",
+        "0 to 3",
+        "OARSI grade of medial joint space narrowing (kxr_sq_bu); fractions are floored",
+        ("VxxXRJSM",),
+        limits=(0, 3),
+    ),
     _score("womac_pain", 20, "WOMAC pain of the knee", "WOMKP"),
     _score("womac_stiffness", 8, "WOMAC stiffness of the knee", "WOMSTF"),
     _score("womac_function", 68, "WOMAC disability of the knee", "WOMADL"),
@@ -159,14 +164,8 @@ VARIABLES = (
 )
 CLINICAL_COLUMNS = [variable.name for variable in VARIABLES]
 
-_REPLACED = {"right": ("P01KRSR", "VxxKRSR12"), "left": ("P01KRSL", "VxxKRSL12")}
-# Outcomes: days from enrolment to the replacement, and the number of the visit that reported it.
-_OUTCOMES = {"right": ("V99ERKDAYS", "V99ERKVSRP"), "left": ("V99ELKDAYS", "V99ELKVSRP")}
-_DAYS_A_MONTH = Decimal("30.4375")
-# The projects that read the Kellgren-Lawrence grades: up to 48 months, and later.
-_KL_PROJECTS, _LATE_KL_PROJECTS = ("15", "37"), ("37", "15")
-_LAST_EARLY_VISIT = 6
-_KL_RECODINGS = {"42": "37"}
+#: The variables that are read from X-rays, and not from tables of people.
+GRADES = ("kl", "jsm")
 
 
 def column_at(source: str, number: int) -> str:
@@ -174,28 +173,28 @@ def column_at(source: str, number: int) -> str:
     return f"V{number:02d}{source[3:]}" if source.startswith("Vxx") else source
 
 
+def own_table(visit: str) -> str:
+    """The name of the table with the clinical variables of a visit."""
+    return f"AllClinical{VISITS[visit]:02d}"
+
+
 def read_people(
-    tables: Tables, visit: str, horizon: str, partial: bool = False, required: Collection[str] = ()
+    tables: Tables, visit: str, horizon: str, required: Collection[str] = ()
 ) -> dict[str, Record]:
     """Read the cells of all clinical columns up to the horizon, by subject.
 
-    They stand in Enrollees, SubjectChar00 and AllClinicalNN. Of a column found twice the first
-    value that is not missing holds. With `partial` Enrollees and the visit's AllClinical may be
-    absent, as the rest may always be. `required` names columns without which the visit's
-    AllClinical is unusable (`UsageError`).
+    They stand in Enrollees, SubjectChar00 and AllClinicalNN, of which any may be absent. Of a
+    column found twice the first value that is not missing holds. `required` names columns without
+    which the visit's AllClinical is unusable (`UsageError`).
     """
-    own = f"AllClinical{VISITS[visit]:02d}"
-    needed = set()
-    if required or not partial:
-        needed.add(own)
-    if not partial:
-        needed.add("Enrollees")
+    own = own_table(visit)
     people: dict[str, Record] = defaultdict(dict)
     columns = _source_columns(VISITS[horizon])
     for name in _tables_of_people(VISITS[visit], VISITS[horizon]):
-        if not tables.has(name) and name not in needed:
+        is_needed = name == own and required
+        if not tables.has(name) and not is_needed:
             continue
-        columns_needed = ["ID", *required] if name == own else ["ID"]
+        columns_needed = ["ID", *required] if is_needed else ["ID"]
         for record in read_table(tables, name, columns_needed, columns):
             subject = subject_of(record)
             if subject is not None:
@@ -203,94 +202,19 @@ def read_people(
     return dict(people)
 
 
-def kl_grades(records: Iterable[Record], visit: str) -> dict[KneeId, str]:
-    """Read the KL grades `0` to `4`, or `.P` for a prosthesis, from the records of kxr_sq_buNN.
-
-    Of several readings that of project 15 comes first (37 at 72 and 96 months, of which 42 is a
-    recoding), then the other projects by number; a missing grade gives way to the next.
-    """
-    number = VISITS[visit]
-    first = _KL_PROJECTS if number <= _LAST_EARLY_VISIT else _LATE_KL_PROJECTS
-    best: dict[KneeId, tuple[tuple[int, str], str]] = {}
-    for record in records:
-        knee = knee_of(record)
-        grade = _grade(record.get(f"V{number:02d}XRKL", "."))
-        if knee is None or grade is None:
-            continue
-        project = code(record["READPRJ"])
-        rank = project_rank(_KL_RECODINGS.get(project, project), first)
-        if knee not in best or rank < best[knee][0]:
-            best[knee] = (rank, grade)
-    return {knee: grade for knee, (_, grade) in best.items()}
-
-
-def project_rank(project: str, first: Collection[str]) -> tuple[int, str]:
-    """The sort key of a reading project.
-
-    Those in `first` come first, in its order, then the others by number, then those without one.
-    """
-    if project in first:
-        return list(first).index(project) - len(first), ""
-    if project.isdigit():
-        return int(project), ""
-    return 10**9, project
-
-
-def replaced_knees(
-    people: Mapping[str, Record], horizon: str, grades: Mapping[KneeId, str]
-) -> set[KneeId]:
-    """The knees that were replaced at entry or by the horizon.
-
-    The questionnaires say so, or a KL reading (`.P`).
-    """
-    replaced = {knee for knee, grade in grades.items() if grade == PROSTHESIS}
-    for side, sources in _REPLACED.items():
-        columns = _up_to(sources, VISITS[horizon])
-        for subject, person in people.items():
-            if any(code(person.get(column, ".")) == "1" for column in columns):
-                replaced.add(KneeId(subject, side))
-    return replaced
-
-
-def replaced_by_outcome(records: Iterable[Record], horizon: str) -> set[KneeId]:
-    """The knees that Outcomes99 has as replaced by the horizon.
-
-    It states the day, and the visit that reported it. Where the two disagree the earlier counts, so
-    that no width of a prosthesis is taken for one of cartilage.
-    """
-    last_day = int(horizon[:-1]) * _DAYS_A_MONTH
-    last_visit = VISITS.get(horizon)
-    replaced = set()
-    for record in records:
-        subject = subject_of(record)
-        if subject is None:
-            continue
-        for side, (day_column, visit_column) in _OUTCOMES.items():
-            day = number_or_none(record.get(day_column, "."))
-            visit = number_or_none(record.get(visit_column, "."))
-            by_day = day is not None and day <= last_day
-            by_visit = visit is not None and last_visit is not None and visit <= last_visit
-            if by_day or by_visit:
-                replaced.add(KneeId(subject, side))
-    return replaced
-
-
-def outcome_columns() -> list[str]:
-    """The columns of Outcomes99 that `replaced_by_outcome` reads."""
-    return [*_OUTCOMES["right"], *_OUTCOMES["left"]]
-
-
 def clinical_values(
-    person: Record, knee: KneeId, visit: str, grade: str | None
+    person: Record, knee: KneeId, visit: str, grades: Mapping[str, ClinicalValue]
 ) -> dict[str, ClinicalValue]:
     """Every clinical variable of one knee at a visit, None where missing or out of limits.
 
-    `grade` is the knee's KL grade, as `kl_grades` gives it.
+    `grades` are those of `GRADES`, by name.
     """
     values: dict[str, ClinicalValue] = {}
     for variable in VARIABLES:
-        values[variable.name] = _value(variable, knee.side, person, VISITS[visit])
-    values["kl"] = None if grade is None else number_or_none(grade)
+        if variable.name in GRADES:
+            values[variable.name] = grades.get(variable.name)
+        else:
+            values[variable.name] = _value(variable, knee.side, person, VISITS[visit])
     return values
 
 
@@ -332,8 +256,7 @@ def _source_columns(last: int) -> list[str]:
     sources: list[str] = []
     for variable in VARIABLES:
         sources += variable.right + variable.left
-    for replaced in _REPLACED.values():
-        sources += replaced
+    sources += report_sources()
     return sorted(_up_to(sources, last))
 
 
@@ -356,13 +279,6 @@ def _merge(person: Record, record: Record) -> None:
     for column, cell in record.items():
         if is_missing(person.get(column, ".")):
             person[column] = cell
-
-
-def _grade(cell: str) -> str | None:
-    if cell == PROSTHESIS:
-        return cell
-    value = number_or_none(cell)
-    return None if value is None or not 0 <= value < 5 else str(math.floor(value))
 
 
 def _value(variable: Variable, side: str, person: Record, number: int) -> ClinicalValue:

@@ -8,6 +8,9 @@ import re
 from decimal import Decimal, InvalidOperation
 from typing import NamedTuple
 
+from oatools.core.errors import ItemError, UsageError
+from oatools.core.ids import subject_id
+
 #: Months since enrolment -> the number in file names (`AllClinical03`) and column prefixes (`V03`).
 VISITS = {"00m": 0, "12m": 1, "18m": 2, "24m": 3, "30m": 4, "36m": 5, "48m": 6, "72m": 8, "96m": 10}
 #: The visits at which knees were X-rayed.
@@ -20,6 +23,10 @@ PROSTHESIS = ".P"
 Record = dict[str, str]
 
 _MISSING = re.compile(r"\.[A-Z]?")
+# Finer than any measurement of the study, and coarser than what programs leave of a number that
+# they computed or kept in single precision (3.9000000953674316).
+_NOISE = Decimal("0.00001")
+_NOISE_DIGITS = 5
 
 
 class KneeId(NamedTuple):
@@ -49,7 +56,7 @@ def is_missing(cell: str) -> bool:
 
 
 def decimal(cell: str) -> Decimal | None:
-    """The exact finite number in a cell, None for a missing code.
+    """The exact finite number in a cell, to 0.00001; None for a missing code.
 
     Raises a `ValueError` for any other text.
     """
@@ -61,6 +68,9 @@ def decimal(cell: str) -> Decimal | None:
         raise ValueError(f"{cell!r} is no number") from None
     if not math.isfinite(value):
         raise ValueError(f"{cell!r} is no finite number")
+    exponent = value.as_tuple().exponent
+    if isinstance(exponent, int) and exponent < -_NOISE_DIGITS:
+        return value.quantize(_NOISE).normalize()
     return value
 
 
@@ -95,8 +105,19 @@ def knee_of(record: Record) -> KneeId | None:
 
 
 def subject_of(record: Record) -> str | None:
-    """The participant's id, None where it is missing.
+    """The participant's id in the form of `core.ids`, None where it is missing.
 
-    A spreadsheet's `9000099.0` is `9000099`.
+    Raises a `UsageError` for an id that cannot be part of a name.
     """
-    return None if is_missing(record["ID"]) else record["ID"].removesuffix(".0")
+    cell = record["ID"]
+    if is_missing(cell):
+        return None
+    try:
+        return subject_id(cell)
+    except ItemError as error:
+        raise UsageError(error.reason, error.remedy) from None
+
+
+def is_yes(cell: str) -> bool:
+    """Tell whether a coded cell says yes (`1`, `1.0`, `1: Yes`)."""
+    return code(cell) == "1"

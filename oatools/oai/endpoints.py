@@ -1,5 +1,6 @@
 """The endpoints: what makes a knee positive, at which visit it is measured, and where it is cut."""
 
+import enum
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -10,34 +11,58 @@ from oatools.oai.codes import plain
 from oatools.oai.widths import MINIMUM
 
 
+class Kind(enum.Enum):
+    """What an endpoint is made from."""
+
+    WIDTH = "the change of a joint space width"
+    KL = "the change of the Kellgren-Lawrence grade, or a replacement"
+    NARROWING = "the change of the grade of medial joint space narrowing"
+    PAIN = "a score of the visit"
+    GIVEN = "the study's own outcome"
+    NONE = "nothing"
+
+
 @dataclass(frozen=True)
 class Endpoint:
     """A definition of a positive knee.
 
     `months` from the visit to the horizon, 0 for an endpoint of the visit itself; `threshold` in
-    mm, in % where the change is `relative`, or in points of WOMAC; `width` is the joint space that
-    is measured.
+    mm, in % where the change is `relative`, in points of WOMAC or in grades, None where nothing is
+    cut; `width` is the joint space that is measured.
     """
 
     name: str
+    kind: Kind
     months: int
-    threshold: Decimal
+    threshold: Decimal | None
     relative: bool = False
     width: str = MINIMUM
 
     def horizon(self, visit: str) -> str:
         """The visit at which the outcome is measured."""
-        return f"{month_of(visit) + self.months:02d}m"
+        return visit_of(month_of(visit) + self.months)
+
+    @property
+    def is_graded(self) -> bool:
+        """True if it is made from grades of X-rays."""
+        return self.kind in (Kind.KL, Kind.NARROWING)
 
 
 ENDPOINTS = {
-    "jsn12": Endpoint("jsn12", 12, Decimal("-0.5")),
-    "jsn24": Endpoint("jsn24", 24, Decimal("-0.5")),
-    "jsn12-relative": Endpoint("jsn12-relative", 12, Decimal("-25"), relative=True),
-    "pain": Endpoint("pain", 0, Decimal("2")),
+    "jsn12": Endpoint("jsn12", Kind.WIDTH, 12, Decimal("-0.5")),
+    "jsn24": Endpoint("jsn24", Kind.WIDTH, 24, Decimal("-0.5")),
+    "jsn12-relative": Endpoint("jsn12-relative", Kind.WIDTH, 12, Decimal("-25"), relative=True),
+    "pain": Endpoint("pain", Kind.PAIN, 0, Decimal("2")),
+    "kl": Endpoint("kl12", Kind.KL, 12, Decimal("1")),
+    "jsn-grade": Endpoint("jsn-grade12", Kind.NARROWING, 12, None),
+    "given": Endpoint("given", Kind.GIVEN, 0, None),
+    "none": Endpoint("none", Kind.NONE, 0, None),
 }
 #: Below this WOMAC pain a knee is negative; from here to the threshold it is neither.
 PAIN_FREE_BELOW = Decimal("1")
+
+# The first part of an endpoint's full name, to which the months to the horizon are added.
+_STEMS = {Kind.WIDTH: "jsn", Kind.KL: "kl", Kind.NARROWING: "jsn-grade"}
 
 
 def endpoint_of(
@@ -45,27 +70,29 @@ def endpoint_of(
 ) -> Endpoint:
     """The endpoint of that name, or the same at another horizon or width.
 
-    Its name says which: `jsn36-jsw225`. Raises a `UsageError` for what makes no endpoint.
+    Its name says which: `jsn36-jsw225`, `kl24`. Raises a `UsageError` for what makes no endpoint.
     """
     if name not in ENDPOINTS:
         raise UsageError(f"there is no endpoint '{name}'", f"known: {', '.join(ENDPOINTS)}")
     chosen = ENDPOINTS[name]
+    if chosen.kind is not Kind.WIDTH and width != MINIMUM:
+        raise UsageError(
+            f"{name} is no endpoint of a joint space width",
+            "leave out `width`" if chosen.months else "leave out `horizon` and `width`",
+        )
     if not chosen.months:
-        if horizon is not None or width != MINIMUM:
-            raise UsageError(
-                f"{name} is an endpoint of the visit itself and of no width",
-                "leave out `horizon` and `width`",
-            )
+        if horizon is not None:
+            raise UsageError(f"{name} is an endpoint of the visit itself", "leave out `horizon`")
         return chosen
     months = chosen.months if horizon is None else month_of(horizon) - month_of(visit)
     if months <= 0:
         raise UsageError(f"the horizon {horizon} does not come after the visit {visit}")
-    full_name = f"jsn{months}"
+    full_name = f"{_STEMS[chosen.kind]}{months}"
     if chosen.relative:
         full_name += "-relative"
     if width != MINIMUM:
         full_name += f"-{width}"
-    return Endpoint(full_name, months, chosen.threshold, chosen.relative, width)
+    return Endpoint(full_name, chosen.kind, months, chosen.threshold, chosen.relative, width)
 
 
 def month_of(visit: str) -> int:
@@ -78,38 +105,49 @@ def month_of(visit: str) -> int:
     return int(visit[:-1])
 
 
+def visit_of(months: int) -> str:
+    """The visit so many months after enrolment, as the names of knees have it: `00m`, `12m`."""
+    return f"{months:02d}m"
+
+
 def horizon_of(
     endpoint: Endpoint, visit: str, visits: Collection[str], x_rays: Collection[str]
 ) -> str:
     """The visit at which the outcome is measured.
 
-    `visits` are all visits of the study, `x_rays` those at which widths were measured. Raises a
-    `UsageError` where a study has no X-ray at one of the two visits.
+    `visits` are all visits of the study, `x_rays` those at which what the endpoint is made from was
+    measured. Raises a `UsageError` where a study has no X-ray at one of the two visits.
     """
     if visit not in visits:
         raise UsageError(f"there is no visit '{visit}'", f"the visits are {', '.join(visits)}")
     horizon = endpoint.horizon(visit)
     if endpoint.months and (visit not in x_rays or horizon not in x_rays):
+        there = f"there are X-rays at {', '.join(x_rays)}" if x_rays else "there is none"
         raise UsageError(
             f"{endpoint.name} at {visit} needs X-rays at {visit} and {horizon}",
-            f"there are X-rays at {', '.join(x_rays)}",
+            f"{there}; choose with `visit` and `horizon`",
         )
     return horizon
 
 
-def checked_threshold(endpoint: Endpoint, threshold: Decimal | None) -> Decimal:
+def checked_threshold(endpoint: Endpoint, threshold: Decimal | None) -> Decimal | None:
     """The endpoint's cut or another one; a `UsageError` for one that has no meaning for it."""
-    value = endpoint.threshold if threshold is None else threshold
-    if not value.is_finite():
-        raise UsageError(f"threshold {value} is no finite number")
-    if endpoint.months and value >= 0:
+    if threshold is None:
+        return endpoint.threshold
+    if endpoint.threshold is None:
+        raise UsageError(f"{endpoint.name} has no threshold", "leave out `threshold`")
+    if not threshold.is_finite():
+        raise UsageError(f"threshold {threshold} is no finite number")
+    if endpoint.kind is Kind.WIDTH and threshold >= 0:
         raise UsageError(
-            f"threshold {plain(value)}: a loss of joint space is a negative change",
+            f"threshold {plain(threshold)}: a loss of joint space is a negative change",
             f"give for example {plain(endpoint.threshold)}",
         )
-    if not endpoint.months and value < PAIN_FREE_BELOW:
+    if endpoint.kind is Kind.KL and (threshold <= 0 or threshold != threshold.to_integral_value()):
+        raise UsageError(f"threshold {plain(threshold)}: grades are lost one by one", "give 1 or 2")
+    if endpoint.kind is Kind.PAIN and threshold < PAIN_FREE_BELOW:
         raise UsageError(
-            f"threshold {plain(value)}: knees below {PAIN_FREE_BELOW} are the negative ones",
+            f"threshold {plain(threshold)}: knees below {PAIN_FREE_BELOW} are the negative ones",
             f"give {PAIN_FREE_BELOW} or more",
         )
-    return value
+    return threshold

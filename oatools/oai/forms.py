@@ -1,6 +1,16 @@
-"""The forms of a table with one file of its own: text, and SAS (`.sas7bdat`)."""
+"""The forms of a table with one file of its own: text, and SAS (`.sas7bdat`).
 
+Text comes as the studies and other programs write it: separated by `|` (which nothing quotes), by
+tabs, semicolons or commas (quoted where needed), with points or commas in decimals, in UTF-8,
+UTF-16 or latin-1.
+"""
+
+import codecs
+import csv
+import io
+import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from oatools.core.errors import UsageError
@@ -8,7 +18,63 @@ from oatools.oai.codes import Record, cell_of
 
 #: The mark of UTF-8 at the beginning of a file, read as latin-1.
 BOM = "\u00ef\u00bb\u00bf"
+# In this order: a header with a bar is separated by bars, whatever else is in it.
+_DELIMITERS = "|\t;"
 _SHOWN_COLUMNS = 12
+# A cell of the longest tables passes the csv module's default of 128 KiB.
+_LONGEST_CELL = 1 << 24
+_HEADER_BYTES = 1 << 20
+_DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
+_UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+
+
+@dataclass(frozen=True)
+class TextTable:
+    """A text table: its header, and the lines below it.
+
+    `lines` have the number of the line in the file and as many cells as the header, to be read with
+    `clean`.
+    """
+
+    path: Path
+    header: list[str]
+    lines: Iterator[tuple[int, list[str]]]
+
+
+def read_text(path: str | Path) -> TextTable:
+    """Open a text table.
+
+    Empty lines are passed over, and cells of nothing behind the last column. Raises a `UsageError`
+    for what cannot be read, and for a line of another length.
+    """
+    path = Path(path)
+    try:
+        text = _decoded(path.read_bytes())
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}") from None
+    rows = _split(path, text)
+    _, names = next(rows, (1, [""]))
+    header = [clean(name) for name in names]
+    while len(header) > 1 and not header[-1]:
+        header.pop()
+    return TextTable(path, header, _lines(path, header, rows))
+
+
+def clean(cell: str) -> str:
+    """A cell without blanks around it; a number with a decimal comma comes out with a point."""
+    bare = cell.strip()
+    return bare.replace(",", ".") if _DECIMAL_COMMA.fullmatch(bare) else bare
+
+
+def column_names(path: Path) -> list[str]:
+    """The names in the first line of a text file as they stand; empty if it cannot be read."""
+    try:
+        with path.open("rb") as stream:
+            first = _decoded(stream.readline(_HEADER_BYTES)).strip("\r\n\0")
+    except OSError:
+        return []
+    _, header = next(_split(path, first), (1, []))
+    return [clean(name) for name in header]
 
 
 def read_ascii(
@@ -16,31 +82,19 @@ def read_ascii(
 ) -> list[Record]:
     """Read a text table: a record for each line, of cells as `codes.cell_of` gives them.
 
-    `columns` (upper case) limits what is kept. The delimiter is `|`, or, where the header has none,
-    a tab, or a comma. Raises a `UsageError` for a required column that is not there and for a line
-    of another length.
+    `columns` (upper case) limits what is kept. Raises a `UsageError` for a required column that is
+    not there and for a line of another length.
     """
-    path = Path(path)
-    lines = _lines(path)
-    first = next(lines, "").removeprefix(BOM)
-    delimiter = next((mark for mark in "|\t" if mark in first), ",")
-    header = [unquoted(name).upper() for name in first.split(delimiter)]
-    _require(path, header, required)
+    table = read_text(path)
+    header = [name.upper() for name in table.header]
+    _require(table.path, header, required)
     kept = []
     for position, name in enumerate(header):
         if name and (columns is None or name in columns):
             kept.append((position, name))
     records = []
-    for count, line in enumerate(lines, start=2):
-        if not line.strip():
-            continue
-        cells = line.split(delimiter)
-        if len(cells) != len(header):
-            raise UsageError(
-                f"{path} line {count}: {len(cells)} cells where the header has {len(header)}",
-                "a cell may hold a line break, or the download be cut off",
-            )
-        records.append({name: cell_of(unquoted(cells[position])) for position, name in kept})
+    for _, cells in table.lines:
+        records.append({name: cell_of(clean(cells[position])) for position, name in kept})
     return records
 
 
@@ -48,8 +102,12 @@ def read_sas(
     path: str | Path, columns: Collection[str] | None = None, required: Iterable[str] = ()
 ) -> list[Record]:
     """Read a SAS table as `read_ascii` reads text; special missing values become `.`."""
-    import pandas
-
+    try:
+        import pandas
+    except ImportError:
+        raise UsageError(
+            f"{path}: SAS tables need pandas", "install it, or use the study's text tables"
+        ) from None
     path = Path(path)
     try:
         frame = pandas.read_sas(path, encoding="cp1252")
@@ -70,18 +128,62 @@ def read_sas(
     return [dict(zip(kept_names, cells, strict=True)) for cells in lines]
 
 
-def unquoted(cell: str) -> str:
-    """A cell without blanks and quotes around it."""
-    return cell.strip().strip('"')
+def _decoded(content: bytes) -> str:
+    if content.startswith(_UTF_16):
+        text = content.decode("utf-16", errors="replace")
+    else:
+        try:
+            text = content.decode("utf-8-sig")
+        except UnicodeDecodeError:
+            text = content.decode("latin-1")
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def _lines(path: Path) -> Iterator[str]:
-    try:
-        content = path.read_bytes().decode("latin-1")
-    except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}") from None
-    # On line ends alone: latin-1 text may hold characters that str.splitlines takes for them.
-    yield from content.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+def _delimiter(text: str) -> str:
+    header = text.lstrip().partition("\n")[0]
+    bare = re.sub(r'"[^"]*"', "", header)
+    return next((mark for mark in _DELIMITERS if mark in bare), ",")
+
+
+def _split(path: Path, text: str) -> Iterator[tuple[int, list[str]]]:
+    """Yield the cells of the lines that are not empty, with the numbers of the lines."""
+    csv.field_size_limit(_LONGEST_CELL)
+    delimiter = _delimiter(text)
+    # On line ends alone: text may hold characters that str.splitlines takes for them.
+    rows = csv.reader(
+        io.StringIO(text, newline="\n"),
+        delimiter=delimiter,
+        quoting=csv.QUOTE_NONE if delimiter == "|" else csv.QUOTE_MINIMAL,
+    )
+    while True:
+        try:
+            cells = next(rows, None)
+        except csv.Error as error:
+            raise UsageError(
+                f"{path} line {rows.line_num}: {error}", "save the table again"
+            ) from None
+        if cells is None:
+            return
+        if not _is_blank(cells):
+            yield rows.line_num, cells
+
+
+def _lines(
+    path: Path, header: Sequence[str], rows: Iterable[tuple[int, list[str]]]
+) -> Iterator[tuple[int, list[str]]]:
+    for number, cells in rows:
+        if len(cells) > len(header) and _is_blank(cells[len(header) :]):
+            del cells[len(header) :]
+        if len(cells) != len(header):
+            raise UsageError(
+                f"{path} line {number}: {len(cells)} cells where the header has {len(header)}",
+                "a cell may hold a line break, or the download be cut off",
+            )
+        yield number, cells
+
+
+def _is_blank(cells: Iterable[str]) -> bool:
+    return not "".join(cells).strip()
 
 
 def _require(path: Path, header: Sequence[str], required: Iterable[str]) -> None:

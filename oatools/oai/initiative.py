@@ -1,86 +1,165 @@
-"""The Initiative's own tables, read as far as one endpoint at one visit needs them."""
+"""The Initiative's own tables, read as far as one endpoint at one visit needs them.
+
+Labels need only what they are made from: tables of clinical variables may be absent, which is said.
+"""
 
 import itertools
-from collections.abc import Iterable, Mapping
-from pathlib import Path
+from collections.abc import Collection, Iterable, Mapping
 
-from oatools.oai import clinical, widths
+from oatools.core.errors import UsageError
+from oatools.oai import clinical, grades, widths
 from oatools.oai.clinical import ClinicalValue
 from oatools.oai.codes import SIDES, VISITS, XRAY_VISITS, KneeId, Record
-from oatools.oai.endpoints import Endpoint, horizon_of
+from oatools.oai.endpoints import Endpoint, Kind, horizon_of
+from oatools.oai.grades import KL, MEDIAL_NARROWING, Grade
+from oatools.oai.readings import Readings, irregular_records, is_replaced
+from oatools.oai.replacement import (
+    OUTCOMES,
+    Adjudicated,
+    Replacements,
+    adjudicated,
+    outcome_columns,
+    replacements,
+)
 from oatools.oai.study import PainScore, StudyTables
-from oatools.oai.tables import Tables, find_tables, read_table
-from oatools.oai.widths import Readings
+from oatools.oai.tables import Tables, read_table
 
-_OUTCOMES = "Outcomes99"
+_GRADES = {"kl": KL, "jsm": MEDIAL_NARROWING}
+_GRADE_OF_KIND = {Kind.KL: KL, Kind.NARROWING: MEDIAL_NARROWING}
 
 
-def open_initiative(folder: Path, endpoint: Endpoint, visit: str, partial: bool) -> StudyTables:
-    """Read the Initiative's tables below a folder.
-
-    With `partial` clinical tables may be absent. Raises a `UsageError` for tables that cannot
-    serve.
-    """
-    tables = find_tables(folder)
+def open_initiative(tables: Tables, endpoint: Endpoint, visit: str) -> StudyTables:
+    """Read the Initiative's tables; a `UsageError` for tables that cannot serve."""
     horizon = horizon_of(endpoint, visit, list(VISITS), XRAY_VISITS)
-    score_columns = _score_columns(visit)
-    required = [] if endpoint.months else list(score_columns.values())
-    people = clinical.read_people(tables, visit, horizon, partial, required)
-    grades = _read_grades(tables, visit, partial)
-    outcomes = []
-    if tables.has(_OUTCOMES):
-        outcomes = read_table(tables, _OUTCOMES, ["ID"], clinical.outcome_columns())
     notes = [
         f"{path} is not read: the table is there as text, too" for path in tables.passed_over()
     ]
-    read: list[Readings] = []
-    for x_ray in _width_visits(tables, endpoint, visit):
-        read.append(_read_widths(tables, x_ray, endpoint.width, notes))
+    score_columns = _score_columns(visit)
+    required = list(score_columns.values()) if endpoint.kind is Kind.PAIN else []
+    people = clinical.read_people(tables, visit, horizon, required)
+    read = _Reader(tables, notes)
+    first: Readings = {}
+    second: Readings = {}
+    if endpoint.kind is Kind.WIDTH:
+        first = read.widths(visit, endpoint.width)
+        second = read.widths(horizon, endpoint.width)
+    elif visit in XRAY_VISITS and tables.has(widths.table_name(visit)):
+        first = read.widths(visit, endpoint.width)
+    at_visit = {name: read.grades_if_there(visit, grade) for name, grade in _GRADES.items()}
+    first_grades: Readings = {}
+    second_grades: Readings = {}
+    if endpoint.is_graded:
+        grade = _GRADE_OF_KIND[endpoint.kind]
+        first_grades = read.grades(visit, grade)
+        second_grades = read.grades(horizon, grade)
     enrolled = [KneeId(*knee) for knee in itertools.product(people, SIDES.values())]
-    knees = set(enrolled).union(*read)
-    replaced = clinical.replaced_knees(people, horizon, grades)
+    knees = set(enrolled).union(first, second, first_grades, second_grades)
+    if not knees:
+        raise UsageError(
+            f"no table of people or readings anywhere below {tables.folder}",
+            "unpack the study's tables there (any folder, any case)",
+        )
+    replaced = _replacements(
+        read, people, visit, horizon, on_x_ray=([*at_visit.values(), first], [second])
+    )
+    notes += _absent(tables, visit) + tables.notes()
     return StudyTables(
         endpoint=endpoint,
         visit=visit,
-        first=read[0] if read else {},
-        second=read[1] if endpoint.months else {},
-        scores=_scores(people, score_columns),
+        first=first,
+        second=second,
+        first_grades=first_grades,
+        second_grades=second_grades,
+        scores=_scores(people, score_columns) if endpoint.kind is Kind.PAIN else {},
         enrolled=enrolled,
-        replaced=replaced | clinical.replaced_by_outcome(outcomes, horizon),
-        clinical=_values(knees, people, visit, grades),
+        replaced=replaced,
+        clinical=_values(knees, people, visit, at_visit),
         notes=notes,
     )
+
+
+class _Reader:
+    """Reads tables of X-rays, and notes which records are not used."""
+
+    def __init__(self, tables: Tables, notes: list[str]) -> None:
+        self.tables = tables
+        self.notes = notes
+
+    def widths(self, visit: str, width: str) -> Readings:
+        """Read the widths at a visit."""
+        name = widths.table_name(visit)
+        needed, optional = widths.jsw_columns(visit, width)
+        records = read_table(self.tables, name, needed, optional)
+        for kind, count in irregular_records(records).items():
+            self.notes.append(f"{name}: {count} records {kind}, not used")
+        retests = widths.retests(records)
+        if retests:
+            self.notes.append(
+                f"{name}: {retests} records of project {widths.RETEST_PROJECT} (test-retest), "
+                "not used"
+            )
+        return widths.readings(records, visit, width)
+
+    def grades(self, visit: str, grade: Grade) -> Readings:
+        """Read a grade at a visit."""
+        name = grades.table_name(visit)
+        records = read_table(self.tables, name, grades.columns(visit, grade))
+        return grades.readings(records, visit, grade)
+
+    def grades_if_there(self, visit: str, grade: Grade) -> Readings:
+        """Read a grade at a visit; nothing where there is no such table or column."""
+        name = grades.table_name(visit)
+        if visit not in XRAY_VISITS or not self.tables.has(name):
+            return {}
+        *keys, column = grades.columns(visit, grade)
+        return grades.readings(read_table(self.tables, name, keys, [column]), visit, grade)
+
+
+def _replacements(
+    read: _Reader,
+    people: Mapping[str, Record],
+    visit: str,
+    horizon: str,
+    on_x_ray: tuple[Iterable[Readings], Iterable[Readings]],
+) -> Replacements:
+    outcomes = Adjudicated()
+    if read.tables.has(OUTCOMES):
+        records = read_table(read.tables, OUTCOMES, ["ID"], outcome_columns())
+        outcomes = adjudicated(records, visit, horizon)
+    else:
+        read.notes.append(
+            f"no table {OUTCOMES} (in NDA: oai_outcome01): which knees were replaced is known "
+            "from questionnaires alone"
+        )
+    seen = [_with_prosthesis(tables) for tables in on_x_ray]
+    return replacements(people, outcomes, (seen[0], seen[1]), visit, horizon)
+
+
+def _with_prosthesis(tables: Iterable[Readings]) -> set[KneeId]:
+    found = set[KneeId]()
+    for read in tables:
+        found.update(knee for knee, projects in read.items() if is_replaced(projects))
+    return found
+
+
+def _absent(tables: Tables, visit: str) -> list[str]:
+    """What is said of tables that are not there, and of the variables that they would have had."""
+    of_tables = {
+        "Enrollees": "sex, race, site and cohort",
+        clinical.own_table(visit): "age, body, scores and history",
+    }
+    if visit in XRAY_VISITS:
+        of_tables[grades.table_name(visit)] = "kl and jsm"
+    return [
+        f"no table {name}: {variables} n/a where no other table has them"
+        for name, variables in of_tables.items()
+        if not tables.has(name)
+    ]
 
 
 def _score_columns(visit: str) -> dict[str, str]:
     """Side -> the column of AllClinicalNN with that knee's WOMAC pain at a visit."""
     return {side: f"V{VISITS[visit]:02d}WOMKP{side[0].upper()}" for side in ("right", "left")}
-
-
-def _read_grades(tables: Tables, visit: str, partial: bool) -> dict[KneeId, str]:
-    name = f"kxr_sq_bu{VISITS[visit]:02d}"
-    if visit not in XRAY_VISITS or (partial and not tables.has(name)):
-        return {}
-    needed = ["ID", "SIDE", "READPRJ", f"V{VISITS[visit]:02d}XRKL"]
-    return clinical.kl_grades(read_table(tables, name, needed), visit)
-
-
-def _width_visits(tables: Tables, endpoint: Endpoint, visit: str) -> list[str]:
-    """The visits whose widths are read: both for a change, else the visit if it has any."""
-    if endpoint.months:
-        return [visit, endpoint.horizon(visit)]
-    has_widths = visit in XRAY_VISITS and tables.has(widths.table_name(visit))
-    return [visit] if has_widths else []
-
-
-def _read_widths(tables: Tables, visit: str, width: str, notes: list[str]) -> Readings:
-    """Read the widths at a visit, and note which records are not used."""
-    name = widths.table_name(visit)
-    needed, optional = widths.jsw_columns(visit, width)
-    records = read_table(tables, name, needed, optional)
-    for kind, count in widths.irregular_records(records).items():
-        notes.append(f"{name}: {count} records {kind}, not used")
-    return widths.readings(records, visit, width)
 
 
 def _scores(people: Mapping[str, Record], columns: Mapping[str, str]) -> dict[KneeId, PainScore]:
@@ -92,13 +171,16 @@ def _scores(people: Mapping[str, Record], columns: Mapping[str, str]) -> dict[Kn
 
 
 def _values(
-    knees: Iterable[KneeId],
+    knees: Collection[KneeId],
     people: Mapping[str, Record],
     visit: str,
-    grades: Mapping[KneeId, str],
+    graded: Mapping[str, Readings],
 ) -> dict[KneeId, dict[str, ClinicalValue]]:
     values = {}
     for knee in knees:
         person = people.get(knee.subject, {})
-        values[knee] = clinical.clinical_values(person, knee, visit, grades.get(knee))
+        of_knee: dict[str, ClinicalValue] = {}
+        for name, readings in graded.items():
+            of_knee[name] = grades.at_visit(readings.get(knee, {}), visit)
+        values[knee] = clinical.clinical_values(person, knee, visit, of_knee)
     return values

@@ -1,82 +1,162 @@
 """The study's tables as NDA's structures: one file for all visits, by `src_subject_id` and `visit`.
 
-A column `mcmjsw` of the visit `V00` is what the ASCII tables call `V00MCMJSW`. Which structure
-holds which clinical variable, and whether an entry variable keeps its prefix (`p02sex`), is not
-documented in one place; so a structure is known by its columns, and a variable is taken wherever it
-stands, with or without its prefix.
+NDA gave the columns names of its own. Which of them stands for which column of the study's own
+tables is `_NAMES`; where a column is not in it, NDA kept the study's name without the prefix of the
+visit (`mcmjsw` at the visit `V00` is `V00MCMJSW`). A structure is known by its columns, since
+people save the files again under other names: as `.csv`, as `.tsv`, without the line of
+descriptions.
 """
 
-import csv
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from oatools.core.errors import UsageError
-from oatools.oai.codes import SIDES, VISITS, Record, cell_of
-from oatools.oai.forms import BOM
+from oatools.core.ids import normal_id
+from oatools.oai.codes import SIDES, VISITS, Record, cell_of, number_or_none
+from oatools.oai.forms import clean, read_text
 
-# The columns that mark the structure of a table of readings or outcomes. Other tables are of
-# people.
+#: The column of the participant's id, by which a structure is known.
+ID = "src_subject_id"
+
+# The study's columns without prefix -> NDA's.
+_NAMES = {
+    "ID": ID,
+    # oai_koos_womac01
+    "WOMKPR": "womac_pain_right",
+    "WOMKPL": "womac_pain_left",
+    "WOMSTFR": "womac_stiffness_right",
+    "WOMSTFL": "womac_stiffness_left",
+    "WOMADLR": "womac_disability_right",
+    "WOMADLL": "womac_disability_left",
+    "WOMTSR": "womac_total_right",
+    "WOMTSL": "womac_total_left",
+    "KOOSKPR": "koos_rkpain",
+    "KOOSKPL": "koos_lkpain",
+    "KOOSYMR": "koos_rksymptoms",
+    "KOOSYML": "koos_lksymptoms",
+    # oai_oarisk01
+    "HEIGHT": "height_av",
+    "WEIGHT": "weight_met",
+    "BMI": "bmi",
+    "KSURGR": "ksurgr",
+    "KSURGL": "ksurgl",
+    "INJR": "injr",
+    "INJL": "injl",
+    # oai_enrollee01
+    "COHORT": "e_cohort",
+    "RACE": "race",
+    "SEX": "sex",
+    "SITE": "site",
+    "AGE": "ageyears",
+    # oai_outcome01
+    "ERKDAYS": "rkdays",
+    "ELKDAYS": "lkdays",
+    "ERKVSRP": "rkvsrp",
+    "ELKVSRP": "lkvsrp",
+    "ERKBLRP": "rkblrp",
+    "ELKBLRP": "lkblrp",
+    "ERKRPCF": "rkrpcf",
+    "ELKRPCF": "lkrpcf",
+}
+# The age in months stands in every structure, and serves where `ageyears` does not.
+_AGE_IN_MONTHS = "interview_age"
+# The columns that mark the structure of a table of readings or outcomes, one of them each.
 _MARKS = {
     "kxr_qjsw_duryea": ("mcmjsw",),
     "kxr_sq_bu": ("xrkl",),
-    "outcomes": ("v99erkdays", "erkdays"),
+    "outcomes": ("rkdays", "lkdays"),
 }
 _ALL_MARKS = set[str]().union(*_MARKS.values())
+# Lists of images hold ages and sexes, too, one line an image, and are no tables of people.
+_IMAGE_MARKS = {"image_file", "image_description", "image_modality", "mrbarcd", "xrbarcd"}
+# Readings of hips may have columns of the same names.
+_OF_HIPS = re.compile(r"hip|hxr", re.IGNORECASE)
 _PEOPLE = ("enrollees", "allclinical", "subjectchar")
-# Columns that every structure has, so that they say nothing of what it holds.
-_EVERYWHERE = {"src_subject_id", "sex", "interview_age"}
-_PREFIX = re.compile(r"[VP]\d\d")
+# Columns that nearly every structure has, so that they say nothing of what it holds.
+_EVERYWHERE = {ID, "sex", "ageyears", _AGE_IN_MONTHS}
+_PREFIX = re.compile(r"^[VP]\d\d")
+_PARTICIPANT = re.compile(r"9\d{6}")
 _WORDS = {"right": "1", "r": "1", "left": "2", "l": "2"}
 _SEX = {"m": "1", "male": "1", "f": "2", "female": "2"}
+# The beginnings of NDA's texts, by the study's codes. Whoever is none of these is not told apart by
+# the study: `Other Non-white`.
+_RACES = {
+    "1": ("white", "caucasian"),
+    "2": ("black",),
+    "3": ("asian",),
+    "0": (
+        "other",
+        "american indian",
+        "alaska",
+        "hawaiian",
+        "native hawaiian",
+        "pacific",
+        "more than one",
+        "multi",
+    ),
+}
 _VISIT = re.compile(r"v?(\d\d)(m?)", re.IGNORECASE)
 _ENTRY_VISITS = ("baseline", "enrollment")
 _OUTCOME_VISIT = 99
 _UNKNOWN_VISIT = -1
-# A cell of the longest structures passes the csv module's default of 128 KiB.
-_LONGEST_CELL = 1 << 24
+
+
+@dataclass(frozen=True)
+class StructureRecords:
+    """The records of a structure at a visit, and the number of lines of other studies in it."""
+
+    records: list[Record]
+    foreign: int
+
+
+def is_structure(names: Sequence[str]) -> bool:
+    """Tell by the column names (lower case) whether a text table is a structure of people."""
+    return ID in names and not _IMAGE_MARKS & set(names)
 
 
 def find_structure(
     structures: Mapping[Path, list[str]], name: str, columns: Iterable[str]
 ) -> list[Path]:
-    """Find the structures that stand in for the table of that name.
+    """Find the structures that stand in for the study's table of that name.
 
     For a table of people these are all that hold one of `columns`.
     """
     stem = name.lower().rstrip("0123456789")
     if stem in _MARKS:
         marks = set(_MARKS[stem])
-        return [path for path, names in structures.items() if marks & set(names)]
+        found = [path for path, names in structures.items() if marks & set(names)]
+        return [path for path in found if _OF_HIPS.search(path.stem) is None]
     if stem not in _PEOPLE:
         return []
     people = [path for path, names in structures.items() if not _ALL_MARKS & set(names)]
     if stem == "enrollees":
-        return [path for path in people if "enrollee" in path.stem.lower()] or people
+        marked = [path for path in people if "e_cohort" in structures[path]]
+        return marked or [path for path in people if "enrollee" in path.stem.lower()]
     wanted: set[str] = set()
     for column in columns:
         wanted.update(_names(column))
     wanted -= _EVERYWHERE
-    found = [path for path in people if not wanted or wanted & set(structures[path])]
-    # The age of the interview comes second.
-    return sorted(found, key=lambda path: "age" not in structures[path])
+    return [path for path in people if not wanted or wanted & set(structures[path])]
 
 
 def holds(names: Sequence[str], column: str) -> bool:
-    """Tell whether one of these column names is what the ASCII tables call `column`."""
+    """Tell whether one of these column names is what the study's tables call `column`."""
     return _place(column, names) is not None
 
 
 def read_structure(
     path: Path, number: int | None, columns: Iterable[str], required: Iterable[str]
-) -> list[Record]:
+) -> StructureRecords:
     """Read the records of a structure at the visit of that number (all, if None).
 
-    `columns` are upper-case names of the ASCII tables, under which the cells are returned; of
-    `required`, those that the structure lacks are missing in every record. Raises a `UsageError`
-    for a file that cannot be read.
+    `columns` are upper-case names of the study's own tables, under which the cells are returned; of
+    `required`, those that the structure lacks are missing in every record. A line of descriptions
+    below the header is passed over, and lines of people of other studies (whose ids are not
+    9xxxxxx) are counted. Raises a `UsageError` for a file that cannot be read.
     """
-    header, lines = _read_lines(path)
+    table = read_text(path)
+    header = [name.lower() for name in table.header]
     places = {}
     for column in columns:
         place = _place(column, header) if _is_of(column, number) else None
@@ -84,46 +164,42 @@ def read_structure(
             places[column] = place
     lacking = {column: "." for column in required if column not in places}
     visit_place = header.index("visit") if "visit" in header else None
+    id_place = header.index(ID)
     # A line about a person may leave the visit blank; a reading without one belongs to none.
     is_of_readings = bool(_ALL_MARKS & set(header))
     accepted = (number,) if is_of_readings else (number, None)
     records = []
-    for count, cells in enumerate(lines, start=3):
-        if len(cells) != len(header):
-            raise UsageError(
-                f"{path} line {count}: {len(cells)} cells where the header has {len(header)}"
-            )
+    foreign = 0
+    for count, (_, cells) in enumerate(table.lines):
+        subject = clean(cells[id_place])
+        if _PARTICIPANT.fullmatch(normal_id(subject)) is None:
+            is_description = count == 0 and _is_description(header, cells)
+            foreign += not is_description and bool(subject) and subject.lower() != ID
+            continue
         is_wanted = True
         if number is not None and visit_place is not None:
             is_wanted = _visit_number(cells[visit_place]) in accepted
         if is_wanted:
             read = {column: _cell(column, header[p], cells[p]) for column, p in places.items()}
             records.append(lacking | read)
-    return records
+    return StructureRecords(records, foreign)
 
 
-def _read_lines(path: Path) -> tuple[list[str], list[list[str]]]:
-    """The column names of a structure in lower case, and its lines after the descriptions."""
-    csv.field_size_limit(_LONGEST_CELL)
-    try:
-        with path.open(encoding="latin-1", newline="") as stream:
-            rows = csv.reader(stream, delimiter="\t")
-            header = [name.strip().lower().removeprefix(BOM) for name in next(rows)]
-            next(rows, None)  # descriptions
-            lines = [cells for cells in rows if "".join(cells).strip()]
-    except (OSError, csv.Error) as error:
-        raise UsageError(f"{path}: cannot be read ({error})", "download it again") from None
-    return header, lines
+def _is_description(header: Sequence[str], cells: Sequence[str]) -> bool:
+    """Tell whether the first line below the header describes the columns.
+
+    Descriptions are sentences, also where a line about a person holds an id or a number.
+    """
+    known = [name for name in (ID, "subjectkey", _AGE_IN_MONTHS) if name in header]
+    return any(" " in clean(cells[header.index(name)]) for name in known)
 
 
 def _names(column: str) -> list[str]:
-    """The names that a structure may give a column of the ASCII tables, the likeliest first."""
-    if column == "ID":
-        return ["src_subject_id"]
-    bare = _PREFIX.sub("", column, count=1).lower()
-    names = [column.lower(), bare]
-    if bare == "age":
-        names.append("interview_age")
+    """The names that a structure may give a column of the study's tables, the likeliest first."""
+    bare = _PREFIX.sub("", column, count=1)
+    names = [_NAMES.get(bare, bare.lower())]
+    if bare == "AGE":
+        names.append(_AGE_IN_MONTHS)
     return names
 
 
@@ -135,14 +211,25 @@ def _place(column: str, header: Sequence[str]) -> int | None:
 
 
 def _cell(column: str, name: str, text: str) -> str:
-    value = cell_of(text)
+    value = cell_of(clean(text))
     word = value.lower()
     if column == "SIDE":
         return value if value in SIDES else _WORDS.get(word, value)
     if name == "sex":
         return _SEX.get(word, value)
-    if name == "interview_age" and value.isdigit():
-        return str(int(value) // 12)  # in months
+    if name == "race":
+        return _race(word, value)
+    if name == _AGE_IN_MONTHS:
+        months = number_or_none(value)
+        return value if months is None else str(int(months) // 12)
+    return value
+
+
+def _race(word: str, value: str) -> str:
+    """The study's code of a race that NDA writes out."""
+    for code, starts in _RACES.items():
+        if word.startswith(starts):
+            return code
     return value
 
 
@@ -160,7 +247,7 @@ def _is_of(column: str, number: int | None) -> bool:
 
 def _visit_number(text: str) -> int | None:
     """The number of a visit written `V01` or `12m`; None where it says nothing of the kind."""
-    word = text.strip()
+    word = clean(text)
     match = _VISIT.fullmatch(word)
     if match is None:
         return 0 if word.lower() in _ENTRY_VISITS else None

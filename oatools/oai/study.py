@@ -1,13 +1,14 @@
 """The knees of a study as far as one endpoint at one visit needs them."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 
 from oatools.oai.clinical import ClinicalValue
 from oatools.oai.codes import KneeId, decimal
 from oatools.oai.endpoints import Endpoint
-from oatools.oai.widths import Problem, Readings
+from oatools.oai.readings import Problem, Readings
+from oatools.oai.replacement import Replacements
 
 _HIGHEST_SCORE = 20
 
@@ -41,19 +42,23 @@ class PainScore:
 class StudyTables:
     """The knees of a study as far as one endpoint at one visit needs them.
 
-    `first` and `second` are the widths at the visit and at the horizon, `scores` the WOMAC pain at
-    the visit, `enrolled` the knees that count as assessed, `replaced` those with a prosthesis by
-    the horizon, `clinical` the clinical variables at the visit. `notes` tell what was found odd on
-    the way.
+    `first` and `second` are the widths at the visit and at the horizon, `first_grades` and
+    `second_grades` the grades that the endpoint is made from, `scores` the WOMAC pain at the visit,
+    `outcomes` the study's own labels (None where there is none), `enrolled` the knees that count as
+    assessed, `replaced` those with a prosthesis, `clinical` the clinical variables at the visit.
+    `notes` tell what was found odd on the way.
     """
 
     endpoint: Endpoint
     visit: str
     first: Readings = field(default_factory=dict)
     second: Readings = field(default_factory=dict)
+    first_grades: Readings = field(default_factory=dict)
+    second_grades: Readings = field(default_factory=dict)
     scores: Mapping[KneeId, PainScore] = field(default_factory=dict)
+    outcomes: Mapping[KneeId, bool | None] = field(default_factory=dict)
     enrolled: Sequence[KneeId] = ()
-    replaced: Collection[KneeId] = frozenset()
+    replaced: Replacements = field(default_factory=Replacements)
     clinical: Mapping[KneeId, Mapping[str, ClinicalValue]] = field(default_factory=dict)
     notes: Sequence[str] = ()
 
@@ -62,7 +67,12 @@ class StudyTables:
         """The visit at which the outcome is measured."""
         return self.endpoint.horizon(self.visit)
 
+    @property
+    def knees(self) -> list[KneeId]:
+        """The knees that were enrolled, read or scored, in order."""
+        read = (self.first, self.second, self.first_grades, self.second_grades)
+        return sorted(set(self.enrolled).union(*read, self.scores, self.outcomes))
+
     def assessed_patients(self) -> int:
-        """The number of people whose knees were enrolled or read."""
-        knees = {*self.enrolled, *self.first, *self.second}
-        return len({knee.subject for knee in knees})
+        """The number of people with such knees."""
+        return len({knee.subject for knee in self.knees})

@@ -1,28 +1,30 @@
 """The study's clinical and reading tables, in whichever form they were downloaded.
 
-ASCII: latin-1 text with CRLF line ends, cells separated by `|` and not quoted, under names and
-column names whose case varies between releases. SAS: the same tables as `.sas7bdat`, with plain
-numbers for codes. Both are read by `oai.forms`. NDA: one structure for all visits, tab-separated
-and quoted, a second line of descriptions, and lower-case column names without the visit's prefix
-(`oai.nda`). All lie in one folder or in many; they are found at any depth.
+ASCII: text with CRLF line ends, cells separated by `|` and not quoted, under names and column names
+whose case varies between releases. SAS: the same tables as `.sas7bdat`, with plain numbers for
+codes. Both are read by `oai.forms`. NDA: one structure for all visits, under column names of its
+own (`oai.nda`). All lie in one folder or in many, and text may have been saved again by another
+program; they are found at any depth.
 """
 
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import combinations
 from pathlib import Path
 
 from oatools.core.errors import UsageError
-from oatools.oai.codes import VISITS, Record
-from oatools.oai.forms import BOM, read_ascii, read_sas, unquoted
-from oatools.oai.nda import find_structure, holds, read_structure
+from oatools.oai.codes import VISITS, Record, is_missing, number_or_none
+from oatools.oai.forms import column_names, read_ascii, read_sas
+from oatools.oai.nda import ID, find_structure, holds, is_structure, read_structure
 
 # The order of preference where a table is there in several forms.
-_FORMS = (".txt", ".csv", ".sas7bdat")
+_FORMS = (".txt", ".csv", ".tsv", ".sas7bdat")
 # Retest readings share the column names of the readings proper, and format lists are no data.
 _NOT_DATA = re.compile(r"_rel_duryea|_formats$", re.IGNORECASE)
 _NUMBERED = re.compile(r".*?(\d\d)")
-_LONGEST_HEADER = 1 << 20
+# What tells the records of a structure apart.
+_KEYS = ("ID", "SIDE", "READPRJ", "VERSION")
 
 
 @dataclass(frozen=True)
@@ -30,12 +32,14 @@ class Tables:
     """The tables below a folder.
 
     `paths` has the files of each table, best form first, by its name in lower case without
-    extension. `structures` are NDA's, with their column names in lower case.
+    extension. `structures` are NDA's, with their column names in lower case; `foreign` counts the
+    lines of other studies in those that were read.
     """
 
     folder: Path
     paths: dict[str, list[Path]]
     structures: dict[Path, list[str]] = field(default_factory=dict)
+    foreign: dict[Path, int] = field(default_factory=dict)
 
     def has(self, name: str) -> bool:
         """Tell whether there is a table of that name, or an NDA structure that takes its place."""
@@ -52,11 +56,22 @@ class Tables:
             passed += [path for path in found if _form(path) != _form(found[0])]
         return passed
 
+    def notes(self) -> list[str]:
+        """What was found odd in the structures that were read."""
+        notes = []
+        for path, count in self.foreign.items():
+            if count:
+                notes.append(
+                    f"{path}: {count} rows of other studies ({ID} is not 9xxxxxx), not used"
+                )
+        return notes
+
 
 def find_tables(folder: str | Path) -> Tables:
     """Look for tables at any depth below a folder.
 
-    Retest readings (`_rel_duryea`) and lists of formats (`_Formats`) are passed over.
+    Retest readings (`_rel_duryea`) and lists of formats (`_Formats`) are passed over, and NDA's
+    lists of images.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -66,11 +81,12 @@ def find_tables(folder: str | Path) -> Tables:
     for path in sorted(folder.rglob("*")):
         if _form(path) not in _FORMS or _NOT_DATA.search(path.stem) or not path.is_file():
             continue
-        names = _structure_names(path) if _form(path) == ".txt" else []
-        if "src_subject_id" in names:
-            structures[path] = names
-        else:
+        names = [] if _form(path) == ".sas7bdat" else column_names(path)
+        names = [name.lower() for name in names]
+        if ID not in names:
             paths.setdefault(path.stem.lower(), []).append(path)
+        elif is_structure(names):
+            structures[path] = names
     for found in paths.values():
         found.sort(key=lambda path: _FORMS.index(_form(path)))
     return Tables(folder, paths, structures)
@@ -114,10 +130,56 @@ def _read_stand_ins(
                 f"nor in another structure below {tables.folder}"
             )
     visit = _visit_number(name)
-    records = []
+    read = {}
     for path in paths:
-        records += read_structure(path, visit, columns, required)
-    return records
+        found = read_structure(path, visit, columns, required)
+        tables.foreign[path] = found.foreign
+        read[path] = found.records
+    return _joined(tables, read)
+
+
+def _joined(tables: Tables, read: dict[Path, list[Record]]) -> list[Record]:
+    """The records of several structures, without those that a copy of a structure repeats.
+
+    People download a structure twice, or save it again in another form. Raises a `UsageError` where
+    two copies say different things of one knee or person.
+    """
+    repeated: set[int] = set()
+    for (first, records), (second, others) in combinations(read.items(), 2):
+        if set(tables.structures[first]) != set(tables.structures[second]):
+            continue
+        known = {_key(record): record for record in reversed(records)}
+        for other in others:
+            record = known.get(_key(other))
+            if record is None:
+                continue
+            if not _agree(record, other):
+                raise UsageError(
+                    f"{first} and {second} differ on {other['ID']}",
+                    f"keep the one to use below {tables.folder}",
+                )
+            repeated.add(id(other))
+    every = [record for records in read.values() for record in records]
+    return [record for record in every if id(record) not in repeated]
+
+
+def _key(record: Record) -> tuple[str, ...]:
+    """What tells a record apart; numbers count as numbers (`16` and `16.0`)."""
+    return tuple(_as_number(record.get(column, "")) for column in _KEYS)
+
+
+def _agree(record: Record, other: Record) -> bool:
+    for column, cell in record.items():
+        if _as_number(cell) != _as_number(other.get(column, cell)):
+            return False
+    return True
+
+
+def _as_number(cell: str) -> str:
+    if is_missing(cell):
+        return "."
+    number = number_or_none(cell)
+    return cell if number is None else str(number.normalize())
 
 
 def _visit_number(name: str) -> int | None:
@@ -138,15 +200,3 @@ def _require_equal(paths: Sequence[Path], name: str, folder: Path) -> None:
 
 def _form(path: Path) -> str:
     return path.suffix.lower()
-
-
-def _structure_names(path: Path) -> list[str]:
-    """The column names of a tab-separated file in lower case, empty for any other file."""
-    try:
-        with path.open("rb") as stream:
-            first = stream.readline(_LONGEST_HEADER).decode("latin-1")
-    except OSError:
-        return []
-    if "\t" not in first:
-        return []
-    return [unquoted(name).lower() for name in first.removeprefix(BOM).split("\t")]

@@ -1,16 +1,10 @@
-"""Joint space widths: their columns, what a reading says, and which two of a knee are compared.
+"""Joint space widths (kxr_qjsw_duryeaNN): their columns, their flags, and what a reading says."""
 
-All arithmetic is decimal: a joint space that goes from 4.1 to 3.6 mm has lost exactly 0.5 mm.
-"""
-
-import enum
 import re
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Iterable
 from decimal import Decimal
 
-from oatools.oai.clinical import project_rank
 from oatools.oai.codes import (
     PROSTHESIS,
     VISITS,
@@ -19,12 +13,15 @@ from oatools.oai.codes import (
     code,
     decimal,
     is_missing,
+    is_yes,
     knee_of,
 )
+from oatools.oai.readings import Measure, Problem, Reading
 
-#: The reading project taken first where a knee was read in several; then they are taken by
-#: ascending number.
-FIRST_PROJECTS = ("16",)
+#: The width of a joint space, mm. Project 16 is the study's longitudinal one.
+WIDTH = Measure("JSW", ("16",))
+#: Project 20 read the same X-rays again, to test the readers: it is never a source of labels.
+RETEST_PROJECT = "20"
 
 #: The width that is taken unless another is asked for: the minimum of the medial compartment.
 MINIMUM = "mcmjsw"
@@ -35,59 +32,11 @@ WIDTHS = (
     *(f"jsw{x}" for x in range(150, 301, 25)),
     *(f"ljsw{x}" for x in range(700, 901, 25)),
 )
-# Flags of what could not be measured, for each kind of width, and of bone on bone.
-_MINIMUM_FLAGS, _MEDIAL_FLAGS, _LATERAL_FLAGS = ("NOMMJSW", "NOMJSWX"), ("NOMJSWX",), ("NOLJSWX",)
+# Flags of what could not be measured, for each kind of width, and of bone on bone. NOMJSWX is about
+# the widths at fixed places alone; knees that have it may well have a minimum.
+_MINIMUM_FLAG, _MEDIAL_FLAG, _LATERAL_FLAG = "NOMMJSW", "NOMJSWX", "NOLJSWX"
 _BONE_ON_BONE = "MJSWBB"
-_FLAGS = ("NOMMJSW", "NOMJSWX", "NOLJSWX", _BONE_ON_BONE)
-
-
-class Problem(enum.Enum):
-    """The reason why a reading or a score gives no number."""
-
-    MISSING = "missing"
-    NO_NUMBER = "no possible number"
-    NOT_MEASURABLE = "not measurable"
-    REPLACED = "replaced"
-
-
-@dataclass(frozen=True)
-class Reading:
-    """One reading of one X-ray: the joint space width in mm, or the reason why there is none."""
-
-    jsw: Decimal | None
-    problem: Problem | None = None
-
-
-#: Knee -> reading project -> its reading at one visit.
-Readings = Mapping[KneeId, Mapping[str, Reading]]
-
-
-@dataclass(frozen=True)
-class WidthPair:
-    """The widths (mm) of a knee at the visit and at the horizon, and the project that read both."""
-
-    before: Decimal
-    after: Decimal
-    project: str
-
-    @property
-    def change(self) -> Decimal:
-        """The change of the width, mm; a loss is negative."""
-        return self.after - self.before
-
-
-@dataclass(frozen=True)
-class LeftOut:
-    """The reason why a knee cannot be labelled."""
-
-    reason: str
-
-
-# The problems that are told, the first that is found, and how.
-_TOLD = {
-    Problem.NOT_MEASURABLE: "JSW not measurable",
-    Problem.NO_NUMBER: "JSW is no possible number",
-}
+_FLAGS = (_MINIMUM_FLAG, _MEDIAL_FLAG, _LATERAL_FLAG, _BONE_ON_BONE)
 
 
 def table_name(visit: str) -> str:
@@ -109,78 +58,25 @@ def readings(
 
     A knee read more than once in one project keeps a measured reading before one without a
     measurement, then that with the highest VERSION, then the first in the table. A record without
-    id, side or project belongs to no knee.
+    id, side or project belongs to no knee, and one of the test-retest project is not used.
     """
     found: dict[KneeId, dict[str, Reading]] = defaultdict(dict)
     ranks: dict[tuple[KneeId, str], tuple[bool, tuple[int, ...]]] = {}
     for record in records:
         knee, project = knee_of(record), code(record["READPRJ"])
-        if knee is None or is_missing(project):
+        if knee is None or is_missing(project) or project == RETEST_PROJECT:
             continue
         reading = _reading(record, _prefix(visit), width)
-        rank = (reading.jsw is not None, _version(record))
+        rank = (reading.value is not None, _version(record))
         if (knee, project) not in ranks or rank > ranks[knee, project]:
             ranks[knee, project] = rank
             found[knee][project] = reading
     return dict(found)
 
 
-def irregular_records(records: Iterable[Record]) -> Counter[str]:
-    """Count records that repeat a knee and project, or belong to no knee (see `readings`)."""
-    seen = set()
-    notes = Counter[str]()
-    for record in records:
-        knee, project = knee_of(record), code(record["READPRJ"])
-        if knee is None or is_missing(project):
-            notes["without id, side or reading project"] += 1
-        elif (knee, project) in seen:
-            notes["repeated within a reading project"] += 1
-        seen.add((knee, project))
-    return notes
-
-
-def first_reading(projects: Mapping[str, Reading]) -> tuple[str, Decimal] | None:
-    """The project that comes first of those that measured a width, and that width (mm).
-
-    The order is `FIRST_PROJECTS`, then by number.
-    """
-    widths = {p: reading.jsw for p, reading in projects.items() if reading.jsw is not None}
-    if not widths:
-        return None
-    project = _first_project(widths)
-    return project, widths[project]
-
-
-def is_replaced(projects: Mapping[str, Reading]) -> bool:
-    """Tell whether a reading shows a prosthesis."""
-    return any(reading.problem is Problem.REPLACED for reading in projects.values())
-
-
-def pair_of(before: Mapping[str, Reading], after: Mapping[str, Reading]) -> WidthPair | None:
-    """The widths of a knee at two visits from the project that comes first of those with both."""
-    pairs = {}
-    for project, reading in before.items():
-        later = after[project].jsw if project in after else None
-        if reading.jsw is not None and later is not None:
-            pairs[project] = WidthPair(reading.jsw, later, project)
-    return pairs[_first_project(pairs)] if pairs else None
-
-
-def why_unpaired(
-    before: Mapping[str, Reading], after: Mapping[str, Reading], visit: str, horizon: str
-) -> LeftOut:
-    """The reason why a knee has no two widths that can be compared."""
-    for projects, when in ((before, visit), (after, horizon)):
-        if any(reading.problem is None for reading in projects.values()):
-            continue
-        problems = {reading.problem for reading in projects.values()}
-        told = [text for problem, text in _TOLD.items() if problem in problems]
-        return LeftOut(f"{told[0] if told else 'no JSW'} at {when}")
-    return LeftOut(f"JSW at {visit} and {horizon} from different reading projects only")
-
-
-def _first_project(projects: Iterable[str]) -> str:
-    return min(projects, key=lambda project: project_rank(project, FIRST_PROJECTS))
+def retests(records: Iterable[Record]) -> int:
+    """Count the records of the test-retest project."""
+    return sum(code(record["READPRJ"]) == RETEST_PROJECT for record in records)
 
 
 def _prefix(visit: str) -> str:
@@ -198,24 +94,28 @@ def _reading(record: Record, prefix: str, width: str) -> Reading:
     # Where bone touches bone the software measures nothing, and the reader sets the minimum to 0:
     # that is a value.
     is_closed = width == MINIMUM and jsw == 0 and _flag(record, f"{prefix}{_BONE_ON_BONE}")
-    is_flagged = any(_flag(record, f"{prefix}{flag}") for flag in _flags_of(width))
-    if is_flagged and not is_closed:
+    if _flag(record, f"{prefix}{_flag_of(width)}") and not is_closed:
         return Reading(None, Problem.NOT_MEASURABLE)
-    if jsw is None:
+    return width_reading(jsw)
+
+
+def width_reading(width: Decimal | None) -> Reading:
+    """The reading of a width in mm that may be missing; a negative one is no width."""
+    if width is None:
         return Reading(None, Problem.MISSING)
-    if jsw < 0:
+    if width < 0:
         return Reading(None, Problem.NO_NUMBER)
-    return Reading(jsw)
+    return Reading(width)
 
 
-def _flags_of(width: str) -> tuple[str, ...]:
+def _flag_of(width: str) -> str:
     if width == MINIMUM:
-        return _MINIMUM_FLAGS
-    return _LATERAL_FLAGS if width.startswith("ljsw") else _MEDIAL_FLAGS
+        return _MINIMUM_FLAG
+    return _LATERAL_FLAG if width.startswith("ljsw") else _MEDIAL_FLAG
 
 
 def _flag(record: Record, column: str) -> bool:
-    return code(record.get(column, ".")) == "1"
+    return is_yes(record.get(column, "."))
 
 
 def _version(record: Record) -> tuple[int, ...]:

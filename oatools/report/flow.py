@@ -65,7 +65,7 @@ class _Flow:
 
     @property
     def height(self) -> float:
-        boxes = (self.assessed, self.left_out, self.labelled, self.groups[0])
+        boxes = (self.assessed, self.left_out, self.labelled, *self.groups[:1])
         return sum(box.height for box in boxes) + 4.5 * _GAP
 
     def draw(self, axes: "Axes") -> None:
@@ -89,7 +89,7 @@ def draw_flow(
 ) -> None:
     """Draw the flow: who was assessed, what was left out, who was labelled, and the groups of them.
 
-    `left_out` has a reason a line. The form follows the path's suffix (`SUFFIXES`); a `UsageError`
+    `left_out` has a reason a line, and there may be no `groups`. The form follows the path's suffix (`SUFFIXES`); a `UsageError`
     for any other. The same texts give the same bytes.
     """
     suffix = Path(path).suffix.lower()

@@ -1,7 +1,9 @@
+from decimal import Decimal
+
 import pytest
 
 from oatools.core.errors import UsageError
-from oatools.oai import clinical
+from oatools.oai import clinical, grades, replacement
 from oatools.oai.codes import KneeId
 from oatools.oai.tables import find_tables
 
@@ -32,7 +34,8 @@ PERSON = {
 
 def values(knee=RIGHT, visit="00m", grade="2", **cells):
     """The cells of a knee's clinical variables."""
-    return clinical.clinical_cells(clinical.clinical_values(PERSON | cells, knee, visit, grade))
+    graded = {"kl": Decimal(grade), "jsm": None}
+    return clinical.clinical_cells(clinical.clinical_values(PERSON | cells, knee, visit, graded))
 
 
 def test_every_column_of_a_right_knee_has_its_unit():
@@ -43,6 +46,7 @@ def test_every_column_of_a_right_knee_has_its_unit():
         "height": "1.654",
         "weight": "75.2",
         "kl": "2",
+        "jsm": "n/a",
         "womac_pain": "3",
         "womac_stiffness": "2",
         "womac_function": "10.5",
@@ -126,7 +130,7 @@ def test_a_history_grows_up_to_the_visit_and_no_further(visit, cells, expected):
         ("96m", [("15", "2"), ("37", "3")], "3"),
         ("96m", [("15", "2"), ("42", "4")], "4"),
         ("48m", [("37", "3"), ("15", "2")], "2"),
-        ("00m", [("15", ".P")], ".P"),
+        ("00m", [("15", ".P")], None),
         ("00m", [("15.0", "1.0")], "1"),
         ("00m", [("15", "2"), ("15", "3")], "2"),
     ],
@@ -137,8 +141,10 @@ def test_the_grade_is_taken_from_the_reading_that_comes_first(visit, readings, g
         {"ID": "9000001", "SIDE": "1", "READPRJ": project, column: cell}
         for project, cell in readings
     ]
-    assert clinical.kl_grades(rows, visit).get(RIGHT) == grade
-    assert LEFT not in clinical.kl_grades(rows, visit)
+    read = grades.readings(rows, visit, grades.KL)
+    found = grades.at_visit(read[RIGHT], visit)
+    assert found == (None if grade is None else Decimal(grade))
+    assert LEFT not in read
 
 
 @pytest.mark.parametrize(
@@ -155,13 +161,21 @@ def test_the_grade_is_taken_from_the_reading_that_comes_first(visit, readings, g
         ({"P01KRSR": "."}, "24m", False),
     ],
 )
-def test_a_knee_replaced_by_the_horizon_is_known(cells, horizon, replaced):
-    assert (RIGHT in clinical.replaced_knees({"9000001": cells}, horizon, {})) == replaced
+def test_a_report_of_a_replacement_by_the_horizon_is_known(cells, horizon, replaced):
+    found = replacement.replacements(
+        {"9000001": cells}, replacement.Adjudicated(), ((), ()), "00m", horizon
+    )
+    assert (RIGHT in found.reported) == replaced
+    assert not found.by_horizon
+    assert (RIGHT in found.reported_at_visit) == (cells.get("P01KRSR") == "1")
 
 
 def test_a_prosthesis_on_the_x_ray_is_a_replaced_knee_and_no_grade():
-    assert clinical.replaced_knees({}, "00m", {LEFT: ".P", RIGHT: "4"}) == {LEFT}
-    assert values(grade=".P")["kl"] == "n/a"
+    rows = [{"ID": "9000001", "SIDE": "2", "READPRJ": "15", "V00XRKL": ".P"}]
+    read = grades.readings(rows, "00m", grades.KL)
+    assert grades.at_visit(read[LEFT], "00m") is None
+    found = replacement.replacements({}, replacement.Adjudicated(), ([LEFT], ()), "00m", "12m")
+    assert found.at_visit == found.by_horizon == {LEFT}
 
 
 def put(folder, name, text):
@@ -181,20 +195,18 @@ def test_people_are_joined_over_tables_and_the_visits_own_cell_comes_first(tmp_p
     assert "V01KRSL12" not in clinical.read_people(find_tables(tmp_path), "00m", "00m")["9000001"]
 
 
-def test_enrollees_are_needed_unless_partial(tmp_path):
+def test_people_need_no_table_but_those_that_are_there(tmp_path):
     put(tmp_path, "AllClinical00.txt", "ID|V00AGE\n9000001|61\n")
-    with pytest.raises(UsageError, match=r"no table Enrollees\.txt"):
-        clinical.read_people(find_tables(tmp_path), "00m", "12m")
-    people = clinical.read_people(find_tables(tmp_path), "00m", "12m", partial=True)
+    people = clinical.read_people(find_tables(tmp_path), "00m", "12m")
     assert people == {"9000001": {"ID": "9000001", "V00AGE": "61"}}
 
 
-def test_a_required_column_is_needed_even_when_partial(tmp_path):
+def test_a_required_column_is_needed(tmp_path):
     with pytest.raises(UsageError, match=r"no table AllClinical00\.txt"):
-        clinical.read_people(find_tables(tmp_path), "00m", "00m", True, ["V00WOMKPR"])
+        clinical.read_people(find_tables(tmp_path), "00m", "00m", ["V00WOMKPR"])
     put(tmp_path, "AllClinical00.txt", "ID|V00AGE\n9000001|61\n")
     with pytest.raises(UsageError, match="no column V00WOMKPR"):
-        clinical.read_people(find_tables(tmp_path), "00m", "00m", True, ["V00WOMKPR"])
+        clinical.read_people(find_tables(tmp_path), "00m", "00m", ["V00WOMKPR"])
 
 
 def test_the_list_of_variables_says_where_both_sides_come_from():
@@ -223,6 +235,7 @@ def test_the_list_of_variables_says_where_both_sides_come_from():
 def test_an_outcome_replaces_a_knee_by_day_or_by_visit_whichever_is_earlier(
     cells, horizon, replaced
 ):
-    found = clinical.replaced_by_outcome([{"ID": "9000001", **cells}], horizon)
-    assert (RIGHT in found) == replaced
-    assert (LEFT in found) == ("V99ELKDAYS" in cells)
+    found = replacement.adjudicated([{"ID": "9000001", **cells}], "00m", horizon)
+    assert (RIGHT in found.later) == replaced
+    assert (LEFT in found.later) == ("V99ELKDAYS" in cells)
+    assert not found.at_visit

@@ -9,7 +9,9 @@ from oatools.oai.codes import VISITS, XRAY_VISITS, KneeId
 from oatools.oai.endpoints import ENDPOINTS
 from oatools.oai.forms import read_ascii
 from oatools.oai.labels import label_tables
+from oatools.oai.readings import irregular_records
 from oatools.oai.reliability import MeasurementError, reliable_change
+from oatools.oai.replacement import Replacements
 from oatools.oai.study import PainScore, StudyTables
 
 COLUMNS = ["SIDE", "READPRJ", "VERSION", "MCMJSW", "NOMMJSW", "NOMJSWX", "MJSWBB"]
@@ -46,7 +48,7 @@ def label_pain(scores, visit="00m", threshold=None, **study):
 
 
 def rows_of(labels):
-    return [knee.row() for knee in labels.knees], labels.left_out
+    return labels.rows(), labels.left_out
 
 
 def one(width, project="16"):
@@ -89,6 +91,18 @@ LABELLED = {
         one("6"),
         one("5.5"),
         ("0", "6", "-0.5", "16"),
+    ),
+    "no widths at fixed places, which says nothing of the minimum": (
+        "jsn12",
+        one("4"),
+        ["1 16 1 3.0 0 1"],
+        ("1", "4", "-1", "16"),
+    ),
+    "the test-retest project is no source": (
+        "jsn12",
+        ["1 16 1 4.0", "1 20 1 9.0"],
+        ["1 20 1 1.0", "1 16 1 3.9"],
+        ("0", "4", "-0.1", "16"),
     ),
     "closed at the horizon": ("jsn12", one("0.7"), one("0.0"), ("1", "0.7", "-0.7", "16")),
     "closed at both": ("jsn12", one("0"), one("0"), ("0", "0", "0", "16")),
@@ -212,12 +226,6 @@ LEFT_OUT = {
         one("3"),
         "JSW not measurable at 00m",
     ),
-    "no medial widths at the horizon": (
-        "jsn12",
-        one("4"),
-        ["1 16 1 3.0 0 1"],
-        "JSW not measurable at 12m",
-    ),
     "no minimum and no value": ("jsn12", one("4"), ["1 16 1 .T 1 1"], "JSW not measurable at 12m"),
     "zero without bone on bone": (
         "jsn12",
@@ -233,6 +241,12 @@ LEFT_OUT = {
         one("4"),
         one("3", "22"),
         "JSW at 00m and 12m from different reading projects only",
+    ),
+    "read for the test of the readers alone": (
+        "jsn12",
+        one("4", "20"),
+        one("3", "20"),
+        "no JSW at 00m",
     ),
     "project unknown": ("jsn12", one("4", "."), one("3", "."), "no JSW at 00m"),
     "relative to nothing": (
@@ -282,7 +296,7 @@ def test_knees_replaced_and_knees_never_read_are_counted(tmp_path):
         one("4"),
         one("3"),
         enrolled=enrolled,
-        replaced={KneeId("9000001", "right")},
+        replaced=Replacements(later=frozenset({KneeId("9000001", "right")})),
     )
     assert rows == []
     assert left_out == {"knee replaced by 12m": 1, "no JSW at 00m": 2}
@@ -315,7 +329,7 @@ def test_records_that_are_not_used_are_counted(tmp_path):
         ". 16 1 4",
         "1 . 1 4",
     ]
-    assert widths.irregular_records(records(tmp_path, "V00", lines)) == {
+    assert irregular_records(records(tmp_path, "V00", lines)) == {
         "repeated within a reading project": 2,
         "without id, side or reading project": 3,
     }
@@ -410,7 +424,8 @@ def test_pain_at_another_threshold_and_visit_and_without_replaced_knees():
         KneeId("9000002", "right"): "9",
         KneeId("9000002", "left"): ".",
     }
-    rows, left_out = label_pain(scores, "12m", Decimal(5), replaced={KneeId("9000002", "right")})
+    replaced = Replacements(at_visit=frozenset({KneeId("9000002", "right")}))
+    rows, left_out = label_pain(scores, "12m", Decimal(5), replaced=replaced)
     assert [(row["knee"], row["label"]) for row in rows] == [("9000001_12m_left", "1")]
     assert left_out == {
         "WOMAC pain from 1 to below 5 at 12m": 1,
@@ -429,7 +444,7 @@ def test_pain_at_another_threshold_and_visit_and_without_replaced_knees():
         ("mcmjsw", {"NOMMJSW": "1"}, None),
         ("jsw225", {"NOMMJSW": "1"}, "5.1"),
         ("ljsw800", {"NOMMJSW": "1"}, "6.2"),
-        ("mcmjsw", {"NOMJSWX": "1"}, None),
+        ("mcmjsw", {"NOMJSWX": "1"}, "3"),
         ("jsw225", {"NOMJSWX": "1"}, None),
         ("ljsw800", {"NOMJSWX": "1"}, "6.2"),
         ("mcmjsw", {"NOLJSWX": "1"}, "3"),
@@ -449,7 +464,7 @@ def test_each_width_goes_by_its_own_flag(location, flags, expected):
         **{f"V00{name}": value.split(":")[0] for name, value in flags.items()},
     }
     reading = widths.readings([record], "00m", location)[KneeId("9000001", "right")]["16"]
-    assert reading.jsw == (None if expected is None else Decimal(expected))
+    assert reading.value == (None if expected is None else Decimal(expected))
 
 
 def test_every_width_of_the_tables_can_be_chosen():
@@ -466,6 +481,10 @@ def test_every_width_of_the_tables_can_be_chosen():
         ("jsn12-relative", "24m", "00m", "mcmjsw", ("jsn24-relative", 24)),
         ("jsn12", None, "00m", "ljsw800", ("jsn12-ljsw800", 12)),
         ("pain", None, "12m", "mcmjsw", ("pain", 0)),
+        ("kl", None, "00m", "mcmjsw", ("kl12", 12)),
+        ("kl", "60m", "00m", "mcmjsw", ("kl60", 60)),
+        ("jsn-grade", "48m", "24m", "mcmjsw", ("jsn-grade24", 24)),
+        ("given", None, "00m", "mcmjsw", ("given", 0)),
     ],
 )
 def test_an_endpoint_is_called_by_what_it_is(name, horizon, visit, location, expected):
@@ -485,10 +504,12 @@ def test_an_endpoint_is_called_by_what_it_is(name, horizon, visit, location, exp
         ("pain", "12m", "00m"),
         ("pain", None, "00m", "jsw225"),
         ("jsn12", "soon", "00m"),
+        ("kl", None, "00m", "jsw225"),
+        ("given", "12m", "00m"),
     ],
 )
 def test_a_horizon_or_width_without_meaning_is_refused(arguments):
-    with pytest.raises(UsageError, match="horizon|no visit"):
+    with pytest.raises(UsageError, match="horizon|no visit|of the visit itself|leave out width"):
         endpoints.endpoint_of(*arguments)
 
 

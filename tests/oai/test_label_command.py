@@ -43,13 +43,13 @@ def test_labels_of_narrowing_are_printed_with_the_flow(release, tmp_path):
     done = oa_label(release, "--endpoint", "jsn12", "--flow", tmp_path / "flow.tsv")
     assert done.returncode == 0, done.stderr
     assert done.stdout == (
-        "knee\tsubject\tvisit\tside\tlabel\tjsw\tjsn\tage\tsex\tbmi\theight\tweight\tkl\twomac_pain\twomac_stiffness"
+        "knee\tsubject\tvisit\tside\tlabel\tjsw\tjsn\tage\tsex\tbmi\theight\tweight\tkl\tjsm\twomac_pain\twomac_stiffness"
         "\twomac_function\twomac_total\tkoos_pain\tinjury\tsurgery\trace\tsite\tcohort\treadprj\tendpoint\n"
-        "9000001_00m_left\t9000001\t00m\tleft\t0\t5\t0\t61\tfemale\t27.5\t1.654\t75.2\tn/a\t0"
+        "9000001_00m_left\t9000001\t00m\tleft\t0\t5\t0\t61\tfemale\t27.5\t1.654\t75.2\tn/a\tn/a\t0"
         + 6
         * "\tn/a"
         + "\twhite\tC\tprogression\t16\tjsn12\n"
-        "9000001_00m_right\t9000001\t00m\tright\t1\t4.1\t-0.5\t61\tfemale\t27.5\t1.654\t75.2\t2\t2"
+        "9000001_00m_right\t9000001\t00m\tright\t1\t4.1\t-0.5\t61\tfemale\t27.5\t1.654\t75.2\t2\tn/a\t2"
         + 6 * "\tn/a"
         + "\twhite\tC\tprogression\t16\tjsn12\n"
     )
@@ -92,7 +92,7 @@ def test_the_old_name_of_the_width_is_as_good(release):
 def test_the_remedy_names_the_options_of_the_command(release):
     done = oa_label(release, "--endpoint", "pain", "--width", "jsw225")
     assert done.returncode == 2
-    assert done.stderr.endswith("of no width; leave out --horizon and --width\n")
+    assert done.stderr.endswith("joint space width; leave out --horizon and --width\n")
 
 
 def test_labels_of_pain_have_no_narrowing(release):
@@ -120,12 +120,9 @@ def test_pain_without_any_x_ray_table_has_no_joint_space(release):
     [
         ("*Duryea00.txt", "kxr_qjsw_duryea00.txt"),
         ("*Duryea01.txt", "kxr_qjsw_duryea01.txt"),
-        ("*bu00.txt", "kxr_sq_bu00.txt"),
-        ("enrollees.txt", "Enrollees.txt"),
-        ("ALLCLINICAL00.txt", "AllClinical00.txt"),
     ],
 )
-def test_a_missing_table_is_a_usage_error(release, pattern, name):
+def test_a_missing_table_of_widths_is_a_usage_error(release, pattern, name):
     next(p for p in release.rglob(pattern) if "_rel_" not in p.name).unlink()
     done = oa_label(release, "--endpoint", "jsn12", "-q")
     assert (done.returncode, done.stdout) == (2, "")
@@ -133,13 +130,25 @@ def test_a_missing_table_is_a_usage_error(release, pattern, name):
     assert done.stderr.count("\n") == 1
 
 
-def test_partial_does_without_clinical_tables_and_says_what_is_missing(release):
-    for pattern in ("*bu00.txt", "enrollees.txt", "ALLCLINICAL00.txt"):
+@pytest.mark.parametrize("options", [(), ("--partial",)])
+def test_labels_need_only_their_own_tables_and_it_is_said_what_is_missing(release, options):
+    for pattern in ("*bu00.txt", "enrollees.txt", "ALLCLINICAL00.txt", "Outcomes99.txt"):
         next(release.rglob(pattern)).unlink()
-    done = oa_label(release, "--endpoint", "jsn12", "--partial")
+    done = oa_label(release, "--endpoint", "jsn12", *options)
     assert done.returncode == 0, done.stderr
+    assert "no table Enrollees: sex, race, site and cohort n/a" in done.stderr
+    assert "no table kxr_sq_bu00: kl and jsm n/a" in done.stderr
+    assert "no table Outcomes99 (in NDA: oai_outcome01): which knees were replaced" in done.stderr
     assert "no knee has a value of age, sex, bmi" in done.stderr
+    assert ("--partial is not needed" in done.stderr) == bool(options)
     assert len(done.stdout.splitlines()) == 3
+
+
+def test_pain_needs_its_own_table(release):
+    next(release.rglob("ALLCLINICAL00.txt")).unlink()
+    done = oa_label(release, "--endpoint", "pain", "-q")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"no table AllClinical00.txt anywhere below {release}" in done.stderr
 
 
 def test_one_class_only_is_said(release):

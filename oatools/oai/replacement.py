@@ -1,0 +1,176 @@
+"""Knees with a prosthesis: what was adjudicated (Outcomes99), and what people reported.
+
+An adjudicated outcome goes before a report. A report alone never takes a knee away that was
+measured at both visits: the X-ray is the better witness.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+
+from oatools.oai.codes import (
+    VISITS,
+    KneeId,
+    Record,
+    code,
+    is_missing,
+    is_yes,
+    number_or_none,
+    subject_of,
+)
+
+#: The table of adjudicated outcomes.
+OUTCOMES = "Outcomes99"
+
+_DAYS_A_MONTH = Decimal("30.4375")
+# Questionnaires: a knee replaced before entry, and within the last twelve months.
+_REPORTS = {"right": ("P01KRSR", "VxxKRSR12"), "left": ("P01KRSL", "VxxKRSL12")}
+
+
+@dataclass(frozen=True)
+class _OutcomeColumns:
+    """The columns of Outcomes99 of one side.
+
+    `day` counts from enrolment, `reported` is the number of the visit that reported the
+    replacement, `at_entry` tells of a prosthesis that was there at baseline, and `confirmation` is
+    0 where the adjudication failed to confirm.
+    """
+
+    day: str
+    reported: str
+    at_entry: str
+    confirmation: str
+
+
+_OUTCOMES = {
+    "right": _OutcomeColumns("V99ERKDAYS", "V99ERKVSRP", "V99ERKBLRP", "V99ERKRPCF"),
+    "left": _OutcomeColumns("V99ELKDAYS", "V99ELKVSRP", "V99ELKBLRP", "V99ELKRPCF"),
+}
+
+
+@dataclass(frozen=True)
+class Replacements:
+    """Knees with a prosthesis at a visit, and those that got one until the horizon.
+
+    `at_visit` and `later` are beyond doubt (adjudicated, seen on an X-ray, or stated by a study
+    itself), `reported_at_visit` and `reported_later` are what people said and nobody refuted.
+    `osteotomies` are knees whose bones were cut between the visit and the horizon.
+    """
+
+    at_visit: frozenset[KneeId] = frozenset()
+    later: frozenset[KneeId] = frozenset()
+    reported_at_visit: frozenset[KneeId] = frozenset()
+    reported_later: frozenset[KneeId] = frozenset()
+    osteotomies: frozenset[KneeId] = frozenset()
+
+    @property
+    def by_horizon(self) -> frozenset[KneeId]:
+        """The knees that have a prosthesis at the horizon, beyond doubt."""
+        return self.at_visit | self.later
+
+    @property
+    def reported(self) -> frozenset[KneeId]:
+        """The knees that have one at the horizon by report alone."""
+        return self.reported_at_visit | self.reported_later
+
+
+@dataclass(frozen=True)
+class Adjudicated:
+    """What Outcomes99 says: the knees replaced at a visit, later, and those that were not.
+
+    `not_at_entry` and `not_later` are refuted explicitly; where a cell is blank nothing is.
+    """
+
+    at_visit: frozenset[KneeId] = frozenset()
+    later: frozenset[KneeId] = frozenset()
+    not_at_entry: frozenset[KneeId] = frozenset()
+    not_later: frozenset[KneeId] = frozenset()
+
+
+def outcome_columns() -> list[str]:
+    """The columns of Outcomes99 that `adjudicated` reads."""
+    names = []
+    for side in _OUTCOMES.values():
+        names += [side.day, side.reported, side.at_entry, side.confirmation]
+    return names
+
+
+def report_sources() -> list[str]:
+    """The columns of the questionnaires that `reported` reads, with `Vxx` for the visit."""
+    return [*_REPORTS["right"], *_REPORTS["left"]]
+
+
+def adjudicated(records: Iterable[Record], visit: str, horizon: str) -> Adjudicated:
+    """Read the knees that Outcomes99 has as replaced at the visit, and those until the horizon.
+
+    A knee that was replaced at entry is replaced at every visit. Of the day and of the visit that
+    reported it the earlier counts, so that no width of a prosthesis is taken for one of cartilage.
+    A replacement that adjudication failed to confirm counts for nothing, whatever its day.
+    """
+    at_visit, later, not_at_entry, not_later = set(), set(), set(), set()
+    for record in records:
+        subject = subject_of(record)
+        if subject is None:
+            continue
+        for side, columns in _OUTCOMES.items():
+            knee = KneeId(subject, side)
+            at_entry = record.get(columns.at_entry, ".")
+            if is_yes(at_entry):
+                at_visit.add(knee)
+                continue
+            if not is_missing(at_entry):
+                not_at_entry.add(knee)
+            if code(record.get(columns.confirmation, ".")) == "0":
+                not_later.add(knee)
+                continue
+            day = number_or_none(record.get(columns.day, "."))
+            reported = number_or_none(record.get(columns.reported, "."))
+            if day is None and reported is None:
+                continue
+            if _is_by(visit, day, reported) and VISITS[visit] > 0:
+                at_visit.add(knee)
+            elif _is_by(horizon, day, reported):
+                later.add(knee)
+            else:
+                not_later.add(knee)
+    return Adjudicated(
+        frozenset(at_visit), frozenset(later), frozenset(not_at_entry), frozenset(not_later)
+    )
+
+
+def _is_by(visit: str, day: Decimal | None, reported: Decimal | None) -> bool:
+    by_day = day is not None and day <= int(visit[:-1]) * _DAYS_A_MONTH
+    return by_day or (reported is not None and reported <= VISITS[visit])
+
+
+def replacements(
+    people: Mapping[str, Record],
+    outcomes: Adjudicated,
+    on_x_ray: tuple[Iterable[KneeId], Iterable[KneeId]],
+    visit: str,
+    horizon: str,
+) -> Replacements:
+    """Bring together outcomes, X-rays with a prosthesis at visit and horizon, and reports."""
+    reported_at_visit = set[KneeId]()
+    reported_later = set[KneeId]()
+    known = outcomes.at_visit | outcomes.later
+    for side, (at_entry, at_follow_up) in _REPORTS.items():
+        for subject, person in people.items():
+            knee = KneeId(subject, side)
+            if knee in known:
+                continue
+            if knee not in outcomes.not_at_entry and is_yes(person.get(at_entry, ".")):
+                reported_at_visit.add(knee)
+            if knee in outcomes.not_later:
+                continue
+            for number in range(VISITS[horizon] + 1):
+                if is_yes(person.get(f"V{number:02d}{at_follow_up[3:]}", ".")):
+                    when = reported_at_visit if number <= VISITS[visit] else reported_later
+                    when.add(knee)
+    seen_at_visit, seen_later = map(frozenset, on_x_ray)
+    return Replacements(
+        at_visit=outcomes.at_visit | seen_at_visit,
+        later=(outcomes.later | seen_later) - outcomes.at_visit - seen_at_visit,
+        reported_at_visit=frozenset(reported_at_visit),
+        reported_later=frozenset(reported_later),
+    )
