@@ -13,7 +13,7 @@ from __future__ import annotations
 import itertools
 import json
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,10 @@ from oatools.core.errors import UsageError
 from oatools.core.files import atomic, write_text
 from oatools.core.manifest import Row
 from oatools.phantom import series
+from oatools.phantom.ascii import write_ascii
+from oatools.phantom.nda_form import write_nda
 from oatools.phantom.people import (
+    FORMS,
     MAX_PATIENTS,
     SIDES,
     Patient,
@@ -38,11 +41,16 @@ from oatools.phantom.people import (
 )
 from oatools.phantom.rendering import render
 from oatools.phantom.series import PulseSequence
-from oatools.phantom.tables import write_tables
+from oatools.phantom.tables import Record, make_records
 from oatools.phantom.truth import write_truth
 
+#: The writers of the tables, by form.
+WRITERS: dict[str, Callable[[Path, Sequence[Record]], None]] = {
+    "ascii": write_ascii,
+    "nda": write_nda,
+}
 VISIT, RELEASE = "00m", "0.E.1"
-VERSION = 1  # of the pictures and tables: a folder made by another version is not continued
+VERSION = 2  # of the pictures and tables: a folder made by another version is not continued
 _ORDER = list(itertools.product(SIDES, series.SEQUENCES))
 
 
@@ -55,7 +63,7 @@ def prepare(folder: Path, settings: PhantomSettings) -> list[Row]:
     _check(settings)
     _claim(folder, settings)
     patients = make_people(settings)
-    write_tables(folder / "tables", settings, patients)
+    WRITERS[settings.form](folder / "tables", make_records(settings, patients))
     write_truth(folder / "truth.tsv", VISIT, settings, patients)
     _write_contents(folder / VISIT / "contents.csv", settings, patients)
     rows = []
@@ -124,6 +132,8 @@ def _check(settings: PhantomSettings) -> None:
         raise UsageError(f"{settings.patients} patients", f"give 1 to {MAX_PATIENTS}")
     if not 32 <= settings.matrix <= 1024:
         raise UsageError(f"a matrix of {settings.matrix}", "give 32 to 1024")
+    if settings.form not in FORMS:
+        raise UsageError(f"no form {settings.form}", f"known: {', '.join(FORMS)}")
     for name in ("progressors", "painful"):
         fraction = getattr(settings, name)
         if not 0 < fraction < 1:

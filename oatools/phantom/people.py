@@ -13,20 +13,21 @@ hundred people of a cohort of a thousand are the cohort of a hundred.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
-from statistics import NormalDist
 
 import numpy as np
-from numpy.typing import NDArray
 
 from oatools.phantom.anatomy import KneeModel, Point, random_knee
+from oatools.phantom.course import draw_course
+from oatools.phantom.grades import Grades, draw_grades, kl_of, latent_kl
+from oatools.phantom.planting import plant, visible
+from oatools.phantom.replacement import Replacement, draw_replacement
 
 SIDES = ("left", "right")
+#: What a download's tables can look like: OAI's ASCII release, or OAI in the NIMH Data Archive.
+FORMS = ("ascii", "nda")
 MAX_PATIENTS = 20_000
-KNEE_CORRELATION = 0.3
-_NORMAL = NormalDist()
 _FIRST_EXAMINATION = date(2004, 2, 2)
 
 
@@ -42,6 +43,7 @@ class PhantomSettings:
     painful: float = 0.4
     jsn_auc: float = 0.95
     pain_auc: float = 0.95
+    form: str = "ascii"  # one of `FORMS`
 
 
 @dataclass(frozen=True)
@@ -54,9 +56,10 @@ class PhantomKnee:
     painful: bool
     jsn_severity: float
     pain_severity: float
-    jsw: tuple[float, float, float]  # minimum medial joint space width at 0, 12 and 24 months, mm
+    jsw: tuple[float, ...]  # minimum medial joint space width, mm, at `course.WIDTH_MONTHS`
     womac: tuple[int, int, int]  # pain 0-20, stiffness 0-8, function 0-68
-    kl: int
+    grades: Grades
+    replacement: Replacement
     injured: bool
     operated: bool
     anatomy: KneeModel
@@ -134,7 +137,12 @@ def subject_id(settings: PhantomSettings, index: int) -> str:
 
     Cohorts of neighbouring seeds share none.
     """
-    return str(9_000_000 + 50 * index + (settings.seed + 37) % 50)
+    return str(oai_number(settings, index))
+
+
+def oai_number(settings: PhantomSettings, index: int) -> int:
+    """The person's number in the forms of OAI."""
+    return 9_000_000 + 50 * index + (settings.seed + 37) % 50
 
 
 def index_of(subject: str) -> int:
@@ -143,35 +151,12 @@ def index_of(subject: str) -> int:
 
 
 def stream(settings: PhantomSettings, index: int, purpose: int) -> np.random.Generator:
-    """The random stream of a person (by number) for one purpose."""
+    """The random stream of a person (by number) for one purpose.
+
+    0 the person, 1 and 2 the knees, 10 to 19 the noise of the images, 20 and 21 what becomes of the
+    knees, 22 to 24 the tables of person and knees. 3 to 5 were used by an earlier version.
+    """
     return np.random.default_rng([settings.seed, index, purpose])
-
-
-def separation(auc: float) -> float:
-    """The distance between the mean severities of the two groups that gives this AUC, in SDs."""
-    return math.sqrt(2) * _NORMAL.inv_cdf(auc)
-
-
-def visible(severity: float) -> float:
-    """The finding's size, in (0, 1), strictly increasing with the severity."""
-    return 1 / (1 + math.exp(-1.2 * (severity - 1.2)))
-
-
-def plant(rng: np.random.Generator, prevalence: float, auc: float) -> list[tuple[bool, float]]:
-    """Draw outcome and severity of a person's two knees."""
-    liability, noise = _of_two_knees(rng), _of_two_knees(rng)
-    planted = []
-    for value, error in zip(liability, noise, strict=True):
-        outcome = bool(value < _NORMAL.inv_cdf(prevalence))
-        planted.append((outcome, separation(auc) * outcome + float(error)))
-    return planted
-
-
-def _of_two_knees(rng: np.random.Generator) -> NDArray[np.float64]:
-    """Draw a standard normal value for each knee of a person, correlated (`KNEE_CORRELATION`)."""
-    shared, own = math.sqrt(KNEE_CORRELATION), math.sqrt(1 - KNEE_CORRELATION)
-    values: NDArray[np.float64] = shared * rng.standard_normal() + own * rng.standard_normal(2)
-    return values
 
 
 def _any(planted: list[tuple[bool, float]]) -> bool:
@@ -204,8 +189,14 @@ def _make_knee(
     rng = stream(settings, index, 1 + number)
     (progressor, jsn_severity), (painful, pain_severity) = progress, pain
     # The order of these draws decides every phantom.
-    jsw = _joint_space(rng, progressor)
-    kl = round(1.6 + 0.4 * progressor - 0.4 * (jsw[0] - 4.3) + rng.normal(0, 0.9))
+    baseline = _clipped_normal(rng, 4.1 if progressor else 4.4, 1.0, (1.9, 7.5))
+    _skip_former_draws(rng, progressor)
+    later = stream(settings, index, 20 + number)
+    course = draw_course(later, progressor)
+    jsw = course.widths(baseline)
+    kl = kl_of(latent_kl(progressor, baseline, rng.normal(0, 0.9)))
+    finding = visible(jsn_severity)
+    grades = draw_grades(later, kl, progressor, course.pace, finding)
     womac = _womac(rng, painful)
     injured = bool(rng.random() < 0.3)
     operated = bool(rng.random() < 0.13)
@@ -219,43 +210,23 @@ def _make_knee(
         pain_severity=pain_severity,
         jsw=jsw,
         womac=womac,
-        kl=int(np.clip(kl, 0, 4)),
+        grades=grades,
+        replacement=draw_replacement(later, kl),
         injured=injured,
         operated=operated,
-        anatomy=replace(knee, progression=visible(jsn_severity), effusion=visible(pain_severity)),
+        anatomy=replace(knee, progression=finding, effusion=visible(pain_severity)),
         scan_centre=centre,
         scan_turn=turn,
     )
 
 
-def _narrowing(rng: np.random.Generator, progressor: bool) -> float:
-    """Draw the twelve-month change of the joint space, mm.
+def _skip_former_draws(rng: np.random.Generator, progressor: bool) -> None:
+    """Draw what an earlier version drew for the change of the width.
 
-    It is below -0.5 in progressors, mostly -0.6 to -1.1, and above in all others.
+    It comes from a stream of its own now, and the anatomies stay as they were.
     """
-    if not progressor:
-        change = NormalDist(-0.1, 0.2)
-        lowest = change.cdf(-0.48)
-        return change.inv_cdf(lowest + (0.9999 - lowest) * rng.random())
-    band = rng.random()
-    if band < 0.07:
-        return rng.uniform(-0.6, -0.505)
-    if band < 0.93:
-        return rng.uniform(-1.1, -0.6)
-    return rng.uniform(-1.5, -1.1)
-
-
-def _joint_space(rng: np.random.Generator, progressor: bool) -> tuple[float, float, float]:
-    """Draw the joint space width at 0, 12 and 24 months, mm to three decimals as it is read.
-
-    It is a little narrower in progressors.
-    """
-    baseline = _clipped_normal(rng, 4.1 if progressor else 4.4, 1.0, (1.9, 7.5))
-    first = _narrowing(rng, progressor)
-    second = float(rng.normal(-0.25 if progressor else -0.1, 0.15))
-    start = round(baseline, 3)
-    year = round(start + first, 3)
-    return start, year, round(max(0.0, year + second), 3)
+    rng.random(2 if progressor else 1)
+    rng.standard_normal()
 
 
 def _womac(rng: np.random.Generator, painful: bool) -> tuple[int, int, int]:

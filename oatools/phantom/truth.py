@@ -8,8 +8,11 @@ Columns, after knee, subject, visit, side:
                                    severity
     jsn12_best_auc, pain_best_auc  the AUC of the ideal observer, who reads the severity without
                                    error, over infinitely many knees; the same in every row
-    jsw_00m, jsw_12m, jsw_24m      minimum medial joint space width as planted, mm (the tables have
-                                   gaps)
+    jsw_00m … jsw_48m              minimum medial joint space width as planted, mm, each year (the
+                                   tables have gaps)
+    kl, medial_jsn                 grades of Kellgren and Lawrence and of medial narrowing (OARSI)
+    kl_rise, medial_jsn_rise       months after which the first of them is higher by one, or n/a
+    replaced                       days after which the knee is replaced, 0 before enrolment, or n/a
     womac_pain                     0 to 20; 1 belongs to neither group of the pain endpoint
     lesion_x, _y, _z               centre of the marrow lesion in the medial tibia, patient RAS mm;
                                    a second one lies in the femur, 16 to 24 mm above
@@ -31,10 +34,12 @@ from pathlib import Path
 
 import numpy as np
 
-from oatools.core.manifest import Row, write_table
+from oatools.core.manifest import MISSING, Row, write_table
 from oatools.phantom import findings, series
+from oatools.phantom.course import WIDTH_MONTHS
 from oatools.phantom.findings import Finding
 from oatools.phantom.people import Patient, PhantomKnee, PhantomSettings
+from oatools.phantom.replacement import Replacement
 
 _CORONAL = series.SEQUENCES["cor-iw-tse"]
 
@@ -57,6 +62,10 @@ def write_truth(
 
 
 def _outcomes(settings: PhantomSettings, knee: PhantomKnee) -> Row:
+    widths = {
+        f"jsw_{month:02d}m": f"{width:.3f}"
+        for month, width in zip(WIDTH_MONTHS, knee.jsw, strict=True)
+    }
     return {
         "jsn12": str(int(knee.progressor)),
         "pain": str(int(knee.painful)),
@@ -66,11 +75,25 @@ def _outcomes(settings: PhantomSettings, knee: PhantomKnee) -> Row:
         "pain_finding": f"{knee.anatomy.effusion:.6f}",
         "jsn12_best_auc": f"{settings.jsn_auc:g}",
         "pain_best_auc": f"{settings.pain_auc:g}",
-        "jsw_00m": f"{knee.jsw[0]:.3f}",
-        "jsw_12m": f"{knee.jsw[1]:.3f}",
-        "jsw_24m": f"{knee.jsw[2]:.3f}",
+        **widths,
+        "kl": str(knee.grades.kl),
+        "medial_jsn": str(knee.grades.medial),
+        "kl_rise": _first(knee.grades.kl_losses),
+        "medial_jsn_rise": _first(knee.grades.medial_losses),
+        "replaced": _replaced(knee.replacement),
         "womac_pain": str(knee.womac[0]),
     }
+
+
+def _first(months: Sequence[int]) -> str:
+    return str(months[0]) if months else MISSING
+
+
+def _replaced(replacement: Replacement) -> str:
+    if replacement.before:
+        return "0"
+    is_done = replacement.day is not None and replacement.confirmed
+    return str(replacement.day) if is_done else MISSING
 
 
 def _lesion(knee: PhantomKnee) -> Row:

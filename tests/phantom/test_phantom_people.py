@@ -7,11 +7,9 @@ from oatools.phantom.people import (
     index_of,
     make_patient,
     make_people,
-    plant,
-    separation,
     subject_id,
-    visible,
 )
+from oatools.phantom.planting import plant, separation, visible
 
 
 @pytest.mark.parametrize("auc,prevalence", [(0.95, 0.3), (0.7, 0.14), (0.5, 0.5)])
@@ -67,11 +65,10 @@ def test_readings_agree_with_outcomes_and_the_baseline_does_not_give_them_away()
     change = np.array([knee.jsw[1] - knee.jsw[0] for knee in knees])
     progressor = np.array([knee.progressor for knee in knees])
     np.testing.assert_array_equal(change <= -0.5, progressor)
-    typical = np.mean((change[progressor] >= -1.1) & (change[progressor] < -0.6))
-    assert 0.8 < typical < 0.95
+    assert np.abs(change + 0.5).min() > 0.0009  # no label hangs on rounding
     assert 0.5 < roc_auc_score(progressor, [-knee.jsw[0] for knee in knees]) < 0.68
     pain = np.array([knee.womac[0] for knee in knees])
     painful = np.array([knee.painful for knee in knees])
     assert np.all(painful[pain >= 2]) and not np.any(painful[pain == 0])
     assert 0.02 < np.mean(pain == 1) < 0.09
-    assert min(knee.jsw[2] for knee in knees) >= 0
+    assert min(min(knee.jsw) for knee in knees) >= 0

@@ -1,0 +1,115 @@
+"""The columns of the archive's structures that a synthetic package has, and their descriptions.
+
+Names as in published column lists of the structures; the descriptions are worded anew.
+"""
+
+#: The columns of every structure.
+COMMON = {
+    "subjectkey": "The archive's global unique identifier (GUID) of the research subject",
+    "src_subject_id": "Subject ID as the lab or project assigned it",
+    "interview_date": "Date on which the interview, sampling or imaging was completed. MM/DD/YYYY",
+    "interview_age": "Age in months at the time of the interview, sampling or imaging",
+    "sex": "Sex of subject at birth",
+    "ageyears": "Age in years",
+    "visit": "Name of the visit",
+    "version": "Version of the form or of the assessment",
+}
+_READING = {
+    "readprj": "Project (group of readings)",
+    "side": "Side (laterality): 1 right, 2 left",
+}
+_BARCODE = {"barcode": "Barcode of the image that was analysed; a reference, no image"}
+_WIDTHS = {
+    "incplm": "Incomplete delineation of the medial compartment: some JSW(x) are missing",
+    "nomjswx": "No medial JSW(x) could be measured, for positioning or image quality",
+    "nommjsw": "The medial minimum JSW could not be measured",
+    "nolmin": "The medial minimum JSW was measured, but there is no local minimum",
+    "mjswbb": "mJSW is set to zero: the reader judges the medial compartment bone on bone",
+    "tpcfds": "Distance from the tibial plateau to the rim closest to the femoral condyle (mm)",
+    "impixsz": "Size of a pixel, not corrected for magnification (mm)",
+    "bmang": "Angle of the X-ray beam (degrees)",
+    "mcmjsw": "Medial minimum joint space width (mm)",
+    "xmjsw": "X coordinate of the minimum JSW",
+    "incstps": "Positioning differs between visits, by the distance of the rims",
+    "cfwdth": "Width of the femoral condyles, x = 1.0 (mm)",
+    "jsw150": "Medial JSW at x = 0.150 (mm)",
+    "jsw175": "Medial JSW at x = 0.175 (mm)",
+    "jsw200": "Medial JSW at x = 0.200 (mm)",
+    "jsw225": "Medial JSW at x = 0.225 (mm)",
+    "jsw250": "Medial JSW at x = 0.250 (mm)",
+    "jsw275": "Medial JSW at x = 0.275 (mm)",
+    "jsw300": "Medial JSW at x = 0.300 (mm)",
+    "noljswx": "No lateral JSW(x) could be measured, for positioning or image quality",
+    "ltpmebe": "The margin of the lateral plateau is the edge of the bone",
+    "incpll": "Incomplete delineation of the lateral compartment: some JSW(x) are missing",
+    "ljsw700": "Lateral JSW at x = 0.700 (mm)",
+    "ljsw725": "Lateral JSW at x = 0.725 (mm)",
+    "ljsw750": "Lateral JSW at x = 0.750 (mm)",
+    "ljsw775": "Lateral JSW at x = 0.775 (mm)",
+    "ljsw800": "Lateral JSW at x = 0.800 (mm)",
+    "ljsw825": "Lateral JSW at x = 0.825 (mm)",
+    "ljsw850": "Lateral JSW at x = 0.850 (mm)",
+    "ljsw875": "Lateral JSW at x = 0.875 (mm)",
+    "ljsw900": "Lateral JSW at x = 0.900 (mm)",
+}
+
+#: Structure -> its own columns and their descriptions.
+STRUCTURES: dict[str, dict[str, str]] = {
+    "oai_enrollee01": {
+        "e_cohort": "Assignment to a subcohort: 1 progression, 2 incidence, 3 control",
+        "ethnicity": "Ethnicity of participant",
+        "race": "Race of study subject",
+        "site": "Clinical site",
+        "interim_visit": "Indicator of an interim visit",
+    },
+    "oai_koos_womac01": {
+        "koos_rksymptoms": "Right knee: KOOS symptoms score",
+        "koos_lksymptoms": "Left knee: KOOS symptoms score",
+        "koos_rkpain": "Right knee: KOOS pain score",
+        "koos_lkpain": "Left knee: KOOS pain score",
+        "womac_stiffness_right": "Right knee: WOMAC stiffness score (calc)",
+        "womac_stiffness_left": "Left knee: WOMAC stiffness score (calc)",
+        "womac_disability_right": "Right knee: WOMAC disability score (calc)",
+        "womac_disability_left": "Left knee: WOMAC disability score (calc)",
+        "womac_pain_left": "Left knee: WOMAC pain score (calc)",
+        "womac_pain_right": "Right knee: WOMAC pain score (calc)",
+        "womac_total_left": "Left knee: WOMAC total score (calc)",
+        "womac_total_right": "Right knee: WOMAC total score (calc)",
+    },
+    "oai_oarisk01": {
+        "height_av": "Average height (mm)",
+        "weight_met": "Weight in metric units (kg)",
+        "bmi": "Body mass index (calc, kg/m2)",
+        "ksurgr": "Right knee, ever had knee surgery",
+        "ksurgl": "Left knee, ever had knee surgery",
+        "injr": "Right knee, ever injured badly enough to limit walking",
+        "injl": "Left knee, ever injured badly enough to limit walking",
+    },
+    "oai_kxrquantjsw01": _READING | _WIDTHS | _BARCODE,
+    "oai_kxrsemiquant01": {
+        **_READING,
+        "xrkl": "Kellgren and Lawrence grade (0-4)",
+        "xrjsl": "Joint space narrowing (OARSI grades 0-3) lateral compartment",
+        "xrjsm": "Joint space narrowing (OARSI grades 0-3) medial compartment",
+        **_BARCODE,
+    },
+    "oai_outcome01": {
+        "rntcnt": "Most recent contact",
+        "lkblrp": "Left knee, knee replacement seen on baseline X-ray",
+        "lkdate": "Left knee, date of follow-up knee replacement",
+        "lkdays": "Left knee, days between enrollment visit and follow-up knee replacement",
+        "lkrpcf": "Left knee, adjudication status of follow-up knee replacement",
+        "lktlpr": "Left knee, total or partial follow-up knee replacement",
+        "lkvsaf": "Left knee, closest contact after follow-up knee replacement",
+        "lkvspr": "Left knee, closest contact prior to follow-up knee replacement",
+        "lkvsrp": "Left knee, visit at which follow-up knee replacement was reported",
+        "rkblrp": "Right knee, knee replacement seen on baseline X-ray",
+        "rkdate": "Right knee, date of follow-up knee replacement",
+        "rkdays": "Right knee, days between enrollment visit and follow-up knee replacement",
+        "rkrpcf": "Right knee, adjudication status of follow-up knee replacement",
+        "rktlpr": "Right knee, total or partial follow-up knee replacement",
+        "rkvsaf": "Right knee, closest contact after follow-up knee replacement",
+        "rkvspr": "Right knee, closest contact prior to follow-up knee replacement",
+        "rkvsrp": "Right knee, visit at which follow-up knee replacement was reported",
+    },
+}
