@@ -25,6 +25,8 @@ _SHOWN_COLUMNS = 12
 _LONGEST_CELL = 1 << 24
 _HEADER_BYTES = 1 << 20
 _DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
+# Spreadsheets may state the separator in a line above the header.
+_STATED = re.compile(r'"?sep=([|\t;,])"?\n', re.IGNORECASE)
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
@@ -140,6 +142,9 @@ def _decoded(content: bytes) -> str:
 
 
 def _delimiter(text: str) -> str:
+    stated = _STATED.match(text)
+    if stated:
+        return stated[1]
     header = text.lstrip().partition("\n")[0]
     bare = re.sub(r'"[^"]*"', "", header)
     return next((mark for mark in _DELIMITERS if mark in bare), ",")
@@ -164,7 +169,8 @@ def _split(path: Path, text: str) -> Iterator[tuple[int, list[str]]]:
             ) from None
         if cells is None:
             return
-        if not _is_blank(cells):
+        is_stated = rows.line_num == 1 and _STATED.match(text)
+        if not is_stated and not _is_blank(cells):
             yield rows.line_num, cells
 
 

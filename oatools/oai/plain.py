@@ -17,27 +17,26 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 
-from oatools.core.errors import ItemError, UsageError
-from oatools.core.ids import subject_id, zero_key
-from oatools.core.manifest import MISSING, Row
+from oatools.core.errors import UsageError
+from oatools.core.manifest import MISSING
 from oatools.oai.clinical import CLINICAL_COLUMNS, VARIABLES, ClinicalValue, Variable
-from oatools.oai.codes import KneeId, code, number_or_none
-from oatools.oai.endpoints import Endpoint, Kind, horizon_of, month_of, visit_of
-from oatools.oai.forms import clean, read_text
+from oatools.oai.codes import KneeId, number_or_none
+from oatools.oai.endpoints import Endpoint, Kind, horizon_of, month_of
 from oatools.oai.grades import KL, MEDIAL_NARROWING
+from oatools.oai.plain_lines import (
+    PLAIN_COLUMNS,
+    Line,
+    PlainTable,
+    as_yes,
+    before_label,
+    read_lines,
+    yes_or_no,
+)
 from oatools.oai.readings import Problem, Reading
 from oatools.oai.replacement import Replacements
 from oatools.oai.study import PainScore, StudyTables
 from oatools.oai.widths import width_reading
 
-#: Columns of a plain table, besides those of the clinical variables and the outcome.
-PLAIN_COLUMNS = ("subject", "side", "visit", "jsw", "readprj", "replaced", "osteotomy")
-_REQUIRED = ("subject", "side", "visit")
-_BLANK = ("", ".", "n/a", "na", "#n/a", "<na>", "nan", "null", "none")
-_SIDES = {"left": "left", "l": "left", "right": "right", "r": "right"}
-_CODED_SIDES = {"1": "right", "2": "left"}
-_YES = ("1", "yes", "y", "true", "t")
-_NO = ("0", "no", "n", "false", "f")
 _SEX = {"f": "female", "m": "male"}
 # Nobody is taller, in metres: a table in centimetres or millimetres is refused.
 _TALLEST_M = Decimal("2.5")
@@ -47,20 +46,6 @@ _FEWEST_CELLS = 2
 _GRADES = {Kind.KL: ("kl", KL), Kind.NARROWING: ("jsm", MEDIAL_NARROWING)}
 
 
-@dataclass(frozen=True)
-class _Line:
-    """One line of the table: where it stands, its knee and visit, and its cells."""
-
-    place: str
-    knee: KneeId
-    visit: str
-    cells: Row
-
-    @property
-    def project(self) -> str:
-        return self.cells.get("readprj", MISSING)
-
-
 @dataclass
 class _Cells:
     """Reads cells as values, and keeps account of those that hold none."""
@@ -68,7 +53,7 @@ class _Cells:
     possible: set[str] = field(default_factory=set)
     impossible: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
 
-    def value(self, line: _Line, column: str, unit: str, found: ClinicalValue) -> ClinicalValue:
+    def value(self, line: Line, column: str, unit: str, found: ClinicalValue) -> ClinicalValue:
         """The value found in a cell, None if there is none; `unit` says what was expected."""
         cell = line.cells.get(column, MISSING)
         if cell == MISSING:
@@ -100,7 +85,8 @@ def open_plain(path: Path, endpoint: Endpoint, visit: str, outcome: str) -> Stud
     `outcome` is the column that the endpoint `given` passes through. Raises a `UsageError` for what
     cannot be read, with the number of the line.
     """
-    header, lines, notes = _read_lines(path, endpoint, outcome)
+    table = read_lines(path, outcome if endpoint.kind is Kind.GIVEN else None)
+    lines = table.lines
     visits = sorted({line.visit for line in lines}, key=month_of)
     horizon = horizon_of(endpoint, visit, visits, _measured_visits(endpoint, visits, lines))
     cells = _Cells()
@@ -119,7 +105,7 @@ def open_plain(path: Path, endpoint: Endpoint, visit: str, outcome: str) -> Stud
     outcomes = {}
     if endpoint.kind is Kind.GIVEN:
         at_visit = [line for line in lines if line.visit == visit]
-        outcomes = {line.knee: _yes_or_no(line, outcome) for line in at_visit}
+        outcomes = {line.knee: yes_or_no(line, outcome) for line in at_visit}
     return StudyTables(
         endpoint=endpoint,
         visit=visit,
@@ -132,106 +118,11 @@ def open_plain(path: Path, endpoint: Endpoint, visit: str, outcome: str) -> Stud
         enrolled=list(dict.fromkeys(line.knee for line in lines)),
         replaced=_replacements(lines, visit, horizon),
         clinical=values,
-        notes=[*notes, *cells.notes(), *_unused(path, header, outcome, endpoint)],
+        notes=[*table.notes, *cells.notes(), *_unused(table, outcome, endpoint)],
     )
 
 
-def _read_lines(
-    path: Path, endpoint: Endpoint, outcome: str
-) -> tuple[list[str], list[_Line], list[str]]:
-    """The header of the table in lower case, its lines with knee and visit checked, and notes."""
-    table = read_text(path)
-    header = [name.casefold() for name in table.header]
-    outcome = outcome.casefold()
-    doubled = sorted({name for name in header if name and header.count(name) > 1})
-    if doubled:
-        raise UsageError(f"{path}: two columns '{doubled[0]}'", "keep one")
-    needed = [*_REQUIRED, outcome] if endpoint.kind is Kind.GIVEN else list(_REQUIRED)
-    for column in needed:
-        if column not in header:
-            raise UsageError(
-                f"{path}: no column '{column}'",
-                f"a plain table needs {', '.join(needed)}, and it has {', '.join(header)}",
-            )
-    lines: list[_Line] = []
-    seen: dict[tuple[KneeId, str, str], _Line] = {}
-    repeated = coded = 0
-    for number, cells in table.lines:
-        line = _line(f"{path} line {number}", header, cells)
-        coded += code(_text(header, cells, "side")) in _CODED_SIDES
-        key = (line.knee, line.visit, line.project)
-        if key not in seen:
-            seen[key] = line
-            lines.append(line)
-        elif seen[key].cells == line.cells:
-            repeated += 1
-        else:
-            raise UsageError(
-                f"{line.place}: a second line of {line.knee.subject} {line.knee.side} "
-                f"at {line.visit}",
-                "keep one, or tell readings apart by a column readprj",
-            )
-    _require_one_form(path, {line.knee.subject for line in lines})
-    notes = []
-    if repeated:
-        notes.append(f"{path}: {repeated} lines repeat another one, used once")
-    if coded:
-        notes.append(f"{path}: side 1 is taken for right and 2 for left")
-    return header, lines, notes
-
-
-def _line(place: str, header: Sequence[str], cells: Sequence[str]) -> _Line:
-    row = {name: _known(cell) for name, cell in zip(header, cells, strict=True) if name}
-    side = _side(row["side"])
-    if side is None or MISSING in (row["subject"], row["visit"]):
-        raise UsageError(
-            f"{place}: subject '{row['subject']}', side '{row['side']}' and visit "
-            f"'{row['visit']}' make no knee",
-            "write side as left or right",
-        )
-    try:
-        subject = subject_id(row["subject"])
-        visit = visit_of(month_of(row["visit"].casefold()))
-    except (ItemError, UsageError) as error:
-        raise UsageError(f"{place}: {error.reason}", error.remedy) from None
-    return _Line(place, KneeId(subject, side), visit, row)
-
-
-def _text(header: Sequence[str], cells: Sequence[str], column: str) -> str:
-    return clean(cells[header.index(column)])
-
-
-def _side(cell: str) -> str | None:
-    """The side that a cell names, or codes as the Initiative does: `1`, `2.0`, `1: Right`."""
-    named, _, label = cell.partition(":")
-    coded = _CODED_SIDES.get(code(named.strip()))
-    word = _SIDES.get(label.strip().casefold())
-    if label and coded and word != coded:
-        return None
-    return coded or _SIDES.get(cell.casefold())
-
-
-def _require_one_form(path: Path, subjects: Iterable[str]) -> None:
-    """Refuse ids that differ by zeros in front alone: nothing says whether they are one person."""
-    seen: dict[str, str] = {}
-    for subject in subjects:
-        other = seen.setdefault(zero_key(subject), subject)
-        if other != subject:
-            first, second = sorted((subject, other))
-            raise UsageError(
-                f"{path}: subjects {first} and {second} differ by zeros in front alone",
-                "write every person in one way",
-            )
-
-
-def _known(cell: str) -> str:
-    bare = clean(cell)
-    return MISSING if bare.casefold() in _BLANK else bare
-
-
-def _measured_visits(
-    endpoint: Endpoint, visits: Sequence[str], lines: Iterable[_Line]
-) -> list[str]:
+def _measured_visits(endpoint: Endpoint, visits: Sequence[str], lines: Iterable[Line]) -> list[str]:
     """The visits at which what the endpoint is made from was measured in anybody."""
     column = _GRADES[endpoint.kind][0] if endpoint.kind in _GRADES else "jsw"
     measured = {line.visit for line in lines if line.cells.get(column, MISSING) != MISSING}
@@ -242,9 +133,9 @@ def _measured_visits(
 
 
 def _by_visit(
-    lines: Iterable[_Line],
+    lines: Iterable[Line],
     visits: Collection[str],
-    read: Callable[[_Line], Reading],
+    read: Callable[[Line], Reading],
 ) -> dict[str, dict[KneeId, dict[str, Reading]]]:
     """The readings of all lines by visit, knee and reading project."""
     found: dict[str, dict[KneeId, dict[str, Reading]]] = {at: {} for at in visits}
@@ -253,7 +144,7 @@ def _by_visit(
     return found
 
 
-def _width(line: _Line, cells: _Cells) -> Reading:
+def _width(line: Line, cells: _Cells) -> Reading:
     cell = line.cells.get("jsw", MISSING)
     if cell == MISSING:
         return Reading(None, Problem.MISSING)
@@ -263,7 +154,7 @@ def _width(line: _Line, cells: _Cells) -> Reading:
     return Reading(None, Problem.NO_NUMBER) if number is None else reading
 
 
-def _values(line: _Line, cells: _Cells) -> dict[str, ClinicalValue]:
+def _values(line: Line, cells: _Cells) -> dict[str, ClinicalValue]:
     values = {}
     for variable in VARIABLES:
         found = _value(line, variable)
@@ -271,13 +162,13 @@ def _values(line: _Line, cells: _Cells) -> dict[str, ClinicalValue]:
     return values
 
 
-def _value(line: _Line, variable: Variable) -> ClinicalValue:
+def _value(line: Line, variable: Variable) -> ClinicalValue:
     cell = line.cells.get(variable.name, MISSING)
     if cell == MISSING:
         return None
     if variable.codes is not None:
         return _category(variable, cell)
-    value = number_or_none(_before_label(cell))
+    value = number_or_none(before_label(cell))
     return value if value is not None and _is_possible(variable, value) else None
 
 
@@ -290,17 +181,13 @@ def _category(variable: Variable, cell: str) -> str | None:
         return None
     names = {value.casefold(): value for value in variable.codes.values()}
     if set(names) == {"0", "1"}:
-        said = _as_yes(cell)
+        said = as_yes(cell)
         return None if said is None else str(int(said))
     code_part, _, label = cell.partition(":")
     word = (label or code_part).strip().casefold()
     if variable.name == "sex":
         word = _SEX.get(word, word)
     return names.get(word)
-
-
-def _before_label(cell: str) -> str:
-    return cell.partition(":")[0].strip()
 
 
 def _is_possible(variable: Variable, value: Decimal) -> bool:
@@ -312,47 +199,22 @@ def _is_possible(variable: Variable, value: Decimal) -> bool:
     return low <= value <= high
 
 
-def _coded(line: _Line, column: str) -> str:
-    cell = _before_label(line.cells.get(column, MISSING))
+def _coded(line: Line, column: str) -> str:
+    cell = before_label(line.cells.get(column, MISSING))
     return "." if cell == MISSING else cell
 
 
-def _as_yes(cell: str) -> bool | None:
-    """What a cell of yes or no says, as any export writes it; None for anything else.
-
-    `1`, `1.0`, `yes`, `TRUE` and `1: Yes` say yes.
-    """
-    word = code(_before_label(cell)).casefold()
-    if word in _YES:
-        return True
-    return False if word in _NO else None
-
-
-def _yes_or_no(line: _Line, column: str) -> bool | None:
-    """What a line says in a column of yes or no, None where it is missing.
-
-    Raises a `UsageError` for anything else: a knee must not be mislabelled for a word.
-    """
-    cell = line.cells.get(column.casefold(), MISSING)
-    if cell == MISSING:
-        return None
-    said = _as_yes(cell)
-    if said is None:
-        raise UsageError(f"{line.place}: {column} '{cell}' is neither yes nor no", "write 1 or 0")
-    return said
-
-
-def _replacements(lines: Iterable[_Line], visit: str, horizon: str) -> Replacements:
+def _replacements(lines: Iterable[Line], visit: str, horizon: str) -> Replacements:
     """The knees with a prosthesis, and those with an osteotomy between visit and horizon."""
     at_visit, later, before, osteotomies = set(), set(), set(), set()
     for line in lines:
         months = month_of(line.visit)
-        if _yes_or_no(line, "replaced"):
+        if yes_or_no(line, "replaced"):
             if months <= month_of(visit):
                 at_visit.add(line.knee)
             elif months <= month_of(horizon):
                 later.add(line.knee)
-        if _yes_or_no(line, "osteotomy"):
+        if yes_or_no(line, "osteotomy"):
             if months <= month_of(visit):
                 before.add(line.knee)
             elif months <= month_of(horizon):
@@ -369,9 +231,9 @@ def _score(values: Mapping[str, ClinicalValue]) -> PainScore:
     return PainScore.of(pain if isinstance(pain, Decimal) else None)
 
 
-def _unused(path: Path, header: Sequence[str], outcome: str, endpoint: Endpoint) -> list[str]:
+def _unused(table: PlainTable, outcome: str, endpoint: Endpoint) -> list[str]:
     used = {*PLAIN_COLUMNS, *CLINICAL_COLUMNS, "knee"}
     if endpoint.kind is Kind.GIVEN:
         used.add(outcome.casefold())
-    unused = [name for name in header if name and name not in used]
-    return [f"{path}: columns not used: {', '.join(unused)}"] if unused else []
+    unused = [name for name in table.columns if name and name not in used]
+    return [f"{table.path}: columns not used: {', '.join(unused)}"] if unused else []
