@@ -1,6 +1,8 @@
 """oa-convert: DICOM series to NIfTI volumes."""
 
+import re
 from collections import Counter
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +12,7 @@ import click
 from oatools.core.cli import command
 from oatools.core.console import Console
 from oatools.core.errors import ItemError, UsageError
+from oatools.core.ids import subject_id
 from oatools.core.manifest import (
     BadRow,
     Row,
@@ -31,6 +34,8 @@ from oatools.core.runner import RunOptions, run_rows
 
 if TYPE_CHECKING:
     from oatools.dicom.series import Overrides
+
+_VISIT = re.compile(r"(\d\d|[1-9]\d{2,})m", re.ASCII)
 
 
 @command("oa-convert")
@@ -72,11 +77,27 @@ if TYPE_CHECKING:
 )
 @click.option("--visit", metavar="VISIT", help="Take this visit for all series, e.g. 00m.")
 @click.option("--side", type=click.Choice(["left", "right"]), help="Take this side for all series.")
+@click.option(
+    "--side-check",
+    type=click.Choice(["fail", "warn", "trust"]),
+    default="warn",
+    show_default=True,
+    help="What to do with a scan that lies on the other side than is stated; trust: take the side "
+    "as the description states it, and compare it with nothing.",
+)
 @click.option("--name", metavar="NAME", help="Take this sequence for all series, e.g. sag-3d-dess.")
 @click.option(
     "--keep-ids",
     is_flag=True,
     help="Keep patient ids that are not OAI's, instead of replacing them by a digest.",
+)
+@click.option(
+    "--root",
+    "roots",
+    multiple=True,
+    metavar="DIR",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Look for the series of an inventory below this folder, too; repeatable.",
 )
 @compress_option
 @force_option
@@ -93,8 +114,10 @@ def main(
     subject: str | None,
     visit: str | None,
     side: str | None,
+    side_check: str,
     name: str | None,
     keep_ids: bool,
+    roots: tuple[Path, ...],
     compression: int,
     force: bool,
     run: RunOptions,
@@ -110,25 +133,47 @@ def main(
         raise UsageError("say where the volumes go with -o DIR, or look first with --list")
     from oatools.dicom.series import Overrides, slug
 
+    subject, visit = _checked_subject(subject), _checked_visit(visit)
     left_out: Counter[str] = Counter()
     table = _read(inputs, null_separated)
     if not table.headed:
         sequence = slug(name) if name else None
-        known = Overrides(subject, visit, side, sequence, keep_ids)
+        known = Overrides(subject, visit, side, sequence, keep_ids, side_check == "trust")
         wanted = [slug(each) for each in sequences]
-        table = _find(table, known, wanted, left_out)
+        table = _find(table, known, wanted, left_out, roots)
     if list_only or out_dir is None:
         status = _list(console, table)
     else:
-        from oatools.dicom.rows import convert_series
+        from oatools.dicom.rows import ConvertSettings, convert_series
         from oatools.imaging.rows import VolumeWriter
 
         out = VolumeWriter(out_dir, compression, force)
-        work = partial(convert_series, out=out, echo=echo, coverage=coverage)
+        settings = ConvertSettings(echo, coverage, side_check)
+        work = partial(convert_series, out=out, settings=settings)
         status = run_rows(console, table, work, run, target=out.claim, workers="threads")
     for reason, count in left_out.most_common():
         console.note(f"not taken: {count} {reason}")
     return status
+
+
+def _checked_subject(subject: str | None) -> str | None:
+    """Return the id in its one form; a `UsageError` for one that no file can be named by."""
+    if subject is None:
+        return None
+    try:
+        return subject_id(subject)
+    except ItemError as error:
+        raise UsageError(error.reason, error.remedy) from None
+
+
+def _checked_visit(visit: str | None) -> str | None:
+    """Return a visit as it is; a `UsageError` for what is not written as in tables."""
+    if visit is not None and _VISIT.fullmatch(visit) is None:
+        raise UsageError(
+            f"the visit {visit!r} is not a number of months in two digits or more",
+            "write it as in 00m, 06m, 12m or 120m",
+        )
+    return visit
 
 
 def _read(inputs: tuple[str, ...], null_separated: bool) -> Table[Row | BadRow]:
@@ -142,7 +187,11 @@ def _read(inputs: tuple[str, ...], null_separated: bool) -> Table[Row | BadRow]:
 
 
 def _find(
-    places: Table[Row | BadRow], known: "Overrides", wanted: list[str], left_out: Counter[str]
+    places: Table[Row | BadRow],
+    known: "Overrides",
+    wanted: list[str],
+    left_out: Counter[str],
+    roots: Sequence[Path],
 ) -> Table[Row | BadRow]:
     """Find the series in the places that the rows of a table name."""
     from oatools.dicom.find import find_series
@@ -150,7 +199,7 @@ def _find(
     from oatools.oai import release
 
     names = (row.name if isinstance(row, BadRow) else row["path"] for row in places.rows)
-    rows = find_series(names, release, known, wanted, left_out)
+    rows = find_series(names, release, known, wanted, left_out, roots)
     return Table(COLUMNS, rows, "the series found")
 
 

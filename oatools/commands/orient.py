@@ -4,9 +4,11 @@ from functools import partial
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
 from oatools.core.cli import command
 from oatools.core.console import Console
+from oatools.core.errors import UsageError
 from oatools.core.manifest import read_rows
 from oatools.core.options import (
     compress_option,
@@ -36,10 +38,14 @@ from oatools.core.runner import RunOptions, run_rows
     "the scan lies.",
 )
 @click.option(
-    "--no-side-check",
-    is_flag=True,
-    help="Do not compare the side with the place of the scan in the scanner.",
+    "--side-check",
+    type=click.Choice(["fail", "warn", "trust"]),
+    default="fail",
+    show_default=True,
+    help="What to do with a volume that lies on the other side than is stated, or that shows both "
+    "knees; trust: take the side as it is stated.",
 )
+@click.option("--no-side-check", "unchecked", is_flag=True, hidden=True)
 @compress_option
 @force_option
 @run_options
@@ -50,7 +56,8 @@ def main(
     out_dir: Path,
     reference: str,
     side: str | None,
-    no_side_check: bool,
+    side_check: str,
+    unchecked: bool,
     compression: int,
     force: bool,
     run: RunOptions,
@@ -61,11 +68,25 @@ def main(
     place in the scanner's coordinates. Slices lie in the last axis, lateral to medial or posterior
     to anterior.
     """
+    if unchecked:
+        _refuse_both_names()
+        console.note("warning: --no-side-check is now called --side-check trust")
+        side_check = "trust"
     require_inputs(inputs)
     table = read_rows(inputs, null_separated).require("path")
     from oatools.imaging.rows import OrientSettings, VolumeWriter, orient_volume
 
     out = VolumeWriter(out_dir, compression, force)
-    settings = OrientSettings(reference, side, no_side_check)
+    settings = OrientSettings(reference, side, side_check)
     work = partial(orient_volume, out=out, settings=settings)
     return run_rows(console, table, work, run, added=["side"], target=out.claim)
+
+
+def _refuse_both_names() -> None:
+    """Raise a `UsageError` if `--side-check` is given beside its former name."""
+    source = click.get_current_context().get_parameter_source("side_check")
+    if source is not ParameterSource.DEFAULT:
+        raise UsageError(
+            "--no-side-check is now called --side-check trust, and both are given",
+            "give --side-check alone",
+        )

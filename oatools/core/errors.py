@@ -26,9 +26,12 @@ class OatoolsError(Exception):
         """Return reason and remedy as one line, with `options` in place of parameter names."""
         if not self.remedy:
             return self.reason
-        names = options or {}
-        remedy = _PARAMETER.sub(lambda found: names.get(found[1], found[1]), self.remedy)
-        return f"{self.reason}; {remedy}"
+        return f"{self.reason}; {with_options(self.remedy, options or {})}"
+
+
+def with_options(text: str, options: Mapping[str, str]) -> str:
+    """Return a text with `options` in place of the parameters that it names in backquotes."""
+    return _PARAMETER.sub(lambda found: options.get(found[1], found[1]), text)
 
 
 class ItemError(OatoolsError):

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 
 from oatools.core import manifest
 from oatools.core.console import Console
-from oatools.core.errors import ItemError, UsageError
+from oatools.core.errors import ItemError, UsageError, with_options
 from oatools.core.manifest import BadRow, Row, Table
 
 if TYPE_CHECKING:
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 class Done:
     """The result of the work on one row: cells that change or are new, and whether it was kept.
 
-    `warnings` are shown unless quiet, `details` only when verbose.
+    `warnings` are shown unless quiet, `details` only when verbose; a warning names
+    parameters in backquotes, as a remedy does.
     """
 
     cells: Row
@@ -73,8 +74,8 @@ def run_rows(
 
     Rows leave in the order in which they came, each as soon as it and those before it are finished.
     A row that fails is reported and left out; the others go on. `added` names the columns that the
-    work appends. `target` gives the file that a row will write, and a second row with the same one
-    fails.
+    work appends. `target` gives the file that a row will write: another row with the same one waits
+    for that row's end, and then fails, unless that row failed itself.
 
     With `options.jobs` above one, `work` runs in that many `workers`. In processes it must be
     picklable, and a process that dies fails only the row it was at. Threads start at once, and are
@@ -147,33 +148,91 @@ def _run_in_turn(
         if isinstance(row, BadRow):
             outcome = _failure(row.error, row.remedy)
         else:
-            outcome = claims.check(row) or attempt(work, row)
+            verdict = claims.check(index, row)  # nothing else is under way: no row waits
+            outcome = verdict if isinstance(verdict, Failure) else attempt(work, row)
+            claims.settle(index, row, outcome)
         if not collector.finish(index, row, outcome):
             break
 
 
 @dataclass
+class _Claim:
+    """The row that writes a file, whether it has, and the rows that wait to see if it does."""
+
+    index: int
+    owner: str
+    is_written: bool = False
+    waiting: list[tuple[int, Row]] = field(default_factory=list)
+
+
+@dataclass
 class _Claims:
-    """The files that the rows so far will write: no two rows may write the same one."""
+    """The files that the rows so far will write: no two rows may write the same one.
+
+    A row that fails gives its claim up, to the first of those that wait for it.
+    """
 
     target: Callable[[Row], str] | None
-    taken: dict[str, str] = field(default_factory=dict)
+    _claims: dict[str, _Claim] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def check(self, row: Row) -> Failure | None:
-        """Claim the row's file; a `Failure` where another row has it already."""
+    def check(self, index: int, row: Row) -> Failure | Literal["waits"] | None:
+        """Claim the row's file; a `Failure` where another row has written it already.
+
+        `waits` where another row is at it: `settle` of that row will say how this one goes on.
+        """
         if self.target is None:
             return None
         try:
             name = self.target(row)
         except ItemError as error:
             return Failure(error)
-        if name in self.taken:
-            return _failure(
-                f"{name} is already the output of {self.taken[name]}",
-                "give the rows different knees or sequences",
-            )
-        self.taken[name] = f"{item_name(row)} ({row.get('path', manifest.MISSING)})"
-        return None
+        with self._lock:
+            claim = self._claims.get(name)
+            if claim is None:
+                self._claims[name] = _Claim(index, _owner(row))
+                return None
+            if claim.is_written:
+                return _taken(name, claim.owner)
+            claim.waiting.append((index, row))
+            return "waits"
+
+    def settle(
+        self, index: int, row: Row, outcome: Outcome
+    ) -> tuple[tuple[int, Row] | None, list[tuple[int, Row, Failure]]]:
+        """End a row's claim: return the row that is to be done in its place, and rows that fail."""
+        if self.target is None:
+            return None, []
+        try:
+            name = self.target(row)
+        except ItemError:  # it never had a claim
+            return None, []
+        with self._lock:
+            claim = self._claims.get(name)
+            if claim is None or claim.is_written or claim.index != index:
+                return None, []
+            if isinstance(outcome, Done):
+                claim.is_written = True
+                failure = _taken(name, claim.owner)
+                late = [(position, other, failure) for position, other in claim.waiting]
+                claim.waiting.clear()
+                return None, late
+            if not claim.waiting:
+                del self._claims[name]
+                return None, []
+            claim.index, heir = claim.waiting.pop(0)
+            claim.owner = _owner(heir)
+            return (claim.index, heir), []
+
+
+def _owner(row: Row) -> str:
+    return f"{item_name(row)} ({row.get('path', manifest.MISSING)})"
+
+
+def _taken(name: str, owner: str) -> Failure:
+    return _failure(
+        f"{name} is already the output of {owner}", "give the rows different knees or sequences"
+    )
 
 
 @dataclass
@@ -220,7 +279,7 @@ class _Collector:
             return
         name = item_name(row)
         for warning in outcome.warnings:
-            self.console.note(f"{name}: {warning}")
+            self.console.note(f"{name}: {with_options(warning, self.console.options)}")
         for detail in outcome.details:
             self.console.detail(f"{name}: {detail}")
         if outcome.kept:
@@ -377,15 +436,22 @@ class _Traffic:
         except BaseException as error:
             self.finished.put(error)
 
-    def drive(self, worker: "_Process | _Thread") -> None:
-        """Have a worker do one row after the other, until the run is over."""
+    def drive(self, worker: "_Process | _Thread", claims: _Claims) -> None:
+        """Have a worker do one row after the other, until the run is over.
+
+        After a row that failed it does the one that waited to write the same file.
+        """
         try:
+            task: tuple[int, Row] | None = None
             while True:
-                index, row = self.waiting.get()
+                index, row = task or self.waiting.get()
                 outcome = worker.do(row)
                 if self.is_over.is_set():
                     return
+                task, late = claims.settle(index, row, outcome)
                 self.finished.put((index, row, outcome))
+                for other in late:
+                    self.finished.put(other)
         except BaseException as error:
             self.finished.put(error)
 
@@ -408,11 +474,11 @@ class _Traffic:
         if isinstance(row, BadRow):
             self.finished.put((index, row, _failure(row.error, row.remedy)))
             return
-        failure = claims.check(row)
-        if failure is None:
+        verdict = claims.check(index, row)
+        if verdict is None:
             self.waiting.put((index, row))
-        else:
-            self.finished.put((index, row, failure))
+        elif isinstance(verdict, Failure):
+            self.finished.put((index, row, verdict))
 
 
 def _run_side_by_side(
@@ -427,7 +493,7 @@ def _run_side_by_side(
     # Daemons: one may wait for a row, or in a read of standard input, when the run is over.
     threading.Thread(target=traffic.read, args=(rows, claims), daemon=True).start()
     for worker in workers:
-        threading.Thread(target=traffic.drive, args=(worker,), daemon=True).start()
+        threading.Thread(target=traffic.drive, args=(worker, claims), daemon=True).start()
     try:
         traffic.collect(collector)
     finally:

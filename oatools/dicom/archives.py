@@ -14,6 +14,19 @@ from isal import igzip
 from oatools.core.errors import ItemError
 
 SUFFIXES = (".tar.gz", ".tgz", ".tar", ".zip")
+#: What programs put behind the name of a file, or beside it, while they download it: NDA's tools,
+#: wget, browsers, aria2, transfer programs.
+UNFINISHED = (
+    ".partial",
+    ".part",
+    ".crdownload",
+    ".download",
+    ".opdownload",
+    ".filepart",
+    ".aria2",
+)
+#: What aria2 puts beside a file, which has its whole size from the start, until it is finished.
+CONTROL_FILE = ".aria2"
 #: A series of the largest kind (a T2 map, an enhanced multi-frame) stays far below these.
 MAX_BYTES = 8 << 30
 MAX_FILES = 50_000
@@ -33,6 +46,14 @@ _DAMAGED = (
 def is_archive(path: Path) -> bool:
     """Tell by its name whether a path is a file that `members` reads."""
     return path.name.lower().endswith(SUFFIXES) and path.is_file()
+
+
+def finished_name(name: str) -> str | None:
+    """Return the name that a download will have once it is finished; None for any other name."""
+    for suffix in UNFINISHED:
+        if name.lower().endswith(suffix) and len(name) > len(suffix):
+            return name[: -len(suffix)]
+    return None
 
 
 def members(archive: Path) -> Iterator[tuple[str, bytes]]:

@@ -17,13 +17,16 @@ class SeriesPath:
     `key` is set where a path is that of one series in the study's own layout. It is the name by
     which inventories know the series, parts joined by slashes of which the last is the series'
     own: the series of one examination share all others. `visit` comes from the layout itself,
-    `folder_visit` from a folder that somebody named.
+    `folder_visit` from a folder that somebody named. `person_visit` is set where a path is that of
+    a participant's folder at a visit in that layout, or lies below one: repeats of a series share
+    it, in whichever of the study's releases, dates or packages they lie.
     """
 
     visit: str | None = None
     folder_visit: str | None = None
     participant: str | None = None
     key: str | None = None
+    person_visit: str | None = None
 
 
 @dataclass(frozen=True)
@@ -71,4 +74,14 @@ class Conventions(Protocol):
         """Yield the series of an inventory; a `UsageError` for any other file."""
 
     def locate(self, listed: InventoryEntry, base: Path, /) -> Path | None:
-        """Find a listed series below the folder of its inventory; None if it is not there."""
+        """Find a listed series below the folder of its inventory; None if it is not there.
+
+        That folder may also be one of those on the way to the series. An archive whose download has
+        not finished is found, too, under the name that it has (see `archives.UNFINISHED`).
+        """
+
+    def set_aside(self, sequence: str, participant: str | None, /) -> str | None:
+        """Say what a participant's series is that is no volume of a knee; None for all others.
+
+        Such series, as reformats and locators, are taken only where they are asked for by name.
+        """

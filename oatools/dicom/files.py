@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from oatools.core.provenance import PHANTOM_IMPLEMENTATION
-from oatools.dicom.archives import SUFFIXES, is_archive, members
+from oatools.dicom.archives import SUFFIXES, finished_name, is_archive, members
 from oatools.dicom.headers import read_header
 
 _NOT_DICOM = (
@@ -32,8 +32,11 @@ _NOT_DICOM = (
 
 
 def may_be_dicom(name: str) -> bool:
-    """Tell whether a file of that name may be a DICOM image, which often has no extension."""
-    lower = name.lower()
+    """Tell whether a file of that name may be a DICOM image, which often has no extension.
+
+    A download that is not finished may be what it will be.
+    """
+    lower = (finished_name(name) or name).lower()
     is_hidden = lower.startswith(".")
     return not is_hidden and lower != "dicomdir" and not lower.endswith(_NOT_DICOM)
 
@@ -62,6 +65,16 @@ def series_digest(content: Path | bytes) -> str | None:
     """
     header = read_header(content, ("SeriesInstanceUID",))
     return None if header is None else digest_of(header.text("SeriesInstanceUID"))
+
+
+def instances(source: Path, series: str | None = None) -> set[str]:
+    """Return the identifiers of a series' images, by which copies of it are known."""
+    found = set()
+    for _, content in contents(source, series):
+        header = read_header(content, ("SOPInstanceUID",))
+        if header is not None:
+            found.add(header.text("SOPInstanceUID"))
+    return found
 
 
 def digest_of(identifier: str) -> str:

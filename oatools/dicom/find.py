@@ -1,4 +1,10 @@
-"""Finding DICOM series on disk, in folders of any depth, archives, files and inventories."""
+"""Finding DICOM series on disk, in folders of any depth, archives, files and inventories.
+
+Rows leave as series are found, and yet none leaves twice: before the search, the names of folders
+are looked through, down to those of participants, for people who occur in several places (two
+releases, packages or folders given) at the same visit. Only their series are held back, until all
+of these places are seen.
+"""
 
 import os
 from collections import Counter, defaultdict
@@ -8,17 +14,19 @@ from pathlib import Path
 
 from oatools.core.errors import ItemError, UsageError
 from oatools.core.manifest import BadRow, Row
-from oatools.dicom.archives import SUFFIXES
+from oatools.dicom.archives import CONTROL_FILE, SUFFIXES, finished_name
 from oatools.dicom.conventions import Conventions, InventoryEntry
-from oatools.dicom.files import files_of
-from oatools.dicom.series import Overrides, Series, describe, sequence_of
+from oatools.dicom.files import files_of, instances
+from oatools.dicom.series import Contents, Overrides, Series, describe, sequence_of
 
 _NO_OVERRIDES = Overrides()
 # Repeats stand in one folder with a dozen others. In a folder of more series than this, none waits
 # for the rest.
 _MOST_SIBLINGS = 200
 _OTHER_SEQUENCES = "series of other sequences"
-_NO_IMAGE = "X-rays and other files without an MR image"
+_X_RAYS = "X-rays"
+_NO_IMAGE = "reports and other files without an MR image"
+_DOWNLOAD = "download it again"
 
 
 def find_series(
@@ -27,19 +35,24 @@ def find_series(
     known: Overrides = _NO_OVERRIDES,
     wanted: Sequence[str] = (),
     left_out: Counter[str] | None = None,
+    roots: Sequence[Path] = (),
 ) -> Iterator[Row | BadRow]:
     """Yield a row for every MR series in folders, archives, files or inventories, as it is found.
 
     `conventions` are those of the study (`oatools.oai.release`), and `wanted` the sequences to take
-    (all, if empty). Of repeats, which OAI ships as series of the same study folder with the same
-    knee and sequence, the complete one is yielded, the last of several, and the others are left out
-    by name. `left_out` counts what was passed over, by reason.
+    (if empty, all but those that the study sets aside). The series of an inventory are looked for
+    below its folder and below `roots`. `left_out` counts what was passed over, by reason.
+
+    No knee, visit and sequence is yielded twice. Of repeats in the study's layout, wherever they
+    lie, the one is taken whose centre does not lie on the other side than is stated, then one that
+    is complete, then the one with most slices, then the last; the others are left out by name.
+    Elsewhere a second series of the same name fails, unless it is a copy. All `places` are known
+    before the search begins.
     """
     counts = Counter() if left_out is None else left_out
-    search = _Search(conventions, known, wanted, counts)
-    for place in places:
-        for found in search.at(place):
-            yield found.row() if isinstance(found, Series) else found
+    search = _Search(conventions, known, wanted, counts, roots)
+    for found in search.through(list(places)):
+        yield found.row() if isinstance(found, Series) else found
 
 
 @dataclass(frozen=True)
@@ -48,6 +61,18 @@ class _Source:
 
     path: Path
     names: list[str] | None = None
+
+
+@dataclass
+class _Group:
+    """Sources that may be repeats of each other, and what cannot be read among them.
+
+    `person_visit` is set where they are all that lies in a participant's folder at a visit.
+    """
+
+    sources: list[_Source] = field(default_factory=list)
+    failed: list[BadRow] = field(default_factory=list)
+    person_visit: str | None = None
 
 
 @dataclass
@@ -75,6 +100,10 @@ class _Inventories:
             self.descriptions[entry.key] = entry.description
 
 
+#: The entries of an inventory that share a person and visit, or an examination.
+_Entries = dict[str, list[InventoryEntry]]
+
+
 class _Search:
     """A search for the wanted series of one study."""
 
@@ -84,45 +113,92 @@ class _Search:
         known: Overrides,
         wanted: Sequence[str],
         left_out: Counter[str],
+        roots: Sequence[Path],
     ) -> None:
         self.conventions = conventions
         self.known = known
         self.wanted = wanted
         self.left_out = left_out
+        self.roots = roots
         self.inventories = _Inventories(conventions)
+        self.listed: dict[str, _Entries] = {}
+        self.repeats = _Repeats(known)
 
-    def at(self, place: str) -> Iterator[Series | BadRow]:
+    def through(self, places: list[str]) -> Iterator[Series | BadRow]:
+        """Yield the series of all places."""
+        for place in places:
+            self.repeats.expect(self._people_of(place))
+        for place in places:
+            yield from self._at(place)
+        yield from self.repeats.rest()
+
+    def _at(self, place: str) -> Iterator[Series | BadRow]:
         """Yield the series of one folder, archive, file or inventory."""
         path = Path(place)
         if not path.exists():
             yield BadRow(place, "no such file or folder")
-        elif path.is_file() and self.conventions.may_be_inventory(path):
-            yield from self._in_inventory(path)
+        elif place in self.listed:
+            yield from self._in_inventory(path, self.listed.pop(place))
+        elif self._is_inventory(path):  # named twice
+            yield from self._in_inventory(path, self._wanted_entries(path))
         else:
             yield from self._in_tree(place)
+
+    def _is_inventory(self, path: Path) -> bool:
+        return path.is_file() and self.conventions.may_be_inventory(path)
+
+    # What lies where: names alone, before anything is opened
+
+    def _people_of(self, place: str) -> Iterator[str]:
+        """Yield the `person_visit` of each place that holds one's series, from names alone."""
+        path = Path(place)
+        if self._is_inventory(path):
+            self.listed[place] = self._wanted_entries(path)
+            yield from self.listed[place]
+        elif path.exists():
+            yield from self._people_below(path.absolute(), {path.resolve()})
+
+    def _people_below(self, path: Path, above: set[Path]) -> Iterator[str]:
+        person_visit = self.conventions.place_of(path).person_visit
+        if person_visit is not None:
+            yield person_visit
+            return
+        try:
+            folders, archives = self._entries(path) if path.is_dir() else ([], [])
+        except OSError:  # said when it is searched
+            return
+        for archive in archives:
+            owner = self.conventions.place_of(archive.path).person_visit
+            if owner is not None:
+                yield owner
+        for name, is_link in folders:
+            below = path / name
+            if is_link and below.resolve() in above:
+                continue
+            yield from self._people_below(below, {*above, below.resolve()} if is_link else above)
+
+    # Trees
 
     def _in_tree(self, place: str) -> Iterator[Series | BadRow]:
         """Yield the wanted series of a folder of any depth, or of a single archive or file."""
         is_empty = True
         for group in self._groups(Path(place)):
-            if isinstance(group, BadRow):
-                is_empty = False
-                yield group
-                continue
-            taken: list[Series | BadRow] = []
-            for source in group:
-                found = self._in_source(source)
-                is_empty = is_empty and not found
-                taken += self._only_wanted(found)
-            yield from _without_repeats(taken)
+            found: list[Series | BadRow] = list(group.failed)
+            for source in group.sources:
+                described = self._in_source(source)
+                found += self._only_wanted(described.series)
+                is_empty = is_empty and not (described.series or described.x_rays)
+            is_empty = is_empty and not group.failed
+            yield from self.repeats.settle(found, group.person_visit)
         if is_empty:
             yield BadRow(place, "no DICOM series found", remedy="check the path")
 
-    def _in_source(self, source: _Source) -> Sequence[Series | BadRow]:
+    def _in_source(self, source: _Source, listed: str = "") -> Contents:
         """Find the series of one source, wanted or not."""
         try:
-            found = describe(source.path, self.conventions, self.known, source.names)
-            if any(not series.sequence for series in found):
+            _refuse_unfinished(source.path)
+            found = describe(source.path, self.conventions, self.known, source.names, listed)
+            if not listed and any(_is_silent(series) for series in found.series):
                 key = self.conventions.place_of(source.path.absolute()).key
                 listed = self.inventories.description(key)
                 if listed:
@@ -130,103 +206,117 @@ class _Search:
                         source.path, self.conventions, self.known, source.names, listed
                     )
         except ItemError as error:
-            return [_failed(source.path, error)]
-        if not found:
-            self.left_out[_NO_IMAGE] += 1
+            return Contents([BadRow(str(source.path), error.reason, remedy=error.remedy)])
+        # A count of 0 would be shown.
+        if found.x_rays:
+            self.left_out[_X_RAYS] += found.x_rays
+        if found.others:
+            self.left_out[_NO_IMAGE] += found.others
         return found
 
     def _only_wanted(self, found: Sequence[Series | BadRow]) -> Iterator[Series | BadRow]:
         for series in found:
-            if isinstance(series, BadRow) or self._is_wanted(series.sequence):
+            if isinstance(series, BadRow):
+                yield series
+                continue
+            reason = self._why_not(series.sequence, series.subject)
+            if reason is None:
                 yield series
             else:
-                self.left_out[_OTHER_SEQUENCES] += 1
+                self.left_out[reason] += 1
 
-    def _is_wanted(self, sequence: str | None) -> bool:
-        return not self.wanted or sequence in self.wanted
+    def _why_not(self, sequence: str | None, participant: str | None) -> str | None:
+        """Return why a sequence is not taken; None if it is."""
+        if self.wanted:
+            return None if sequence in self.wanted else _OTHER_SEQUENCES
+        if self.known.sequence is not None:
+            return None
+        return self.conventions.set_aside(sequence or "", participant)
 
-    def _in_inventory(self, inventory: Path) -> Iterator[Series | BadRow]:
-        """Yield the series of an inventory that are wanted and on disk, and open no others."""
-        folder = inventory.parent
-        absent = f"series that {inventory.name} lists but that are not below {folder}"
-        is_empty = True
-        for examination in self._wanted_entries(inventory):
-            found: list[Series | BadRow] = []
-            for listed in examination:
-                source = self.conventions.locate(listed, folder)
-                if source is None:
-                    self.left_out[absent] += 1
-                    continue
-                try:
-                    found += describe(
-                        source, self.conventions, self.known, listed=listed.description
-                    )
-                except ItemError as error:
-                    found.append(_failed(source, error))
-            is_empty = is_empty and not found
-            yield from _without_repeats(found)
-        if is_empty:
-            yield BadRow(
-                str(inventory),
-                f"none of the series that it lists and that are wanted is below {folder}",
-            )
+    def _groups(self, place: Path) -> Iterator[_Group]:
+        """Yield sources in groups that share a folder, as repeats do in OAI's study folders.
 
-    def _wanted_entries(self, inventory: Path) -> list[list[InventoryEntry]]:
-        """Return the wanted entries of an inventory by examination; of one key, the last."""
-        examinations: dict[str, dict[str, InventoryEntry]] = defaultdict(dict)
-        for listed in self.conventions.read_inventory(inventory):
-            if self._is_wanted(sequence_of(listed.description)):
-                examinations[listed.examination][listed.key] = listed
-            else:
-                self.left_out[_OTHER_SEQUENCES] += 1
-        return [list(entries.values()) for entries in examinations.values()]
-
-    def _groups(self, place: Path) -> Iterator[list[_Source] | BadRow]:
-        """Yield sources in groups that share a folder, as repeats do in OAI's study folders."""
-        if not place.is_dir():
-            yield [_Source(place)]
+        All that lies in the folder of a participant at a visit is one group.
+        """
+        person_visit = self.conventions.place_of(place.absolute()).person_visit
+        if not place.is_dir() or finished_name(place.name) is not None:
+            yield _Group([_Source(place)], person_visit=person_visit)
             return
         try:
             names = files_of(place)
         except OSError as error:
-            yield BadRow(str(place), f"cannot be read: {error.strerror}")
+            yield _Group(failed=[_unreadable(place, error)], person_visit=person_visit)
             return
-        if names:
-            yield [_Source(place, names)]
-        if not self._is_one_series(place, names):
-            yield from self._groups_below(place, {place.resolve()})
+        within = self._groups_within(place, names, {place.resolve()})
+        yield from within if person_visit is None else [_joined(within, person_visit)]
 
-    def _groups_below(self, folder: Path, above: set[Path]) -> Iterator[list[_Source] | BadRow]:
+    def _groups_within(self, place: Path, names: list[str], above: set[Path]) -> Iterator[_Group]:
+        """Yield a folder itself, if it has files, and the groups below it."""
+        if names:
+            yield _Group([_Source(place, names)])
+        if not self._is_one_series(place, names):
+            yield from self._groups_below(place, above)
+
+    def _groups_below(self, folder: Path, above: set[Path]) -> Iterator[_Group]:
         """Yield the groups below a folder, deepest first.
 
         `above` holds the folders that lead here by a link, so that a link back is not taken.
         """
-        folders, group = self._entries(folder)
+        folders, archives = self._entries(folder)
+        siblings: list[_Source] = []
         for name, is_link in folders:
             path = folder / name
             if is_link and path.resolve() in above:
                 continue
-            leading = {*above, path.resolve()} if is_link else above
-            try:
-                names = files_of(path)
-                if names:
-                    group.append(_Source(path, names))
-                if not self._is_one_series(path, names):
-                    yield from self._groups_below(path, leading)
-            except OSError as error:
-                reason = f"cannot be read: {error.strerror}"
-                yield BadRow(str(path), reason, remedy="check the permissions")
-        group.sort(key=lambda source: source.path)
-        if len(group) > _MOST_SIBLINGS:
-            for source in group:
-                yield [source]
-        elif group:
-            yield group
+            if finished_name(name) is None:
+                leading = {*above, path.resolve()} if is_link else above
+                yield from self._groups_of_one(path, leading, siblings)
+            else:
+                archives.append(_Source(path))
+        for archive in archives:
+            person_visit = self._person_visit_of(archive.path)
+            if person_visit is None:
+                siblings.append(archive)
+            else:
+                yield _Group([archive], person_visit=person_visit)
+        siblings.sort(key=lambda source: source.path)
+        if len(siblings) > _MOST_SIBLINGS:
+            for source in siblings:
+                yield _Group([source])
+        elif siblings:
+            yield _Group(siblings)
+
+    def _groups_of_one(
+        self, path: Path, above: set[Path], siblings: list[_Source]
+    ) -> Iterator[_Group]:
+        """Yield the groups below one of a folder's folders, which itself is one of `siblings`."""
+        person_visit = self._person_visit_of(path)
+        try:
+            names = files_of(path)
+            if person_visit is not None:
+                yield _joined(self._groups_within(path, names, above), person_visit)
+                return
+            if names:
+                siblings.append(_Source(path, names))
+            if not self._is_one_series(path, names):
+                yield from self._groups_below(path, above)
+        except OSError as error:
+            yield _Group(failed=[_unreadable(path, error)], person_visit=person_visit)
+
+    def _person_visit_of(self, path: Path) -> str | None:
+        """Return whose a path is, at which visit, unless the folder around it is theirs already.
+
+        Such a folder is one group as a whole.
+        """
+        place = path.absolute()
+        if self.conventions.place_of(place.parent).person_visit is not None:
+            return None
+        return self.conventions.place_of(place).person_visit
 
     def _entries(self, folder: Path) -> tuple[list[tuple[str, bool]], list[_Source]]:
         """Return a folder's own folders, sorted, each with whether it is a link, and its archives.
 
-        Inventories are noted for later.
+        Inventories are noted for later. Unfinished downloads of archives count as archives.
         """
         folders: list[tuple[str, bool]] = []
         archives: list[_Source] = []
@@ -234,13 +324,15 @@ class _Search:
             for entry in entries:
                 if entry.name.startswith("."):
                     continue
+                path = folder / entry.name
                 if entry.is_dir():
                     folders.append((entry.name, entry.is_symlink()))
                 elif self.conventions.may_be_inventory(entry.name):
-                    self.inventories.unread.append(folder / entry.name)
-                elif entry.name.lower().endswith(SUFFIXES):
-                    archives.append(_Source(folder / entry.name))
-        return sorted(folders), archives
+                    if path not in self.inventories.unread:
+                        self.inventories.unread.append(path)
+                elif _is_archive_or_part(path):
+                    archives.append(_Source(path))
+        return sorted(folders), sorted(archives, key=lambda source: source.path)
 
     def _is_one_series(self, folder: Path, names: list[str]) -> bool:
         """Tell whether a folder is one series of the study's layout.
@@ -249,50 +341,211 @@ class _Search:
         """
         return bool(names) and self.conventions.place_of(folder.absolute()).key is not None
 
+    # Inventories
 
-def _failed(path: Path, error: ItemError) -> BadRow:
-    return BadRow(str(path), error.reason, remedy=error.remedy)
+    def _in_inventory(self, inventory: Path, entries: _Entries) -> Iterator[Series | BadRow]:
+        """Yield the series of an inventory that are wanted and on disk, and open no others."""
+        places = [inventory.parent, *self.roots]
+        below = " or ".join(map(str, places))
+        absent = f"series that {inventory.name} lists but that are not below {below}"
+        is_empty = bool(entries)
+        for person_visit, listed_here in entries.items():
+            found: list[Series | BadRow] = []
+            for listed in listed_here:
+                source = self._located(listed, places)
+                if source is None:
+                    self.left_out[absent] += 1
+                    continue
+                is_empty = False
+                described = self._in_source(_Source(source), listed.description)
+                # The header may say another sequence than the inventory, unless the user says it.
+                is_said = self.known.sequence is not None
+                found += described.series if is_said else self._only_wanted(described.series)
+            yield from self.repeats.settle(found, person_visit)
+        if is_empty:
+            yield BadRow(
+                str(inventory),
+                f"none of the series that it lists and that are wanted is below {below}",
+                remedy="say where the images are with `roots`",
+            )
+
+    def _located(self, listed: InventoryEntry, places: Sequence[Path]) -> Path | None:
+        found = (self.conventions.locate(listed, place) for place in places)
+        return next((path for path in found if path is not None), None)
+
+    def _wanted_entries(self, inventory: Path) -> _Entries:
+        """Return the wanted entries of an inventory by person and visit; of one key, the last."""
+        grouped: dict[str, dict[str, InventoryEntry]] = defaultdict(dict)
+        for listed in self.conventions.read_inventory(inventory):
+            place = self.conventions.place_of(listed.key)
+            sequence = sequence_of(listed.description)
+            reason = self._why_not(sequence, place.participant)
+            if reason is None:
+                grouped[place.person_visit or listed.examination][listed.key] = listed
+            else:
+                self.left_out[reason] += 1
+        return {person: list(entries.values()) for person, entries in grouped.items()}
 
 
-def _without_repeats(found: Sequence[Series | BadRow]) -> Iterator[Series | BadRow]:
-    """Yield one series of each set of repeats, and say of the others which one was taken."""
-    repeats: dict[tuple[object, ...], list[Series]] = defaultdict(list)
+class _Repeats:
+    """What was found of each person and visit, and which series were yielded already."""
+
+    def __init__(self, known: Overrides) -> None:
+        self.known = known
+        self.to_come: Counter[str] = Counter()
+        self.held: dict[str, list[Series | BadRow]] = {}
+        self.yielded: dict[tuple[object, ...], Series] = {}
+
+    def expect(self, people: Iterable[str]) -> None:
+        """Count one more place of each person and visit, which will be settled later."""
+        self.to_come.update(people)
+
+    def settle(
+        self, found: list[Series | BadRow], person_visit: str | None
+    ) -> Iterator[Series | BadRow]:
+        """Take what one place holds, and yield what is decided by it.
+
+        That is one series of each set of repeats, once all places of the person and visit are
+        known.
+        """
+        if person_visit is not None:
+            self.to_come[person_visit] -= 1
+            found = self.held.pop(person_visit, []) + found
+            if self.to_come[person_visit] > 0:
+                self.held[person_visit] = found
+                return
+        for series in _without_repeats(found, self.known.trust_side):
+            yield series if isinstance(series, BadRow) else self._once(series)
+
+    def rest(self) -> Iterator[Series | BadRow]:
+        """Yield what was held for places that did not come: the tree changed meanwhile."""
+        for person_visit in list(self.held):
+            self.to_come[person_visit] = 1
+            yield from self.settle([], person_visit)
+
+    def _once(self, series: Series) -> Series | BadRow:
+        """Return a series, or why it is not yielded where one of its name was."""
+        earlier = self.yielded.setdefault(_repeat_key(series), series)
+        if earlier is series:
+            return series
+        if _place(earlier) == _place(series):
+            return _left_out(series, "named twice, and read once")
+        if earlier.identifier == series.identifier and _holds_the_same(earlier, series):
+            return _left_out(series, f"a copy of {earlier.path}; left out")
+        return BadRow(
+            str(series.path),
+            f"{earlier.path} is taken for the same knee, visit and sequence",
+            remedy="say which `visit`, `side` or sequence (`name`) each of them is, or give one",
+        )
+
+
+def _is_silent(series: Series | BadRow) -> bool:
+    """Tell whether a header does not say which sequence its series is."""
+    return isinstance(series, Series) and not series.sequence
+
+
+def _left_out(series: Series, reason: str) -> BadRow:
+    return BadRow(str(series.path), reason, left_out=True)
+
+
+def _unreadable(path: Path, error: OSError) -> BadRow:
+    return BadRow(str(path), f"cannot be read: {error.strerror}", remedy="check the permissions")
+
+
+def _is_archive_or_part(path: Path) -> bool:
+    """Tell by its name whether a file is an archive, or will be one once it is downloaded."""
+    name = finished_name(path.name) or path.name
+    return name.lower().endswith(SUFFIXES)
+
+
+def _refuse_unfinished(path: Path) -> None:
+    """Raise an `ItemError` for what is still being downloaded, by its name or that beside it."""
+    is_part = finished_name(path.name) is not None
+    if is_part or path.with_name(f"{path.name}{CONTROL_FILE}").exists():
+        raise ItemError("not finished", _DOWNLOAD)
+
+
+def _joined(groups: Iterable[_Group], person_visit: str) -> _Group:
+    """Return one group of all that several hold."""
+    joined = _Group(person_visit=person_visit)
+    for group in groups:
+        joined.sources += group.sources
+        joined.failed += group.failed
+    return joined
+
+
+def _without_repeats(
+    found: Sequence[Series | BadRow], is_trusted: bool
+) -> Iterator[Series | BadRow]:
+    """Yield one series of each set of repeats, and say of the others which one was taken.
+
+    With `is_trusted` it does not matter on which side they lie.
+    """
+    repeats: dict[tuple[object, ...], dict[tuple[str, str | None], Series]] = defaultdict(dict)
     for series in found:
         if isinstance(series, Series):
-            repeats[_repeat_key(series)].append(series)
-    taken = {key: _choose(same) for key, same in repeats.items()}
+            repeats[_repeat_key(series)].setdefault(_place(series), series)
+    taken = {key: _choose(list(same.values()), is_trusted) for key, same in repeats.items()}
     for series in found:
         if isinstance(series, BadRow):
             yield series
             continue
-        best, why = taken[_repeat_key(series)]
-        if series is best:
+        choice = taken[_repeat_key(series)]
+        if series is choice.series:
             yield series
+        elif series is not repeats[_repeat_key(series)][_place(series)]:
+            yield _left_out(series, "named twice, and read once")
         else:
-            reason = f"a repeat of {best.path}, {why}; left out"
-            yield BadRow(str(series.path), reason, left_out=True)
+            why = choice.why(series)
+            yield _left_out(series, f"a repeat of {choice.series.path}, {why}left out")
 
 
-def _choose(same: list[Series]) -> tuple[Series, str]:
-    """Choose the complete one of repeats with most slices, the last of several, and say why.
+@dataclass(frozen=True)
+class _Choice:
+    """The series that is taken of its repeats, and why."""
 
-    If none is complete, the last is chosen.
-    """
+    series: Series
+    reason: str = ""
+    misplaced: dict[Path, str] = field(default_factory=dict)
+
+    def why(self, other: Series) -> str:
+        """Return why another one is not taken, as a part of a message."""
+        place = self.misplaced.get(other.path)
+        return f"{self.reason}; {place}, " if place else f"{self.reason}; "
+
+
+def _choose(same: list[Series], is_trusted: bool) -> _Choice:
+    """Choose one of repeats: not on the other side, complete, on its side, long, the last."""
     if len(same) == 1:
-        return same[0], ""
-    from oatools.dicom.geometry import assess  # NumPy, for which a plain listing need not wait
+        return _Choice(same[0])
+    from oatools.dicom.geometry import Stack, assess, place_text, shown_side  # they load NumPy
 
-    best, most = None, 0
+    best: Series | None = None
+    best_rank: tuple[bool, bool, bool, int] | None = None
+    best_stack = Stack(0)
+    misplaced = {}
     for series in same:
         try:
             stack = assess(series.path, series.series)
-        except (ItemError, OSError):
-            continue
-        if not stack.problem and stack.slices >= most:
-            best, most = series, stack.slices
-    if best is None:
-        return same[-1], f"the last of {len(same)}, of which none is complete"
-    return best, f"which has {most} slices without a gap"
+        except (ItemError, OSError) as error:
+            stack = Stack(0, str(error))
+        shown = None if stack.centre is None or is_trusted else shown_side(stack.centre)
+        is_elsewhere = shown is not None and shown != series.side
+        if is_elsewhere:
+            misplaced[series.path] = place_text(stack.centre)
+        is_complete = not stack.problem
+        slices = stack.slices if is_complete else 0
+        rank = (not is_elsewhere, is_complete, shown == series.side, slices)
+        if best_rank is None or rank >= best_rank:
+            best, best_rank, best_stack = series, rank, stack
+    assert best is not None
+    if best_stack.problem:
+        reason = f"the last of {len(same)}, of which none is complete"
+        if misplaced:
+            reason = "which lies on its side"
+    else:
+        reason = f"which has {best_stack.slices} slices without a gap"
+    return _Choice(best, reason, misplaced)
 
 
 def _repeat_key(series: Series) -> tuple[object, ...]:
@@ -301,4 +554,14 @@ def _repeat_key(series: Series) -> tuple[object, ...]:
     Where a header does not say what a series is, that is nothing but itself.
     """
     known = (series.subject, series.visit, series.side, series.sequence)
-    return known if all(known) else (series.path, series.series)
+    return known if all(known) else _place(series)
+
+
+def _place(series: Series) -> tuple[str, str | None]:
+    """Return what tells a series from all others, by whichever path it is reached."""
+    return (os.path.realpath(series.path), series.series)
+
+
+def _holds_the_same(one: Series, other: Series) -> bool:
+    """Tell whether two series consist of the same images."""
+    return instances(one.path, one.series) == instances(other.path, other.series)

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,9 @@ _KEYWORDS = (
     "InstanceNumber",
     "ImagePositionPatient",
     "ImageOrientationPatient",
+    "PixelSpacing",
+    "Rows",
+    "Columns",
     "NumberOfFrames",
 )
 # Positions are written with few digits; a missing slice doubles a step, and nothing real changes it
@@ -26,23 +29,33 @@ _ANGLE_TOLERANCE = 1e-3
 _SAME_PLACE_DECIMALS = 3  # of mm
 
 _Vector = npt.NDArray[np.float64]
+#: What a message says of a scan whose place nobody knows.
+_NO_PLACE = "its place is not known"
 
 
 @dataclass(frozen=True)
 class Stack:
-    """The number of slices, and what is wrong with them; without a `problem` they form a volume."""
+    """The number of slices, and what is wrong with them; without a `problem` they form a volume.
+
+    `centre` is the middle of that volume, LPS mm, shape (3,); None where the headers do not say.
+    """
 
     slices: int
     problem: str = ""
+    centre: _Vector | None = None
 
 
 @dataclass(frozen=True)
 class _Slice:
-    """An image in space: the file's name, its position (LPS mm), the normal of its plane."""
+    """An image in space: the file's name, its corner and centre (LPS mm), its plane's normal.
+
+    `centre` is None where the header does not state the image's size.
+    """
 
     name: str
     position: _Vector
     normal: _Vector
+    centre: _Vector | None
 
 
 def assess(source: Path, series: str | None = None) -> Stack:
@@ -75,7 +88,23 @@ def assess(source: Path, series: str | None = None) -> Stack:
         without = len(images) - len(slices)
         return Stack(len(slices), f"{without} of {len(images)} images state no position")
     echoes = {header.text("EchoNumbers") for _, header in images}
-    return _stack(slices, len(echoes))
+    return replace(_stack(slices, len(echoes)), centre=_middle(slices))
+
+
+def shown_side(centre: _Vector) -> str | None:
+    """Return the side on which a centre (LPS mm) lies; None near the midline."""
+    from oatools.imaging.orient import side_at  # nibabel, for which a listing need not wait
+
+    return side_at(-float(centre[0]))
+
+
+def place_text(centre: _Vector | None) -> str:
+    """Return where a scan lies, as a part of a message; `centre` in LPS mm."""
+    if centre is None:
+        return _NO_PLACE
+    from oatools.imaging.orient import lies_text
+
+    return f"its centre {lies_text(-float(centre[0]))}"
 
 
 def _slice(name: str, header: Header) -> _Slice | None:
@@ -83,7 +112,30 @@ def _slice(name: str, header: Header) -> _Slice | None:
     axes = header.numbers("ImageOrientationPatient")
     if position is None or axes is None or len(position) != 3 or len(axes) != 6:
         return None
-    return _Slice(name, np.array(position), np.cross(axes[:3], axes[3:]))
+    corner = np.array(position)
+    return _Slice(name, corner, np.cross(axes[:3], axes[3:]), _centre(header, corner, axes))
+
+
+def _centre(header: Header, corner: _Vector, axes: list[float]) -> _Vector | None:
+    """Return the middle of an image from its corner, LPS mm."""
+    spacing = header.numbers("PixelSpacing")
+    rows, columns = header.text("Rows"), header.text("Columns")
+    if spacing is None or len(spacing) != 2 or not (rows.isdigit() and columns.isdigit()):
+        return None
+    between_rows, between_columns = spacing
+    along_row = np.array(axes[:3]) * between_columns * (int(columns) - 1) / 2
+    along_column = np.array(axes[3:]) * between_rows * (int(rows) - 1) / 2
+    return corner + along_row + along_column
+
+
+def _middle(slices: Sequence[_Slice]) -> _Vector | None:
+    """Return the point halfway between the centres of the outermost slices, LPS mm."""
+    centres = [each.centre for each in slices if each.centre is not None]
+    if len(centres) < len(slices):
+        return None
+    places = np.array(centres)
+    depths = places @ slices[0].normal
+    return (places[int(depths.argmin())] + places[int(depths.argmax())]) / 2
 
 
 def _stack(slices: Sequence[_Slice], echoes: int) -> Stack:

@@ -1,28 +1,76 @@
 """The work of oa-convert on one row: a series becomes a volume with its sidecar."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from oatools.core import provenance
+from oatools.core.errors import ItemError
 from oatools.core.manifest import MISSING, Row, stated_identity
 from oatools.core.runner import Done
 from oatools.dicom.convert import convert
 from oatools.dicom.files import is_phantom
+from oatools.dicom.series import stated_side
+from oatools.dicom.sides import names_both
+from oatools.imaging.orient import Grid, both_knees, centre, lies_text, side_of
 from oatools.imaging.rows import VolumeWriter
+from oatools.imaging.volume import read_geometry
 
 
-def convert_series(row: Row, out: VolumeWriter, echo: int | None, coverage: float) -> Done:
+@dataclass(frozen=True)
+class ConvertSettings:
+    """The options of oa-convert.
+
+    `echo` picks one of a multi-echo series, `coverage` is the least depth of its slices in mm, and
+    `side_check` says what is done with a side that the place of the scan contradicts: `fail`,
+    `warn`, or `trust`, with which the two are not compared.
+    """
+
+    echo: int | None = None
+    coverage: float = 0.0
+    side_check: str = "warn"
+
+
+def convert_series(row: Row, out: VolumeWriter, settings: ConvertSettings) -> Done:
     """Convert the series of a row (see `dicom.convert`) to `KNEE_SEQUENCE.nii.gz`."""
     source, target = Path(row["path"]), out.target(row)
     stated = row.get("series", MISSING)
     series = None if stated == MISSING else stated
-    parameters = {"echo": echo, "series": series, "coverage": coverage}
+    parameters = {"echo": settings.echo, "series": series, "coverage": settings.coverage}
     # The folder's name may be an accession number; its digest is enough to know it again.
     wanted = provenance.step("oa-convert", parameters, source, name="series")
+    cells = {"path": str(target)}
     if out.is_done(target, wanted):
-        return Done({"path": str(target)}, kept=True)
-    volume, fields, messages = convert(source, echo, series, coverage)
+        doubts = _doubts(row, source, series, read_geometry(target), settings.side_check)
+        return Done(cells, kept=True, warnings=doubts)
+    volume, fields, messages = convert(source, settings.echo, series, settings.coverage)
+    doubts = _doubts(row, source, series, volume, settings.side_check)
     if is_phantom(source, series):
         fields[provenance.PHANTOM_FIELD] = True
     identity = {column.capitalize(): cell for column, cell in stated_identity(row).items()}
     out.write(target, volume, provenance.with_step({**identity, **fields}, wanted))
-    return Done({"path": str(target)}, details=tuple(messages))
+    return Done(cells, warnings=doubts, details=tuple(messages))
+
+
+def _doubts(row: Row, source: Path, series: str | None, grid: Grid, check: str) -> tuple[str, ...]:
+    """Compare a row's side with where its volume lies, and return what to warn of.
+
+    A contradiction is an `ItemError` if `check` is `fail`. A side that nobody states is not made up
+    from the place.
+    """
+    side = row.get("side", MISSING)
+    shown = None if both_knees(grid) else side_of(grid)
+    if check == "trust":
+        return ()
+    lies = f"its centre {lies_text(float(centre(grid)[0]))}"
+    if side == MISSING:
+        described = row.get("description", MISSING)
+        said = "its description names both sides" if names_both(described) else "no side is stated"
+        if shown is None:
+            return (said,) if names_both(described) else ()
+        return (f"{said}; {lies}, which suggests the {shown} knee: say so with `side`",)
+    if shown is None or shown == side:
+        return ()
+    reason = f"it counts as a {side} knee: {stated_side(source, series).text()}, {lies}"
+    if check == "fail":
+        raise ItemError(reason, "say which with `side`, or let `side_check` be warn or trust")
+    return (f"warning: {reason}; check which it is, and say so with `side`",)

@@ -1,7 +1,9 @@
 """The series that a folder, archive or file holds, and who, when, which side and sequence each is.
 
 One header a series is read, never all. The header decides on sequence and side (OAI names both in
-SeriesDescription); the study's conventions decide on subject and visit.
+SeriesDescription); the study's conventions decide on subject and visit. Where the description, the
+tags of the header and an inventory name different sides, all headers are read, to say where the
+scan lies.
 """
 
 import re
@@ -9,21 +11,26 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from oatools.core.errors import ItemError
-from oatools.core.manifest import IDENTITY, MISSING, Row
-from oatools.dicom.archives import is_archive
+from oatools.core.ids import normal_id, subject_id
+from oatools.core.manifest import IDENTITY, MISSING, BadRow, Row
+from oatools.dicom.archives import finished_name, is_archive
 from oatools.dicom.conventions import Conventions, SeriesPath
 from oatools.dicom.files import contents, digest_of, files_of
 from oatools.dicom.headers import Header, read_header
+from oatools.dicom.sides import names_both, side_in, without_side
 
 #: The columns of `Series.row`.
 COLUMNS = [*IDENTITY, "description", "files", "series"]
 
-_SIDE = re.compile(r"[_ ]?(LEFT|RIGHT)$", re.IGNORECASE)
-_SIDE_LETTERS = {"L": "left", "R": "right"}
+_SIDES_OF_TAGS = {"L": "left", "R": "right", "LEFT": "left", "RIGHT": "right"}
 _IMAGE_NAME = re.compile(r"\d+|.*\.(dcm|ima)", re.IGNORECASE)
-# Modalities of X-rays, reports and marks.
-_NO_VOLUMES = {"CR", "DX", "RG", "XA", "SR", "PR", "KO", "SEG", "RTSTRUCT"}
+_X_RAYS = {"CR", "DX", "RG", "XA", "RF", "PX"}
+# Modalities of reports and marks.
+_NO_IMAGES = {"SR", "PR", "KO", "SEG", "RTSTRUCT"}
+_ENHANCED = "1.2.840.10008.5.1.4.1.1.4.1"  # MR images of several frames
+_GROUPS = ("SharedFunctionalGroupsSequence",)
 _KEYWORDS = (
+    "SOPClassUID",
     "PatientID",
     "PatientName",
     "StudyDescription",
@@ -38,13 +45,50 @@ _HEADER_TRIES = 4
 
 @dataclass(frozen=True)
 class Overrides:
-    """Facts that the user states of all series at once; None leaves one to header and path."""
+    """Facts that the user states of all series at once; None leaves one to header and path.
+
+    With `trust_side`, the side that is stated first (by the description, an inventory, a tag) is
+    taken whatever else is stated, and wherever the scan lies.
+    """
 
     subject: str | None = None
     visit: str | None = None
     side: str | None = None
     sequence: str | None = None
     keep_ids: bool = False
+    trust_side: bool = False
+
+
+@dataclass(frozen=True)
+class StatedSide:
+    """Who says what of a series' side.
+
+    `described` and `listed` are the sides that the description and an inventory name (`both` where
+    that is so), and `tag` what the header's tags for laterality hold, as written. Each is empty
+    where it is silent.
+    """
+
+    described: str = ""
+    listed: str = ""
+    tag: str = ""
+
+    @property
+    def sides(self) -> list[str]:
+        """The sides that are stated, in the order in which they are believed.
+
+        None of them where the description names both: nothing tells which of them is meant.
+        """
+        if "both" in (self.described, self.listed):
+            return []
+        tags = [_SIDES_OF_TAGS.get(word, "") for word in self.tag.upper().split()]
+        return [side for side in (self.described, self.listed, *tags) if side]
+
+    def text(self) -> str:
+        """Return what each of them says, as a part of a message."""
+        said = f"description says {self.described or 'nothing'}, "
+        if self.listed:
+            said += f"inventory says {self.listed}, "
+        return f"{said}tag says {self.tag or 'nothing'}"
 
 
 @dataclass(frozen=True)
@@ -52,8 +96,8 @@ class Series:
     """One MR series: its place, and who, when, which side and which sequence it is.
 
     `path` is a folder, an archive or a file. `files` is None where they were not counted, and
-    `series` (a `files.series_digest`) None where the series has its path for itself. The others are
-    None where neither header nor path says.
+    `series` (a `files.series_digest`) None where the series has its path for itself. `identifier`
+    is that digest in any case. The others are None where neither header nor path says.
     """
 
     path: Path
@@ -64,6 +108,7 @@ class Series:
     description: str | None = None
     files: int | None = None
     series: str | None = None
+    identifier: str = ""
 
     def row(self) -> Row:
         """Return the series as a row of the table that oa-convert lists and converts."""
@@ -81,38 +126,62 @@ class Series:
         }
 
 
+@dataclass(frozen=True)
+class Contents:
+    """What a source holds: series of MR, those that fail, and how many X-rays and other things."""
+
+    series: list[Series | BadRow]
+    x_rays: int = 0
+    others: int = 0
+
+
 def describe(
     source: Path,
     conventions: Conventions,
     known: Overrides,
     names: list[str] | None = None,
     listed: str = "",
-) -> list[Series]:
-    """Find the series of one folder, archive or multi-frame file; none where there is no MR image.
+) -> Contents:
+    """Find the series of one folder, archive or multi-frame file.
 
     There is one, unless a source that is not in the study's layout mixes several. `names` are the
     folder's files, if they are known already; `listed` is what an inventory calls the series, for a
-    header that does not say. Raises an `ItemError` if the source cannot be read, or if header and
-    path contradict each other.
+    header that does not say. Raises an `ItemError` if the source cannot be read; a series whose
+    header contradicts itself, the path or the inventory is a `BadRow`.
     """
     place = conventions.place_of(source.absolute())
     headers, files = _headers(source, place, conventions, names)
-    found = []
+    x_rays = sum(header.text("Modality") in _X_RAYS for header in headers)
+    others = sum(header.text("Modality") in _NO_IMAGES for header in headers)
+    found: list[Series | BadRow] = []
     for header in headers:
-        if header.text("Modality") in _NO_VOLUMES:
+        if header.text("Modality") in _X_RAYS | _NO_IMAGES:
             continue
-        series = _identify(source, header, place, conventions, known, listed)
-        if len(headers) == 1:
-            found.append(replace(series, files=files))
-        else:
-            identifier = header.text("SeriesInstanceUID")
-            found.append(replace(series, series=digest_of(identifier)))
-    return found
+        identifier = digest_of(header.text("SeriesInstanceUID"))
+        one_of_many = identifier if len(headers) > 1 else None
+        try:
+            series = _identify(source, header, place, conventions, known, listed, one_of_many)
+        except ItemError as error:
+            name = f"{source} (series {one_of_many})" if one_of_many else str(source)
+            found.append(BadRow(name, error.reason, remedy=error.remedy))
+            continue
+        count = None if one_of_many else files
+        found.append(replace(series, files=count, series=one_of_many, identifier=identifier))
+    return Contents(found, x_rays, others or int(not headers))
+
+
+def stated_side(source: Path, series: str | None = None) -> StatedSide:
+    """Return what the header of a series (see `files.contents`) says of its side."""
+    for _, content in contents(source, series):
+        header = _read(content)
+        if header is not None:
+            return _stated_side(header)
+    return StatedSide()
 
 
 def sequence_of(description: str) -> str:
     """Return the sequence that a description names: `COR_IW_TSE_RIGHT` is `cor-iw-tse`."""
-    return slug(_SIDE.sub("", description))
+    return slug(without_side(description))
 
 
 def slug(name: str) -> str:
@@ -134,7 +203,7 @@ def _headers(
         if source.is_dir():
             names = files_of(source) if names is None else names
             return _folder_headers(source, names, place.key is not None), len(names)
-        header = read_header(source, _KEYWORDS)
+        header = _read(source)
         return ([] if header is None else [header]), 1
     except OSError as error:
         raise ItemError(f"cannot be read: {error.strerror}") from None
@@ -142,8 +211,11 @@ def _headers(
 
 def _folder_headers(folder: Path, names: list[str], is_one: bool) -> list[Header]:
     """Read one header of each series of a folder, which with `is_one` holds a single series."""
+    unfinished = next((name for name in names if finished_name(name) is not None), None)
+    if unfinished is not None:
+        raise ItemError(f"{unfinished} in it is not finished", "download it again")
     tried = names[:_HEADER_TRIES]
-    headers = (read_header(folder / name, _KEYWORDS) for name in tried)
+    headers = (_read(folder / name) for name in tried)
     first = next((header for header in headers if header is not None), None)
     if first is None:
         if is_one or all(_IMAGE_NAME.fullmatch(name) for name in tried):
@@ -156,7 +228,7 @@ def _folder_headers(folder: Path, names: list[str], is_one: bool) -> list[Header
         return [first]
     found = {}
     for name in names:
-        header = read_header(folder / name, _KEYWORDS)
+        header = _read(folder / name)
         if header is not None:
             found[header.text("SeriesInstanceUID")] = header
     return list(found.values())
@@ -166,7 +238,7 @@ def _is_uniform(folder: Path, names: list[str], first: Header) -> bool:
     """Tell whether the middle and the last file of a folder are of the first one's series."""
     identifier = first.text("SeriesInstanceUID")
     for name in (names[len(names) // 2], names[-1]):
-        header = read_header(folder / name, _KEYWORDS)
+        header = _read(folder / name)
         if header is not None and header.text("SeriesInstanceUID") != identifier:
             return False
     return True
@@ -180,7 +252,7 @@ def _archive_headers(archive: Path, is_one: bool) -> tuple[list[Header], int | N
     found: dict[str, Header] = {}
     files = 0
     for _, content in contents(archive):
-        header = read_header(content, _KEYWORDS)
+        header = _read(content)
         if header is None:
             continue
         files += 1
@@ -190,6 +262,16 @@ def _archive_headers(archive: Path, is_one: bool) -> tuple[list[Header], int | N
     return list(found.values()), files
 
 
+def _read(content: Path | bytes) -> Header | None:
+    """Read the elements of a header that say what a series is; None if it is no DICOM image."""
+    header = read_header(content, _KEYWORDS)
+    if header is None or header.text("SOPClassUID") != _ENHANCED:
+        return header
+    # What is said of every frame stands behind everything else.
+    groups = read_header(content, _GROUPS)
+    return header if groups is None else Header({**header.elements, **groups.elements})
+
+
 def _identify(
     source: Path,
     header: Header,
@@ -197,13 +279,14 @@ def _identify(
     conventions: Conventions,
     known: Overrides,
     listed: str,
+    series: str | None,
 ) -> Series:
     """Combine what the user, the header, the path and an inventory say, in this order."""
     description = header.text("SeriesDescription") or listed
     public = _without_names(description, header.text("PatientName"))
-    side = known.side or _side(header, description)
     subject = known.subject or _subject(header, place, conventions, known.keep_ids)
     visit = known.visit or conventions.visit_from(header.text("StudyDescription"), place)
+    side = known.side or _side(source, series, _stated_side(header, listed), known.trust_side)
     return Series(
         path=source,
         subject=subject,
@@ -224,12 +307,44 @@ def _without_names(description: str, person: str) -> str:
     return re.sub(r"[^\W_]+", unless_named, description)
 
 
-def _side(header: Header, description: str) -> str | None:
-    match = _SIDE.search(description)
-    if match:
-        return match[1].lower()
-    letter = header.text("Laterality") or header.text("ImageLaterality")
-    return _SIDE_LETTERS.get(letter.upper())
+def _stated_side(header: Header, listed: str = "") -> StatedSide:
+    words = [header.text("Laterality"), header.text("ImageLaterality"), *_of_frames(header)]
+    different = dict.fromkeys(word for word in words if word)
+    return StatedSide(
+        described=_side_of_text(header.text("SeriesDescription")),
+        listed=_side_of_text(listed),
+        tag=" ".join(different),
+    )
+
+
+def _side_of_text(text: str) -> str:
+    return "both" if names_both(text) else side_in(text) or ""
+
+
+def _of_frames(header: Header) -> list[str]:
+    """Return the laterality of a multi-frame image, where all of its frames share it."""
+    found = []
+    for group in header.elements.get(_GROUPS[0]) or ():
+        for anatomy in group.get("FrameAnatomySequence") or ():
+            found.append(str(anatomy.get("FrameLaterality") or ""))
+    return found
+
+
+def _side(source: Path, series: str | None, stated: StatedSide, is_trusted: bool) -> str | None:
+    """Return the side that is stated; an `ItemError` with all the facts if two are."""
+    sides = stated.sides
+    if len(set(sides)) > 1 and not is_trusted:
+        from oatools.dicom.geometry import (
+            assess,
+            place_text,
+        )  # NumPy, which a listing need not load
+
+        lies = place_text(assess(source, series).centre)
+        raise ItemError(
+            f"{stated.text()}, {lies}",
+            "say which with `side`, or take the description's with `side_check` trust",
+        )
+    return sides[0] if sides else None
 
 
 def _subject(header: Header, place: SeriesPath, conventions: Conventions, keep_ids: bool) -> str:
@@ -241,6 +356,14 @@ def _subject(header: Header, place: SeriesPath, conventions: Conventions, keep_i
     participant = conventions.subject_from(patient, place)
     if participant is not None:
         return participant
-    if keep_ids and patient:
-        return slug(patient) or "unknown"
-    return f"anon-{digest_of(patient or header.text('SeriesInstanceUID'))}"
+    if not normal_id(patient):
+        return f"anon-{digest_of(header.text('SeriesInstanceUID'))}"
+    if not keep_ids:
+        return f"anon-{digest_of(normal_id(patient))}"
+    try:
+        return subject_id(patient)
+    except ItemError as error:
+        raise ItemError(
+            f"{error.reason}, and its header has no other",
+            "say whose it is with `subject`, or leave `keep_ids` out",
+        ) from None

@@ -14,6 +14,7 @@ reversed, nothing is resampled, and the affine follows exactly, so that every vo
 in the scanner's coordinates and an overlay on the original fits.
 """
 
+import warnings
 from dataclasses import dataclass
 from typing import Literal
 
@@ -28,6 +29,9 @@ from oatools.imaging.volume import Geometry, Point, Volume
 Grid = Geometry | Volume
 Side = Literal["left", "right"]
 SIDES = ("left", "right")
+SideCheck = Literal["fail", "warn", "trust"]
+#: What may be done with a side that the geometry contradicts.
+SIDE_CHECKS = ("fail", "warn", "trust")
 
 #: The plane of a sequence by the first part of its name.
 PLANES = {"cor": "coronal", "sag": "sagittal", "ax": "axial"}
@@ -59,7 +63,7 @@ def to_canonical(
     side: Side,
     reference: Side = "left",
     sequence: str | None = None,
-    no_side_check: bool = False,
+    side_check: SideCheck = "fail",
 ) -> Volume:
     """Bring a knee to canonical axes, mirrored if it is not of the `reference` side.
 
@@ -68,13 +72,13 @@ def to_canonical(
     `sequence` tells the plane by its first part (`cor-`, `sag-`, `ax-`); without it, the plane is
     that of the slices. Axes are permuted and reversed, never resampled, and the affine follows.
     Raises an `ItemError` for a side that is neither `left` nor `right`; and if the volume shows
-    both knees or lies on the other side of the body than `side` says, unless `no_side_check` is
-    set.
+    both knees or lies on the other side of the body than `side` says. With `side_check` `warn` that
+    is a warning of Python's, and with `trust` nothing is compared.
     """
     plane = plane_of(volume, sequence or "")
     orientation = canonical(volume, plane, side, reference)
-    if not no_side_check:
-        check_side(volume, side)
+    for warning in side_warnings(volume, side, side_check):
+        warnings.warn(warning, stacklevel=2)
     return apply(volume, orientation)
 
 
@@ -99,29 +103,60 @@ def side_of(volume: Grid) -> Side | None:
 
     Left knees lie at negative x (RAS).
     """
-    x = centre(volume)[0]
+    return side_at(float(centre(volume)[0]))
+
+
+def side_at(x: float) -> Side | None:
+    """Return the side of a centre at that many mm to the right (RAS); None within 20 mm of 0."""
     if abs(x) < _UNCLEAR_MM:
         return None
     return "left" if x < 0 else "right"
 
 
+def lies_text(x: float) -> str:
+    """Return where a centre at that many mm to the right (RAS) lies, as a part of a message."""
+    return f"lies {abs(x):.0f} mm to the {'left' if x < 0 else 'right'} of the midline"
+
+
+def both_knees(volume: Grid) -> str:
+    """Return, as a message, why both knees must be in a volume; empty if one may be."""
+    across = float(np.abs(volume.affine[0, :3]) @ np.array(volume.shape))
+    if across > _BILATERAL_MM and abs(centre(volume)[0]) < across / 4:
+        return f"{across:.0f} mm across around the midline: both knees are in the volume"
+    return ""
+
+
 def check_side(volume: Grid, side: str) -> None:
     """Raise an `ItemError` if a volume shows both knees, or lies on the other side than `side`."""
-    x = centre(volume)[0]
-    across = float(np.abs(volume.affine[0, :3]) @ np.array(volume.shape))
-    if across > _BILATERAL_MM and abs(x) < across / 4:
-        raise ItemError(
-            f"{across:.0f} mm across around the midline: both knees are in the volume",
-            "crop it to one knee",
-        )
+    both = both_knees(volume)
+    if both:
+        raise ItemError(both, "crop it to one knee")
     shown = side_of(volume)
     if shown is not None and shown != side:
         raise ItemError(
-            f"the table says {side}, but the volume's centre lies {abs(x):.0f} mm to the {shown} "
-            "of the midline",
-            "correct the column 'side', or check how the scan was positioned and use "
-            "`no_side_check`",
+            f"the table says {side}, but the volume's centre {lies_text(centre(volume)[0])}",
+            "correct the column 'side', or check how the scan was positioned and let `side_check` "
+            "be warn or trust",
         )
+
+
+def side_warnings(volume: Grid, side: str, check: str) -> tuple[str, ...]:
+    """Compare a side with the geometry, as `check_side` does, and return what to warn of.
+
+    `check` says what a contradiction is: `fail` an `ItemError`, `warn` a warning, and `trust`
+    nothing, since the side is taken as it is stated.
+    """
+    if check not in SIDE_CHECKS:
+        raise ItemError(f"the check of the side is '{check}'", f"give {', '.join(SIDE_CHECKS)}")
+    if check == "trust":
+        return ()
+    try:
+        check_side(volume, side)
+    except ItemError as error:
+        if check == "fail":
+            raise
+        return (error.reason,)
+    return ()
 
 
 def canonical(volume: Grid, plane: str, side: str, reference: str = "left") -> Orientation:

@@ -61,12 +61,13 @@ class OrientSettings:
     """The options of oa-orient.
 
     `side` is `left`, `right`, `geometry` for what the place in the scanner shows, or None for the
-    column `side` of each row. With `no_side_check` the side is not compared with that place.
+    column `side` of each row. `side_check` is what is done with a side that this place
+    contradicts: `fail`, `warn`, or `trust`, with which the two are not compared.
     """
 
     reference: str = "left"
     side: str | None = None
-    no_side_check: bool = False
+    side_check: str = "fail"
 
 
 def orient_volume(row: Row, out: VolumeWriter, settings: OrientSettings) -> Done:
@@ -77,8 +78,8 @@ def orient_volume(row: Row, out: VolumeWriter, settings: OrientSettings) -> Done
     refuse_same(source, target)
     grid = read_geometry(source)
     side = _side(row, grid, settings.side)
-    if not settings.no_side_check:
-        orient.check_side(grid, side)
+    doubts = orient.side_warnings(grid, side, settings.side_check)
+    warnings = tuple(f"warning: {doubt}" for doubt in doubts)
     plane = orient.plane_of(grid, row.get("sequence", MISSING))
     found = orient.canonical(grid, plane, side, settings.reference)
     parameters = {
@@ -92,10 +93,10 @@ def orient_volume(row: Row, out: VolumeWriter, settings: OrientSettings) -> Done
     wanted = provenance.step("oa-orient", parameters, source)
     cells = {"side": side, "path": str(target)}
     if out.is_done(target, wanted):
-        return Done(cells, kept=True)
+        return Done(cells, kept=True, warnings=warnings)
     oriented = orient.apply(read_volume(source), found)
     out.write(target, oriented, sidecar_with(source, wanted))
-    return Done(cells)
+    return Done(cells, warnings=warnings)
 
 
 def sidecar_with(source: Path, step: provenance.Step) -> dict[str, Any]:

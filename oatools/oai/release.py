@@ -15,6 +15,8 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from oatools.core.errors import ItemError, UsageError
+from oatools.core.ids import normal_id
+from oatools.dicom.archives import SUFFIXES, UNFINISHED
 from oatools.dicom.conventions import InventoryEntry, SeriesPath
 from oatools.oai.forms import BOM
 
@@ -48,6 +50,16 @@ _LONGEST_CELL = 1 << 24
 _MONTHS_IN_WORDS = re.compile(r"\^(\d+) MONTH", re.IGNORECASE)
 # One series, as the release packs it.
 _PACKED = re.compile(r"\d{8}\.(tar\.gz|tgz|tar|zip)")
+# What the release holds beside volumes of knees, as pattern of a sequence, and what it is called.
+# The maps of T2 (`sag-t2-map`) are images of seven echoes, of which one must be chosen.
+_SET_ASIDE = (
+    (
+        re.compile(r"(cor|ax|sag)-mpr(-.*)?|mp-locator(-.*)?|sag-t2-calc(-.*)?|prescription-thigh"),
+        "reformats, locators and maps",
+    ),
+    (re.compile(r"sag-t2-map(-.*)?"), "multi-echo series for T2 maps"),
+    (re.compile(r"ax-t1-thigh(-.*)?"), "scans of thighs"),
+)
 # Folders that a download may have between the inventory and the series.
 _CONTAINERS = ("", "image03", "results")
 
@@ -63,11 +75,14 @@ def place_of(path: str | Path) -> SeriesPath:
     start = releases[-1]
     above = parts[start - 1] if start > 0 else ""
     series = _SERIES.fullmatch("/".join(parts[start : start + 4]))
+    visit = _visit_of(parts[start])
+    owner = parts[start + 1] if start + 1 < len(parts) else ""
     return SeriesPath(
-        visit=_visit_of(parts[start]),
+        visit=visit,
         folder_visit=above if _VISIT.fullmatch(above) else None,
         participant=participant,
         key=None if series is None else "/".join(series.groups()),
+        person_visit=f"{owner}/{visit}" if PARTICIPANT.fullmatch(owner) else None,
     )
 
 
@@ -112,20 +127,45 @@ def locate(listed: InventoryEntry, base: Path) -> Path | None:
 
     It is a folder or an archive. An inventory states the path in a bucket or from the release on;
     the local copy keeps some tail of it, below the inventory's own folder or one of the containers
-    that downloads have.
+    that downloads have. The inventory may also lie further down, in the folder of the visit or the
+    release. An archive that is still being downloaded is found under the name that it has then.
     """
-    parts = _parts(listed.path)
-    start = len(parts) - 4
-    from_release = "/".join(parts[start:])
-    tails = ["/".join(parts[position:]) for position in range(start, -1, -1)]
-    tails.append(f"{_visit_of(parts[start])}/{from_release}")
-    series = parts[-1].split(".")[0]
-    for container in _CONTAINERS:
-        for tail in tails:
-            archive = base / container / tail
-            for path in (archive, archive.with_name(series)):
+    places = [path for path in _copies(_parts(listed.path), base) if path.parent.is_dir()]
+    for ending in ("", *UNFINISHED):
+        for place in places:
+            bare = place.name.split(".")[0]
+            for name in dict.fromkeys([place.name, bare, *(bare + suffix for suffix in SUFFIXES)]):
+                path = place.with_name(name + ending)
                 if path.exists():
                     return path
+    return None
+
+
+def _copies(parts: list[str], base: Path) -> list[Path]:
+    """Return where a download that `base` belongs to may have the path of an inventory."""
+    start = len(parts) - 4
+    tails = [parts[position:] for position in range(start, -1, -1)]
+    tails.append([_visit_of(parts[start]) or "", *parts[start:]])
+    places = [base / container / "/".join(tail) for container in _CONTAINERS for tail in tails]
+    # From a folder on the way to the series: the last of `base` is the first of the path.
+    around = base.absolute().parts
+    for tail in tails:
+        for shared in range(1, len(tail)):
+            if around[-shared:] == tuple(tail[:shared]):
+                places.append(base / "/".join(tail[shared:]))
+    return places
+
+
+def set_aside(sequence: str, participant: str | None) -> str | None:
+    """What a series of the release is that is no volume of a knee; None for all others.
+
+    Anybody else's series of such a name may be what its owner wants.
+    """
+    if participant is None or not PARTICIPANT.fullmatch(participant):
+        return None
+    for pattern, kind in _SET_ASIDE:
+        if pattern.fullmatch(sequence):
+            return kind
     return None
 
 
@@ -139,7 +179,8 @@ def subject_from(patient_id: str, place: SeriesPath) -> str | None:
 
     Raises an `ItemError` if a series of the release has another one in its header than in its path.
     """
-    participant = patient_id if PARTICIPANT.fullmatch(patient_id) else None
+    patient = normal_id(patient_id)
+    participant = patient if PARTICIPANT.fullmatch(patient) else None
     if participant and place.key and participant != place.participant:
         raise ItemError(
             f"it lies in the folder of {place.participant}, but its header says {participant}",

@@ -23,6 +23,9 @@ PROGRAM = textwrap.dedent("""
         path = row["path"]
         if path == "bad":
             raise ItemError("it is bad", "mend it")
+        if path == "slow":
+            time.sleep(0.5)
+            raise ItemError("it is slow and bad")
         if path == "bug":
             raise ValueError("a bug")
         if path == "die":
@@ -120,6 +123,33 @@ def test_two_rows_that_would_write_the_same_file_are_not_both_done(tool, options
     done = tool(options, ["a", "a2", "b"], status=1)
     assert [r["path"] for r in rows(done.stdout)] == ["out/a", "out/b"]
     assert "k1: a is already the output of k0 (a)" in done.stderr
+
+
+@pytest.mark.parametrize("options", ["", "-j 3", "-j 3 --threads"])
+@pytest.mark.parametrize("first", ["bad", "slow", "die"])
+def test_a_row_that_fails_does_not_block_another_of_the_same_file(tool, rows, options, first):
+    if first == "die" and options != "-j 3":
+        pytest.skip("it would end the command itself")
+    done = tool(options, [first, f"{first}2", f"{first}2", "b", first], status=1)
+    assert [(r["knee"], r["path"]) for r in rows(done.stdout)] == [
+        ("k1", f"out/{first}2"),
+        ("k3", "out/b"),
+    ]
+    lines = done.stderr.splitlines()
+    assert lines[0].startswith("oa-test: k0: it")
+    taken = f"{first} is already the output of k1 ({first}2); give the rows different knees"
+    assert lines[1].startswith(f"oa-test: k2: {taken}")
+    assert lines[2].startswith(f"oa-test: k4: {taken}")
+    assert lines[3] == "oa-test: 2 done, 0 kept, 3 failed"
+
+
+@pytest.mark.parametrize("options", ["-j 3", "-j 3 --threads"])
+def test_a_row_that_waited_for_another_of_the_same_file_fails_once_that_is_written(
+    tool, rows, options
+):
+    done = tool(options, ["sleep0.4", "sleep0.42", "b", "sleep0.42"], status=1)
+    assert [r["knee"] for r in rows(done.stdout)] == ["k0", "k2"]
+    assert done.stderr.count("sleep0.4 is already the output of k0 (sleep0.4)") == 2
 
 
 def test_fail_fast_stops_at_the_first_failure(tool, rows):

@@ -216,7 +216,7 @@ def test_what_is_not_taken_is_counted_by_reason(scan, tmp_path):
     assert [row["side"] for row in found] == ["right", "left"]
     assert left_out == {
         "series of other sequences": 1,
-        "X-rays and other files without an MR image": 1,
+        "X-rays": 1,
     }
 
 
@@ -410,7 +410,7 @@ def test_a_folder_without_dicom_is_named(tmp_path):
 
 
 def described(place, **known):
-    (series,) = describe(place, oai, Overrides(**known))
+    (series,) = describe(place, oai, Overrides(**known)).series
     return series.row()
 
 
@@ -494,13 +494,15 @@ def test_what_the_user_says_goes_before_the_header(tmp_path):
     )
     row = described(tmp_path, subject="p17", visit="12m", side="right", sequence="sag-3d-dess")
     assert (row["knee"], row["sequence"]) == ("p17_12m_right", "sag-3d-dess")
-    header(PatientID="MRN 1234").save_as(tmp_path / "001", enforce_file_format=True)
+    header(PatientID="MRN-1234 ").save_as(tmp_path / "001", enforce_file_format=True)
     assert described(tmp_path, keep_ids=True)["subject"] == "mrn-1234"
 
 
-def test_an_x_ray_is_no_volume(tmp_path):
-    header(Modality="DX").save_as(tmp_path / "001", enforce_file_format=True)
-    assert describe(tmp_path, oai, Overrides()) == []
+@pytest.mark.parametrize("modality", ["CR", "DX", "RG"])
+def test_an_x_ray_is_no_volume(tmp_path, modality):
+    header(Modality=modality, Laterality="R").save_as(tmp_path / "001", enforce_file_format=True)
+    found = describe(tmp_path, oai, Overrides())
+    assert (found.series, found.x_rays, found.others) == ([], 1, 0)
 
 
 def test_a_file_from_before_the_preamble_is_read(scan, tmp_path):

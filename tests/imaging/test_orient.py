@@ -1,4 +1,5 @@
 import itertools
+import warnings
 
 import nibabel
 import numpy as np
@@ -150,19 +151,27 @@ def test_one_call_orients_a_knee(side, sequence, plane):
 def test_one_call_takes_the_other_reference_and_the_users_word_for_the_side():
     found = orient.to_canonical(knee("right"), "right", reference="right", sequence="cor-iw-tse")
     assert "".join(nibabel.aff2axcodes(found.affine)) == "RSA"
-    with pytest.raises(ItemError, match="no_side_check") as error:
+    with pytest.raises(ItemError, match="side_check") as error:
         orient.to_canonical(knee("right"), "left")
-    assert error.value.text({"no_side_check": "--no-side-check"}).endswith("use --no-side-check")
-    found = orient.to_canonical(knee("right"), "left", no_side_check=True)
-    assert "".join(nibabel.aff2axcodes(found.affine)) == CANONICAL["sagittal", "left"]
+    said = error.value.text({"side_check": "--side-check"})
+    assert said.endswith("let --side-check be warn or trust")
+    with pytest.warns(UserWarning, match="the table says left, .* 95 mm to the right"):
+        warned = orient.to_canonical(knee("right"), "left", side_check="warn")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        trusted = orient.to_canonical(knee("right"), "left", side_check="trust")
+    for found in (warned, trusted):
+        assert "".join(nibabel.aff2axcodes(found.affine)) == CANONICAL["sagittal", "left"]
+    with pytest.raises(ItemError, match="the check of the side is 'no'"):
+        orient.to_canonical(knee("right"), "right", side_check="no")
 
 
 @pytest.mark.parametrize("word", ["Left", "RIGHT", "n/a", ""])
 def test_a_side_that_is_no_side_is_refused_instead_of_mirrored(word):
     volume = knee("left")
-    for unchecked in (False, True):
+    for check in ("fail", "warn", "trust"):
         with pytest.raises(ItemError, match=f"the side is '{word}'; give left or right"):
-            orient.to_canonical(volume, word, no_side_check=unchecked)
+            orient.to_canonical(volume, word, side_check=check)
     with pytest.raises(ItemError, match=f"the side is '{word}'; give left or right"):
         orient.canonical(volume, "coronal", word)
     with pytest.raises(ItemError, match=f"the reference side is '{word}'; give left or right"):
@@ -252,3 +261,46 @@ def test_a_trailing_axis_of_one_is_dropped_and_scaling_applied(write_volume, tmp
     raw = np.asarray(nibabel.load(tmp_path / "s.nii.gz").get_fdata())
     assert volume.data.shape == (2, 2, 2)
     np.testing.assert_allclose(volume.data, raw[..., 0])
+
+
+CHECKS = [  # options of oa-orient; status; what is said of a right knee that the table calls left
+    ("", 1, "the table says left, but the volume's centre lies 95 mm to the right of the midline"),
+    ("--side-check fail", 1, "correct the column 'side', or check how the scan was positioned"),
+    ("--side-check warn", 0, "warning: the table says left, but the volume's centre lies 95 mm"),
+    ("--side-check trust", 0, None),
+    ("--no-side-check", 0, "warning: --no-side-check is now called --side-check trust"),
+]
+
+
+@pytest.mark.parametrize("options, status, said", CHECKS)
+def test_what_a_contradiction_of_side_and_place_does_is_the_users_choice(
+    shell, tmp_path, rows, options, status, said
+):
+    write_volume(tmp_path / "9000099_00m_left_cor-iw-tse.nii.gz", knee("right"))
+    done = shell(f"oa-orient *.nii.gz -o out {options}", status=status)
+    found = rows(done.stdout)
+    assert len(found) == (0 if status else 1)
+    lines = done.stderr.splitlines()
+    assert len(lines) == (1 if said is None else 2)
+    assert said is None or said in lines[0]
+    if not status:
+        # Taken for a left knee: RAS order, not mirrored.
+        image = nibabel.load(tmp_path / found[0]["path"])
+        assert "".join(nibabel.aff2axcodes(image.affine)) == "RSA"
+        again = shell(f"oa-orient *.nii.gz -o out {options}")
+        assert "1 kept" in again.stderr and len(again.stderr.splitlines()) == len(lines)
+
+
+def test_a_scan_near_the_midline_passes_every_check(shell, tmp_path):
+    volume = knee("right", oblique=False)
+    volume.affine[0, 3] -= 85  # its centre lies 10 mm from the midline
+    write_volume(tmp_path / "9000099_00m_left_cor-iw-tse.nii.gz", volume)
+    for check in ("fail", "warn", "trust"):
+        done = shell(f"oa-orient *.nii.gz -o {check} --side-check {check}")
+        assert len(done.stderr.splitlines()) == 1
+
+
+def test_the_check_and_its_former_name_are_not_given_together(shell, tmp_path):
+    done = shell("oa-orient x.nii.gz -o out --side-check warn --no-side-check", status=2)
+    assert "both are given; give --side-check alone" in done.stderr
+    assert "--no-side-check" not in shell("oa-orient --help").stdout

@@ -1,7 +1,14 @@
 import pytest
 
-from oatools.core.errors import UsageError
-from oatools.oai.release import locate, may_be_inventory, place_of, read_inventory
+from oatools.core.errors import ItemError, UsageError
+from oatools.oai.release import (
+    locate,
+    may_be_inventory,
+    place_of,
+    read_inventory,
+    set_aside,
+    subject_from,
+)
 
 
 @pytest.mark.parametrize(
@@ -134,3 +141,78 @@ def test_a_listed_series_is_found_wherever_the_download_put_it(tmp_path, local):
     else:
         put(path, "")
     assert locate(listed, tmp_path) == path
+
+
+@pytest.mark.parametrize(
+    "path, person_visit",
+    [
+        ("00m/0.E.1/9999999/20050131/10000001", "9999999/00m"),
+        ("x/results/0.C.2/9999999", "9999999/00m"),
+        ("x/0.A.1/9999999/20040101", "9999999/00m"),
+        ("results%2F4.G.1%2F9999999%2F20070731%2F10000001.tar.gz", "9999999/30m"),
+        ("9888888/00m/0.E.1", None),  # somebody's folder above the release
+        ("9888888/00m/0.E.1/9999999/20050131", "9999999/00m"),
+        ("00m", None),
+        ("scans/9999999", None),
+    ],
+)
+def test_a_path_says_whose_folder_at_which_visit_it_lies_in(path, person_visit):
+    assert place_of(path).person_visit == person_visit
+
+
+@pytest.mark.parametrize(
+    "sequence, kind",
+    [
+        ("cor-mpr", "reformats, locators and maps"),
+        ("ax-mpr", "reformats, locators and maps"),
+        ("mp-locator", "reformats, locators and maps"),
+        ("mp-locator-thigh", "reformats, locators and maps"),
+        ("sag-t2-calc", "reformats, locators and maps"),
+        ("prescription-thigh", "reformats, locators and maps"),
+        ("sag-t2-map", "multi-echo series for T2 maps"),
+        ("ax-t1-thigh", "scans of thighs"),
+        ("cor-iw-tse", None),
+        ("sag-iw-tse", None),
+        ("sag-3d-dess", None),
+        ("cor-t1-3d-flash", None),
+        ("cor-fisp", None),
+        ("", None),
+    ],
+)
+def test_what_is_no_volume_of_a_knee_is_set_aside(sequence, kind):
+    assert set_aside(sequence, "9999999") == kind
+    assert set_aside(sequence, "anon-1234abcd") is None and set_aside(sequence, None) is None
+
+
+@pytest.mark.parametrize(
+    "written", ["9999999", "9999999 ", " 9999999", "9999999.0", "9999999\ufeff"]
+)
+def test_a_participants_number_is_read_however_it_is_written(written):
+    assert subject_from(written, place_of("x")) == "9999999"
+    with pytest.raises(ItemError, match="folder of 9888888, but its header says 9999999"):
+        subject_from(written, place_of("0.E.1/9888888/20050131/10000001"))
+
+
+@pytest.mark.parametrize(
+    "inventory",
+    [
+        "00m/0.E.1/contents.csv",
+        "0.E.1/contents.0E1.csv",
+        "00m/contents.csv",
+        "contents.csv",
+        "00m/0.E.1/9999999/contents.csv",
+        "00m/0.E.1/9999999/20050131/contents.csv",
+    ],
+)
+@pytest.mark.parametrize("suffix", ["", ".tar.gz", ".tar.gz.partial", ".partial"])
+def test_an_inventory_inside_the_release_finds_its_series(tmp_path, monkeypatch, inventory, suffix):
+    text = "Folder,SeriesDescription\n0.E.1/9999999/20050131/10000001,X\n"
+    path = put(tmp_path / inventory, text)
+    (listed,) = read_inventory(path)
+    release = tmp_path / inventory.split("0.E.1")[0].removesuffix("contents.csv")
+    series = release / f"{listed.key}{suffix}"
+    put(series, "")
+    assert locate(listed, path.parent) == series
+    monkeypatch.chdir(path.parent)
+    found = locate(listed, path.parent.relative_to(path.parent))
+    assert found is not None and found.resolve() == series.resolve()
