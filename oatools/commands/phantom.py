@@ -1,4 +1,4 @@
-"""oa-phantom: a synthetic download of the study, with findings planted in its images."""
+"""oa-phantom: a synthetic download of a study, with findings planted in its images."""
 
 from functools import partial
 from pathlib import Path
@@ -15,8 +15,10 @@ from oatools.core.runner import Done, RunOptions, run_rows
 if TYPE_CHECKING:
     from oatools.phantom.people import PhantomSettings
 
-_FORMS = ("ascii", "nda")
-_SEQUENCES = ("cor-iw-tse", "sag-iw-tse", "sag-3d-dess")
+_OAI = ("cor-iw-tse", "sag-iw-tse", "sag-3d-dess")
+# The sequences of each form.
+_FORMS = {"ascii": _OAI, "nda": _OAI, "most": ("hr-cor-stir", "sag-pd-fat-sat")}
+_SEQUENCES = (*_OAI, *_FORMS["most"])
 
 
 @command("oa-phantom")
@@ -32,18 +34,23 @@ _SEQUENCES = ("cor-iw-tse", "sag-iw-tse", "sag-3d-dess")
 @seed_option
 @click.option(
     "--form",
-    type=click.Choice(_FORMS),
+    type=click.Choice(list(_FORMS)),
     default="ascii",
     show_default=True,
-    help="Form of the tables: OAI's ASCII release, or a package of the NIMH Data Archive.",
+    help="Form of the download: OAI's release, OAI in the NIMH Data Archive, or one like MOST.",
 )
 @click.option(
     "--sequence",
     "sequences",
     multiple=True,
     type=click.Choice(_SEQUENCES),
-    default=_SEQUENCES,
-    help="Sequence to write; repeatable. [default: all three]",
+    help="Sequence to write; repeatable. [default: all of the form]",
+)
+@click.option(
+    "--images/--no-images",
+    "with_images",
+    default=True,
+    help="Write the images, or no more than tables and truth.",
 )
 @click.option(
     "--matrix",
@@ -93,6 +100,7 @@ def main(
     seed: int,
     form: str,
     sequences: tuple[str, ...],
+    with_images: bool,
     matrix: int,
     progressors: float,
     painful: float,
@@ -120,15 +128,18 @@ def main(
         patients=patients,
         seed=seed,
         form=form,
-        sequences=tuple(name for name in _SEQUENCES if name in sequences),
+        sequences=tuple(name for name in _SEQUENCES if name in (sequences or _FORMS[form])),
         matrix=matrix,
         progressors=progressors,
         painful=painful,
         jsn_auc=jsn_auc,
         pain_auc=pain_auc,
     )
-    rows = prepare(folder, settings)
-    console.note(f"synthetic data; best possible AUC {jsn_auc:g} for jsn12, {pain_auc:g} for pain")
+    planned = prepare(folder, settings)
+    rows = planned if with_images else []
+    console.note(
+        f"synthetic data; best possible AUC {jsn_auc:g} for narrowing, {pain_auc:g} for pain"
+    )
     table = Table(list(IDENTITY), iter(rows), "the phantom", len(rows))
     return run_rows(console, table, partial(_write, settings), run)
 

@@ -1,4 +1,4 @@
-"""The tissues that a knee is made of, and their signal in each of the study's three contrasts."""
+"""The tissues that a knee is made of, and their signal in each contrast."""
 
 from enum import IntEnum
 
@@ -33,6 +33,10 @@ SIGNAL: dict[str, tuple[float, ...]] = {
     "iw-fs": (0.0, 0.22, 0.17, 0.36, 0.05, 0.14, 0.58, 0.12, 0.08, 1.00, 0.34, 0.80, 0.15),
     # double echo steady state, water excitation: cartilage bright
     "dess-we": (0.0, 0.25, 0.16, 0.38, 0.05, 0.12, 0.70, 0.16, 0.10, 1.00, 0.36, 0.52, 0.75),
+    # short tau inversion recovery: fat nulled, fluid and oedema bright
+    "stir": (0.0, 0.18, 0.08, 0.34, 0.04, 0.07, 0.45, 0.10, 0.07, 1.00, 0.40, 0.82, 0.20),
+    # proton density with fat saturation: cartilage brighter than in "iw-fs"
+    "pd-fs": (0.0, 0.24, 0.20, 0.40, 0.06, 0.17, 0.66, 0.14, 0.09, 1.00, 0.38, 0.74, 0.20),
 }
 
 #: Depth of the mottling of each tissue, as a fraction of its signal.

@@ -3,14 +3,12 @@
 DIR/phantom.json                      the settings: all of DIR follows from them
 DIR/truth.tsv                         what was planted, one row for each knee (`phantom.truth`)
 DIR/tables/…                          clinical and reading tables (`phantom.tables`)
-DIR/00m/contents.csv                  one row for each series
-DIR/00m/0.E.1/<participant>/<date>/<barcode>/001, 002, …
-                                      one DICOM file for each slice
+
+and the images, as the form has them: see `release`, `nda_images` and `most_images`.
 """
 
 from __future__ import annotations
 
-import itertools
 import json
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -24,14 +22,15 @@ from numpy.typing import NDArray
 from oatools.core.errors import UsageError
 from oatools.core.files import atomic, write_text
 from oatools.core.manifest import Row
-from oatools.phantom import series
+from oatools.phantom import most_images, nda_images, release, series
 from oatools.phantom.ascii import write_ascii
+from oatools.phantom.layout import Layout, PlacedSeries
+from oatools.phantom.most_form import write_most
 from oatools.phantom.nda_form import write_nda
 from oatools.phantom.people import (
     FORMS,
     MAX_PATIENTS,
     SIDES,
-    Patient,
     PhantomKnee,
     PhantomSettings,
     index_of,
@@ -48,10 +47,16 @@ from oatools.phantom.truth import write_truth
 WRITERS: dict[str, Callable[[Path, Sequence[Record]], None]] = {
     "ascii": write_ascii,
     "nda": write_nda,
+    "most": write_most,
 }
-VISIT, RELEASE = "00m", "0.E.1"
+#: Where the images lie and what their headers say, by form.
+LAYOUTS: dict[str, Layout] = {
+    "ascii": release.LAYOUT,
+    "nda": nda_images.LAYOUT,
+    "most": most_images.LAYOUT,
+}
+VISIT = "00m"
 VERSION = 2  # of the pictures and tables: a folder made by another version is not continued
-_ORDER = list(itertools.product(SIDES, series.SEQUENCES))
 
 
 def prepare(folder: Path, settings: PhantomSettings) -> list[Row]:
@@ -62,21 +67,24 @@ def prepare(folder: Path, settings: PhantomSettings) -> list[Row]:
     """
     _check(settings)
     _claim(folder, settings)
+    layout = LAYOUTS[settings.form]
     patients = make_people(settings)
-    WRITERS[settings.form](folder / "tables", make_records(settings, patients))
+    records = make_records(settings, patients)
+    WRITERS[settings.form](folder / "tables", records)
     write_truth(folder / "truth.tsv", VISIT, settings, patients)
-    _write_contents(folder / VISIT / "contents.csv", settings, patients)
+    layout.write_inventory(folder, _all_series(settings, records))
     rows = []
-    for patient, knee, name in _all_series(settings, patients):
-        path = folder / VISIT / _series_folder(patient, knee.side, name)
+    for record, side, name in _all_series(settings, records):
+        patient = record.patient
+        knee = patient.knees[SIDES.index(side)]
         rows.append(
             {
                 "knee": knee.name,
                 "subject": knee.subject,
                 "visit": VISIT,
-                "side": knee.side,
+                "side": side,
                 "sequence": name,
-                "path": str(path),
+                "path": str(folder / layout.folder / layout.series_folder(patient, side, name)),
             }
         )
     return rows
@@ -85,23 +93,28 @@ def prepare(folder: Path, settings: PhantomSettings) -> list[Row]:
 def make_series(settings: PhantomSettings, row: Row) -> bool:
     """Render and write the series of one row of `prepare`; return False if it is there already.
 
-    The folder appears whole or not at all: it is written under another name beside its place, then
-    renamed.
+    The folder or archive appears whole or not at all: it is written under another name beside its
+    place, then renamed.
     """
     target = Path(row["path"])
     if target.exists():
         return False
+    layout = LAYOUTS[settings.form]
     patient = make_patient(settings, index_of(row["subject"]))
     knee = patient.knees[SIDES.index(row["side"])]
-    protocol = series.SEQUENCES[row["sequence"]]
+    protocol = layout.sequences[row["sequence"]]
     pixels, affine = make_volume(settings, knee, protocol)
-    identity = _identity(settings, patient, knee.side, protocol)
+    identity = layout.identity(settings, patient, knee.side, protocol)
     partial = target.with_name(f".{target.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
         series.write_series(partial, protocol, pixels, affine, identity)
-        partial.rename(target)
+        if target.name.endswith(".tar.gz"):
+            with atomic(target) as archive:
+                nda_images.pack(partial, archive)
+        else:
+            partial.rename(target)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return True
@@ -115,7 +128,9 @@ def make_volume(
         protocol, settings.matrix, knee.side, knee.scan_centre, knee.scan_turn
     )
     image = render(knee.anatomy, shape, affine, protocol.contrast)
-    rng = stream(settings, index_of(knee.subject), 10 + _number_of(knee.side, protocol.name))
+    layout = LAYOUTS[settings.form]
+    number = layout.first_stream + layout.number_of(knee.side, protocol.name)
+    rng = stream(settings, index_of(knee.subject), number)
     return series.digitise(image, protocol.noise, rng), affine
 
 
@@ -142,10 +157,13 @@ def _check(settings: PhantomSettings) -> None:
         auc = getattr(settings, name)
         if not 0.5 <= auc < 1:
             raise UsageError(f"{name} is {auc:g}", "give 0.5 or more, below 1")
-    unknown = [name for name in settings.sequences if name not in series.SEQUENCES]
+    known = LAYOUTS[settings.form].sequences
+    unknown = [name for name in settings.sequences if name not in known]
     if unknown or not settings.sequences:
         named = ", ".join(unknown) or "given"
-        raise UsageError(f"no sequence {named}", f"known: {', '.join(series.SEQUENCES)}")
+        raise UsageError(
+            f"no sequence {named} in the form {settings.form}", f"known: {', '.join(known)}"
+        )
 
 
 def _claim(folder: Path, settings: PhantomSettings) -> None:
@@ -183,79 +201,11 @@ def _read_stamp(stamp: Path) -> tuple[dict[str, Any], object]:
     return settings, version
 
 
-def _all_series(
-    settings: PhantomSettings, patients: Sequence[Patient]
-) -> Iterator[tuple[Patient, PhantomKnee, str]]:
-    names = [name for name in series.SEQUENCES if name in settings.sequences]
-    for patient in patients:
-        for knee in patient.knees:
-            for name in names:
-                yield patient, knee, name
-
-
-def _number_of(side: str, name: str) -> int:
-    """The number of a series among those of a person, whichever of them are written."""
-    return _ORDER.index((side, name))
-
-
-def _barcode(patient: Patient, side: str, name: str) -> str:
-    return str(10_000_000 + 7 * (len(_ORDER) * patient.index + _number_of(side, name)))
-
-
-def _series_folder(patient: Patient, side: str, name: str) -> str:
-    """The series' folder below the visit's, as contents.csv states it."""
-    return f"{RELEASE}/{patient.subject}/{patient.examined:%Y%m%d}/{_barcode(patient, side, name)}"
-
-
-def _identity(
-    settings: PhantomSettings, patient: Patient, side: str, protocol: PulseSequence
-) -> dict[str, str]:
-    """The header's patient and study: all invented, and plainly so."""
-    number = _number_of(side, protocol.name)
-    examined = f"{patient.examined:%Y%m%d}"
-    started = f"09{5 * number:02d}00"
-    description = f"{protocol.description}_{side.upper()}"
-    who = (settings.seed, patient.index, side)
-    return {
-        "PatientName": "Synthetic^Phantom",
-        "PatientID": patient.subject,
-        "PatientBirthDate": f"{patient.examined.year - patient.age}0101",
-        "PatientSex": "F" if patient.female else "M",
-        "InstitutionName": "SYNTHETIC PHANTOM",
-        "ClinicalTrialTimePointID": "V00",
-        "ClinicalTrialTimePointDescription": "ENROLLMENT",
-        "StudyInstanceUID": series.uid("study", *who),
-        "SeriesInstanceUID": series.uid("series", *who, protocol.name, settings.matrix),
-        "FrameOfReferenceUID": series.uid("frame", *who),
-        "StudyID": "1",
-        "StudyDate": examined,
-        "SeriesDate": examined,
-        "AcquisitionDate": examined,
-        "ContentDate": examined,
-        "StudyTime": "090000",
-        "SeriesTime": started,
-        "ContentTime": started,
-        "AccessionNumber": f"0166{_barcode(patient, side, protocol.name)}",
-        "StudyDescription": f"OAI^MR^ENROLLMENT^{side.upper()}",
-        "SeriesDescription": description,
-        "ProtocolName": description,
-        "SeriesNumber": str(2 + number),
-    }
-
-
-def _write_contents(path: Path, settings: PhantomSettings, patients: Sequence[Patient]) -> None:
-    lines = ["Folder,ParticipantID,StudyDate,Barcode,StudyDescription,SeriesDescription"]
-    for patient, knee, name in _all_series(settings, patients):
-        side = knee.side.upper()
-        cells = [
-            _series_folder(patient, knee.side, name),
-            patient.subject,
-            f"{patient.examined:%Y%m%d}",
-            _barcode(patient, knee.side, name),
-            f"OAI^MR^ENROLLMENT^{side} ",
-            f"{series.SEQUENCES[name].description}_{side}",
-        ]
-        lines.append(",".join(cells))
-    text = "".join(f"{line}\r\n" for line in lines)
-    with atomic(path) as temporary:
-        temporary.write_bytes(text.encode("ascii"))
+def _all_series(settings: PhantomSettings, records: Sequence[Record]) -> Iterator[PlacedSeries]:
+    """The series to write, each as the record of its person, side and sequence."""
+    known = LAYOUTS[settings.form].sequences
+    for record in records:
+        for side in SIDES:
+            for name in known:
+                if name in settings.sequences:
+                    yield record, side, name

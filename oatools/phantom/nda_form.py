@@ -59,7 +59,9 @@ def write_nda(folder: Path, records: Sequence[Record]) -> None:
         rows["oai_kxrsemiquant01"] += [_grade(record, g) for g in sorted(record.grades, key=_month)]
         rows["oai_outcome01"].append(_outcomes(record))
     rows["oai_koos_womac01"] += [_stranger(number, name) for number, name in enumerate(_STRANGERS)]
-    texts = {f"{name}.txt": _structure(name, found) for name, found in rows.items()}
+    texts = {
+        f"{name}.txt": structure_text(name, STRUCTURES[name], found) for name, found in rows.items()
+    }
     texts["package_info.txt"] = "A package of synthetic data: nobody in it is real.\n"
     texts["dataset_collection.txt"] = _plain(
         [["collection_id", "dataset_id", "dataset_title"], ["0", "0", _TITLE]]
@@ -77,10 +79,14 @@ def _plain(lines: Iterable[Sequence[str]]) -> str:
     return "".join("\t".join(f'"{cell}"' for cell in cells) + "\n" for cells in lines)
 
 
-def _structure(name: str, rows: Sequence[Row]) -> str:
-    """A structure's text: the names of its columns, their descriptions, and its rows."""
+def structure_text(name: str, own: dict[str, str], rows: Sequence[Row]) -> str:
+    """A structure's text: the names of its columns, their descriptions, and its rows.
+
+    `own` holds the columns, with descriptions, that not every structure has. Raises a `ValueError`
+    for a row with any other.
+    """
     number = f"{name}_id"
-    columns = {"collection_id": "", number: "", "dataset_id": ""} | COMMON | STRUCTURES[name]
+    columns = {"collection_id": "", number: "", "dataset_id": ""} | COMMON | own
     lines = [list(columns), [text or column for column, text in columns.items()]]
     lines[0].append("collection_title")
     lines[1].append("collection_title")
@@ -97,8 +103,8 @@ def _month(reading: WidthReading | GradeReading) -> int:
     return reading.month
 
 
-def _at(record: Record, visit: str, month: int) -> Row:
-    """The columns that all structures share."""
+def shared_columns(record: Record, visit: str, month: int) -> Row:
+    """The columns that all structures share, of a person at a visit (its code, and months)."""
     p = record.patient
     key = hashlib.sha256(f"phantom {p.subject}".encode()).hexdigest()[:8].upper()
     day = p.examined + timedelta(days=round(month * 365.25 / 12))
@@ -128,7 +134,7 @@ def _number(value: float | None, form: str) -> str:
 
 def _enrollee(record: Record) -> Row:
     p = record.patient
-    return _at(record, "V00", 0) | {
+    return shared_columns(record, "V00", 0) | {
         "version": "25",
         "e_cohort": str(p.cohort),
         "ethnicity": "Not Hispanic or Latino",
@@ -140,7 +146,7 @@ def _enrollee(record: Record) -> Row:
 
 def _scores(record: Record) -> Row:
     right, left = record.scores["right"], record.scores["left"]
-    return _at(record, "V00", 0) | {
+    return shared_columns(record, "V00", 0) | {
         "version": "0.2.3",
         "koos_rksymptoms": _number(right.koos_symptoms, "g"),
         "koos_lksymptoms": _number(left.koos_symptoms, "g"),
@@ -177,7 +183,7 @@ def _stranger(number: int, name: str) -> Row:
 def _risks(record: Record) -> Row:
     p = record.patient
     right, left = record.scores["right"], record.scores["left"]
-    return _at(record, "V00", 0) | {
+    return shared_columns(record, "V00", 0) | {
         "version": "0.2.2",
         "height_av": f"{p.height:.1f}" if record.has_height else "",
         "weight_met": f"{p.weight:.1f}" if record.has_weight else "",
@@ -193,7 +199,7 @@ def _risks(record: Record) -> Row:
 def _width(record: Record, w: WidthReading) -> Row:
     medial = [_number(width, ".3f") for width in w.medial]
     lateral = [_number(width, ".3f") for width in w.lateral]
-    return _at(record, _VISITS[w.month], w.month) | {
+    return shared_columns(record, _VISITS[w.month], w.month) | {
         "version": "0.8",
         "readprj": str(w.project),
         "side": _SIDE[w.side],
@@ -233,7 +239,7 @@ def _width(record: Record, w: WidthReading) -> Row:
 
 
 def _grade(record: Record, g: GradeReading) -> Row:
-    return _at(record, _VISITS[g.month], g.month) | {
+    return shared_columns(record, _VISITS[g.month], g.month) | {
         "version": "0.8",
         "readprj": str(GRADING),
         "side": _SIDE[g.side],
@@ -245,7 +251,7 @@ def _grade(record: Record, g: GradeReading) -> Row:
 
 
 def _outcomes(record: Record) -> Row:
-    row = _at(record, "V99", 108) | {"version": "14", "rntcnt": "11"}
+    row = shared_columns(record, "V99", 108) | {"version": "14", "rntcnt": "11"}
     for knee in by_side(record.patient):
         row |= _replacement(record, knee)
     return row

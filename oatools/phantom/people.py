@@ -25,8 +25,8 @@ from oatools.phantom.planting import plant, visible
 from oatools.phantom.replacement import Replacement, draw_replacement
 
 SIDES = ("left", "right")
-#: What a download's tables can look like: OAI's ASCII release, or OAI in the NIMH Data Archive.
-FORMS = ("ascii", "nda")
+#: What a download can look like: OAI's ASCII release, OAI in the NIMH Data Archive, or like MOST.
+FORMS = ("ascii", "nda", "most")
 MAX_PATIENTS = 20_000
 _FIRST_EXAMINATION = date(2004, 2, 2)
 
@@ -133,10 +133,12 @@ def make_patient(settings: PhantomSettings, index: int) -> Patient:
 
 
 def subject_id(settings: PhantomSettings, index: int) -> str:
-    """The participant's id: seven digits of which the first is a 9.
+    """The participant's id, of which cohorts of neighbouring seeds share none.
 
-    Cohorts of neighbouring seeds share none.
+    It is seven digits of which the first is a 9, or MB and five digits in the form of MOST.
     """
+    if settings.form == "most":
+        return f"MB{5 * index + (settings.seed + 1) % 5:05d}"
     return str(oai_number(settings, index))
 
 
@@ -147,6 +149,8 @@ def oai_number(settings: PhantomSettings, index: int) -> int:
 
 def index_of(subject: str) -> int:
     """The person's number, from the id."""
+    if subject.startswith("MB"):
+        return int(subject[2:]) // 5
     return (int(subject) - 9_000_000) // 50
 
 
@@ -154,7 +158,7 @@ def stream(settings: PhantomSettings, index: int, purpose: int) -> np.random.Gen
     """The random stream of a person (by number) for one purpose.
 
     0 the person, 1 and 2 the knees, 10 to 19 the noise of the images, 20 and 21 what becomes of the
-    knees, 22 to 24 the tables of person and knees. 3 to 5 were used by an earlier version.
+    knees, 22 to 25 the tables. 3 to 5 were used by an earlier version.
     """
     return np.random.default_rng([settings.seed, index, purpose])
 

@@ -24,6 +24,16 @@ _FLIP_XY = np.diag([-1.0, -1.0, 1.0, 1.0])  # between RAS and DICOM's LPS
 
 
 @dataclass(frozen=True)
+class Scanner:
+    """What the headers say of the machine; field in T, frequency in MHz."""
+
+    manufacturer: str = "SIEMENS"
+    model: str = "Trio"
+    field: str = "2.89362"
+    frequency: str = "123.253"
+
+
+@dataclass(frozen=True)
 class PulseSequence:
     """One protocol: contrast, field of view, slices, and the acquisition values of its headers."""
 
@@ -40,6 +50,9 @@ class PulseSequence:
     repetition_time: float  # ms
     flip_angle: int  # degrees
     volume: bool = False  # acquired in 3D
+    coronal: bool = False  # sagittal otherwise
+    inversion_time: float | None = None  # ms
+    scanner: Scanner = Scanner()
 
 
 _COR_IW_TSE = PulseSequence(
@@ -55,6 +68,7 @@ _COR_IW_TSE = PulseSequence(
     echo_time=29,
     repetition_time=3700,
     flip_angle=180,
+    coronal=True,
 )
 _SAG_IW_TSE = PulseSequence(
     name="sag-iw-tse",
@@ -103,8 +117,7 @@ def grid(
     sign = 1.0 if side == "left" else -1.0
     sin, cos = np.sin(np.radians(turn)) * sign, np.cos(np.radians(turn))
     # Directions and positions in LPS, as DICOM states them.
-    is_coronal = sequence.name.startswith("cor")
-    along_row = np.array([cos, -sin, 0.0] if is_coronal else [sin, cos, 0.0])
+    along_row = np.array([cos, -sin, 0.0] if sequence.coronal else [sin, cos, 0.0])
     along_column = np.array([0.0, 0.0, -1.0])
     directions = np.stack([along_row, along_column, np.cross(along_row, along_column)], axis=1)
     step = directions * (sequence.spacing * scale, sequence.spacing * scale, sequence.thickness)
@@ -179,8 +192,8 @@ def _header(sequence: PulseSequence, identity: dict[str, str]) -> Dataset:
         setattr(ds, keyword, value)
     ds.SOPClassUID = MRImageStorage
     ds.Modality = "MR"
-    ds.Manufacturer = "SIEMENS"
-    ds.ManufacturerModelName = "Trio"
+    ds.Manufacturer = sequence.scanner.manufacturer
+    ds.ManufacturerModelName = sequence.scanner.model
     ds.ImageType = ["ORIGINAL", "PRIMARY", "M", "ND"]
     if sequence.volume:
         ds.ScanningSequence = "GR"
@@ -189,14 +202,16 @@ def _header(sequence: PulseSequence, identity: dict[str, str]) -> Dataset:
         ds.MRAcquisitionType = "3D"
         ds.EchoTrainLength = 1
     else:
-        ds.ScanningSequence = "SE"
+        ds.ScanningSequence = "SE" if sequence.inversion_time is None else ["SE", "IR"]
         ds.SequenceVariant = ["SK", "SP"]
-        ds.ScanOptions = "FS" if sequence.contrast == "iw-fs" else ""
+        ds.ScanOptions = "FS" if sequence.contrast in ("iw-fs", "pd-fs") else ""
         ds.MRAcquisitionType = "2D"
         ds.EchoTrainLength = 7
-    ds.MagneticFieldStrength = "2.89362"
+    if sequence.inversion_time is not None:
+        ds.InversionTime = sequence.inversion_time
+    ds.MagneticFieldStrength = sequence.scanner.field
     ds.ImagedNucleus = "1H"
-    ds.ImagingFrequency = "123.253"
+    ds.ImagingFrequency = sequence.scanner.frequency
     ds.RepetitionTime = sequence.repetition_time
     ds.EchoTime = sequence.echo_time
     ds.FlipAngle = sequence.flip_angle

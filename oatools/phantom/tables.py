@@ -56,6 +56,7 @@ class Record:
     scores: dict[str, Scores]  # by side
     widths: tuple[WidthReading, ...]
     grades: tuple[GradeReading, ...]
+    seed: tuple[int, ...]  # of whatever a form draws for itself
 
 
 def make_records(settings: PhantomSettings, patients: Sequence[Patient]) -> list[Record]:
@@ -87,6 +88,7 @@ def make_record(settings: PhantomSettings, patient: Patient) -> Record:
         scores=scores,
         widths=tuple(widths),
         grades=tuple(grades),
+        seed=(settings.seed, patient.index, 25),
     )
 
 

@@ -3,6 +3,7 @@ import json
 import shutil
 import subprocess
 import sys
+import tarfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import pytest
 
 from oatools.core.errors import UsageError
 from oatools.core.files import digest
-from oatools.phantom import findings, rendering
+from oatools.phantom import findings, most_images, rendering
 from oatools.phantom.contrast import Tissue
 from oatools.phantom.download import make_series, prepare, write_release
 from oatools.phantom.people import PhantomSettings, make_patient
@@ -22,6 +23,7 @@ from oatools.phantom.series import SEQUENCES, grid, uid, write_series
 
 SMALL = PhantomSettings(patients=2, seed=5, matrix=48)
 ARGUMENTS = ["--patients", "2", "--seed", "5", "--matrix", "48", "--sequence", "cor-iw-tse"]
+ALL_SEQUENCES = SEQUENCES | most_images.SEQUENCES
 CORONAL = replace(SMALL, sequences=("cor-iw-tse",))
 
 
@@ -67,13 +69,22 @@ def test_dcm2niix_makes_one_volume_of_each_series(release, tmp_path, name, slice
 
 
 @pytest.mark.parametrize("side", ["left", "right"])
-@pytest.mark.parametrize("name,sign", [("cor-iw-tse", -1), ("sag-iw-tse", 1), ("sag-3d-dess", 1)])
+@pytest.mark.parametrize(
+    "name,sign",
+    [
+        ("cor-iw-tse", -1),
+        ("sag-iw-tse", 1),
+        ("sag-3d-dess", 1),
+        ("hr-cor-stir", 1),
+        ("sag-pd-fat-sat", 1),
+    ],
+)
 def test_the_converted_affine_leads_from_the_planted_lesion_to_voxels_with_its_contrast(
     tmp_path, name, sign, side
 ):
     knee = make_patient(SMALL, 0).knees[side == "right"]
     severe = replace(knee.anatomy, progression=0.9)
-    protocol = SEQUENCES[name]
+    protocol = ALL_SEQUENCES[name]
     shape, affine = grid(protocol, 48, side, knee.scan_centre, knee.scan_turn)
     where, values = findings.lesion(severe).centre, []
     for number, state in enumerate((severe, replace(severe, progression=0.0))):
@@ -192,6 +203,56 @@ def test_the_command_writes_the_same_bytes_with_one_job_or_two_and_lists_the_ser
         Path(line.split("\t")[-1], "035").is_file() for line in lines[1:]
     )
     assert "synthetic" in one.stderr and "0.95" in one.stderr and "4 done" in one.stderr
+
+
+def test_the_archives_form_packs_the_same_slices_and_lists_them(tmp_path):
+    plain = write_release(tmp_path / "plain", replace(CORONAL, patients=1))
+    settings = replace(CORONAL, patients=1, form="nda")
+    packed = write_release(tmp_path / "packed", settings)
+    for before, row in zip(plain, packed, strict=True):
+        folder, archive = Path(before["path"]), Path(row["path"])
+        place = folder.relative_to(tmp_path / "plain")
+        assert str(archive.relative_to(tmp_path / "packed")) == f"image03/{place}.tar.gz"
+        with tarfile.open(archive) as tar:
+            assert tar.getnames() == [f"./{path.name}" for path in sorted(folder.iterdir())]
+            for path in folder.iterdir():
+                assert tar.extractfile(f"./{path.name}").read() == path.read_bytes()
+        assert all(path.name.endswith(".tar.gz") for path in archive.parent.iterdir())
+    with (tmp_path / "packed/image03.txt").open(newline="") as lines:
+        listed = list(csv.DictReader(lines, delimiter="\t"))[1:]
+    for row, entry in zip(packed, listed, strict=True):
+        assert entry["image_file"].startswith("s3://")
+        place = Path(row["path"]).relative_to(tmp_path / "packed/image03")
+        assert entry["image_file"].endswith(f"/{place}")
+        assert entry["src_subject_id"] == row["subject"] and entry["visit"] == "V00"
+        assert entry["image_description"] == f"COR_IW_TSE_{row['side'].upper()}"
+    first = digest(packed[0]["path"])
+    Path(packed[0]["path"]).unlink()
+    assert make_series(settings, packed[0]) and digest(packed[0]["path"]) == first
+    assert not make_series(settings, packed[0])
+
+
+def test_tables_and_truth_can_be_written_alone_and_the_images_later(tmp_path):
+    alone = run(tmp_path / "demo", *ARGUMENTS, "--no-images")
+    assert alone.returncode == 0 and "0 done" in alone.stderr
+    assert alone.stdout == "knee\tsubject\tvisit\tside\tsequence\tpath\n"
+    assert not list((tmp_path / "demo").rglob("001"))
+    assert "4 done" in run(tmp_path / "demo", *ARGUMENTS).stderr
+    write_release(tmp_path / "whole", CORONAL)
+    assert digest(tmp_path / "demo") == digest(tmp_path / "whole")
+
+
+def test_the_command_writes_each_form_with_its_own_sequences(tmp_path):
+    for form, sequences in (
+        ("nda", {"cor-iw-tse", "sag-iw-tse", "sag-3d-dess"}),
+        ("most", {"hr-cor-stir", "sag-pd-fat-sat"}),
+    ):
+        done = run(tmp_path / form, "--patients", "1", "--matrix", "32", "--form", form)
+        rows = [line.split("\t") for line in done.stdout.splitlines()[1:]]
+        assert done.returncode == 0 and {row[4] for row in rows} == sequences
+        assert all(Path(row[5]).exists() for row in rows)
+    wrong = run(tmp_path / "x", *ARGUMENTS, "--form", "most")
+    assert wrong.returncode == 2 and "hr-cor-stir, sag-pd-fat-sat" in wrong.stderr
 
 
 def test_another_seed_gives_another_cohort_and_a_larger_one_contains_the_smaller(tmp_path):

@@ -1,0 +1,81 @@
+"""A synthetic cohort's images as the NIMH Data Archive hands OAI out: an archive for each series.
+
+DIR/image03.txt                       one row for each series, below a line of descriptions
+DIR/image03/00m/0.E.1/<participant>/<date>/<barcode>.tar.gz
+                                      the slices ./001, ./002, … of a series
+"""
+
+from __future__ import annotations
+
+import gzip
+import tarfile
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+from oatools.core.files import write_text
+from oatools.phantom import release
+from oatools.phantom.layout import PlacedSeries
+from oatools.phantom.nda_form import shared_columns, structure_text
+from oatools.phantom.people import Patient
+from oatools.phantom.series import SEQUENCES
+
+# No more of the columns than readers of the archive's images name.
+_COLUMNS = {
+    "image_file": "Data file (image, behavioral, anatomical, etc)",
+    "image_description": "Image description, i.e. DTI, fMRI, Fast SPGR, phantom, EEG, dynamic PET",
+    "scan_type": "Type of Scan",
+    "image_modality": "Image modality",
+    "comments_misc": "Miscellaneous comments on study, interview, methodology",
+    "accession_number": "Accession number of the image",
+}
+_BUCKET = "s3://NDAR_Synthetic/submission_0"
+_LEVEL = 1  # of compression: noise hardly yields to more
+
+
+def series_folder(patient: Patient, side: str, name: str) -> str:
+    """The series' archive below the visit's folder."""
+    return f"{release.series_folder(patient, side, name)}.tar.gz"
+
+
+def write_inventory(folder: Path, all_series: Iterable[PlacedSeries]) -> None:
+    """Write `image03.txt` into a download."""
+    rows = []
+    for record, side, name in all_series:
+        patient = record.patient
+        path = series_folder(patient, side, name)
+        barcode = Path(path).name.split(".")[0]
+        rows.append(
+            shared_columns(record, "V00", 0)
+            | {
+                "image_file": f"{_BUCKET}/{release.VISIT}/{path}",
+                "image_description": f"{SEQUENCES[name].description}_{side.upper()}",
+                "scan_type": "MR structural (PD, T2)",
+                "image_modality": "MRI",
+                "comments_misc": f"OAI MR ENROLLMENT {side.upper()}",
+                "accession_number": f"0166{barcode}",
+            }
+        )
+    write_text(folder / "image03.txt", structure_text("image03", _COLUMNS, rows))
+
+
+def pack(folder: Path, archive: Path) -> None:
+    """Pack a series as the archive does; the same files give the same bytes."""
+    with (
+        archive.open("wb") as raw,
+        gzip.GzipFile("", "wb", _LEVEL, raw, mtime=0) as packed,
+        tarfile.open(fileobj=packed, mode="w") as tar,
+    ):
+        for path in sorted(folder.iterdir()):
+            member = tarfile.TarInfo(f"./{path.name}")
+            member.size = path.stat().st_size
+            with path.open("rb") as content:
+                tar.addfile(member, content)
+
+
+LAYOUT = replace(
+    release.LAYOUT,
+    folder=f"image03/{release.VISIT}",
+    series_folder=series_folder,
+    write_inventory=write_inventory,
+)
