@@ -20,6 +20,7 @@ from oatools.core.manifest import (
     emit,
     format_header,
     format_row,
+    is_table,
     read_rows,
     row_from_path,
 )
@@ -135,6 +136,8 @@ def main(
 
     subject, visit = _checked_subject(subject), _checked_visit(visit)
     left_out: Counter[str] = Counter()
+    if roots:
+        _require_inventory(inputs)
     table = _read(inputs, null_separated)
     if not table.headed:
         sequence = slug(name) if name else None
@@ -174,6 +177,18 @@ def _checked_visit(visit: str | None) -> str | None:
             "write it as in 00m, 06m, 12m or 120m",
         )
     return visit
+
+
+def _require_inventory(inputs: tuple[str, ...]) -> None:
+    """Raise a `UsageError` where there is no inventory whose images could lie elsewhere."""
+    from oatools.oai.release import may_be_inventory
+
+    # A table may list inventories.
+    if inputs and not any(is_table(name) or may_be_inventory(name) for name in inputs):
+        raise UsageError(
+            "--root says where the images of an inventory are, and no inventory is given",
+            "name a contents.csv or image03.txt, or give the folders of the images themselves",
+        )
 
 
 def _read(inputs: tuple[str, ...], null_separated: bool) -> Table[Row | BadRow]:
