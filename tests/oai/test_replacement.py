@@ -24,13 +24,20 @@ OUTCOMES = (
     "ID|V99ERKDAYS|V99ERKVSRP|V99ERKBLRP|V99ERKRPCF|V99ELKDAYS|V99ELKBLRP\n"
     "9000001|{DAYS}|{VSRP}|{BLRP}|{RPCF}|{LDAYS}|{LBLRP}"
 )
-USUAL = dict.fromkeys(("DAYS", "VSRP", "BLRP", "RPCF", "LDAYS", "LBLRP"), ".") | dict(
-    cell.split("=")
-    for cell in (
-        "P01KRSR=0: No,P01KRSL=0: No,V01KRSR12=0: No,V01KRSL12=0: No,V03KRSR12=0: No,"
-        "JSW00=4.1,JSW01=3.6,JSW03=3.5,KL00=2,KL01=3,JSM01=2"
-    ).split(",")
-)
+USUAL = {
+    **dict.fromkeys(("DAYS", "VSRP", "BLRP", "RPCF", "LDAYS", "LBLRP"), "."),
+    "P01KRSR": "0: No",
+    "P01KRSL": "0: No",
+    "V01KRSR12": "0: No",
+    "V01KRSL12": "0: No",
+    "V03KRSR12": "0: No",
+    "JSW00": "4.1",
+    "JSW01": "3.6",
+    "JSW03": "3.5",
+    "KL00": "2",
+    "KL01": "3",
+    "JSM01": "2",
+}
 NOT_CONFIRMED = "0: Replacement adjudcated,failed to confirm"
 CONFIRMED = "3: Replacement adjudicated, confirmed"
 
