@@ -94,6 +94,11 @@ METHODS = ["gradcam", "gradcam++", "hirescam", "occlusion"]
     metavar="auto|cpu|cuda[:N]",
     help="Device to compute on; auto is the first GPU, or the CPU if there is none.",
 )
+@click.option(
+    "--any-sequence",
+    is_flag=True,
+    help="Explain images of a sequence or plane that the model was not trained on, too.",
+)
 @force_option
 @run_options
 def main(
@@ -111,6 +116,7 @@ def main(
     mean: bool,
     faithfulness: bool,
     device: str,
+    any_sequence: bool,
     force: bool,
     run: RunOptions,
 ) -> int:
@@ -135,6 +141,7 @@ def main(
         positive=of_class == "1",
         faithful=faithfulness,
         grid=grid,
+        any_sequence=any_sequence,
     )
     fitted, _ = load(settings)
     scoring = open_scoring(fitted, table, clinical, also=["label"])

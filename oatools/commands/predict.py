@@ -26,6 +26,11 @@ if TYPE_CHECKING:
     help="Take clinical variables by knee from this table, such as labels.tsv (default: columns "
     "of the input).",
 )
+@click.option(
+    "--any-sequence",
+    is_flag=True,
+    help="Score images of a sequence or plane that the model was not trained on, too.",
+)
 @run_options
 def main(
     console: Console,
@@ -33,6 +38,7 @@ def main(
     inputs: tuple[str, ...],
     null_separated: bool,
     clinical: str | None,
+    any_sequence: bool,
     run: RunOptions,
 ) -> int:
     """Give every knee the probability of the positive class.
@@ -54,7 +60,9 @@ def main(
         console.note(model_warning(fitted.cautions))
     missing = dict.fromkeys(fitted.scaling.names, 0)
     rows = scoring.table.with_rows(_count_missing(scoring, missing), scoring.table.total)
-    work = functools.partial(score_row, model_path=model, clinical=scoring.clinical)
+    work = functools.partial(
+        score_row, model_path=model, clinical=scoring.clinical, any_sequence=any_sequence
+    )
     status = run_rows(console, rows, work, run, added=["probability", "predicted"])
     for name, count in missing.items():
         if count and name not in scoring.absent:

@@ -8,7 +8,7 @@ import click
 from oatools.commands.training_options import TrainingRun
 from oatools.core.console import Console
 from oatools.core.errors import UsageError
-from oatools.core.manifest import BadRow, Row, read_rows, read_table, write_table
+from oatools.core.manifest import MISSING, BadRow, Row, read_rows, read_table, write_table
 from oatools.core.options import require_inputs
 from oatools.core.runner import item_name
 
@@ -39,6 +39,7 @@ def read_training_data(console: Console, run: TrainingRun, columns: Sequence[str
         augmented=run.settings.augmented,
         columns=tuple(columns),
         on_failure="stop" if run.fail_fast else "leave out",
+        any_sequence=run.any_sequence,
     )
     loaded = load_training_data(features, read_table(run.labels), selection, run.endpoint)
     _report_failures(console, run, loaded, features.columns)
@@ -70,6 +71,7 @@ def _say_counts(console: Console, loaded: "Loaded") -> None:
     import numpy as np
 
     from oatools.learning.cautions import features_warning
+    from oatools.learning.sequences import several
 
     cohort, flow = loaded.cohort, loaded.flow
     knees, patients, positive = len(cohort), len(set(cohort.subject)), int(cohort.label.sum())
@@ -80,6 +82,15 @@ def _say_counts(console: Console, loaded: "Loaded") -> None:
         f"{flow.without_label} without label, {flow.without_features} without features{lacking}, "
         f"{len(flow.failed)} with unusable features"
     )
+    found = [] if cohort.joined else [row.get("sequence", MISSING) for row in cohort.rows]
+    if several(found):
+        console.note(f"warning: knees of several sequences are taken for one: {several(found)}")
+    unknown = found.count(MISSING)
+    if unknown:
+        console.note(
+            f"the sequence of {unknown} of {knees} knees is not known: name it in the column "
+            "'sequence', so that the model can tell other images from its own"
+        )
     for name, values in zip(cohort.clinical_names, cohort.clinical.T, strict=True):
         missing = int(np.isnan(values).sum())
         if missing:

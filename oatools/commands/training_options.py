@@ -36,6 +36,7 @@ class TrainingRun:
     sequences: tuple[str, ...]
     failed: Path | None
     fail_fast: bool
+    any_sequence: bool
     allow_label_leakage: bool
     tune: tuple[Tuned, ...]
     settings: Settings
@@ -140,6 +141,11 @@ def _table_options() -> list[Decorator]:
             metavar="NAME",
             help="Sequence to use if a knee has several; repeat to join sequences, each with its "
             "own pooling.",
+        ),
+        click.option(
+            "--any-sequence",
+            is_flag=True,
+            help="Train on knees of different sequences as if they were of one.",
         ),
         click.option(
             "--allow-label-leakage",

@@ -27,14 +27,16 @@ if TYPE_CHECKING:
 class Done:
     """The result of the work on one row: cells that change or are new, and whether it was kept.
 
-    `warnings` are shown unless quiet, `details` only when verbose; a warning names
-    parameters in backquotes, as a remedy does.
+    `warnings` are shown unless quiet, `details` only when verbose; a warning names parameters in
+    backquotes, as a remedy does. `remarks` are what many rows share: each is said once, at the end,
+    with the number of its rows.
     """
 
     cells: Row
     kept: bool = False
     warnings: tuple[str, ...] = ()
     details: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -103,6 +105,8 @@ def run_rows(
             _run_side_by_side(table.rows, started, claims, collector)
     if options.failed is not None:
         manifest.write_table(options.failed, [*input_columns, "error"], collector.failed_rows)
+    for remark in collector.remarks_said():
+        console.note(remark)
     console.note(collector.summary())
     return 1 if collector.failed else 0
 
@@ -249,6 +253,7 @@ class _Collector:
     failed: int = 0
     left_out: int = 0
     failed_rows: list[Row] = field(default_factory=list)
+    remarks: dict[str, int] = field(default_factory=dict)
     stopped: bool = False
     _next: int = 0
     _waiting: dict[int, tuple[Row | BadRow, Outcome]] = field(default_factory=dict)
@@ -282,6 +287,8 @@ class _Collector:
             self.console.note(f"{name}: {with_options(warning, self.console.options)}")
         for detail in outcome.details:
             self.console.detail(f"{name}: {detail}")
+        for remark in outcome.remarks:
+            self.remarks[remark] = self.remarks.get(remark, 0) + 1
         if outcome.kept:
             self.kept += 1
             self.console.detail(f"{name}: kept")
@@ -302,6 +309,13 @@ class _Collector:
         if not isinstance(row, BadRow):
             self.failed_rows.append({**row, "error": " ".join(message.split())})
         self.stopped = self.fail_fast
+
+    def remarks_said(self) -> list[str]:
+        """Return what rows have in common, each with the number of rows that it is said of."""
+        said = []
+        for remark, count in self.remarks.items():
+            said.append(f"{count} {'row' if count == 1 else 'rows'}: {remark}")
+        return said
 
     def state(self) -> str:
         """Return the counts so far, as one line."""

@@ -14,6 +14,7 @@ from oatools.explain.occlusion import occlusion_map
 from oatools.features.backbone import Backbone
 from oatools.imaging.volume import Volume
 from oatools.learning.model import FittedModel
+from oatools.learning.sequences import ImageKind, check_kind, plane_in
 
 #: The methods, and the unit of their maps.
 UNITS = {
@@ -50,9 +51,13 @@ def explain_volume(
     clinical: Mapping[str, float] | None = None,
     positive: bool = True,
     backbone: Backbone | None = None,
+    sequence: str | None = None,
+    any_sequence: bool = False,
 ) -> Explanation:
     """Explain what a model makes of the volume that was embedded; see `explain_volumes`."""
-    found = explain_volumes(model, [volume], method, clinical, positive, backbone)
+    found = explain_volumes(
+        model, [volume], method, clinical, positive, backbone, sequence, any_sequence
+    )
     return found[0]
 
 
@@ -63,6 +68,8 @@ def explain_volumes(
     clinical: Mapping[str, float] | None = None,
     positive: bool = True,
     backbone: Backbone | None = None,
+    sequence: str | None = None,
+    any_sequence: bool = False,
 ) -> list[Explanation]:
     """Explain what a model makes of a knee, one entry for each of its volumes.
 
@@ -71,6 +78,10 @@ def explain_volumes(
     those that are missing are imputed as the model does. Without `positive`, heat speaks for the
     negative class. `backbone` is by default that of `knee.backbone_of`, which needs to be told of
     weights from a file. Raises a `UsageError` for another number of volumes or an unknown method.
+
+    `sequence` is that of the volume, where the model does not join several. An `ItemError` is
+    raised for one that the model was not trained on, unless `any_sequence`; without it, nothing is
+    checked.
     """
     if method not in UNITS:
         raise UsageError(f"no method is called '{method}'", f"use one of {', '.join(UNITS)}")
@@ -80,6 +91,8 @@ def explain_volumes(
             f"the number of volumes is {len(volumes)}, and the model takes {wanted} of a knee",
             "give explain_volumes one for each sequence that the model joins",
         )
+    if sequence is not None:
+        check_kind(ImageKind(sequence, plane_in(sequence)), model, any_sequence)
     if backbone is None:
         device = next(model.module.parameters()).device
         backbone = backbone_of(model, device=str(device))

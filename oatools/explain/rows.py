@@ -27,10 +27,11 @@ from oatools.imaging import orient
 from oatools.imaging.rows import refuse_same
 from oatools.imaging.volume import Volume, read_volume, write_volume
 from oatools.learning.cautions import model_warning
-from oatools.learning.clinical import clinical_values
+from oatools.learning.clinical import ClinicalTable
 from oatools.learning.files import load_model
 from oatools.learning.model import FittedModel
-from oatools.learning.rows import clinical_cells, input_paths, sequence_warning
+from oatools.learning.rows import checked_clinical, input_paths
+from oatools.learning.sequences import check_kind, image_kind
 
 SLICE_COLUMNS = ["slice", "attention", "heat_mean", "heat_max"]
 
@@ -41,7 +42,8 @@ class CamSettings:
 
     `weights` is the file that the backbone's weights come from, None where the model's record is
     enough; `montage` the number of slices in the picture; `positive` whether heat speaks for the
-    positive class; `grid` is scan or input, see `on_grid`.
+    positive class; `grid` is scan or input, see `on_grid`; `any_sequence` whether volumes of a
+    sequence or plane that the model was not trained on are explained all the same.
     """
 
     model: Path
@@ -52,6 +54,7 @@ class CamSettings:
     positive: bool = True
     faithful: bool = False
     grid: str = "scan"
+    any_sequence: bool = False
 
     @property
     def class_name(self) -> str:
@@ -76,7 +79,7 @@ def load(settings: CamSettings) -> tuple[FittedModel, Backbone]:
 
 
 def explain_row(
-    row: Row, out_dir: Path, settings: CamSettings, clinical: dict[str, Row] | None, force: bool
+    row: Row, out_dir: Path, settings: CamSettings, clinical: ClinicalTable | None, force: bool
 ) -> Done:
     """Explain a row's volume, or those of a row that `learning.rows.join_rows` made.
 
@@ -91,10 +94,10 @@ def explain_row(
     is_done = [output.is_done(force) for output in plan.outputs]
     if all(is_done):
         cells = provenance.read_sidecar(first.heat)["Cells"]
-        return Done(cells | first.cells(), kept=True)
+        return Done(cells | first.cells(), kept=True, remarks=plan.remarks)
 
     sidecars = [provenance.read_sidecar(output.source) for output in plan.outputs]
-    warnings = list(plan.warnings)
+    warnings = []
     for output, sidecar in zip(plan.outputs, sidecars, strict=True):
         warnings += _check_preparation(output.source, sidecar, model)
     result = _compute(plan, settings, model, backbone)
@@ -103,7 +106,7 @@ def explain_row(
         warnings.append(f"the map is zero: nothing in this knee speaks for the {name} class")
     out_dir.mkdir(parents=True, exist_ok=True)
     _write(plan, settings, model, sidecars, result)
-    return Done(result.cells | first.cells(), warnings=tuple(warnings))
+    return Done(result.cells | first.cells(), warnings=tuple(warnings), remarks=plan.remarks)
 
 
 def finished_maps(row: Row, out_dir: Path, model: FittedModel, label: str) -> list[FinishedMap]:
@@ -163,11 +166,14 @@ class _Output:
 
 @dataclass(frozen=True)
 class _Plan:
-    """The work on one row: its outputs, one a sequence, and the knee's clinical variables."""
+    """The work on one row: its outputs, one a sequence, and the knee's clinical variables.
+
+    `remarks` are about its sequence, see `learning.sequences.check_kind`.
+    """
 
     outputs: list[_Output]
     clinical: np.ndarray
-    warnings: tuple[str, ...]
+    remarks: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -190,7 +196,7 @@ def _plan(
     out_dir: Path,
     settings: CamSettings,
     model: FittedModel,
-    clinical: dict[str, Row] | None,
+    clinical: ClinicalTable | None,
 ) -> _Plan:
     """Name the files of a row, and make the steps that lead to them."""
     sources = [Path(path) for path in input_paths(row, model.joined)]
@@ -200,7 +206,9 @@ def _plan(
         refuse_same(source, target)
         if source.suffix == ".h5":
             raise ItemError(f"{source} holds features", "give the volume that they were made from")
-    values = clinical_values(clinical_cells(row, clinical), model.scaling.names)
+    kind = image_kind(row, provenance.read_sidecar(sources[0]))
+    remarks = check_kind(kind, model, settings.any_sequence)
+    values = checked_clinical(row, clinical, model.scaling.names)
     parameters = settings.parameters()
     parameters["with"] = [digest(path) for path in sources[1:]]
     parameters["clinical"] = _without_nan(values)
@@ -208,7 +216,7 @@ def _plan(
     for source, target, sequence in zip(sources, targets, sequences, strict=True):
         step = provenance.step("oa-cam", parameters, source)
         outputs.append(_Output(source, target, sequence, step))
-    return _Plan(outputs, values, sequence_warning(row, model))
+    return _Plan(outputs, values, remarks)
 
 
 def _without_nan(values: np.ndarray) -> list[float | None]:
@@ -348,7 +356,7 @@ def _notes(
         lines.append(as_sentence(model_warning(model.cautions)))
     if made.is_phantom:
         lines.append("This knee is a synthetic phantom.")
-    lines += map(as_sentence, plan.warnings)
+    lines += map(as_sentence, plan.remarks)
     return lines
 
 

@@ -2,11 +2,13 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from oatools.core.errors import UsageError
-from oatools.core.manifest import Row, number, read_table
+from oatools.core.errors import ItemError
+from oatools.core.manifest import MISSING, Row, number, read_table
+from oatools.core.people import People, normal_knee, subject_of, zero_knee
 
 CODES = {"sex": {"female": 0.0, "male": 1.0}}
 
@@ -30,16 +32,51 @@ def clinical_values(row: Row, names: Sequence[str]) -> np.ndarray:
     return np.array([clinical_value(row, name) for name in names], dtype=np.float64)
 
 
-def read_clinical(path: str, names: Sequence[str], also: Sequence[str] = ()) -> dict[str, Row]:
+@dataclass(frozen=True)
+class ClinicalTable:
+    """The clinical cells of knees from a table of their own, and the patients it says they are.
+
+    `rows` are by knee in normal form, and `by_zeros` gives the knees without their leading zeros.
+    """
+
+    rows: dict[str, Row]
+    by_zeros: dict[str, str]
+    name: str
+
+    def cells(self, row: Row) -> Row:
+        """Return the cells of a row's knee, none where the table does not have it."""
+        return self.rows.get(normal_knee(row.get("knee", MISSING)), {})
+
+    def check(self, row: Row) -> None:
+        """Raise an `ItemError` for a row whose cells may be those of another patient.
+
+        That is where row and table name different ones, or their ids differ in leading zeros alone.
+        """
+        knee = normal_knee(row.get("knee", MISSING))
+        if knee not in self.rows:
+            alike = self.by_zeros.get(zero_knee(knee))
+            if alike is not None:
+                raise ItemError(
+                    f"{self.name} has {alike}, which differs in leading zeros alone",
+                    "write all ids with the same number of digits",
+                )
+            return
+        one, other = subject_of({**row, "knee": knee}), subject_of(self.rows[knee])
+        if MISSING not in (one, other) and one != other:
+            raise ItemError(
+                f"the knee is of patient {one}, and of {other} in {self.name}",
+                "write one patient in one way",
+            )
+
+
+def read_clinical(path: str, names: Sequence[str], also: Sequence[str] = ()) -> ClinicalTable:
     """Read the cells `names` by knee, and those of `also` that the table has.
 
-    Raises a `UsageError` for a knee that comes twice.
+    Raises a `UsageError` for a knee that comes twice, and as `People.take` does.
     """
     table = read_table(path, ["knee", *names])
-    kept = [*names, *set(also).intersection(table.columns)]
+    kept = ["knee", *names, *{*also, "subject"}.intersection(table.columns)]
     rows: dict[str, Row] = {}
-    for row in table.rows:
-        if row["knee"] in rows:
-            raise UsageError(f"{path}: {row['knee']} is there twice", "keep one row")
-        rows[row["knee"]] = {name: row[name] for name in kept}
-    return rows
+    for knee, row in People().by_knee(table.rows, path).items():
+        rows[knee] = {name: row[name] for name in kept}
+    return ClinicalTable(rows, {zero_knee(knee): knee for knee in rows}, path)

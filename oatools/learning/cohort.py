@@ -11,6 +11,7 @@ import numpy as np
 
 from oatools.core.files import digest_json
 from oatools.core.manifest import Row
+from oatools.core.people import People
 from oatools.core.provenance import Caution
 from oatools.features.backbone_record import Weights
 
@@ -175,11 +176,19 @@ def make_cohort(
 ) -> Cohort:
     """Make a cohort of arrays: `features` holds one (slices, channels) array a knee.
 
+    The names of knees and patients are brought to the form in which they are compared, so that the
+    knees of one patient stay together however they were written (see `core.people`).
+
     `clinical` is (knees, variables), NaN where missing. `extents` holds for each knee the number of
     slices of each of its sequences, `augmented` one (copies, slices, channels) array a knee. All
     else is described at `Cohort`; whatever goes by knee is in the order of `knees`. Raises
-    `ValueError` where extents do not add up to the slices of a knee.
+    `ValueError` where extents do not add up to the slices of a knee, and a `UsageError` for a knee
+    that is there twice, or as `People.take` does.
     """
+    named = [{"knee": str(k), "subject": str(s)} for k, s in zip(knees, subjects, strict=True)]
+    people = People().by_knee(named, "the cohort")
+    knees = list(people)
+    subjects = [row["subject"] for row in people.values()]
     order = np.argsort(np.asarray(knees), kind="stable")
     length = np.array([len(features[i]) for i in order])
     counts = length[:, None]

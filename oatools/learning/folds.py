@@ -10,6 +10,7 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from oatools.core.errors import UsageError
 from oatools.core.manifest import Row, read_table, write_table
+from oatools.core.people import People
 from oatools.core.provenance import may_keep
 from oatools.learning.cohort import Cohort
 
@@ -233,26 +234,22 @@ def check_classes(label: np.ndarray, fold: np.ndarray) -> None:
 def read_folds(path: str | Path, knees: Sequence[str], subjects: Sequence[str]) -> np.ndarray:
     """Read the fold of each knee from a table (`knee`, `fold`, maybe `subject`).
 
-    Knees of the table that are not asked for are passed over. Folds must be numbered from 1 without
-    a gap. Raises a `UsageError` for a knee that is not there, or a fold that is not a number.
+    The table may write ids in any form (see `core.people`). Knees of it that are not asked for are
+    passed over. Folds must be numbered from 1 without a gap. Raises a `UsageError` for a knee that
+    is not there or of another patient, or a fold that is not a number.
     """
-    rows: dict[str, Row] = {}
-    for row in read_table(path, ["knee", "fold"]).rows:
-        if row["knee"] in rows:
-            raise UsageError(f"{path}: {row['knee']} is there twice", "keep one row")
-        rows[row["knee"]] = row
+    people = People()
+    for knee, subject in zip(knees, subjects, strict=True):
+        people.take({"knee": knee, "subject": subject}, "the labels")
+    rows = people.by_knee(read_table(path, ["knee", "fold"]).rows, str(path))
     missing = [knee for knee in knees if knee not in rows]
     if missing:
         raise UsageError(
             f"{path}: no fold for {len(missing)} of {len(knees)} knees, the first is {missing[0]}"
         )
     fold = np.zeros(len(knees), dtype=np.int64)
-    for i, (knee, subject) in enumerate(zip(knees, subjects, strict=True)):
-        named, text = rows[knee].get("subject", subject), rows[knee]["fold"]
-        if named != subject:
-            raise UsageError(
-                f"{path}: {knee} is of subject {named}, but of {subject} in the labels"
-            )
+    for i, knee in enumerate(knees):
+        text = rows[knee]["fold"]
         if not text.isdecimal():
             raise UsageError(f"{path}: the fold of {knee} is '{text}', which is not a whole number")
         fold[i] = int(text)

@@ -1,10 +1,15 @@
-"""Which rows of a features table and of a labels table belong to a knee."""
+"""Which rows of a features table and of a labels table belong to a knee.
+
+Knees and patients are those of `core.people`: both tables are read through one `People`, which
+refuses them where they disagree.
+"""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from oatools.core.errors import ItemError, OatoolsError, UsageError
 from oatools.core.manifest import MISSING, BadRow, Row, Table
+from oatools.core.people import People, twice
 
 LABELS = ("knee", "subject", "label")
 
@@ -15,7 +20,8 @@ FailedRow = tuple[Row | BadRow, OatoolsError]
 class ChosenRows:
     """The rows of a features table by knee, one a sequence, in the order of the sequences.
 
-    `broken` are lines that cannot be rows, and `incomplete` the knees that lack a sequence.
+    Knees are in normal form, and the cells of the rows as they were written. `broken` are lines
+    that cannot be rows, and `incomplete` the knees that lack a sequence.
     """
 
     rows: dict[str, tuple[Row, ...]]
@@ -23,11 +29,15 @@ class ChosenRows:
     incomplete: frozenset[str]
 
 
-def choose_rows(table: Table[Row | BadRow], sequences: Sequence[str] = ()) -> ChosenRows:
+def choose_rows(
+    table: Table[Row | BadRow], sequences: Sequence[str] = (), people: People | None = None
+) -> ChosenRows:
     """Choose the row of each of `sequences` by knee; without them, its only row.
 
-    Raises a `UsageError` where that does not settle which row, or where no knee has all sequences.
+    Raises a `UsageError` where that does not settle which row, where no knee has all sequences, or
+    as `People.take` does.
     """
+    people = people or People()
     found: dict[str, dict[str, Row]] = {}
     present: dict[str, list[str]] = {}
     broken: list[FailedRow] = []
@@ -36,15 +46,19 @@ def choose_rows(table: Table[Row | BadRow], sequences: Sequence[str] = ()) -> Ch
             if not row.left_out:
                 broken.append((row, ItemError(row.error, row.remedy)))
             continue
-        knee, sequence = row["knee"], row.get("sequence", MISSING)
+        knee, sequence = people.take(row, table.name)["knee"], row.get("sequence", MISSING)
         present.setdefault(knee, []).append(sequence)
         if sequences and sequence not in sequences:
             continue
         place = sequence if sequences else ""  # without a choice, rows of all sequences compete
         of_knee = found.setdefault(knee, {})
         if place in of_knee:
+            cells = of_knee[place]["knee"], row["knee"]
+            reason = f"{knee} has rows of {_listed(present[knee])}"
+            if cells[0] != cells[1]:
+                reason = twice(knee, *cells)
             raise UsageError(
-                f"{table.name}: {knee} has rows of {_listed(present[knee])}",
+                f"{table.name}: {reason}",
                 "keep one of each" if sequences else "choose with `sequences`, or drop rows",
             )
         of_knee[place] = row
@@ -59,16 +73,15 @@ def choose_rows(table: Table[Row | BadRow], sequences: Sequence[str] = ()) -> Ch
     return ChosenRows(whole, tuple(broken), frozenset(found.keys() - whole.keys()))
 
 
-def read_labels(table: Table[Row]) -> dict[str, Row]:
-    """Read the rows with a label, by knee.
+def read_labels(table: Table[Row], people: People | None = None) -> dict[str, Row]:
+    """Read the rows with a label, by knee, with knee and subject in normal form.
 
-    Raises a `UsageError` for a label other than 0, 1 and n/a, a knee twice, or no subject.
+    Raises a `UsageError` for a label other than 0, 1 and n/a, a knee twice, no subject, or as
+    `People.take` does.
     """
     rows: dict[str, Row] = {}
-    for row in table.rows:
-        knee, label = row["knee"], row["label"]
-        if knee in rows:
-            raise UsageError(f"{table.name}: {knee} is there twice", "keep one row")
+    for knee, row in (people or People()).by_knee(table.rows, table.name).items():
+        label = row["label"]
         if label == MISSING:
             continue
         if label not in ("0", "1"):
@@ -80,6 +93,18 @@ def read_labels(table: Table[Row]) -> dict[str, Row]:
             )
         rows[knee] = row
     return rows
+
+
+def require_labels(table: Table[Row], columns: Sequence[str]) -> Table[Row]:
+    """Return a table of labels, or raise a `UsageError` for the first of its columns missing."""
+    if table.headed and "label" not in table.columns:
+        present = ", ".join(table.columns)
+        raise UsageError(
+            f"{table.name}: no column 'label', so nothing says how the knees fared; columns "
+            f"present: {present}",
+            "a table without an outcome is for prediction: make one with an outcome to train on",
+        )
+    return table.require(*LABELS, *columns)
 
 
 def endpoint_of(labels: Table[Row]) -> tuple[Table[Row], str | None]:

@@ -9,6 +9,7 @@ import numpy as np
 
 from oatools.core.errors import ItemError, OatoolsError, UsageError
 from oatools.core.manifest import MISSING, BadRow, Row, Table, read_table
+from oatools.core.people import People
 from oatools.core.provenance import Caution, Provenance
 from oatools.core.runner import item_name
 from oatools.features.backbone_record import Weights
@@ -16,16 +17,17 @@ from oatools.features.featurefile import Features, feature_space, read_features,
 from oatools.learning.clinical import clinical_values
 from oatools.learning.cohort import Cohort, make_cohort
 from oatools.learning.join import (
-    LABELS,
     ChosenRows,
     FailedRow,
     choose_rows,
     endpoint_of,
     read_labels,
+    require_labels,
 )
 from oatools.learning.leaks import label_leaks
 from oatools.learning.model import middle_slices
 from oatools.learning.presets import clinical_set
+from oatools.learning.sequences import row_sequence, several
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,8 @@ class Selection:
 
     `clinical` names clinical variables or sets of them (see `presets.clinical_set`). Of each
     sequence only `slices` around the middle are kept. With several `sequences` a knee has a file of
-    each; without, it has one row. `augmented` asks for augmented copies too. `columns` of the
+    each; without, it has one row, and knees of different sequences are refused unless
+    `any_sequence`. `augmented` asks for augmented copies too. `columns` of the
     labels are kept in the rows of the cohort.
 
     `on_failure` says what a row or feature file that cannot be used does: with "leave out" its knee
@@ -48,6 +51,7 @@ class Selection:
     augmented: bool = False
     columns: tuple[str, ...] = ()
     on_failure: Literal["leave out", "stop", "raise"] = "leave out"
+    any_sequence: bool = False
 
 
 @dataclass(frozen=True)
@@ -101,6 +105,7 @@ def load_cohort(
     slices: int | None = None,
     sequences: Sequence[str] = (),
     allow_label_leakage: bool = False,
+    any_sequence: bool = False,
 ) -> Cohort:
     """Read the knees that have features and a label, for use from Python.
 
@@ -108,7 +113,7 @@ def load_cohort(
     one with `knee`, `subject`, `label` (0, 1 or n/a) and the clinical variables, as `oa-label`
     prints it; or the path of such a table. Of each sequence only `slices` around the middle are
     kept, all by default. `sequences` names those that are joined, or the one to take where a knee
-    has rows of several.
+    has rows of several. Without it, all knees must be of one sequence, unless `any_sequence`.
 
         cohort = load_cohort("features.tsv", "labels.tsv", clinical="bmi", slices=8)
 
@@ -132,6 +137,7 @@ def load_cohort(
         slices=slices,
         sequences=tuple(sequences),
         on_failure="raise",
+        any_sequence=any_sequence,
     )
     loaded = load_training_data(features, labels, selection)
     if not allow_label_leakage:
@@ -149,19 +155,24 @@ def load_training_data(
 
     Only the feature files of knees in both tables are read; `Selection.on_failure` says what
     becomes of one that cannot be. `endpoint` names what the labels are of; by default their own
-    column does. Raises a `UsageError` for tables that cannot be joined, feature files of different
-    spaces or with different numbers of augmented copies, or a cohort with one class.
+    column does. Raises a `UsageError` for tables that cannot be joined or name different patients
+    (see `core.people`), knees of different sequences, feature files of different spaces or with
+    different numbers of augmented copies, or a cohort with one class.
     """
     if endpoint is None:
         labels, endpoint = endpoint_of(labels)
     names = clinical_set(",".join(selection.clinical) or "none", endpoint or "")
     selection = replace(selection, clinical=tuple(names))
-    chosen = choose_rows(features.require("knee", "path"), selection.sequences)
-    labelled = read_labels(labels.require(*LABELS, *names, *selection.columns))
+    people = People()
+    chosen = choose_rows(features.require("knee", "path"), selection.sequences, people)
+    labelled = read_labels(require_labels(labels, [*names, *selection.columns]), people)
     both = [knee for knee in chosen.rows if knee in labelled]
     if not both:
         raise UsageError(_no_overlap(features, chosen, labels, labelled))
-    # Unusable cells are told before hours of reading, not after.
+    # What is wrong with the tables is told before hours of reading, not after.
+    if not selection.sequences and not selection.any_sequence:
+        named = [chosen.rows[knee][0].get("sequence", MISSING) for knee in both]
+        _refuse_several(features.name, named)
     clinical = {knee: _clinical(labelled[knee], names, labels.name) for knee in both}
     reader = _Reader(selection)
     for row, error in chosen.broken:
@@ -213,6 +224,7 @@ class _Reader:
     knees: dict[str, _Knee] = field(default_factory=dict)
     first: tuple[str, Features] | None = None
     weights: Weights | None = None
+    sequences: dict[str, str] = field(default_factory=dict)  # by knee
     cautions: set[Caution] = field(default_factory=set)
     steps: set[tuple[str, ...]] = field(default_factory=set)
 
@@ -227,6 +239,7 @@ class _Reader:
                 return
         for row, features in zip(rows, found, strict=True):
             self._check(row["path"], features)
+        self.sequences[knee] = row_sequence(rows[0], found[0].provenance)
         augmented = None
         if self.selection.augmented:
             copies = [each.augmented for each in found if each.augmented is not None]
@@ -279,7 +292,12 @@ def _cohort(
     selection, used = reader.selection, list(reader.knees)
     knees = list(reader.knees.values())
     values = np.stack([clinical[knee] for knee in used])
-    rows = [_row(chosen.rows[k][0], labelled[k], selection.columns) for k in used]
+    if not selection.sequences and not selection.any_sequence:
+        _refuse_several("the feature files", [reader.sequences[knee] for knee in used])
+    rows = []
+    for knee in used:
+        row = _row(chosen.rows[knee][0], labelled[knee], selection.columns)
+        rows.append({**row, "sequence": reader.sequences[knee]})
     augmented = [knee.augmented for knee in knees if knee.augmented is not None]
     return make_cohort(
         used,
@@ -335,6 +353,16 @@ def _row(row: Row, labelled: Row, columns: Sequence[str]) -> Row:
     for column in columns:
         completed[column] = labelled[column]
     return completed
+
+
+def _refuse_several(source: str, sequences: Sequence[str]) -> None:
+    """Raise a `UsageError` for knees of different sequences, which nobody asked to mix."""
+    found = several(sequences)
+    if found:
+        raise UsageError(
+            f"{source}: the knees are of several sequences ({found})",
+            "choose with `sequences`, or train on all with `any_sequence`",
+        )
 
 
 def _no_overlap(

@@ -28,8 +28,19 @@ PRESETS = {
 #: in it, and the KOOS pain scale holds the five WOMAC pain questions among its nine.
 PAIN_SCORES = ("womac_pain", "womac_total", "koos_pain")
 
-_OUTCOMES = ("label", "jsn")
+#: Columns that hold the outcome, whatever the endpoint, and how others of them end: `kl_change`.
+OUTCOMES = ("label", "jsn")
+_OUTCOME_ENDING = "_change"
 _NOT_CLINICAL = ("knee", "subject", "visit", "sequence", "path", "readprj", "fold", "probability")
+
+
+def is_outcome(column: str) -> bool:
+    """Return True if a column, by its name, holds what became of the knee after the visit.
+
+    A grade at the visit (`kl`, `jsm`) does not, and may predict.
+    """
+    name = column.strip().casefold()
+    return name in OUTCOMES or name.endswith(_OUTCOME_ENDING)
 
 
 def clinical_set(text: str, endpoint: str) -> list[str]:
@@ -49,9 +60,9 @@ def clinical_set(text: str, endpoint: str) -> list[str]:
 
 
 def _require_predictor(name: str, endpoint: str) -> None:
-    if name in _OUTCOMES or (endpoint == "pain" and name in PAIN_SCORES):
+    if is_outcome(name) or (endpoint == "pain" and name in PAIN_SCORES):
         raise UsageError(
-            f"'{name}' cannot be a clinical variable (endpoint {endpoint}): "
+            f"'{name}' cannot be a clinical variable (endpoint {endpoint or 'not known'}): "
             "the label is made from it"
         )
     if name in _NOT_CLINICAL:

@@ -10,12 +10,14 @@ import torch
 
 from oatools.core.errors import ItemError
 from oatools.core.files import file_stamp
-from oatools.core.manifest import MISSING, BadRow, Row, Table
+from oatools.core.manifest import BadRow, Row, Table
+from oatools.core.people import normal_knee
 from oatools.core.runner import Done
-from oatools.features.featurefile import feature_space, read_features, space_difference
-from oatools.learning.clinical import clinical_values, read_clinical
+from oatools.features.featurefile import Features, feature_space, read_features, space_difference
+from oatools.learning.clinical import ClinicalTable, clinical_values, read_clinical
 from oatools.learning.files import load_model
 from oatools.learning.model import FittedModel, predict
+from oatools.learning.sequences import check_kind, image_kind
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,7 @@ class Scoring:
     """
 
     table: Table[Row | BadRow]
-    clinical: dict[str, Row] | None
+    clinical: ClinicalTable | None
     absent: tuple[str, ...]
 
     def absent_warning(self) -> str:
@@ -60,30 +62,43 @@ def open_scoring(
     return Scoring(table, None, absent)
 
 
-def score_row(row: Row, model_path: str, clinical: dict[str, Row] | None) -> Done:
+def score_row(
+    row: Row, model_path: str, clinical: ClinicalTable | None, any_sequence: bool = False
+) -> Done:
     """Return the cells `probability` and `predicted` of a row.
 
     Its `path` is a feature file, or `join_rows` made it. `clinical` gives the clinical variables by
     knee; None takes them from the row. Raises `ItemError` for features that the model was not
-    trained on.
+    trained on, and unless `any_sequence` for a sequence or plane that it was not trained on (see
+    `sequences.check_kind`).
     """
     model = shared_model(model_path)
-    found = [_features(path, model) for path in input_paths(row, model.joined)]
-    values = clinical_values(clinical_cells(row, clinical), model.scaling.names)
-    extents = [[len(features) for features in found]]
-    probabilities, _ = predict(model, [np.concatenate(found)], values[None], extents)
+    found = [_read(path, model) for path in input_paths(row, model.joined)]
+    remarks = check_kind(image_kind(row, found[0].provenance), model, any_sequence)
+    values = checked_clinical(row, clinical, model.scaling.names)
+    features = [each.features.astype(np.float32, copy=False) for each in found]
+    extents = [[len(each) for each in features]]
+    probabilities, _ = predict(model, [np.concatenate(features)], values[None], extents)
     probability = float(probabilities[0])
     # Compared as it is, printed rounded: the class is that of oa-cv, which has all digits too.
     predicted = int(probability >= model.threshold)
     cells = {"probability": f"{probability:.6f}", "predicted": str(predicted)}
-    return Done(cells, warnings=sequence_warning(row, model))
+    return Done(cells, remarks=remarks)
 
 
-def clinical_cells(row: Row, clinical: dict[str, Row] | None) -> Row:
+def clinical_cells(row: Row, clinical: ClinicalTable | None) -> Row:
     """Return the cells that hold a row's clinical variables: its own, or those of its knee."""
-    if clinical is None:
-        return row
-    return clinical.get(row.get("knee", MISSING), {})
+    return row if clinical is None else clinical.cells(row)
+
+
+def checked_clinical(row: Row, clinical: ClinicalTable | None, names: Sequence[str]) -> np.ndarray:
+    """Return a row's clinical variables (variables,), see `clinical.clinical_values`.
+
+    Raises an `ItemError` where they may be those of another patient (see `ClinicalTable.check`).
+    """
+    if clinical is not None:
+        clinical.check(row)
+    return clinical_values(clinical_cells(row, clinical), names)
 
 
 def join_rows(rows: Iterable[Row | BadRow], joined: Sequence[str]) -> Iterator[Row | BadRow]:
@@ -91,6 +106,7 @@ def join_rows(rows: Iterable[Row | BadRow], joined: Sequence[str]) -> Iterator[R
 
     It is the row of the first sequence, with `sequence` as `a+b` and the other paths in cells
     `path:b`. Rows of other sequences are dropped; knees that lack one come last, without its path.
+    The rows of a knee are those whose names have one normal form (see `core.people`).
     """
     waiting: dict[str, dict[str, Row]] = {}
     ended: set[str] = set()
@@ -98,7 +114,7 @@ def join_rows(rows: Iterable[Row | BadRow], joined: Sequence[str]) -> Iterator[R
         if isinstance(row, BadRow):
             yield row
             continue
-        knee, sequence = row["knee"], row["sequence"]
+        knee, sequence = normal_knee(row["knee"]), row["sequence"]
         if sequence not in joined:
             continue
         if knee in ended or sequence in waiting.get(knee, {}):
@@ -136,22 +152,13 @@ def shared_model(path: str) -> FittedModel:
     return _model(path, file_stamp(path))
 
 
-def sequence_warning(row: Row, model: FittedModel) -> tuple[str, ...]:
-    """Return a warning for a sequence that the model has never seen; none for others."""
-    known = [name for name in model.record.get("sequences", []) if name != MISSING]
-    sequence = row.get("sequence", MISSING)
-    if model.joined or not known or sequence == MISSING or sequence in known:
-        return ()
-    return (f"sequence {sequence}; the model was trained on {', '.join(known)}",)
-
-
 @functools.lru_cache(maxsize=1)
 def _model(path: str, stamp: tuple[str, int, int]) -> FittedModel:
     torch.set_num_threads(1)
     return load_model(path)
 
 
-def _features(path: str, model: FittedModel) -> np.ndarray:
+def _read(path: str, model: FittedModel) -> Features:
     found = read_features(Path(path))
     space = feature_space(found.provenance)
     difference = space_difference(space, model.record["feature_space"])
@@ -159,7 +166,7 @@ def _features(path: str, model: FittedModel) -> np.ndarray:
         raise ItemError(
             f"{path} does not hold the features that the model was trained on: {difference}"
         )
-    return found.features.astype(np.float32, copy=False)
+    return found
 
 
 def _one_row(found: dict[str, Row], joined: Sequence[str]) -> Row:

@@ -5,7 +5,7 @@ from collections.abc import Container, Iterable, Sequence
 
 from oatools.core.errors import UsageError
 from oatools.core.manifest import MISSING, Row
-from oatools.learning.presets import PAIN_SCORES
+from oatools.learning.presets import OUTCOMES, PAIN_SCORES, is_outcome
 from oatools.reading.pairs import PAIR_IDENTITY
 
 #: The clinical variables that readers see besides the images if nothing else is asked for: no
@@ -13,8 +13,7 @@ from oatools.reading.pairs import PAIR_IDENTITY
 SHOWN_BY_DEFAULT = ("age", "sex", "bmi", "height", "weight", "jsw")
 #: Columns that hold the answer, or something made from it: readers never see them.
 REVEALING_COLUMNS = (
-    "label",
-    "jsn",
+    *OUTCOMES,
     "stratum",
     "probability",
     "predicted",
@@ -33,13 +32,13 @@ REVEALING_COLUMNS = (
 FEWEST_KNEES = 10
 
 _REVEALING_STARTS = ("label", "jsn", "prob", "progress")  # label_24m, jsn24, ...
-_LATER_VISIT = re.compile(r"_(?!00)\d\dm?$|^(jsw|kl|womac\w*)\d\dm?$")  # kl_12m, jsw24
+_LATER_VISIT = re.compile(r"_(?!00)\d\dm?$|^(jsw|jsm|kl|womac\w*)\d\dm?$")  # kl_12m, jsw24
 
 
 def reveals_outcome(column: str) -> bool:
     """Return True if a column, by its name, holds the answer, or what a later visit found."""
     name = column.lower()
-    if name in REVEALING_COLUMNS or name.startswith(_REVEALING_STARTS):
+    if is_outcome(name) or name in REVEALING_COLUMNS or name.startswith(_REVEALING_STARTS):
         return True
     return _LATER_VISIT.search(name) is not None
 

@@ -14,6 +14,7 @@ from scipy.sparse.csgraph import maximum_flow
 
 from oatools.core.errors import ItemError, UsageError
 from oatools.core.manifest import MISSING, Row, number
+from oatools.core.people import People
 from oatools.reading.blinding import reveals_outcome
 from oatools.reading.pairs import PLACES, Pair
 from oatools.reading.strata import Stratum, narrowing
@@ -74,7 +75,8 @@ def draw_pairs(
     such a value is not drawn. With `one_knee` no patient is used twice either, so that pairs are
     independent: of a patient's two knees one is kept, the progressor if just one is.
 
-    The draw depends on the seed and on the knees, not on the order of the rows. It finds all the
+    Ids are compared, and come out, in normal form (see `core.people`). The draw depends on the seed
+    and on the knees, not on the order of the rows. It finds all the
     pairs that are asked for whenever that is possible (see `_match`; which knee of a patient is
     kept is decided before that), and otherwise raises a `UsageError` that says how many there are.
     """
@@ -141,18 +143,15 @@ def _parse_caliper(text: str) -> Caliper:
 def _split_by_label(labels: Iterable[Row]) -> tuple[list[Row], list[Row]]:
     """Return progressors and others, by knee; rows without a label are passed over.
 
-    Raises a `UsageError` for labels that are not 0 or 1, a knee with two rows, and labels of one
-    class.
+    Knees and subjects are in normal form. Raises a `UsageError` for labels that are not 0 or 1, a
+    knee with two rows, labels of one class, and as `People.take` does.
     """
     by_label: dict[str, list[Row]] = {"1": [], "0": [], MISSING: []}
-    seen: set[str] = set()
     visits: dict[tuple[str, str], str] = {}
-    for row in labels:
+    for row in People().by_knee(labels, "the labels").values():
         knee, subject, side, visit = row["knee"], row["subject"], row["side"], row["visit"]
         if row["label"] not in by_label:
             raise UsageError(f"{knee}: label '{row['label']}' is neither 0 nor 1")
-        if knee in seen:
-            raise UsageError(f"{knee} is in the labels twice", "keep one row a knee")
         first = visits.setdefault((subject, side), visit)
         if first != visit and MISSING not in (subject, side):
             raise UsageError(
@@ -160,7 +159,6 @@ def _split_by_label(labels: Iterable[Row]) -> tuple[list[Row], list[Row]]:
                 "knee is used twice",
                 "keep one visit of it",
             )
-        seen.add(knee)
         by_label[row["label"]].append(row)
     for label, what in (("1", "progressor"), ("0", "non-progressor")):
         if not by_label[label]:

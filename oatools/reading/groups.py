@@ -13,7 +13,8 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.stats import beta, t
 
-from oatools.core.manifest import MISSING, Row, row_from_path
+from oatools.core.manifest import MISSING, Row
+from oatools.core.people import normal_knee, subject_of
 
 _NO_SPREAD = 1e-12  # what is left of zero after rounding
 
@@ -173,9 +174,7 @@ def _subjects(rows: Iterable[Row]) -> dict[str, str]:
     """The patient of each knee, `n/a` if none of its rows says it, nor its name."""
     subjects: dict[str, str] = {}
     for row in rows:
-        knee, subject = row["knee"], row.get("subject", MISSING)
-        if subject == MISSING:
-            subject = row_from_path(knee)["subject"]
+        knee = normal_knee(row["knee"])
         if subjects.get(knee, MISSING) == MISSING:
-            subjects[knee] = subject
+            subjects[knee] = subject_of(row)
     return subjects

@@ -16,6 +16,7 @@ from typing import Any
 from oatools.core.errors import ItemError, UsageError
 from oatools.core.files import digest_json
 from oatools.core.manifest import IDENTITY, MISSING, Row
+from oatools.core.people import normal_knee
 from oatools.core.provenance import read_provenance
 from oatools.core.runner import Done
 from oatools.imaging.orient import check_side
@@ -327,7 +328,7 @@ def _paths_of(pairs: Mapping[str, Knees], volumes: Iterable[Row]) -> dict[tuple[
         knees.update(row["knee"] for row in pair.values())
     paths: dict[tuple[str, str], str] = {}
     for row in volumes:
-        knee, sequence, path = row["knee"], row["sequence"], row["path"]
+        knee, sequence, path = normal_knee(row["knee"]), row["sequence"], row["path"]
         if knee in knees and paths.setdefault((knee, sequence), path) != path:
             raise UsageError(f"{knee} has two volumes of {sequence}", "keep one of them")
     return paths

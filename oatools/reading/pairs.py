@@ -12,6 +12,7 @@ from oatools.core import provenance
 from oatools.core.errors import UsageError
 from oatools.core.files import write_text
 from oatools.core.manifest import MISSING, Row, table_bytes, write_table
+from oatools.core.people import People
 
 PLACES = ("A", "B")
 OTHER_PLACE = {"A": "B", "B": "A"}
@@ -125,13 +126,16 @@ def save_key(key: Path, pairs: Sequence[Pair], made: provenance.Step, force: boo
 
 
 def read_pairs(rows: Iterable[Row]) -> dict[str, Knees]:
-    """Return the knees of each pair, in the table's order.
+    """Return the knees of each pair, in the table's order, with ids in normal form.
 
     A knee may have several rows, such as one a sequence, of which the first counts. Raises a
-    `UsageError` for a pair that does not have one knee A and another knee B.
+    `UsageError` for a pair that does not have one knee A and another knee B, and as `People.take`
+    does.
     """
     pairs: dict[str, Knees] = defaultdict(dict)
-    for row in rows:
+    people = People()
+    for written in rows:
+        row = people.take(written, "the pairs")
         first = pairs[row["pair"]].setdefault(row["place"], row)
         if row["place"] not in PLACES or first["knee"] != row["knee"]:
             raise UsageError(f"pair {row['pair']} does not have one knee A and one knee B")
@@ -147,12 +151,15 @@ def read_pairs(rows: Iterable[Row]) -> dict[str, Knees]:
 
 
 def read_key(rows: Iterable[Row]) -> Key:
-    """Return the key as `oa-pairs draw` wrote it.
+    """Return the key as `oa-pairs draw` wrote it, with ids in normal form.
 
-    Raises a `UsageError` for a pair that is there twice, and a place that is neither A nor B.
+    Raises a `UsageError` for a pair that is there twice, a place that is neither A nor B, and as
+    `People.take` does.
     """
     key: Key = {}
-    for row in rows:
+    people = People()
+    for written in rows:
+        row = people.take(written, "the key")
         if row["pair"] in key:
             raise UsageError(f"the key has pair {row['pair']} twice")
         if row["place"] not in PLACES:

@@ -38,7 +38,9 @@ PROGRAM = textwrap.dedent("""
             return Done({"size": "a\\tb"})
         if path == "print":
             os.write(1, b"noise")
-        return Done({"path": "out/" + path, "size": str(len(path))}, kept=path == "kept")
+        remarks = ["it is small"] * (len(path) < 3) + ["it was kept"] * (path == "kept")
+        return Done({"path": "out/" + path, "size": str(len(path))}, path == "kept", (), (),
+                    tuple(remarks) if os.environ.get("REMARKS") else ())
 
     def target(row):
         return row["path"].removesuffix("2")
@@ -79,6 +81,18 @@ def test_rows_leave_in_the_order_they_came_with_other_columns_untouched(tool, op
         ("k3", "out/kept", "e3", "4"),
     ]
     assert done.stderr == "oa-test: 3 done, 1 kept, 0 failed\n"
+
+
+@pytest.mark.parametrize("options", ["", "-j 3"])
+def test_what_rows_have_in_common_is_said_once_with_their_number(tool, options, monkeypatch):
+    monkeypatch.setenv("REMARKS", "1")
+    done = tool(options, ["a", "kept", "bad", "ab", "c"], status=1)
+    assert done.stderr.splitlines()[-3:] == [
+        "oa-test: 3 rows: it is small",
+        "oa-test: 1 row: it was kept",
+        "oa-test: 3 done, 1 kept, 1 failed",
+    ]
+    assert "small" not in tool(f"{options} -q", ["a"]).stderr
 
 
 @pytest.mark.parametrize("options", ["", "-j 2", "-j 2 --threads"])

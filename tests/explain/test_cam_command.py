@@ -12,13 +12,15 @@ import SimpleITK
 from click.testing import CliRunner
 
 from oatools.commands import cam, embed, n4, orient
+from oatools.core.errors import ItemError
 from oatools.core.provenance import Caution, Provenance
+from oatools.explain.explanation import explain_volume
 from oatools.explain.mean import onto
 from oatools.features.backbone_record import Weights
 from oatools.features.featurefile import feature_space, read_features
-from oatools.imaging.volume import Volume, write_volume
+from oatools.imaging.volume import Volume, read_volume, write_volume
 from oatools.learning.cohort import make_cohort
-from oatools.learning.files import save_model
+from oatools.learning.files import load_model, save_model
 from oatools.learning.settings import Settings
 from oatools.learning.training import fit
 from oatools.phantom import anatomy, rendering, series
@@ -84,7 +86,7 @@ def save(path, rows, joined):
     more = {"extents": [(6, 6)] * count, "joined": joined} if joined else {}
     data = make_cohort(
         names,
-        names,
+        [name.split("_")[0] for name in names],
         label,
         features,
         random.normal(28, 4, (count, 1)),
@@ -197,12 +199,66 @@ def test_features_in_place_of_a_volume_are_named(folder):
     assert "holds features; give the volume that they were made from" in done.stderr
 
 
-def test_a_sequence_that_the_model_has_never_seen_is_named_and_the_picture_says_so(folder):
+def test_a_sequence_that_the_model_was_not_trained_on_is_refused_unless_it_is_insisted_on(folder):
+    first, second, *rest = coronal(folder).splitlines(keepends=True)
+    other = "".join([first, second, *(n.replace("cor-iw-tse\t", "hr-cor-stir\t") for n in rest)])
+    done = explain(folder, "refused", given=other)
+    assert done.exit_code == 1
+    assert [row["knee"] for row in rows_of(done.stdout)] == ["9000000_00m_left"]
+    assert (
+        "oa-cam: 9000000_00m_right hr-cor-stir: sequence hr-cor-stir, and the model was trained on "
+        "cor-iw-tse; give images of that, or insist with --any-sequence\n"
+    ) in done.stderr
+    assert not list((folder / "refused").glob("*stir*"))
+    insisted = explain(folder, "refused", "--any-sequence", given=other)
+    assert insisted.exit_code == 0 and "2 done, 1 kept" in insisted.stderr
+    line = "oa-cam: 2 rows: sequence hr-cor-stir, and the model was trained on cor-iw-tse\n"
+    assert insisted.stderr.count("was trained on cor") == insisted.stderr.count(line) == 1
+    # What was made when somebody insisted is no way round for others.
+    again = explain(folder, "refused", given=other)
+    assert again.exit_code == 1 and "1 kept, 2 failed" in again.stderr
+
+
+@pytest.mark.parametrize(
+    ("said", "status", "message"),
+    [
+        ({"Sequence": "sag-3d-dess"}, 1, "sequence sag-3d-dess, and the model was trained on cor-iw"),
+        ({"Sequence": "COR-IW-TSE"}, 0, ""),
+        ({}, 0, "1 row: the sequence is not known, and was not compared with the model's"),
+    ],
+)
+def test_a_bare_path_is_of_the_sequence_that_its_sidecar_names(folder, said, status, message):
+    knee = folder / "n4" / "9000000_00m_left_cor-iw-tse"
+    fields = json.loads(knee.with_suffix(".json").read_text())
+    fields.pop("Sequence", None)
+    bare = folder / f"scan{len(message)}"
+    bare.with_suffix(".nii.gz").write_bytes(Path(f"{knee}.nii.gz").read_bytes())
+    bare.with_suffix(".json").write_text(json.dumps(fields | said))
+    done = explain(folder, bare.name, bare.with_suffix(".nii.gz"), given="")
+    assert done.exit_code == status and message in done.stderr, done.stderr
+    turned = fields["OatoolsSteps"][0]["parameters"]
+    assert turned["plane"] == "coronal"
+    turned["plane"] = "sagittal"
+    bare.with_suffix(".json").write_text(json.dumps(fields))
+    done = explain(folder, bare.name, bare.with_suffix(".nii.gz"), "--force", given="")
+    assert done.exit_code == 1
+    assert "plane sagittal, and the model was trained on cor-iw-tse" in done.stderr
+
+
+def test_from_python_a_volume_of_another_sequence_is_refused_where_it_is_said(folder):
+    model = load_model(folder / "one.safetensors")
+    volume = read_volume(folder / "n4" / "9000000_00m_left_cor-iw-tse.nii.gz")
+    with pytest.raises(ItemError, match="insist with any_sequence"):
+        explain_volume(model, volume, sequence="sag-3d-dess")
+    insisted = explain_volume(model, volume, sequence="sag-3d-dess", any_sequence=True)
+    assert insisted.probability == explain_volume(model, volume, sequence="cor-iw-tse").probability
+
+
+def test_a_picture_says_that_its_model_was_trained_on_another_sequence(folder):
     other = coronal(folder).replace("cor-iw-tse\t", "cor-t1\t")
-    done = explain(folder, "unlike", given=other)
-    assert "sequence cor-t1; the model was trained on cor-iw-tse" in done.stderr
+    explain(folder, "unlike", "--any-sequence", given=other)
     said = json.loads((folder / "unlike" / "9000000_00m_left_cor-t1.json").read_text())
-    assert "Sequence cor-t1; the model was trained on cor-iw-tse." in said["Notes"]
+    assert "Sequence cor-t1, and the model was trained on cor-iw-tse." in said["Notes"]
 
 
 def test_a_joined_model_explains_each_sequence_of_a_knee_in_the_light_of_the_other(folder):

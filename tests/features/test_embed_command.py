@@ -130,6 +130,28 @@ def test_what_a_file_says_of_itself(shell, knee_file, weights, tmp_path):
     assert np.abs(varied[0] - plain).mean() > 0 and np.abs(varied[1] - varied[0]).mean() > 0
 
 
+@pytest.mark.parametrize(
+    ("table", "recorded"), [(None, "sag-3d-dess"), ("n/a", "sag-3d-dess"), ("cor-t1", "cor-t1")]
+)
+def test_a_file_records_the_sequence_that_the_row_or_else_the_sidecar_names(
+    shell, knee_file, weights, tmp_path, table, recorded
+):
+    shutil.copy(knee_file, tmp_path / "scan.nii.gz")
+    (tmp_path / "scan.json").write_text(json.dumps({"Sequence": "sag-3d-dess"}))
+    command = EMBED.format(weights=weights("mobilenetv2_100"))
+    given = "scan.nii.gz"
+    if table:
+        (tmp_path / "t.tsv").write_text(f"knee\tsequence\tpath\nscan\t{table}\tscan.nii.gz\n")
+        given = "t.tsv"
+    shell(f"{command} {given} -o f")
+    (made,) = (tmp_path / "f").iterdir()
+    assert read(made)[1]["sequence"] == recorded
+    # A file that was made before this was recorded is not made again.
+    with h5py.File(made, "r+") as file:
+        del file.attrs["sequence"]
+    assert "0 done, 1 kept" in shell(f"{command} {given} -o f").stderr
+
+
 def test_a_range_gives_the_features_of_those_slices(shell, knee_file, weights, tmp_path):
     command = EMBED.format(weights=weights("mobilenetv2_100"))
     shell(f"{command} {knee_file} -o all && {command} {knee_file} --range 10 15 -o some")

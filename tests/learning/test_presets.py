@@ -33,7 +33,10 @@ def test_a_clinical_set_is_a_preset_or_a_list(text, names):
     assert clinical_set(text, "jsn12") == names
 
 
-@pytest.mark.parametrize("endpoint", ["jsn12", "jsn24", "jsn12-relative", "pain"])
+@pytest.mark.parametrize(
+    "endpoint",
+    ["jsn12", "jsn24", "jsn12-relative", "pain", "kl12", "kl48", "jsn-grade12", "given"],
+)
 def test_the_preset_of_ten_holds_ten_and_fits_every_endpoint(endpoint):
     assert len(clinical_set("paper10", endpoint)) == 10
 
@@ -49,6 +52,12 @@ def test_the_preset_of_ten_holds_ten_and_fits_every_endpoint(endpoint):
         ("jsn", "jsn12-relative"),
         ("jsn", "pain"),
         ("label", "jsn12"),
+        ("kl_change", "kl12"),
+        ("kl_change", "jsn12"),
+        ("age,jsm_change", "jsn-grade12"),
+        ("jsm_change", "given"),
+        ("KL_Change", "kl48"),
+        ("Jsn", ""),
     ],
 )
 def test_what_the_label_is_made_from_is_no_predictor(text, endpoint):
@@ -60,6 +69,11 @@ def test_what_the_label_is_made_from_is_no_predictor(text, endpoint):
 def test_a_name_or_a_result_is_no_predictor(name):
     with pytest.raises(UsageError, match="says nothing about the knee"):
         clinical_set(name, "jsn12")
+
+
+@pytest.mark.parametrize("endpoint", ["kl12", "kl48", "jsn-grade12", "jsn12", "given", "pain"])
+def test_a_grade_at_the_visit_may_predict(endpoint):
+    assert clinical_set("kl,jsm,jsw", endpoint) == ["kl", "jsm", "jsw"]
 
 
 def test_pain_may_predict_narrowing():

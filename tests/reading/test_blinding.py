@@ -40,6 +40,8 @@ def test_readers_may_be_shown_other_variables_but_none_that_tells():
     assert shown_columns(columns, ("kl", "age"), {"jsn12"}) == ["kl", "age"]
     assert shown_columns(columns, ("womac_pain",), {"jsn12"}) == ["womac_pain"]
     columns += ["Label", "jsn_24m", "Progressor", "kl_12m", "jsw24", "endpoint", "kl_00m", "v12"]
+    columns += ["kl_change", "jsm", "jsm_change", "KL_change", "jsm24"]
+    assert shown_columns(columns, ("kl", "jsm"), {"kl12"}) == ["kl", "jsm"]
     assert shown_columns(columns, ("kl_00m", "v12"), {"jsn12"}) == ["kl_00m", "v12"]
     for column, endpoint in (
         ("jsn", "jsn12"),
@@ -51,6 +53,10 @@ def test_readers_may_be_shown_other_variables_but_none_that_tells():
         ("kl_12m", "jsn12"),
         ("jsw24", "jsn12"),
         ("endpoint", "jsn12"),
+        ("kl_change", "kl12"),
+        ("jsm_change", "jsn12"),
+        ("KL_change", "given"),
+        ("jsm24", "jsn-grade24"),
     ):
         with pytest.raises(UsageError, match=f"'{column}' may tell readers the answer"):
             shown_columns(columns, (column,), {endpoint})

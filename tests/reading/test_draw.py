@@ -127,10 +127,66 @@ def test_two_knees_of_one_patient_make_no_pair():
 
 
 @pytest.mark.parametrize(
+    "written",
+    ["p7 ", "P7", "p7\u00a0", "\u200bp7", "\u3000P7\ufeff"],
+)
+@pytest.mark.parametrize("other", ["p7", "P7\u2009"])
+def test_one_patient_written_in_two_ways_makes_no_pair(written, other):
+    rows = [
+        {**knee("a", "left", 1), "subject": written, "knee": "scan 1"},
+        {**knee("b", "right", 0), "subject": other, "knee": "scan 2"},
+    ]
+    with pytest.raises(UsageError, match="finds a partner of another patient"):
+        draw_pairs(rows, (), 1, 0)
+    rows[1]["subject"] = "p8"
+    (pair,) = draw_pairs(rows, (), 1, 0)
+    assert (pair.progressor["subject"], pair.partner["subject"]) == ("p7", "p8")
+
+
+def test_a_number_that_a_spreadsheet_wrote_is_the_same_patient_and_draws_the_same_pairs():
+    plain = [(p.progressor, p.partner) for p in draw_pairs(cohort(), STRATA, 25, 3)]
+    rows = []
+    for n, row in enumerate(cohort()):
+        subject = f"{row['subject']}.0" if n % 2 else f" {row['subject']}"
+        rows.append({**row, "subject": subject, "knee": row["knee"].upper() + "\u00a0"})
+    assert [(p.progressor, p.partner) for p in draw_pairs(rows, STRATA, 25, 3)] == plain
+
+
+def test_with_one_knee_a_patient_is_one_however_written():
+    rows = [
+        {**knee(n, side, label), "subject": f"S{n}" + blank, "knee": f"{n}-{side}"}
+        for n in range(8)
+        for side, label, blank in (("left", 1, ""), ("right", 0, " "))
+    ]
+    for seed in range(20):
+        with pytest.raises(UsageError):  # of 8 patients there are no 5 pairs
+            draw_pairs(rows, (), 5, seed, one_knee=True)
+    rows += [knee(f"s{n}", "left", 0) for n in range(20, 24)]
+    pairs = draw_pairs(rows, (), 3, 0, one_knee=True)
+    used = [row["subject"] for p in pairs for row in (p.progressor, p.partner)]
+    assert len(set(used)) == 6
+
+
+@pytest.mark.parametrize("ids", [("007", "7"), ("7.0", "007")])
+def test_two_ids_that_may_be_one_person_are_refused_and_one_alone_is_fine(ids):
+    rows = [
+        {**row, "subject": f"P{row['subject']}", "knee": f"k{n}"} for n, row in enumerate(cohort(4))
+    ]
+    rows[0]["subject"], rows[3]["subject"] = ids
+    message = r"the labels: patients (007 and 7|7 and 007) differ in leading zeros alone"
+    with pytest.raises(UsageError, match=message):
+        draw_pairs(rows, (), 2, 0)
+    rows[3]["subject"] = "8"
+    assert len(draw_pairs(rows, (), 2, 0)) == 2
+
+
+@pytest.mark.parametrize(
     "change,message",
     [
         ({"label": "2"}, "neither 0 nor 1"),
-        ({"knee": "9000001_00m_right"}, "twice"),
+        ({"knee": "9000001_00m_right", "subject": "9000001"}, "twice"),
+        ({"knee": "9000000_00m_right\u00a0"}, "9000000_00m_right.*, which is there twice"),
+        ({"subject": "img0"}, "of patient 9000000 by its name, and of img0 by the column"),
         ({"jsn": "much"}, "no finite number"),
         ({"jsn": "nan"}, "no finite number"),
         ({"jsn": "-inf"}, "no finite number"),

@@ -57,6 +57,16 @@ def test_patients_are_taken_from_the_key_and_from_names_where_the_pairs_do_not_s
     assert (partition(groups), unknown) == ([["p", "q", "r"]], 2)
 
 
+def test_a_patient_links_pairs_however_written():
+    pairs = knees(p=["P1", "b"], q=["c", "p1\u00a0"], r=["71.0", "e"], s=["71", "g"], t="hi")
+    key = {pair: dict(two["A"]) for pair, two in pairs.items()}
+    groups, unknown = groups_of(key, pairs)
+    assert (partition(groups), unknown) == ([["p", "q"], ["r", "s"], ["t"]], 0)
+    named = {"p": {"knee": "MB7_00m_left "}, "q": {"knee": "mb7_12m_right"}, "r": {"knee": "x"}}
+    groups, unknown = groups_of(named, None)
+    assert (partition(groups), unknown) == ([["p", "q"], ["r"]], 1)
+
+
 def test_patients_that_are_not_known_link_nothing():
     key = {
         "p": {"knee": "x", "subject": "n/a"},

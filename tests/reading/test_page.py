@@ -102,6 +102,13 @@ def test_sequences_are_shown_in_the_order_asked_for(study, shell):
     assert len(list((study / "single" / "volumes").iterdir())) == 6
 
 
+def test_volumes_are_those_of_the_pairs_however_their_knees_are_written(study, shell):
+    shell("oa-pairs page pairs.tsv volumes.tsv -o one")
+    text = (study / "volumes.tsv").read_text()
+    (study / "volumes.tsv").write_text(text.replace("_left\t", "_LEFT\u00a0\t"))
+    shell("oa-pairs page pairs.tsv volumes.tsv -o two && diff -r one two")
+
+
 def test_pairs_joined_with_their_volumes_need_no_other_table(study, shell):
     head, *lines = (study / "pairs.tsv").read_text().splitlines()
     paths = dict.fromkeys(line.split("\t")[0] for line in lines)
@@ -176,6 +183,10 @@ def test_a_page_is_replaced_only_when_asked_and_nothing_else_ever(study, shell):
         (("\tage\n", "\tJSN_24m\n"), "column 'JSN_24m', which may tell readers the answer"),
         (
             ("9000005_00m_left\t9000005", "9000005_00m_left\t9000004"),
+            "9000005_00m_left is of patient 9000005 by its name, and of 9000004 by the column",
+        ),
+        (
+            ("9000005_00m_left\t9000005", "k5\t9000004\u00a0"),
             "pair 003 has two knees of patient 9000004",
         ),
         (

@@ -5,7 +5,7 @@ from scipy.stats import beta, binomtest
 from sklearn.metrics import roc_auc_score
 
 from oatools.core.errors import UsageError
-from oatools.reading.pairs import find_pair, read_key, read_scored_pairs
+from oatools.reading.pairs import find_pair, read_key, read_pairs, read_scored_pairs
 from oatools.reading.score import (
     Grades,
     Method,
@@ -217,6 +217,33 @@ def test_a_model_chooses_the_knee_with_the_higher_probability():
         "0.500000",
         "1",
     )
+
+
+def test_knees_of_answers_and_predictions_are_those_of_the_pairs_however_written():
+    written = [{**row, "knee": f" {row['knee']}".upper()} for row in PAIR_ROWS]
+    own_key = read_key([{**row, "knee": row["knee"] + "\u00a0"} for row in KEY_ROWS])
+    own_pairs = read_scored_pairs(written, own_key)
+    rows = [
+        {"knee": f"{k}_00m_Left\u200b", "probability": str(p)}
+        for k, p in dict(a=0.9, u=0.1).items()
+    ]
+    assert grade_model(rows, own_key, own_pairs) == {"001": 1}
+    with pytest.raises(UsageError, match="a_00m_left is in the predictions twice"):
+        grade_model([rows[0], {**rows[0], "knee": "a_00m_left"}], own_key, own_pairs)
+    for shown in (own_pairs, None):
+        grades = Grades()
+        answer = {"pair": "001", "choice": "A", "knee": "A_00m_left "}
+        grade_answers([answer], own_key, "r", grades, shown)
+        assert (grades.scores["r"], grades.errors) == ({"001": 1}, [])
+    with pytest.raises(UsageError, match="of patient x by its name, and of y by the column"):
+        read_key([{**KEY_ROWS[0], "knee": "x_00m_left", "subject": "y"}])
+    with pytest.raises(UsageError, match="at both places"):
+        read_pairs(
+            [
+                {**row, "pair": "1", "knee": k}
+                for row, k in zip(PAIR_ROWS, ("a", "A "), strict=False)
+            ]
+        )
 
 
 def test_the_share_is_the_mean_area_under_the_curve_of_the_pairs():
