@@ -50,10 +50,10 @@ def is_archive(path: Path) -> bool:
 
 def finished_name(name: str) -> str | None:
     """Return the name that a download will have once it is finished; None for any other name."""
-    for suffix in UNFINISHED:
-        if name.lower().endswith(suffix) and len(name) > len(suffix):
-            return name[: -len(suffix)]
-    return None
+    if not name.lower().endswith(UNFINISHED):
+        return None
+    bare, _, _ = name.rpartition(".")
+    return bare or None
 
 
 def members(archive: Path) -> Iterator[tuple[str, bytes]]:

@@ -13,6 +13,7 @@ between letters and digits. How far a word is believed depends on how much else 
   where they mean that (`KNEE_R`, `genou G`). In `T1_R` the letter means nothing.
 """
 
+import functools
 import re
 import unicodedata
 from dataclasses import dataclass
@@ -128,7 +129,8 @@ def without_side(text: str) -> str:
     return " ".join([*parts, composed[end:]])
 
 
-def _named(text: str) -> list[_Named]:
+@functools.lru_cache(maxsize=4096)  # fifty thousand series share a few descriptions
+def _named(text: str) -> tuple[_Named, ...]:
     """Return the sides that a text names, in order."""
     text = _composed(text)
     parts = _parts(text)
@@ -141,7 +143,7 @@ def _named(text: str) -> list[_Named]:
         glued = _of_compound(part)
         if glued is not None:
             found.append(glued)
-    return found
+    return tuple(found)
 
 
 def _composed(text: str) -> str:
