@@ -67,6 +67,13 @@ def series_digest(content: Path | bytes) -> str | None:
     return None if header is None else digest_of(header.text("SeriesInstanceUID"))
 
 
+def listing(source: Path) -> tuple[tuple[str, int], ...]:
+    """Return name and size of each file of a folder, or of a single file, by which copies agree."""
+    if not source.is_dir():
+        return ((source.name, source.stat().st_size),)
+    return tuple((name, (source / name).stat().st_size) for name in files_of(source))
+
+
 def instances(source: Path, series: str | None = None) -> set[str]:
     """Return the identifiers of a series' images, by which copies of it are known."""
     found = set()

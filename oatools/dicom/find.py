@@ -16,7 +16,8 @@ from oatools.core.errors import ItemError, UsageError
 from oatools.core.manifest import BadRow, Row
 from oatools.dicom.archives import CONTROL_FILE, SUFFIXES, finished_name
 from oatools.dicom.conventions import Conventions, InventoryEntry
-from oatools.dicom.files import files_of, instances
+from oatools.dicom.files import files_of
+from oatools.dicom.repeats import Repeats
 from oatools.dicom.series import Contents, Overrides, Series, describe, sequence_of
 
 _NO_OVERRIDES = Overrides()
@@ -122,7 +123,7 @@ class _Search:
         self.roots = roots
         self.inventories = _Inventories(conventions)
         self.listed: dict[str, _Entries] = {}
-        self.repeats = _Repeats(known)
+        self.repeats = Repeats(known.trust_side)
 
     def through(self, places: list[str]) -> Iterator[Series | BadRow]:
         """Yield the series of all places."""
@@ -156,13 +157,15 @@ class _Search:
             self.listed[place] = self._wanted_entries(path)
             yield from self.listed[place]
         elif path.exists():
-            yield from self._people_below(path.absolute(), {path.resolve()})
+            yield from self._people_below(path.absolute(), None)
 
-    def _people_below(self, path: Path, above: set[Path]) -> Iterator[str]:
+    def _people_below(self, path: Path, above: set[Path] | None) -> Iterator[str]:
+        """Go on below a folder; `above` holds those that lead there by a link."""
         person_visit = self.conventions.place_of(path).person_visit
         if person_visit is not None:
             yield person_visit
             return
+        above = {path.resolve()} if above is None else above
         try:
             folders, archives = self._entries(path) if path.is_dir() else ([], [])
         except OSError:  # said when it is searched
@@ -387,65 +390,9 @@ class _Search:
         return {person: list(entries.values()) for person, entries in grouped.items()}
 
 
-class _Repeats:
-    """What was found of each person and visit, and which series were yielded already."""
-
-    def __init__(self, known: Overrides) -> None:
-        self.known = known
-        self.to_come: Counter[str] = Counter()
-        self.held: dict[str, list[Series | BadRow]] = {}
-        self.yielded: dict[tuple[object, ...], Series] = {}
-
-    def expect(self, people: Iterable[str]) -> None:
-        """Count one more place of each person and visit, which will be settled later."""
-        self.to_come.update(people)
-
-    def settle(
-        self, found: list[Series | BadRow], person_visit: str | None
-    ) -> Iterator[Series | BadRow]:
-        """Take what one place holds, and yield what is decided by it.
-
-        That is one series of each set of repeats, once all places of the person and visit are
-        known.
-        """
-        if person_visit is not None:
-            self.to_come[person_visit] -= 1
-            found = self.held.pop(person_visit, []) + found
-            if self.to_come[person_visit] > 0:
-                self.held[person_visit] = found
-                return
-        for series in _without_repeats(found, self.known.trust_side):
-            yield series if isinstance(series, BadRow) else self._once(series)
-
-    def rest(self) -> Iterator[Series | BadRow]:
-        """Yield what was held for places that did not come: the tree changed meanwhile."""
-        for person_visit in list(self.held):
-            self.to_come[person_visit] = 1
-            yield from self.settle([], person_visit)
-
-    def _once(self, series: Series) -> Series | BadRow:
-        """Return a series, or why it is not yielded where one of its name was."""
-        earlier = self.yielded.setdefault(_repeat_key(series), series)
-        if earlier is series:
-            return series
-        if _place(earlier) == _place(series):
-            return _left_out(series, "named twice, and read once")
-        if earlier.identifier == series.identifier and _holds_the_same(earlier, series):
-            return _left_out(series, f"a copy of {earlier.path}; left out")
-        return BadRow(
-            str(series.path),
-            f"{earlier.path} is taken for the same knee, visit and sequence",
-            remedy="say which `visit`, `side` or sequence (`name`) each of them is, or give one",
-        )
-
-
 def _is_silent(series: Series | BadRow) -> bool:
     """Tell whether a header does not say which sequence its series is."""
     return isinstance(series, Series) and not series.sequence
-
-
-def _left_out(series: Series, reason: str) -> BadRow:
-    return BadRow(str(series.path), reason, left_out=True)
 
 
 def _unreadable(path: Path, error: OSError) -> BadRow:
@@ -472,96 +419,3 @@ def _joined(groups: Iterable[_Group], person_visit: str) -> _Group:
         joined.sources += group.sources
         joined.failed += group.failed
     return joined
-
-
-def _without_repeats(
-    found: Sequence[Series | BadRow], is_trusted: bool
-) -> Iterator[Series | BadRow]:
-    """Yield one series of each set of repeats, and say of the others which one was taken.
-
-    With `is_trusted` it does not matter on which side they lie.
-    """
-    repeats: dict[tuple[object, ...], dict[tuple[str, str | None], Series]] = defaultdict(dict)
-    for series in found:
-        if isinstance(series, Series):
-            repeats[_repeat_key(series)].setdefault(_place(series), series)
-    taken = {key: _choose(list(same.values()), is_trusted) for key, same in repeats.items()}
-    for series in found:
-        if isinstance(series, BadRow):
-            yield series
-            continue
-        choice = taken[_repeat_key(series)]
-        if series is choice.series:
-            yield series
-        elif series is not repeats[_repeat_key(series)][_place(series)]:
-            yield _left_out(series, "named twice, and read once")
-        else:
-            why = choice.why(series)
-            yield _left_out(series, f"a repeat of {choice.series.path}, {why}left out")
-
-
-@dataclass(frozen=True)
-class _Choice:
-    """The series that is taken of its repeats, and why."""
-
-    series: Series
-    reason: str = ""
-    misplaced: dict[Path, str] = field(default_factory=dict)
-
-    def why(self, other: Series) -> str:
-        """Return why another one is not taken, as a part of a message."""
-        place = self.misplaced.get(other.path)
-        return f"{self.reason}; {place}, " if place else f"{self.reason}; "
-
-
-def _choose(same: list[Series], is_trusted: bool) -> _Choice:
-    """Choose one of repeats: not on the other side, complete, on its side, long, the last."""
-    if len(same) == 1:
-        return _Choice(same[0])
-    from oatools.dicom.geometry import Stack, assess, place_text, shown_side  # they load NumPy
-
-    best: Series | None = None
-    best_rank: tuple[bool, bool, bool, int] | None = None
-    best_stack = Stack(0)
-    misplaced = {}
-    for series in same:
-        try:
-            stack = assess(series.path, series.series)
-        except (ItemError, OSError) as error:
-            stack = Stack(0, str(error))
-        shown = None if stack.centre is None or is_trusted else shown_side(stack.centre)
-        is_elsewhere = shown is not None and shown != series.side
-        if is_elsewhere:
-            misplaced[series.path] = place_text(stack.centre)
-        is_complete = not stack.problem
-        slices = stack.slices if is_complete else 0
-        rank = (not is_elsewhere, is_complete, shown == series.side, slices)
-        if best_rank is None or rank >= best_rank:
-            best, best_rank, best_stack = series, rank, stack
-    assert best is not None
-    if best_stack.problem:
-        reason = f"the last of {len(same)}, of which none is complete"
-        if misplaced:
-            reason = "which lies on its side"
-    else:
-        reason = f"which has {best_stack.slices} slices without a gap"
-    return _Choice(best, reason, misplaced)
-
-
-def _repeat_key(series: Series) -> tuple[object, ...]:
-    """Return what two repeats have in common.
-
-    Where a header does not say what a series is, that is nothing but itself.
-    """
-    known = (series.subject, series.visit, series.side, series.sequence)
-    return known if all(known) else _place(series)
-
-
-def _place(series: Series) -> tuple[str, str | None]:
-    """Return what tells a series from all others, by whichever path it is reached."""
-    return (os.path.realpath(series.path), series.series)
-
-
-def _holds_the_same(one: Series, other: Series) -> bool:
-    """Tell whether two series consist of the same images."""
-    return instances(one.path, one.series) == instances(other.path, other.series)

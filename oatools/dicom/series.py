@@ -22,7 +22,8 @@ from oatools.dicom.sides import names_both, side_in, without_side
 #: The columns of `Series.row`.
 COLUMNS = [*IDENTITY, "description", "files", "series"]
 
-_SIDES_OF_TAGS = {"L": "left", "R": "right", "LEFT": "left", "RIGHT": "right"}
+# What tags for laterality may hold; B is both, U unpaired.
+_SIDES_OF_TAGS = {"L": "left", "R": "right", "LEFT": "left", "RIGHT": "right", "B": "", "U": ""}
 _IMAGE_NAME = re.compile(r"\d+|.*\.(dcm|ima)", re.IGNORECASE)
 _X_RAYS = {"CR", "DX", "RG", "XA", "RF", "PX"}
 # Modalities of reports and marks.
@@ -309,7 +310,7 @@ def _without_names(description: str, person: str) -> str:
 
 def _stated_side(header: Header, listed: str = "") -> StatedSide:
     words = [header.text("Laterality"), header.text("ImageLaterality"), *_of_frames(header)]
-    different = dict.fromkeys(word for word in words if word)
+    different = dict.fromkeys(word for word in words if word.upper() in _SIDES_OF_TAGS)
     return StatedSide(
         described=_side_of_text(header.text("SeriesDescription")),
         listed=_side_of_text(listed),

@@ -172,6 +172,13 @@ def test_two_packages_and_two_places_in_one_call_give_each_knee_once(scan, shell
     assert [r["path"].split("/")[0] for r in rows(done.stdout)] == ["Package_1", "Package_2"]
     assert [r["subject"] for r in rows(done.stdout)] == ["9000002", "9000001"]
     assert "Package_1/00m/0.E.1/9000001/20050131/10000001: a repeat of Package_2/" in done.stderr
+    # A copy to the byte is called a copy, and its headers need not be read.
+    shutil.copy(
+        two / "00m/0.E.1/9000001/20050131/10000001/003", one / "00m/0.E.1/9000001/20050131/10000001"
+    )
+    done = shell("oa-convert --list Package_1 Package_2")
+    assert [r["path"].split("/")[0] for r in rows(done.stdout)] == ["Package_1", "Package_1"]
+    assert "Package_2/00m/0.E.1/9000001/20050131/10000001: a copy of Package_1/" in done.stderr
     # The same again, as paths of series on standard input, and with folders named twice.
     done = shell("find Package_? -name '1000*' | oa-convert --list Package_1/00m - Package_2/")
     assert sorted(r["subject"] for r in rows(done.stdout)) == ["9000001", "9000002"]
