@@ -12,7 +12,9 @@ import pytest
 
 from oatools.core.errors import UsageError
 from oatools.oai.endpoints import endpoint_of
+from oatools.oai.expectations import expectations
 from oatools.oai.labels import label_tables, open_tables
+from oatools.oai.tables import find_tables
 
 # --- the same eight people in three forms, each written by hand -----------------------------------
 
@@ -550,6 +552,18 @@ def test_a_variable_of_left_knees_comes_from_its_column_in_nda(forms, column, ex
     assert [read[f"900000{n}_00m_left"] for n in (1, 2, 3, 4)] == expected
 
 
+def test_what_a_full_download_must_give_is_counted_alike_in_all_forms(forms):
+    counted = {}
+    for form, folder in forms.items():
+        counted[form] = [item.row() for item in expectations(find_tables(folder))]
+    assert counted["nda"] == counted["ascii"] == counted["sas"]
+    read = {(row["quantity"], row["visit"]): row["found"] for row in counted["nda"]}
+    assert read["knees with both widths", "12m"] == "10"  # all of the table but 2R, 3R, 4L and 8L
+    assert read["right knees replaced at baseline", "00m"] == "1"
+    assert read["right knees replaced later", "96m"] == "2"
+    assert read["without height", "00m"] == "12.50"  # 1 of 8
+
+
 def test_what_was_left_out_is_said_by_its_reason(forms):
     assert labels_of(forms["nda"]).left_out == {
         "knee replaced by 12m": 3,  # 3L, 4R, 7L
@@ -713,8 +727,25 @@ src_subject_id=9000099 interview_age=999 sex=M visit=V00 mexamtp=COR~IW~TSE mrba
 )
 
 
+# With columns that tables of people have, too.
+XRMETA = (
+    "subjectkey src_subject_id interview_date interview_age sex visit ageyears site bmi examtp xrbarcd side xrdate",
+    """
+src_subject_id=9000001 interview_age=999 sex=M visit=V00 ageyears=99 site=E bmi=99 examtp=PA~Fixed~Flexion xrbarcd=16600000001 side=3
+src_subject_id=9000002 interview_age=999 sex=M visit=V00 ageyears=99 site=E bmi=99 examtp=PA~Fixed~Flexion xrbarcd=16600000002 side=3
+src_subject_id=9000099 interview_age=999 sex=M visit=V00 ageyears=99 site=E bmi=99 examtp=PA~Fixed~Flexion xrbarcd=16600000003 side=3
+""",
+)
+
+
 @pytest.mark.parametrize(
-    "name,lines", [("image03", IMAGE03), ("oai_mrimeta01", MRIMETA), ("a_copy", IMAGE03)]
+    "name,lines",
+    [
+        ("image03", IMAGE03),
+        ("oai_mrimeta01", MRIMETA),
+        ("a_copy", IMAGE03),
+        ("oai_xrmeta01", XRMETA),
+    ],
 )
 @pytest.mark.parametrize("leave_out", [(), ("oai_enrollee01",)])
 def test_structures_of_images_are_not_read_as_people(tmp_path, name, lines, leave_out):
