@@ -634,7 +634,22 @@ def test_an_unfinished_copy_is_not_read(tmp_path, forms):
 def test_the_same_package_twice_is_one(tmp_path, forms, endpoint):
     write_nda(tmp_path / "Package_1")
     write_nda(tmp_path / "Package_2", is_described=False, suffix=".csv", separator=",")
-    assert table(labels_of(tmp_path, endpoint)) == table(labels_of(forms["nda"], endpoint))
+    twice, once = labels_of(tmp_path, endpoint), labels_of(forms["nda"], endpoint)
+    assert table(twice) == table(once)
+    # no record counts as repeated
+    assert twice.notes == once.notes and twice.left_out == once.left_out
+
+
+@pytest.mark.parametrize("endpoint", ["jsn12", "pain", "kl"])
+def test_a_package_beside_its_copy_of_floats_is_one(tmp_path, forms, endpoint):
+    pandas = pytest.importorskip("pandas")
+    for path in sorted(write_nda(tmp_path).glob("oai_*.txt")):
+        frame = pandas.read_csv(path, sep="\t", skiprows=[1])
+        numbers = frame.select_dtypes("number").columns
+        frame[numbers] = frame[numbers].astype(float)
+        frame.to_csv(tmp_path / f"{path.stem}.csv", index=False)
+    twice, once = labels_of(tmp_path, endpoint), labels_of(forms["nda"], endpoint)
+    assert table(twice) == table(once) and twice.notes == once.notes
 
 
 @pytest.mark.parametrize("endpoint", ["jsn12", "pain", "kl"])
