@@ -505,3 +505,41 @@ def test_a_relative_loss_is_a_quarter(tmp_path, before, after, expected):
 def test_pain_has_a_gap_between_its_classes(tmp_path, pain, expected):
     text = f"subject;side;visit;womac_pain\np1;right;00m;{pain}\np2;left;00m;0\np3;left;00m;5\n"
     assert found(labels_of(put(tmp_path, text), "pain")).get("p1_00m_right") == expected
+
+
+@pytest.mark.xfail(reason="a fraction within a grade is not floored, as it is in OAI's tables")
+@pytest.mark.parametrize("column,cell,expected", [("kl", "1.8", "1"), ("jsm", "2.4", "2")])
+def test_a_grade_of_the_visit_is_whole(tmp_path, column, cell, expected):
+    labels = labels_of(put(tmp_path, CELLS.format(column, cell, "2")))
+    assert first(labels, column) == (expected,)
+
+
+@pytest.mark.xfail(reason="nothing bounds a width from above")
+@pytest.mark.parametrize("widths", [("4100", "3600", "3900"), ("410", "360", "390")])
+def test_widths_in_another_unit_are_refused(tmp_path, widths):
+    before, after, other = widths
+    text = f"subject,side,visit,jsw\np1,right,00m,{before}\np1,right,12m,{after}\np2,left,00m,{other}\np2,left,12m,{other}\n"
+    assert "jsw" in refusal(put(tmp_path, text))
+
+
+@pytest.mark.xfail(reason="nothing bounds these from above")
+@pytest.mark.parametrize(
+    "column,cells",
+    [("age", ("740", "661")), ("weight", ("75200", "90000")), ("bmi", ("2750", "3120"))],
+)
+def test_a_clinical_column_in_another_unit_is_refused(tmp_path, column, cells):
+    one, other = cells
+    text = f"subject,side,visit,jsw,{column}\np1,right,00m,4.1,{one}\np1,right,12m,3.6,{one}\np2,left,00m,4,{other}\np2,left,12m,4,{other}\n"
+    assert column in refusal(put(tmp_path, text))
+
+
+@pytest.mark.xfail(reason="projects are compared as texts")
+def test_a_project_is_a_number_however_it_is_written(tmp_path):
+    text = "subject,side,visit,readprj,jsw\np1,right,00m,16,4.1\np1,right,12m,16.0,3.6\n"
+    labels = labels_of(put(tmp_path, text))
+    assert first(labels, "label", "readprj") == ("1", "16")
+
+
+def test_what_excel_says_of_its_separator_is_no_header(tmp_path):
+    labels = labels_of(put(tmp_path, "sep=;\r\n" + SAME["decimal commas"].replace("\n", "\r\n")))
+    assert first(labels, "label", "jsw", "jsn", "bmi") == ("1", "4.1", "-0.5", "27.5")
