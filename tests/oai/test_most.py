@@ -1,5 +1,8 @@
 """MOST's tables: one row a person, both knees as columns, under the names that public readers use."""
 
+import importlib.util
+from pathlib import Path
+
 import pytest
 
 from oatools.core.errors import UsageError
@@ -127,6 +130,23 @@ def test_from_a_later_visit(tmp_path):
 def test_the_tables_in_another_form(tmp_path, form):
     again = labels_of(write(tmp_path / "again", **form))
     assert again.rows() == labels_of(write(tmp_path / "plain")).rows()
+
+
+def test_the_tables_as_sas(tmp_path):
+    """In SAS a code of a letter is a special missing value, which has no number."""
+    there = Path(__file__).with_name("test_forms.py")
+    spec = importlib.util.spec_from_file_location("forms_of_the_study", there)
+    forms = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(forms)
+    forms.TEXT.add("MOSTID")
+    (tmp_path / "sas").mkdir()
+    for name, text in TABLES.items():
+        header, *lines = [line.split() for line in text.strip().splitlines()]
+        cells = [[None if cell in (".", "P", "S", "X", "Z") else cell for cell in line] for line in lines]  # fmt: skip
+        (tmp_path / "sas" / f"{name}.sas7bdat").write_bytes(forms.sas_file(header, cells))
+    for endpoint, horizon in (("kl", "30m"), ("jsn-grade", "30m"), ("none", None)):
+        again = labels_of(tmp_path / "sas", endpoint, horizon)
+        assert again.rows() == labels_of(write(tmp_path / "text"), endpoint, horizon).rows()
 
 
 def test_the_case_of_columns_does_not_matter(tmp_path):
