@@ -179,6 +179,12 @@ def test_two_packages_and_two_places_in_one_call_give_each_knee_once(scan, shell
     done = shell("oa-convert --list Package_1 Package_2")
     assert [r["path"].split("/")[0] for r in rows(done.stdout)] == ["Package_1", "Package_1"]
     assert "Package_2/00m/0.E.1/9000001/20050131/10000001: a copy of Package_1/" in done.stderr
+    # By another name it is the same.
+    (tmp_path / "alias").symlink_to(one)
+    done = shell("oa-convert --list Package_1 alias")
+    assert [r["path"].split("/")[0] for r in rows(done.stdout)] == ["Package_1", "Package_1"]
+    assert done.stderr.count("named twice, and read once") == 2
+    (tmp_path / "alias").unlink()
     # The same again, as paths of series on standard input, and with folders named twice.
     done = shell("find Package_? -name '1000*' | oa-convert --list Package_1/00m - Package_2/")
     assert sorted(r["subject"] for r in rows(done.stdout)) == ["9000001", "9000002"]
