@@ -6,7 +6,7 @@ import itertools
 import numpy as np
 import pytest
 
-from oatools.phantom.course import draw_course
+from oatools.phantom.course import Course, draw_course
 from oatools.phantom.download import WRITERS
 from oatools.phantom.people import PhantomSettings, make_people
 from oatools.phantom.tables import make_records
@@ -95,6 +95,12 @@ def test_changes_of_two_years_are_correlated_and_no_width_is_negative(widths):
     # as many come back as in the release: 5,777 knees, then 5,429, 5,199 and 4,954
     returned = [len(widths[month]) / len(widths[12]) for month in (24, 36, 48)]
     np.testing.assert_allclose(returned, [0.940, 0.900, 0.858], atol=0.02)
+
+
+def test_a_knee_that_loses_more_than_it_was_given_had_as_much_and_is_bone_on_bone_then():
+    course = Course((-1.0, -3.0, -2.5, 0.5), 0.5)
+    assert course.widths(2.0) == (3.0, 2.0, 0.0, 0.5, 3.5)
+    assert course.widths(4.1234) == (4.123, 3.123, 1.123, 1.623, 4.623)
 
 
 def test_another_prevalence_mixes_the_same_two_distributions_otherwise():
