@@ -76,11 +76,12 @@ def download(scan, root):
 
 
 def spoil(scan, root):
-    """What must fail in that tree: an unfinished archive and folder, and two contradictory sides."""
+    """What must fail in that tree: an unfinished archive, unfinished folders, and two contradictory sides."""
     e = root / "00m" / "0.E.1"
     scan(e / "9000006/20050131/10000061", "9000006", sequence="SAG_IW_TSE")
     archived(e / "9000006/20050131/10000061", "10000061.tar.gz.partial")
     scan(e / "9000006/20050131/10000062.partial", "9000006", sequence="SAG_3D_DESS")
+    scan(e / "9000006/20060131.partial/10000064", "9000006", "left")
     scan(e / "9000006/20050131/10000063", "9000006")
     scan(e / "9000005/20050131/10000051", "9000005", "left", Laterality="R")
 
@@ -138,10 +139,11 @@ def test_what_fails_in_a_tree_is_named_and_the_others_go_on(scan, shell, rows, t
     for line in (
         "oa-convert: 9000006/20050131/10000061.tar.gz.partial: not finished; download it again",
         "oa-convert: 9000006/20050131/10000062.partial: not finished; download it again",
+        "oa-convert: 9000006/20060131.partial: not finished; download it again",
         "oa-convert: 9000005/20050131/10000051: description says left, tag says R, its centre lies "
         "96 mm to the left of the midline; say which with --side, or take the description's with "
         "--side-check trust",
-        "oa-convert: 5 done, 0 kept, 3 failed, 3 left out",
+        "oa-convert: 5 done, 0 kept, 4 failed, 3 left out",
     ):
         assert line in said.splitlines()
 
