@@ -564,6 +564,18 @@ def test_what_a_full_download_must_give_is_counted_alike_in_all_forms(forms):
     assert read["without height", "00m"] == "12.50"  # 1 of 8
 
 
+def test_the_longitudinal_project_goes_before_others_that_have_both_visits(tmp_path):
+    write_nda(tmp_path)
+    header, rows = nda_lines("oai_kxrquantjsw01")
+    for visit, width in (("V00", "4"), ("V01", "4")):
+        for project in ("15", "18"):
+            cells = {"src_subject_id": "9000001", "visit": visit, "side": "1", "readprj": project}
+            cells["mcmjsw"] = width
+            rows.insert(0, [cells.get(column, "") for column in header])
+    write_structure(tmp_path / "oai_kxrquantjsw01.txt", header, rows)
+    assert found(labels_of(tmp_path)) == BY_HAND[("jsn12",)]
+
+
 def test_what_was_left_out_is_said_by_its_reason(forms):
     assert labels_of(forms["nda"]).left_out == {
         "knee replaced by 12m": 3,  # 3L, 4R, 7L

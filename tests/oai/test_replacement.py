@@ -130,6 +130,10 @@ CASES = {
         {"P01KRSR": "1: Yes", "JSW00": ".A", "KL00": ".A"},
         *(TOLD, TOLD_00, 1, TOLD_00),
     ),
+    "reported at 12 months, and not graded at entry": (
+        {"V01KRSR12": "1: Yes", "KL00": ".A"},
+        *(1, "not replaced", 1, 1),
+    ),
     "a prosthesis on the later X-ray": (
         {"JSW01": ".P: Prosthetic", "KL01": ".P", "JSM01": ".P"},
         *(GONE, 1, GONE, 1),
@@ -229,6 +233,12 @@ def test_knees_kept_in_spite_of_a_report_are_counted_apart(tmp_path, cells, coun
     assert told == (
         [f"{count} knee reported as replaced kept: measured at both 00m and 12m"] * count
     )
+
+
+def test_a_report_of_what_was_adjudicated_is_not_counted_apart(tmp_path):
+    labels = labelled(tmp_path, "kl", {"DAYS": "200", "RPCF": CONFIRMED, "V01KRSR12": "1: Yes"})
+    assert said(labels) == 1
+    assert not any("kept" in note for note in labels.notes)
 
 
 def test_without_outcomes_reports_are_all_there_is_and_that_is_said(tmp_path):
