@@ -98,6 +98,25 @@ def test_a_folds_file_that_cannot_be_used_is_refused(tmp_path, lines, message):
         read_folds(tmp_path / "folds.tsv", ["a", "b"], ["1", "2"])
 
 
+@pytest.mark.parametrize(
+    ("subject", "message"),
+    [
+        ("x", "a is of patient 1 in the labels, and of x in .*folds.tsv; write one patient in one"),
+        ("01", "of 01 in .*folds.tsv"),
+        ("n/a", None),
+        (" 1.0\u00a0", None),
+    ],
+)
+def test_a_folds_file_and_the_labels_agree_on_the_patient_of_a_knee(tmp_path, subject, message):
+    path = tmp_path / "folds.tsv"
+    path.write_text(f"knee\tsubject\tfold\nA \t{subject}\t1\nb\t2\t2\n", encoding="utf-8")
+    if message is None:
+        assert read_folds(path, ["b", "a"], ["2", "1"]).tolist() == [2, 1]
+    else:
+        with pytest.raises(UsageError, match=message):
+            read_folds(path, ["a", "b"], ["1", "2"])
+
+
 @pytest.mark.parametrize("folds", [1, 0, -3])
 def test_fewer_than_two_folds_are_refused(folds):
     with pytest.raises(UsageError, match=f"folds is {folds}; give folds of at least 2"):

@@ -275,6 +275,14 @@ def test_prediction_finds_clinical_variables_however_their_knees_are_written(
 
     rewrite(tmp_path / "clinical.tsv", change)
     assert run(score).stdout == plain.stdout
+    table = (tmp_path / "features.tsv").read_text()
+    rewrite(tmp_path / "features.tsv", lambda row: row.update(knee=row["knee"].upper() + "\u00a0"))
+    again = run(score)
+    assert "'bmi' is missing" not in again.stderr
+    given, found = rows(plain.stdout), rows(again.stdout)
+    assert [r["probability"] for r in found] == [r["probability"] for r in given]
+    assert [r["knee"] for r in found] == [r["knee"].upper() + "\u00a0" for r in given]
+    (tmp_path / "features.tsv").write_text(table)
     (tmp_path / "clinical.tsv").write_text(text.replace("9000000", "09000000"))
     failed = run(score, status=1)
     assert len(rows(failed.stdout)) == 38

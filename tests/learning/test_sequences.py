@@ -307,6 +307,15 @@ def test_rows_leave_as_soon_as_they_are_whole_and_a_second_one_is_named():
     assert second.name == "k1"
 
 
+def test_rows_of_a_knee_are_joined_however_it_is_written():
+    written = [("K1 ", "b"), ("k2", "a"), ("k1", "a"), ("K1", "a")]
+    rows = [{"knee": k, "sequence": s, "path": f"{k}-{s}"} for k, s in written]
+    joined, doubled, lacking = join_rows(rows, ("a", "b"))
+    assert (joined["knee"], joined["path"], joined["path:b"]) == ("k1", "k1-a", "K1 -b")
+    assert isinstance(doubled, BadRow) and "several rows of sequence a" in doubled.error
+    assert (lacking["knee"], lacking["sequence"]) == ("k2", "a")
+
+
 def test_knees_that_lack_a_sequence_are_counted_and_wrong_names_refused(call, tables, tmp_path):
     tables()
     lines = (tmp_path / "features.tsv").read_text().splitlines()
