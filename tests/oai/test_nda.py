@@ -576,6 +576,21 @@ def test_the_longitudinal_project_goes_before_others_that_have_both_visits(tmp_p
     assert found(labels_of(tmp_path)) == BY_HAND[("jsn12",)]
 
 
+def test_project_15_goes_before_37_at_the_early_visits(tmp_path):
+    write_nda(tmp_path)
+    header, rows = nda_lines("oai_kxrsemiquant01")
+    for visit, grade in (("V00", "0"), ("V01", "3")):
+        cells = {"src_subject_id": "9000001", "visit": visit, "side": "1", "readprj": "37"}
+        cells |= {"xrkl": grade, "xrjsm": grade}
+        rows.insert(0, [cells.get(column, "") for column in header])
+    write_structure(tmp_path / "oai_kxrsemiquant01.txt", header, rows)
+    for endpoint in ("kl", "jsn-grade"):
+        labels = labels_of(tmp_path, endpoint)
+        assert found(labels) == BY_HAND[(endpoint,)]
+        assert values(labels, "kl")["9000001_00m_right"] == "2"
+        assert values(labels, "readprj")["9000001_00m_right"] == "15"
+
+
 def test_what_was_left_out_is_said_by_its_reason(forms):
     assert labels_of(forms["nda"]).left_out == {
         "knee replaced by 12m": 3,  # 3L, 4R, 7L
