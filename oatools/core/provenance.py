@@ -7,23 +7,49 @@ that a record says nothing of the machine and the same work gives the same bytes
 
 import enum
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from oatools.core.errors import ItemError, OatoolsError
 from oatools.core.files import digest, write_text
+from oatools.core.scanfields import (
+    SCAN_FIELDS,
+    is_scan_field,
+    is_sequence_name,
+)
 from oatools.version import __version__
 
 #: The field of a sidecar, and the attribute of a feature file, that holds the steps.
 STEPS = "OatoolsSteps"
 #: The field of a sidecar, and the attribute of a feature file, that marks a synthetic knee.
 PHANTOM_FIELD, PHANTOM_ATTRIBUTE = "Phantom", "phantom"
+#: The field of a heat map's sidecar with the cells of its row.
+CELLS = "Cells"
 #: The DICOM ImplementationVersionName with which `oa-phantom` signs the headers of its series.
 PHANTOM_IMPLEMENTATION = "OATOOLS_PHANTOM"
 
 _STEP_KEYS = ("tool", "version", "parameters", "input")
+# What a step of ours may hold beside these: `Step.results`, in numbers.
+_RESULT_KEYS = ("shrink", "floor", "levels")
+_OWN_TOOL = re.compile(r"oa-[a-z0-9]+")
+_VERSION = re.compile(r"[0-9][0-9A-Za-z.+]{0,31}")
+_SHA256 = re.compile(r"[0-9a-f]{0,64}")
+#: The place in the record of a step that another program left there, whatever it wrote.
+_STRANGER = {"tool": "another program"}
+
+# Cells of the table that oa-convert records, which pass where our own steps stand beside them.
+_IDENTITY = {
+    "Knee": re.compile(r"[^\s^,;]{1,100}"),
+    "Subject": re.compile(r"[^\s^,;]{1,64}"),
+    "Visit": re.compile(r"\d{1,4}m"),
+    "Side": re.compile(r"left|right"),
+    "Sequence": re.compile(r"[0-9A-Za-z._+-]{1,64}"),
+}
+_MOST_BYTES = 1 << 24  # of a sidecar; ours have some thousand
+_MARK = re.compile(rb'"Phantom"\s*:\s*true')
 
 
 class Caution(enum.Enum):
@@ -229,28 +255,159 @@ def sidecar(volume: str | Path) -> Path:
     return volume.with_name(f"{stem}.json")
 
 
+class Sidecar(NamedTuple):
+    """The fields of a volume's sidecar that may be passed on, and what is odd about it.
+
+    `doubt` is a text for the user, empty where the sidecar was read, or there is none.
+    """
+
+    fields: dict[str, Any]
+    doubt: str = ""
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """The doubt as warnings of a row."""
+        return (f"warning: {self.doubt}",) if self.doubt else ()
+
+
+def load_sidecar(volume: str | Path) -> Sidecar:
+    """Read what may be passed on of a volume's sidecar, whoever wrote it; see `passed_on`.
+
+    No sidecar stops its volume: of one that cannot be read nothing is known, which `doubt` says,
+    but for the mark of a phantom, which is looked for in its bytes.
+    """
+    raw, doubt, content = _raw_sidecar(volume)
+    fields = passed_on(raw)
+    if doubt and _MARK.search(content):
+        fields[PHANTOM_FIELD] = True
+    return Sidecar(fields, doubt)
+
+
 def read_sidecar(volume: str | Path) -> dict[str, Any]:
-    """Read the fields of a volume's sidecar, BIDS and ours; empty where there is no sidecar."""
+    """Return the fields of `load_sidecar`; empty where there is no sidecar."""
+    return load_sidecar(volume).fields
+
+
+def recorded_cells(volume: str | Path) -> dict[str, str]:
+    """Return the cells that a finished volume's sidecar keeps for the table.
+
+    Raises an `ItemError` if it keeps none.
+    """
+    cells = _raw_sidecar(volume)[0].get(CELLS)
+    if not isinstance(cells, dict):
+        raise ItemError(f"{sidecar(volume)} does not say what was found", "use `force`")
+    return cells
+
+
+def passed_on(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a sidecar that may go into another: nothing that could name a person.
+
+    They are the settings of the scan (`core.scanfields`), the mark of a phantom, the steps of these
+    commands, and what oa-convert says of the knee where such steps stand beside it. Of a step of
+    another program only its place is kept.
+    """
+    listed = fields.get(STEPS)
+    steps = [_own_step(each) for each in listed] if isinstance(listed, list) else []
+    is_ours = any(step is not _STRANGER for step in steps)
+    kept: dict[str, Any] = {}
+    for name, value in fields.items():
+        if name == STEPS and isinstance(listed, list):
+            kept[name] = [dict(step) for step in steps]
+        elif name == PHANTOM_FIELD:
+            if value:
+                kept[name] = True
+        elif name in _IDENTITY:
+            if _is_identity(name, value, is_ours):
+                kept[name] = value
+        elif is_scan_field(name, value):
+            kept[name] = value
+    return kept
+
+
+def _is_identity(name: str, value: Any, is_ours: bool) -> bool:
+    """Tell whether a field of the knee may pass: as oa-convert writes it, or a known sequence."""
+    if name == "Sequence" and not is_ours:
+        return is_sequence_name(value)
+    return is_ours and isinstance(value, str) and bool(_IDENTITY[name].fullmatch(value))
+
+
+def _own_step(recorded: Any) -> dict[str, Any]:
+    """Return a recorded step without what these commands never write into one."""
+    tool = recorded.get("tool") if isinstance(recorded, dict) else None
+    if not isinstance(tool, str) or not _OWN_TOOL.fullmatch(tool):
+        return _STRANGER
+    checks: dict[str, Callable[[Any], bool]] = {
+        "tool": lambda _: True,
+        "version": lambda value: isinstance(value, str) and bool(_VERSION.fullmatch(value)),
+        "parameters": lambda value: isinstance(value, dict),
+        "input": _is_input,
+        **dict.fromkeys(_RESULT_KEYS, _is_numbers),
+    }
+    return {key: value for key, value in recorded.items() if key in checks and checks[key](value)}
+
+
+def _is_input(value: Any) -> bool:
+    """Tell whether a value is the record of an input: its name and its digest, and no more."""
+    if not isinstance(value, dict) or not set(value) <= {"name", "sha256"}:
+        return False
+    name, sha256 = value.get("name", ""), value.get("sha256", "")
+    return isinstance(name, str) and isinstance(sha256, str) and bool(_SHA256.fullmatch(sha256))
+
+
+def _is_numbers(value: Any) -> bool:
+    """Tell whether a value has numbers alone, in lists and under names of any depth."""
+    if isinstance(value, dict):
+        return all(map(_is_numbers, value.values()))
+    if isinstance(value, list):
+        return all(map(_is_numbers, value))
+    return isinstance(value, int | float)
+
+
+def _raw_sidecar(volume: str | Path) -> tuple[dict[str, Any], str, bytes]:
+    """Read a sidecar: its fields, what is odd about it, and its bytes.
+
+    Other programs write Latin-1, UTF-16, and control characters in texts. What counts is plain
+    ASCII in any of these.
+    """
     path = sidecar(volume)
+    nothing: dict[str, Any] = {}
     try:
-        fields = json.loads(path.read_text(encoding="utf-8"))
+        with path.open("rb") as stream:
+            content = stream.read(_MOST_BYTES + 1)
     except FileNotFoundError:
-        return {}
-    except (OSError, ValueError) as error:
-        raise ItemError(f"{path} cannot be read as JSON ({error})", "repair or delete it") from None
+        return nothing, "", b""
+    except OSError as error:
+        return nothing, f"{path} was not read: {error.strerror}", b""
+    if len(content) > _MOST_BYTES:
+        return nothing, f"{path} was not read: it is larger than 16 MiB", content
+    try:
+        try:
+            text = content.decode(json.detect_encoding(content))
+        except UnicodeDecodeError:
+            text = content.decode("latin-1")
+        fields = json.loads(text, strict=False)
+    except (ValueError, RecursionError) as error:
+        said = "it is nested too deep" if isinstance(error, RecursionError) else str(error)
+        return nothing, f"{path} was not read: it is not clean JSON ({said})", content
     if not isinstance(fields, dict):
-        raise ItemError(f"{path} is no JSON object", "repair or delete it")
-    return fields
+        return nothing, f"{path} was not read: it is no JSON object", content
+    return fields, "", content
 
 
 def write_sidecar(volume: str | Path, fields: dict[str, Any]) -> None:
     """Write a volume's sidecar, which must happen before the volume itself appears.
 
-    An older volume of that name is removed first: at no moment does a sidecar stand beside a
+    A setting of the scan whose value is none is left out: names are typed into such fields, too. An
+    older volume of that name is removed first: at no moment does a sidecar stand beside a
     volume that it does not describe, whenever the process is killed.
     """
+    kept = {
+        name: value
+        for name, value in fields.items()
+        if name not in SCAN_FIELDS or is_scan_field(name, value)
+    }
     Path(volume).unlink(missing_ok=True)
-    write_text(sidecar(volume), json.dumps(fields, indent=2, ensure_ascii=False) + "\n")
+    write_text(sidecar(volume), json.dumps(kept, indent=2, ensure_ascii=False) + "\n")
 
 
 def read_provenance(volume: str | Path) -> Provenance:

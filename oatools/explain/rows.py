@@ -93,13 +93,16 @@ def explain_row(
     first = plan.outputs[0]
     is_done = [output.is_done(force) for output in plan.outputs]
     if all(is_done):
-        cells = provenance.read_sidecar(first.heat)["Cells"]
+        cells = provenance.recorded_cells(first.heat)
         return Done(cells | first.cells(), kept=True, remarks=plan.remarks)
 
-    sidecars = [provenance.read_sidecar(output.source) for output in plan.outputs]
-    warnings = []
-    for output, sidecar in zip(plan.outputs, sidecars, strict=True):
-        warnings += _check_preparation(output.source, sidecar, model)
+    sidecars: list[dict[str, Any]] = []
+    warnings: list[str] = []
+    for output in plan.outputs:
+        described = provenance.load_sidecar(output.source)
+        sidecars.append(described.fields)
+        warnings += described.warnings
+        warnings += _check_preparation(output.source, described.fields, model)
     result = _compute(plan, settings, model, backbone)
     if result.is_zero:
         name = settings.class_name
@@ -260,7 +263,7 @@ def _write(
     for output, sidecar, volume, found in parts:
         notes = _notes(plan, settings, model, found.probability, Provenance.from_fields(sidecar))
         fields = _sidecar(sidecar, found, settings, notes)
-        fields["Cells"] = result.cells
+        fields[provenance.CELLS] = result.cells
         fields[provenance.STEPS] = provenance.with_step(sidecar, output.step)[provenance.STEPS]
         provenance.write_sidecar(output.heat, fields)
         write_table(output.table, SLICE_COLUMNS, _slice_rows(found))

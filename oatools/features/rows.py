@@ -27,13 +27,14 @@ def embed_row(row: Row, out_dir: Path, settings: EmbedSettings, force: bool) -> 
         return Done(cells, kept=True)
     volume = read_volume(source)
     batcher, notes = shared_batcher(settings.engine)
-    fields, identity = provenance.read_sidecar(source), stated_identity(row)
+    described, identity = provenance.load_sidecar(source), stated_identity(row)
+    fields = described.fields
     if "sequence" not in identity and isinstance(fields.get("Sequence"), str):
         # By it models know images that they were not trained on, whatever the file is called.
         identity["sequence"] = fields["Sequence"]
     origin = Origin(wanted, fields, identity)
     write_features(target, embed_with(batcher, volume, settings, origin))
-    return Done(cells, warnings=notes)
+    return Done(cells, warnings=(*notes, *described.warnings))
 
 
 class Checker:

@@ -95,13 +95,15 @@ def orient_volume(row: Row, out: VolumeWriter, settings: OrientSettings) -> Done
     if out.is_done(target, wanted):
         return Done(cells, kept=True, warnings=warnings)
     oriented = orient.apply(read_volume(source), found)
-    out.write(target, oriented, sidecar_with(source, wanted))
-    return Done(cells, warnings=warnings)
+    described = sidecar_with(source, wanted)
+    out.write(target, oriented, described.fields)
+    return Done(cells, warnings=warnings + described.warnings)
 
 
-def sidecar_with(source: Path, step: provenance.Step) -> dict[str, Any]:
-    """Return the fields of the input's sidecar with one more step."""
-    return provenance.with_step(provenance.read_sidecar(source), step)
+def sidecar_with(source: Path, step: provenance.Step) -> provenance.Sidecar:
+    """Return what may be passed on of the input's sidecar, with one more step."""
+    before = provenance.load_sidecar(source)
+    return before._replace(fields=provenance.with_step(before.fields, step))
 
 
 def refuse_same(source: Path, target: Path) -> None:

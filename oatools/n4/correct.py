@@ -22,6 +22,14 @@ __all__ = ["Correction", "N4Settings", "correct_bias"]
 
 _DEFAULTS = N4Settings()
 
+# Medians for which float32 work has room on both sides: squares and sums neither vanish nor
+# overflow. Volumes beyond are scaled first.
+_USUAL = (2.0**-16, 2.0**24)
+_EVERY = 4  # voxel along two axes, to find the median
+_SCALED_MIDDLE = 10  # the exponent of two to which the median goes
+# The least of a largest voxel, so that float32 tells air from it; no float32 is above the most.
+_LEAST_TOP, _MOST_TOP = 2.0**-110, 2.0**127
+
 # The starting field's spline has one interval for this many mm.
 _START_SPAN_MM = 50.0
 
@@ -54,14 +62,64 @@ def correct_bias(volume: Volume, settings: N4Settings = _DEFAULTS) -> Correction
         corrected = correct_bias(read_volume("knee.nii.gz")).corrected
 
     The field is fitted to the positive samples of the mask on a grid of boxes, and evaluated on the
-    full grid; it is defined up to a factor, and nothing is rescaled. Negative voxels are kept,
-    divided like the others. Raises an `ItemError` for a constant volume or an empty mask.
+    full grid; it is defined up to a factor, and nothing is rescaled: k times the volume gives k
+    times the result. Negative voxels are kept, divided like the others. Raises an `ItemError` for a
+    constant volume, an empty mask, and intensities that float32 cannot hold.
     """
-    data = volume.data
-    if data.min() == data.max():
+    if volume.data.min() == volume.data.max():
         raise ItemError(
-            f"every voxel is {data.flat[0]:g}; there is no field to correct", "drop the row"
+            f"every voxel is {volume.data.flat[0]:g}; there is no field to correct", "drop the row"
         )
+    exponent = scale_exponent(volume.data)
+    if exponent == 0:
+        return _correct(volume, settings)
+    floor = None if settings.floor is None else float(np.ldexp(settings.floor, exponent))
+    scaled = Volume(_times_power(volume.data, exponent), volume.affine)
+    found = _correct(scaled, replace(settings, floor=floor))
+    corrected = _times_power(found.corrected.data, -exponent)
+    if not np.isfinite(corrected).all():
+        raise ItemError("the corrected volume is larger than float32 can hold", "scale it down")
+    return replace(
+        found,
+        corrected=Volume(corrected, volume.affine),
+        floor=float(np.ldexp(found.floor, -exponent)),
+    )
+
+
+def scale_exponent(data: Array) -> int:
+    """Return the power of two by which intensities are multiplied before the work, and 0 usually.
+
+    The work has logarithms, squares and sums in float32, which vanish or overflow where intensities
+    are far from those of a scanner. A power of two changes no digit of a float. It brings the
+    median of the positive voxels to a thousand, whatever a single voxel may be. Raises an
+    `ItemError` for intensities at the ends of what float32 can hold.
+    """
+    part = data[::_EVERY, ::_EVERY]  # which is enough to tell
+    positive = part[part > 0]
+    if not positive.size:
+        positive = data[data > 0]
+    middle = float(np.median(positive.astype(np.float64))) if positive.size else 1.0
+    if _USUAL[0] <= middle <= _USUAL[1]:
+        return 0
+    top = max(abs(float(data.max())), abs(float(data.min())))
+    if not _LEAST_TOP <= top < _MOST_TOP:
+        raise ItemError(
+            f"its largest voxel is {top:g}, for which float32 has too few digits or none",
+            "scale the volume first",
+        )
+    return _SCALED_MIDDLE - int(np.frexp(middle)[1])
+
+
+def _times_power(data: Array, exponent: int) -> Floats:
+    """Multiply by a power of two; float32."""
+    with np.errstate(over="ignore", under="ignore"):
+        scaled: Floats = np.ldexp(data.astype(np.float64), exponent).astype(np.float32)
+    return scaled
+
+
+def _correct(volume: Volume, settings: N4Settings) -> Correction:
+    """Correct a volume of usual intensities."""
+    data = volume.data
     samples = take_samples(volume, settings)
     fit_settings = FitSettings(
         iterations=settings.iterations,

@@ -3,6 +3,7 @@
 The field and the mask are written beside it if they are asked for.
 """
 
+import math
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -75,29 +76,37 @@ def correct_volume(row: Row, out: Outputs, settings: N4Settings) -> Done:
         return Done(cells, kept=True)
     volume = read_volume(source)
     found = correct_bias(volume, settings)
-    fields = sidecar_with(source, replace(wanted, results=_results(found)))
+    described = sidecar_with(source, replace(wanted, results=_results(found)))
+    fields = described.fields
     if out.field is not None:
-        described = {**fields, "Description": "natural logarithm of the bias field"}
+        named = {**fields, "Description": "natural logarithm of the bias field"}
         log_field = Volume(found.log_field, volume.affine)
-        _write_beside(out.field.target(target), log_field, described, out.volumes)
+        _write_beside(out.field.target(target), log_field, named, out.volumes)
     if out.mask_out is not None:
-        described = {**fields, "Description": "samples that the bias field was fitted to"}
+        named = {**fields, "Description": "samples that the bias field was fitted to"}
         mask = Volume(found.mask.astype(np.uint8), volume.affine)
-        _write_beside(out.mask_out.target(target), mask, described, out.volumes)
+        _write_beside(out.mask_out.target(target), mask, named, out.volumes)
     data = found.corrected.data
     if out.dtype == "same":
         data = _as_type(data, volume.data.dtype)
     out.volumes.write(target, Volume(data, volume.affine), fields)
-    return Done(cells)
+    return Done(cells, warnings=described.warnings)
 
 
 def _results(found: Correction) -> dict[str, Any]:
     """The findings that the sidecar records, as JSON values."""
     return {
         "shrink": list(found.shrink),
-        "floor": round(found.floor, 3),
+        "floor": _rounded(found.floor),
         "levels": [asdict(level) for level in found.levels],
     }
+
+
+def _rounded(intensity: float) -> float:
+    """Return an intensity to three decimals, or to two digits where it has only small ones."""
+    if intensity == 0:
+        return 0.0
+    return round(intensity, max(3, 1 - math.floor(math.log10(abs(intensity)))))
 
 
 def _write_beside(

@@ -5,7 +5,6 @@ import json
 import pytest
 
 from oatools.core import provenance
-from oatools.core.errors import ItemError
 from oatools.core.provenance import Provenance, RecordedOrientation
 
 A_SIDECAR = """{
@@ -110,10 +109,115 @@ def test_a_volume_without_sidecar_has_no_provenance(tmp_path):
     assert provenance.read_provenance(tmp_path / "knee.nii.gz") == Provenance()
 
 
-@pytest.mark.parametrize("text, match", [("{", "cannot be read as JSON"), ("[]", "no JSON object")])
-def test_a_sidecar_that_cannot_be_read_is_named(volume, text, match):
-    with pytest.raises(ItemError, match=f"knee.json.* {match}.*; repair or delete it"):
-        provenance.read_provenance(volume(text))
+@pytest.mark.parametrize(
+    "content, said",
+    [
+        (b"{", "it is not clean JSON (Expecting property name"),
+        (b"", "it is not clean JSON (Expecting value"),
+        (b"[1, 2]", "it is no JSON object"),
+        (b'"Petra"', "it is no JSON object"),
+        (b"[" * 200_000, "it is not clean JSON (it is nested too deep)"),
+        (b" " * (1 << 24) + b"{}", "it is larger than 16 MiB"),
+    ],
+)
+def test_a_sidecar_that_cannot_be_read_stops_no_volume_and_is_named(tmp_path, content, said):
+    (tmp_path / "knee.json").write_bytes(content)
+    found = provenance.load_sidecar(tmp_path / "knee.nii.gz")
+    assert found.fields == {}
+    assert found.doubt.startswith(f"{tmp_path / 'knee.json'} was not read: {said}")
+    assert "\n" not in found.doubt and found.warnings == (f"warning: {found.doubt}",)
+    assert provenance.read_provenance(tmp_path / "knee.nii.gz") == Provenance()
+
+
+def test_a_folder_in_place_of_a_sidecar_stops_no_volume(tmp_path):
+    (tmp_path / "knee.json").mkdir()
+    found = provenance.load_sidecar(tmp_path / "knee.nii")
+    assert found.fields == {} and "Is a directory" in found.doubt
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        '{"InstitutionName": "Universit\u00e4t", "EchoTime": 0.03}'.encode("latin-1"),
+        b'\xef\xbb\xbf{"EchoTime": 0.03}',
+        '{"EchoTime": 0.03}'.encode("utf-16"),  # of PowerShell
+        b'{"ImageComments": "a\rb\tc\x01", "EchoTime": 0.03}\r\n',
+        b'{"RepetitionTime": NaN, "FlipAngle": Infinity, "EchoTime": 0.03}',
+        b'{"EchoTime": 7, "EchoTime": 0.03}',
+    ],
+)
+def test_what_other_programs_write_is_read_for_what_is_needed(tmp_path, content):
+    (tmp_path / "knee.json").write_bytes(content)
+    assert provenance.load_sidecar(tmp_path / "knee.nii.gz") == ({"EchoTime": 0.03}, "")
+
+
+def test_the_mark_of_a_phantom_survives_a_sidecar_that_was_cut(volume):
+    path = volume('{"Modality": "MR", "Phantom": true, "OatoolsSteps": [{"tool": "oa-')
+    assert provenance.read_provenance(path) == Provenance(is_phantom=True)
+
+
+def test_nothing_of_a_foreign_sidecar_is_passed_on_but_settings_of_the_scan():
+    foreign = {
+        "PatientName": "Meyerhof^Petra",
+        "EchoTime": 0.03,
+        "SequenceVariant": "MEYERHOF",
+        "ScanOptions": "FS\\LI",
+        "Manufacturer": "Meyerhof",
+        "ManufacturersModelName": "Petra Meyerhof",
+        "MagneticFieldStrength": "Meyerhof",
+        "FlipAngle": ["Meyerhof"],
+        "EchoNumber": True,
+        "Knee": "Meyerhof",
+        "Subject": "HOSP-4711",
+        "Sequence": "cor-petra-tse",
+        "Side": "left",
+        "global": {"const": {"PatientName": "Meyerhof"}},
+        "OatoolsSteps": [{"tool": "denoise", "operator": "Meyerhof"}, "Meyerhof", 3],
+    }
+    another = {"tool": "another program"}
+    assert provenance.passed_on(foreign) == {"EchoTime": 0.03, "OatoolsSteps": [another] * 3}
+
+
+def test_our_own_fields_pass_as_they_are_and_in_order():
+    ours = {
+        "Knee": "9000099_00m_right",
+        "Subject": "9000099",
+        "Visit": "00m",
+        "Side": "right",
+        "Sequence": "cor-petra",
+        **{key: value for key, value in json.loads(A_SIDECAR).items() if key != "ImageLaterality"},
+        "ScanningSequence": "SE",
+    }
+    assert list(provenance.passed_on(ours).items()) == list(ours.items())
+
+
+def test_what_was_added_to_our_record_by_others_stays_behind():
+    step = {
+        "tool": "oa-n4",
+        "version": "0.1.0",
+        "parameters": {},
+        "input": {"name": "a.nii.gz", "sha256": "33"},
+        "floor": 3.5,
+        "levels": [{"spans": [1, 1, 1], "iterations": 3, "convergence": 0.001}],
+    }
+    added = {**step, "operator": "Meyerhof", "shrink": "Meyerhof"}
+    marked = {**step, "input": {"name": "a.nii.gz", "operator": "Meyerhof"}}
+    del marked["input"]["name"]
+    found = provenance.passed_on({"Subject": "Meyerhof, Petra", "OatoolsSteps": [added, marked]})
+    without_input = {key: value for key, value in step.items() if key != "input"}
+    assert found == {"OatoolsSteps": [step, without_input]}
+
+
+def test_names_typed_into_settings_are_not_written(tmp_path):
+    fields = {
+        "ScanOptions": "MEYERHOF",
+        "SequenceVariant": "SK\\SP",
+        "EchoTime": 0.03,
+        "Notes": ["ours"],
+    }
+    provenance.write_sidecar(tmp_path / "knee.nii.gz", fields)
+    written = json.loads((tmp_path / "knee.json").read_text())
+    assert written == {"SequenceVariant": "SK\\SP", "EchoTime": 0.03, "Notes": ["ours"]}
 
 
 def test_a_step_is_added_after_those_of_the_input_and_nothing_else_changes(volume):
