@@ -224,7 +224,7 @@ def test_series_that_are_no_volume_are_refused_with_the_reason(unpacked, place, 
 
 
 def test_colours_are_refused_without_naming_a_temporary_file(unpacked):
-    with pytest.raises(ItemError, match="^voxels of type"):
+    with pytest.raises(ItemError, match="^its voxels are of datatype 128 .colours"):
         convert(unpacked("dicom/dicom2nifti_testdata") / WORKING / "generic/rgb/001")
 
 
