@@ -214,6 +214,8 @@ def test_a_sequence_that_the_model_was_not_trained_on_is_refused_unless_it_is_in
     assert insisted.exit_code == 0 and "2 done, 1 kept" in insisted.stderr
     line = "oa-cam: 2 rows: sequence hr-cor-stir, and the model was trained on cor-iw-tse\n"
     assert insisted.stderr.count("was trained on cor") == insisted.stderr.count(line) == 1
+    kept = explain(folder, "refused", "--any-sequence", given=other)
+    assert "3 kept" in kept.stderr and kept.stderr.count(line) == 1
     # What was made when somebody insisted is no way round for others.
     again = explain(folder, "refused", given=other)
     assert again.exit_code == 1 and "1 kept, 2 failed" in again.stderr
@@ -222,7 +224,11 @@ def test_a_sequence_that_the_model_was_not_trained_on_is_refused_unless_it_is_in
 @pytest.mark.parametrize(
     ("said", "status", "message"),
     [
-        ({"Sequence": "sag-3d-dess"}, 1, "sequence sag-3d-dess, and the model was trained on cor-iw"),
+        (
+            {"Sequence": "sag-3d-dess"},
+            1,
+            "sequence sag-3d-dess, and the model was trained on cor-iw",
+        ),
         ({"Sequence": "COR-IW-TSE"}, 0, ""),
         ({}, 0, "1 row: the sequence is not known, and was not compared with the model's"),
     ],
