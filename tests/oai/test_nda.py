@@ -819,6 +819,18 @@ def test_structures_of_images_are_not_read_as_people(tmp_path, name, lines, leav
         assert "9000099" not in str(table(beside))
 
 
+@pytest.mark.parametrize("name", ["oai_hxrsemiquant01", "oai_hip_xr01", "HXRsemiquant01"])
+def test_grades_of_hips_are_not_those_of_knees(tmp_path, forms, name):
+    hip = (
+        "subjectkey src_subject_id interview_date interview_age sex visit readprj side xrkl hxrjsn"
+    )
+    row = "src_subject_id={} sex=F visit=V00 readprj=15 side=1 xrkl=4"
+    lines = "\n".join(row.format(subject) for subject in ("9000001", "9000002"))
+    write_nda(tmp_path)
+    write_structure(tmp_path / f"{name}.txt", *nda_lines("x", {"x": (hip, lines)}))
+    assert table(labels_of(tmp_path, "kl")) == table(labels_of(forms["nda"], "kl"))
+
+
 def test_rows_of_other_studies_are_counted_and_not_used(tmp_path, forms):
     write_nda(tmp_path)
     header, rows = nda_lines("oai_koos_womac01")
