@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from oatools.core.console import Console
+from oatools.core.console import Console, silence_libraries
 from oatools.core.errors import ItemError, UsageError
 from oatools.version import __version__
 
@@ -163,6 +163,7 @@ def _with_console(function: Callable[..., Any], versioned: bool = True) -> Calla
 
     @functools.wraps(function)
     def wrapper(*args: Any, quiet: bool, verbose: bool, **kwargs: Any) -> Any:
+        silence_libraries()
         context = click.get_current_context()
         console = context.obj
         if not isinstance(console, Console):

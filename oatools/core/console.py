@@ -16,6 +16,17 @@ if TYPE_CHECKING:
 SPARSE_SECONDS, LONGEST_PAUSE_SECONDS = 60.0, 3600.0
 
 
+def silence_libraries() -> None:
+    """Keep what libraries log off standard error, which has the lines of commands alone.
+
+    Without a handler, Python prints their warnings there: of caches that they cannot write, for
+    which they take a temporary folder, and of others that say nothing to a user.
+    """
+    import logging  # which a command that only prints its help need not wait for
+
+    logging.getLogger().addHandler(logging.NullHandler())
+
+
 @dataclass
 class Console:
     """Messages of one command, each prefixed by its name.

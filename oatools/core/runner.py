@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import pickle
 import queue
 import signal
 import sys
@@ -14,8 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from oatools.core import manifest
-from oatools.core.console import Console
+from oatools.core.console import Console, silence_libraries
 from oatools.core.errors import ItemError, UsageError, with_options
+from oatools.core.failures import FailedTable
 from oatools.core.manifest import BadRow, Row, Table
 
 if TYPE_CHECKING:
@@ -89,7 +91,8 @@ def run_rows(
     """
     input_columns = [column for column in table.columns if column != "error"]
     columns = input_columns + [column for column in added if column not in input_columns]
-    collector = _Collector(console, columns, options.fail_fast, on_done, print_rows)
+    failures = None if options.failed is None else FailedTable(options.failed, input_columns)
+    collector = _Collector(console, columns, options.fail_fast, on_done, print_rows, failures)
     claims = _Claims(target)
     if print_rows:
         manifest.emit(manifest.format_header(columns))
@@ -103,8 +106,8 @@ def run_rows(
             else:
                 started = _start_processes(work, options.jobs)
             _run_side_by_side(table.rows, started, claims, collector)
-    if options.failed is not None:
-        manifest.write_table(options.failed, [*input_columns, "error"], collector.failed_rows)
+    if failures is not None:
+        failures.add(collector.failed_rows)
     for remark in collector.remarks_said():
         console.note(remark)
     console.note(collector.summary())
@@ -248,6 +251,7 @@ class _Collector:
     fail_fast: bool
     on_done: Callable[[Row, Row], None] | None = None
     print_rows: bool = True
+    failures: FailedTable | None = None
     done: int = 0
     kept: int = 0
     failed: int = 0
@@ -267,6 +271,8 @@ class _Collector:
         return not self.stopped
 
     def _take(self, row: Row | BadRow, outcome: Outcome) -> None:
+        if self.failures is not None and not isinstance(row, BadRow):
+            self.failures.tried(row)
         if isinstance(row, BadRow) and row.left_out:
             self.left_out += 1
             self.console.note(f"{row.name}: {row.error}")
@@ -338,7 +344,8 @@ class _Process:
     def _start(self) -> None:
         context = get_context("spawn")  # fork would copy the locks of our own threads
         self.connection, theirs = context.Pipe()
-        self.process = context.Process(target=_serve, args=(theirs, self.work), daemon=True)
+        packed = pickle.dumps(self.work)
+        self.process = context.Process(target=_serve, args=(theirs, packed), daemon=True)
         self.process.start()
         theirs.close()
 
@@ -394,14 +401,16 @@ class _Thread:
             pass
 
 
-def _serve(connection: "Connection", work: Work) -> None:
-    """Do the work on each row that the connection brings, until it is closed."""
+def _serve(connection: "Connection", packed: bytes) -> None:
+    """Do the (pickled) work on each row that the connection brings, until it is closed."""
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # the parent decides, and ends us with SIGTERM
     # Unwinds, so that temporary files are removed.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     # Standard output carries the table: whatever a library prints goes to standard error.
     os.dup2(2, 1)
+    silence_libraries()
+    work: Work = pickle.loads(packed)  # here, as it imports the libraries
     with contextlib.suppress(EOFError, OSError):
         while True:
             row = connection.recv()

@@ -75,8 +75,11 @@ def cache_folder() -> Path:
     given = os.environ.get("OATOOLS_CACHE")
     if given:
         return Path(given)
-    user_cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(user_cache) / "oatools"
+    user_cache = os.environ.get("XDG_CACHE_HOME")
+    try:
+        return Path(user_cache or Path.home() / ".cache") / "oatools"
+    except RuntimeError:  # a user whom the system does not know, as in a container
+        return Path(os.devnull) / "oatools"  # where nothing can be kept, which is then said
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,7 @@ _SINGLE = {b"n+1\0": 348, b"n+2\0": 540}
 _PAIR = {b"ni1\0": 348, b"ni2\0": 540}
 _HEAD_BYTES = 540
 _LINE_ENDS = b"\r\n\x1a\n"  # behind the magic of NIfTI-2
+_MOST_FILLING = 512
 _EXTENSION_FLAG = 4  # bytes behind the header, which voxels never begin before
 _BLOCK_BYTES = 1 << 20
 
@@ -288,19 +289,21 @@ def _stored(path: Path, header: Header) -> Voxels:
     """The voxels as they are stored, in Fortran order."""
     needed, size = header.voxel_bytes, path.stat().st_size
     if not _packing(path):
-        _check_length(size - header.offset, header)
+        with path.open("rb") as raw:
+            raw.seek(min(header.offset + needed, size))
+            _check_length(size - header.offset, raw.read(_MOST_FILLING), header)
         return np.memmap(path, header.dtype, "c", header.offset, header.shape, "F").view(np.ndarray)
     if needed > size * _MOST_PACKED:
-        _check_length(0, header)
+        _check_length(0, b"", header)
     with _opened(path) as stream:
         skipped = len(_read(stream, header.offset))
         voxels = np.empty(needed, np.uint8)
         filled = _fill(stream, voxels) if skipped == header.offset else 0
         # To the end: there stands the checksum of all that was unpacked.
-        left = 0
+        left, tail = 0, b""
         while part := stream.read(_BLOCK_BYTES):
-            left += len(part)
-    _check_length(filled + left, header)
+            left, tail = left + len(part), tail or part
+    _check_length(filled + left, tail[:_MOST_FILLING], header)
     return voxels.view(header.dtype).reshape(header.shape, order="F")
 
 
@@ -313,16 +316,16 @@ def _fill(stream: Any, out: npt.NDArray[np.uint8]) -> int:
     return filled
 
 
-def _check_length(found: int, header: Header) -> None:
-    """Raise an `ItemError` unless a file has the voxels that its header states, and no slice more.
+def _check_length(found: int, tail: bytes, header: Header) -> None:
+    """Raise an `ItemError` unless a file has the voxels that its header states, and no more.
 
-    A few bytes more are filling, by which some programs round a file's size up.
+    `tail` are the first bytes behind them. A few zeros there are filling, by which some programs
+    round a file's size up; anything else means that the header is not that of the voxels.
     """
     needed = header.voxel_bytes
     if found < needed:
         raise _unreadable(f"it is cut short: {max(found, 0)} of {needed} bytes of voxels are there")
-    slice_bytes = needed // header.shape[2]
-    if found - needed >= slice_bytes:
+    if found - needed >= _MOST_FILLING or any(tail):
         raise _unreadable(f"its header states {needed} bytes of voxels, and {found} are there")
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from oatools.core.errors import ItemError, UsageError
 from oatools.imaging.volume import Volume
-from oatools.n4.correct import N4Settings, correct_bias
+from oatools.n4.correct import N4Settings, correct_bias, scale_exponent
 
 FAST = N4Settings(iterations=(20, 20))
 
@@ -186,6 +186,82 @@ def test_negative_voxels_stay_and_do_no_harm(biased):
     data[0] = -5.0
     corrected = correct_bias(Volume(data, volume.affine), FAST).corrected
     assert (corrected.data[0] < 0).all() and np.isfinite(corrected.data).all()
+
+
+def noisy(biased):
+    """The phantom with noise in its air, so that every mask and the floor have something to do."""
+    volume, _, _ = biased
+    noise = np.random.default_rng(1).rayleigh(0.03 * volume.data.max(), volume.shape)
+    return Volume((volume.data + noise).astype(np.float32), volume.affine)
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e-20, 1e-6, 3.7, 1e6, 1e20, 1e30])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_k_times_the_volume_gives_k_times_the_result(biased, scale, dtype):
+    volume = noisy(biased)
+    wanted = correct_bias(volume, FAST)
+    scaled = Volume((volume.data.astype(np.float64) * scale).astype(dtype), volume.affine)
+    found = correct_bias(scaled, FAST)
+    assert wanted.floor > 0 and np.array_equal(found.mask, wanted.mask)
+    np.testing.assert_allclose(found.floor, wanted.floor * scale, rtol=1e-4)
+    np.testing.assert_allclose(found.log_field, wanted.log_field, atol=1e-4)
+    ratio = found.corrected.data.astype(np.float64) / scale / wanted.corrected.data
+    np.testing.assert_allclose(ratio, 1, atol=2e-4)
+    assert found.corrected.data.dtype == np.float32
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        N4Settings(mask="otsu", iterations=(20,)),
+        N4Settings(mask="none", floor=0.0, iterations=(20,)),
+        N4Settings(mask="log-otsu", engine="itk", iterations=(10,)),
+    ],
+)
+def test_the_scale_does_not_matter_to_any_mask_or_engine(biased, settings):
+    volume = noisy(biased)
+    wanted = correct_bias(volume, settings).log_field
+    for scale in (2.0**-90, 2.0**90):
+        found = correct_bias(Volume(volume.data * np.float32(scale), volume.affine), settings)
+        np.testing.assert_allclose(found.log_field, wanted, atol=1e-3)
+
+
+def test_a_floor_that_is_given_is_in_the_volumes_own_unit(biased):
+    volume = noisy(biased)
+    wanted = correct_bias(volume, N4Settings(floor=0.05, iterations=(20,)))
+    scaled = Volume(volume.data * np.float32(2.0**70), volume.affine)
+    found = correct_bias(scaled, N4Settings(floor=0.05 * 2.0**70, iterations=(20,)))
+    assert found.floor == wanted.floor * 2.0**70
+    np.testing.assert_allclose(found.log_field, wanted.log_field, atol=1e-4)
+
+
+def test_usual_intensities_are_not_scaled_and_a_single_voxel_decides_nothing():
+    data = np.random.default_rng(0).integers(1, 1000, (16, 16, 8))
+    for usual in (data.astype(np.uint8), data.astype(np.int32), data / 1000.0, data * 1000.0):
+        assert scale_exponent(usual) == 0
+    spiked = data.astype(np.float32)
+    spiked[0, 0, 0] = 1e38
+    assert scale_exponent(spiked) == 0
+    assert scale_exponent(np.zeros((8, 8, 8), np.int16)) == 0
+    # 500 * 2^60 has 2^69 as the power of two above it, and goes to 2^10.
+    assert scale_exponent(np.full((8, 8, 8), 500.0 * 2.0**60)) == 10 - 69
+
+
+@pytest.mark.parametrize("scale", [1e-38, 1e36, 1e200, 1e-200])
+def test_what_float32_cannot_hold_is_refused(scale):
+    data = np.random.default_rng(0).integers(1, 1000, (16, 16, 8)) * scale
+    with pytest.raises(ItemError, match=r"its largest voxel is .*float32.*; scale the volume"):
+        correct_bias(Volume(data, np.eye(4)), FAST)
+
+
+@pytest.mark.parametrize(
+    "floor, recorded",
+    [(0.0, 0.0), (15.15694, 15.157), (0.0123456, 0.012), (3.456e-30, 3.5e-30), (2.5e20, 2.5e20)],
+)
+def test_the_floor_is_recorded_to_some_digits_at_any_scale(floor, recorded):
+    from oatools.n4.rows import _rounded
+
+    assert _rounded(floor) == recorded
 
 
 @pytest.mark.parametrize("options, dtype", [("", np.float32), ("--dtype same", np.int16)])
