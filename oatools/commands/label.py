@@ -167,6 +167,8 @@ def _print_expectations(console: Console, source: Path) -> None:
     from oatools.oai.tables import find_tables
 
     found = expectations(find_tables(source))
+    if all(item.found is None for item in found):
+        raise UsageError(f"no table of OAI anywhere below {source}", "unpack the tables there")
     manifest.print_table(COLUMNS, [item.row() for item in found])
     console.note(agreement(found))
 

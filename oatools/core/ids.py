@@ -6,14 +6,15 @@ every command writes an id in one form and compares it in that form.
 """
 
 import re
+import unicodedata
 
 from oatools.core.errors import ItemError
 
 #: The longest id that leaves room for the rest of a file's name.
 LONGEST = 100
 
-# Blanks that `str.strip` does not know: zero-width ones and the mark of a byte order.
-_INVISIBLE = "\u200b\u200c\u200d\u2060\ufeff"
+# Characters without a picture: controls, zero-width blanks, marks of direction and of byte order.
+_INVISIBLE = ("Cc", "Cf")
 _WHOLE_NUMBER = re.compile(r"(\d+)\.0+")
 _ALLOWED = re.compile(r"[^\W_][\w.+-]*")
 # The knee's name goes on like this after the id: an id with it inside could be read in two ways.
@@ -24,12 +25,22 @@ def normal_id(text: str) -> str:
     """Return an id in the one form in which ids are written and compared; empty for blanks.
 
     Blanks of every kind around it are taken off, letters are made small, and a spreadsheet's
-    `9000099.0` becomes `9000099`. Zeros in front stay: `007` and `7` may be two people.
+    `9000099.0` becomes `9000099`. A letter and its accent are one character. Zeros in front stay:
+    `007` and `7` may be two people.
     """
-    bare = text.replace("\0", "")
-    trimmed = bare.strip().strip(_INVISIBLE).strip().casefold()
+    composed = unicodedata.normalize("NFC", text)
+    start, end = 0, len(composed)
+    while start < end and _is_blank(composed[start]):
+        start += 1
+    while end > start and _is_blank(composed[end - 1]):
+        end -= 1
+    trimmed = composed[start:end].casefold()
     number = _WHOLE_NUMBER.fullmatch(trimmed)
     return number[1] if number else trimmed
+
+
+def _is_blank(character: str) -> bool:
+    return character.isspace() or unicodedata.category(character) in _INVISIBLE
 
 
 def subject_id(text: str) -> str:

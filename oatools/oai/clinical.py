@@ -81,7 +81,7 @@ def _score(name: str, highest: int, description: str, stem: str) -> Variable:
 
 
 VARIABLES = (
-    Variable("age", "years", "age at the visit", ("VxxAGE",)),
+    Variable("age", "years", "age at the visit", ("VxxAGE",), limits=(0, 120)),
     Variable(
         "sex",
         "female, male",
@@ -90,7 +90,7 @@ VARIABLES = (
         codes={"1": "male", "2": "female"},
         lasting=True,
     ),
-    Variable("bmi", "kg/m2", "body mass index", ("VxxBMI", "P01BMI")),
+    Variable("bmi", "kg/m2", "body mass index", ("VxxBMI", "P01BMI"), limits=(5, 150)),
     Variable(
         "height",
         "m",
@@ -99,7 +99,7 @@ VARIABLES = (
         factor=Decimal("0.001"),
         lasting=True,
     ),
-    Variable("weight", "kg", "body weight", ("VxxWEIGHT", "P01WEIGHT")),
+    Variable("weight", "kg", "body weight", ("VxxWEIGHT", "P01WEIGHT"), limits=(10, 500)),
     Variable(
         "kl",
         "0 to 4",

@@ -54,6 +54,8 @@ def read_text(path: str | Path) -> TextTable:
         text = _decoded(path.read_bytes())
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}") from None
+    if "\0" in text:
+        raise UsageError(f"{path}: it is no text", "give a table of text, or a folder of tables")
     rows = _split(path, text)
     _, names = next(rows, (1, [""]))
     header = [clean(name) for name in names]

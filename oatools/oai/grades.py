@@ -103,3 +103,13 @@ def at_visit(projects: Mapping[str, Reading], visit: str) -> Decimal | None:
 def whole(value: Decimal) -> Decimal:
     """The grade without the fraction that marks a change within it."""
     return Decimal(math.floor(value))
+
+
+def is_worse(before: Decimal, after: Decimal) -> bool:
+    """Tell whether a grade rose by a whole one, or changed within itself where it had not before.
+
+    The size of a fraction means nothing, so that 1.4 to 1.6 is no change.
+    """
+    if whole(after) != whole(before):
+        return after > before
+    return before == whole(before) and after != whole(after)

@@ -34,6 +34,10 @@ def open_initiative(tables: Tables, endpoint: Endpoint, visit: str) -> StudyTabl
     notes = [
         f"{path} is not read: the table is there as text, too" for path in tables.passed_over()
     ]
+    notes += [
+        f"{path} is not read: the study's own table is there, too"
+        for path in tables.structures_passed_over()
+    ]
     score_columns = _score_columns(visit)
     required = list(score_columns.values()) if endpoint.kind is Kind.PAIN else []
     people = clinical.read_people(tables, visit, horizon, required)
@@ -126,6 +130,10 @@ def _replacements(
     if read.tables.has(OUTCOMES):
         records = read_table(read.tables, OUTCOMES, ["ID"], outcome_columns())
         outcomes = adjudicated(records, visit, horizon)
+        if not records:
+            read.notes.append(
+                f"{OUTCOMES} (in NDA: oai_outcome01) has no row: no replacement is known from it"
+            )
     else:
         read.notes.append(
             f"no table {OUTCOMES} (in NDA: oai_outcome01): which knees were replaced is known "

@@ -7,13 +7,15 @@ people save the files again under other names: as `.csv`, as `.tsv`, without the
 descriptions.
 """
 
+import functools
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from oatools.core.files import file_stamp
 from oatools.core.ids import normal_id
-from oatools.oai.codes import SIDES, VISITS, Record, cell_of, number_or_none
+from oatools.oai.codes import SIDES, VISITS, Record, cell_of, is_missing, number_or_none
 from oatools.oai.forms import clean, read_text
 
 #: The column of the participant's id, by which a structure is known.
@@ -142,7 +144,7 @@ def find_structure(
 
 def holds(names: Sequence[str], column: str) -> bool:
     """Tell whether one of these column names is what the study's tables call `column`."""
-    return _place(column, names) is not None
+    return any(name in names for name in _names(column))
 
 
 def read_structure(
@@ -155,20 +157,53 @@ def read_structure(
     below the header is passed over, and lines of people of other studies (whose ids are not
     9xxxxxx) are counted. Raises a `UsageError` for a file that cannot be read.
     """
+    wanted = list(columns)
+    names = sorted({name for column in wanted for name in _names(column)})
+    content = _content(path, file_stamp(path), tuple(names))
+    sources = {}
+    for column in wanted:
+        found = [name for name in _names(column) if name in content.places]
+        if found and _is_of(column, number):
+            sources[column] = found
+    lacking = {column: "." for column in required if column not in sources}
+    # A line about a person may leave the visit blank; a reading without one belongs to none.
+    accepted = (number,) if content.is_of_readings else (number, None)
+    records = []
+    for visit, cells in content.lines:
+        if number is not None and content.has_visits and visit not in accepted:
+            continue
+        read = {}
+        for column, found in sources.items():
+            values = (_cell(column, name, cells[content.places[name]]) for name in found)
+            read[column] = next((value for value in values if not is_missing(value)), ".")
+        records.append(lacking | read)
+    return StructureRecords(records, content.foreign)
+
+
+@dataclass(frozen=True)
+class _Content:
+    """Some columns of a structure: their places in the lines, which have the visit's number."""
+
+    places: dict[str, int]
+    lines: list[tuple[int | None, tuple[str, ...]]]
+    has_visits: bool
+    is_of_readings: bool
+    foreign: int
+
+
+@functools.lru_cache(maxsize=32)
+def _content(path: Path, stamp: object, names: tuple[str, ...]) -> _Content:
+    """Read some columns of a structure, once for all visits.
+
+    `stamp` is that of the file, so that one which has changed is read again.
+    """
     table = read_text(path)
     header = [name.lower() for name in table.header]
-    places = {}
-    for column in columns:
-        place = _place(column, header) if _is_of(column, number) else None
-        if place is not None:
-            places[column] = place
-    lacking = {column: "." for column in required if column not in places}
-    visit_place = header.index("visit") if "visit" in header else None
+    kept = [name for name in names if name in header]
+    positions = [header.index(name) for name in kept]
     id_place = header.index(ID)
-    # A line about a person may leave the visit blank; a reading without one belongs to none.
-    is_of_readings = bool(_ALL_MARKS & set(header))
-    accepted = (number,) if is_of_readings else (number, None)
-    records = []
+    visit_place = header.index("visit") if "visit" in header else None
+    lines = []
     foreign = 0
     for count, (_, cells) in enumerate(table.lines):
         subject = clean(cells[id_place])
@@ -176,13 +211,15 @@ def read_structure(
             is_description = count == 0 and _is_description(header, cells)
             foreign += not is_description and bool(subject) and subject.lower() != ID
             continue
-        is_wanted = True
-        if number is not None and visit_place is not None:
-            is_wanted = _visit_number(cells[visit_place]) in accepted
-        if is_wanted:
-            read = {column: _cell(column, header[p], cells[p]) for column, p in places.items()}
-            records.append(lacking | read)
-    return StructureRecords(records, foreign)
+        visit = None if visit_place is None else _visit_number(cells[visit_place])
+        lines.append((visit, tuple(cells[position] for position in positions)))
+    return _Content(
+        places={name: place for place, name in enumerate(kept)},
+        lines=lines,
+        has_visits=visit_place is not None,
+        is_of_readings=bool(_ALL_MARKS & set(header)),
+        foreign=foreign,
+    )
 
 
 def _is_description(header: Sequence[str], cells: Sequence[str]) -> bool:
@@ -201,13 +238,6 @@ def _names(column: str) -> list[str]:
     if bare == "AGE":
         names.append(_AGE_IN_MONTHS)
     return names
-
-
-def _place(column: str, header: Sequence[str]) -> int | None:
-    for name in _names(column):
-        if name in header:
-            return header.index(name)
-    return None
 
 
 def _cell(column: str, name: str, text: str) -> str:

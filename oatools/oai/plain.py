@@ -19,10 +19,10 @@ from pathlib import Path
 
 from oatools.core.errors import UsageError
 from oatools.core.manifest import MISSING
-from oatools.oai.clinical import CLINICAL_COLUMNS, VARIABLES, ClinicalValue, Variable
+from oatools.oai.clinical import CLINICAL_COLUMNS, GRADES, VARIABLES, ClinicalValue, Variable
 from oatools.oai.codes import KneeId, number_or_none
 from oatools.oai.endpoints import Endpoint, Kind, horizon_of, month_of
-from oatools.oai.grades import KL, MEDIAL_NARROWING
+from oatools.oai.grades import KL, MEDIAL_NARROWING, whole
 from oatools.oai.plain_lines import (
     PLAIN_COLUMNS,
     Line,
@@ -40,6 +40,8 @@ from oatools.oai.widths import width_reading
 _SEX = {"f": "female", "m": "male"}
 # Nobody is taller, in metres: a table in centimetres or millimetres is refused.
 _TALLEST_M = Decimal("2.5")
+# The median of a study's widths is some 4 mm.
+_NARROW_MM = 1
 # So many cells of a column tell that it is not in the unit that is meant.
 _FEWEST_CELLS = 2
 
@@ -118,7 +120,12 @@ def open_plain(path: Path, endpoint: Endpoint, visit: str, outcome: str) -> Stud
         enrolled=list(dict.fromkeys(line.knee for line in lines)),
         replaced=_replacements(lines, visit, horizon),
         clinical=values,
-        notes=[*table.notes, *cells.notes(), *_unused(table, outcome, endpoint)],
+        notes=[
+            *table.notes,
+            *cells.notes(),
+            *_unused(table, outcome, endpoint),
+            *_narrow(path, widths[visit]),
+        ],
     )
 
 
@@ -169,7 +176,9 @@ def _value(line: Line, variable: Variable) -> ClinicalValue:
     if variable.codes is not None:
         return _category(variable, cell)
     value = number_or_none(before_label(cell))
-    return value if value is not None and _is_possible(variable, value) else None
+    if value is None or not _is_possible(variable, value):
+        return None
+    return whole(value) if variable.name in GRADES else value
 
 
 def _category(variable: Variable, cell: str) -> str | None:
@@ -196,7 +205,8 @@ def _is_possible(variable: Variable, value: Decimal) -> bool:
     if variable.limits is None:
         return value >= 0
     low, high = variable.limits
-    return low <= value <= high
+    # A fraction marks a change within a grade, within the highest, too.
+    return low <= (whole(value) if variable.name in GRADES else value) <= high
 
 
 def _coded(line: Line, column: str) -> str:
@@ -237,3 +247,12 @@ def _unused(table: PlainTable, outcome: str, endpoint: Endpoint) -> list[str]:
         used.add(outcome.casefold())
     unused = [name for name in table.columns if name and name not in used]
     return [f"{table.path}: columns not used: {', '.join(unused)}"] if unused else []
+
+
+def _narrow(path: Path, widths: Mapping[KneeId, Mapping[str, Reading]]) -> list[str]:
+    """What is said of widths that may be in centimetres: half of the knees are not that narrow."""
+    read = [reading.value for projects in widths.values() for reading in projects.values()]
+    values = sorted(value for value in read if value is not None)
+    if len(values) < _FEWEST_CELLS or values[len(values) // 2] >= _NARROW_MM:
+        return []
+    return [f"{path}: half of the widths are below {_NARROW_MM} mm; are they in mm?"]

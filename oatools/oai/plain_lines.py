@@ -1,5 +1,6 @@
 """The lines of a plain table: who, which knee, when, and what yes and no are written as."""
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 from oatools.core.errors import ItemError, UsageError
 from oatools.core.ids import subject_id, zero_key
 from oatools.core.manifest import MISSING, Row
-from oatools.oai.codes import KneeId, code
+from oatools.oai.codes import KneeId, code, number_or_none, plain
 from oatools.oai.endpoints import month_of, visit_of
 from oatools.oai.forms import clean, read_text
 
@@ -15,6 +16,8 @@ from oatools.oai.forms import clean, read_text
 PLAIN_COLUMNS = ("subject", "side", "visit", "jsw", "readprj", "replaced", "osteotomy")
 _REQUIRED = ("subject", "side", "visit")
 _BLANK = ("", ".", "n/a", "na", "#n/a", "<na>", "nan", "null", "none")
+# A unit behind a name: `jsw (mm)`, `height [m]`.
+_UNIT = re.compile(r"\s*[(\[][^()\[\]]*[)\]]$")
 _SIDES = {"left": "left", "l": "left", "right": "right", "r": "right"}
 _CODED_SIDES = {"1": "right", "2": "left"}
 _YES_NO = {
@@ -35,7 +38,7 @@ class Line:
     @property
     def project(self) -> str:
         """The reading project, `n/a` where the table has no such column."""
-        return self.cells.get("readprj", MISSING)
+        return code(self.cells.get("readprj", MISSING))
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,7 @@ def read_lines(path: Path, outcome: str | None = None) -> PlainTable:
     `UsageError` for a line that names no knee, contradicts another one, or is of another length.
     """
     table = read_text(path)
-    header = [name.casefold() for name in table.header]
+    header = [_UNIT.sub("", name).casefold() for name in table.header]
     doubled = sorted({name for name in header if name and header.count(name) > 1})
     if doubled:
         raise UsageError(f"{path}: two columns '{doubled[0]}'", "keep one")
@@ -76,7 +79,7 @@ def read_lines(path: Path, outcome: str | None = None) -> PlainTable:
         if key not in seen:
             seen[key] = line
             lines.append(line)
-        elif seen[key].cells == line.cells:
+        elif _is_same(seen[key].cells, line.cells):
             repeated += 1
         else:
             raise UsageError(
@@ -84,6 +87,8 @@ def read_lines(path: Path, outcome: str | None = None) -> PlainTable:
                 f"at {line.visit}",
                 "keep one, or tell readings apart by a column readprj",
             )
+    if not lines:
+        raise UsageError(f"{path}: there is no line below its header", "give the whole table")
     _require_one_form(path, {line.knee.subject for line in lines})
     notes = []
     if repeated:
@@ -91,6 +96,17 @@ def read_lines(path: Path, outcome: str | None = None) -> PlainTable:
     if coded:
         notes.append(f"{path}: side 1 is taken for right and 2 for left")
     return PlainTable(path, header, lines, notes)
+
+
+def _is_same(row: Row, other: Row) -> bool:
+    """Tell whether two lines say the same; numbers count as numbers."""
+    return all(_comparable(row[name]) == _comparable(other[name]) for name in row)
+
+
+def _comparable(cell: str) -> str:
+    """A cell in a form that is the same for the same number."""
+    number = number_or_none(cell)
+    return cell if number is None else plain(number)
 
 
 def _line(place: str, header: Sequence[str], cells: Sequence[str]) -> Line:

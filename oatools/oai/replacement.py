@@ -127,7 +127,7 @@ def adjudicated(records: Iterable[Record], visit: str, horizon: str) -> Adjudica
             reported = number_or_none(record.get(columns.reported, "."))
             if day is None and reported is None:
                 continue
-            if _is_by(visit, day, reported) and VISITS[visit] > 0:
+            if _is_by(visit, day, reported):
                 at_visit.add(knee)
             elif _is_by(horizon, day, reported):
                 later.add(knee)

@@ -9,7 +9,7 @@ from oatools.core.manifest import MISSING
 from oatools.oai.clinical import ClinicalValue
 from oatools.oai.codes import KneeId, plain
 from oatools.oai.endpoints import PAIN_FREE_BELOW, Kind
-from oatools.oai.grades import KL, MEDIAL_NARROWING, whole
+from oatools.oai.grades import KL, MEDIAL_NARROWING, is_worse, whole
 from oatools.oai.readings import (
     LeftOut,
     Pair,
@@ -172,7 +172,7 @@ def _by_narrowing(tables: StudyTables, knee: KneeId) -> LabelledKnee | LeftOut:
         if knee in tables.replaced.reported:
             return LeftOut(f"knee replaced by {tables.horizon}, as reported")
         return why_unpaired(before, after, MEDIAL_NARROWING.measure, tables.visit, tables.horizon)
-    return _graded(tables, knee, pair.change > 0, pair.change, pair.project)
+    return _graded(tables, knee, is_worse(pair.before, pair.after), pair.change, pair.project)
 
 
 def _graded(

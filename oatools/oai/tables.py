@@ -56,6 +56,15 @@ class Tables:
             passed += [path for path in found if _form(path) != _form(found[0])]
         return passed
 
+    def structures_passed_over(self) -> list[Path]:
+        """The NDA structures that are not read because the study's own tables are there, too."""
+        if not self.paths:
+            return []
+        shadowed = set[Path]()
+        for name in self.paths:
+            shadowed.update(find_structure(self.structures, name, ()))
+        return sorted(shadowed)
+
     def notes(self) -> list[str]:
         """What was found odd in the structures that were read."""
         notes = []
@@ -82,7 +91,7 @@ def find_tables(folder: str | Path) -> Tables:
         if _form(path) not in _FORMS or _NOT_DATA.search(path.stem) or not path.is_file():
             continue
         names = [] if _form(path) == ".sas7bdat" else column_names(path)
-        names = [name.lower() for name in names]
+        names = [name.lower() for name in names if name]
         if ID not in names:
             paths.setdefault(path.stem.lower(), []).append(path)
         elif is_structure(names):
@@ -146,33 +155,40 @@ def _joined(tables: Tables, read: dict[Path, list[Record]]) -> list[Record]:
     """
     repeated: set[int] = set()
     for (first, records), (second, others) in combinations(read.items(), 2):
-        if set(tables.structures[first]) != set(tables.structures[second]):
+        if not _are_copies(tables.structures[first], tables.structures[second]):
             continue
-        known = {_key(record): record for record in reversed(records)}
-        for other in others:
-            record = known.get(_key(other))
-            if record is None:
-                continue
-            if not _agree(record, other):
+        known, found = _by_key(records), _by_key(others)
+        for key in known.keys() & found.keys():
+            if not _agree(known[key], found[key]):
                 raise UsageError(
-                    f"{first} and {second} differ on {other['ID']}",
+                    f"{first} and {second} differ on {found[key][0]['ID']}",
                     f"keep the one to use below {tables.folder}",
                 )
-            repeated.add(id(other))
+            repeated.update(id(record) for record in found[key])
     every = [record for records in read.values() for record in records]
     return [record for record in every if id(record) not in repeated]
 
 
-def _key(record: Record) -> tuple[str, ...]:
-    """What tells a record apart; numbers count as numbers (`16` and `16.0`)."""
-    return tuple(_as_number(record.get(column, "")) for column in _KEYS)
+def _are_copies(names: Sequence[str], others: Sequence[str]) -> bool:
+    """Tell whether two structures are the same one: a program that saves it may add columns."""
+    return set(names) <= set(others) or set(others) <= set(names)
 
 
-def _agree(record: Record, other: Record) -> bool:
-    for column, cell in record.items():
-        if _as_number(cell) != _as_number(other.get(column, cell)):
-            return False
-    return True
+def _by_key(records: Iterable[Record]) -> dict[tuple[str, ...], list[Record]]:
+    """The records of each knee or person; numbers count as numbers (`16` and `16.0`)."""
+    found: dict[tuple[str, ...], list[Record]] = {}
+    for record in records:
+        key = tuple(_as_number(record.get(column, "")) for column in _KEYS)
+        found.setdefault(key, []).append(record)
+    return found
+
+
+def _agree(records: Sequence[Record], others: Sequence[Record]) -> bool:
+    """Tell whether two copies say the same of a knee, in the columns that both have."""
+    shared = sorted(records[0].keys() & others[0].keys())
+    said = [[_as_number(record[column]) for column in shared] for record in records]
+    said_again = [[_as_number(record[column]) for column in shared] for record in others]
+    return sorted(said) == sorted(said_again)
 
 
 def _as_number(cell: str) -> str:

@@ -89,8 +89,8 @@ def draw_flow(
 ) -> None:
     """Draw the flow: who was assessed, what was left out, who was labelled, and the groups of them.
 
-    `left_out` has a reason a line, and there may be no `groups`. The form follows the path's suffix (`SUFFIXES`); a `UsageError`
-    for any other. The same texts give the same bytes.
+    `left_out` has a reason a line, and there may be no `groups`. The form follows the path's suffix
+    (`SUFFIXES`); a `UsageError` for any other. The same texts give the same bytes.
     """
     suffix = Path(path).suffix.lower()
     if suffix not in SUFFIXES:

@@ -25,6 +25,9 @@ from oatools.core.ids import normal_id, subject_id, zero_key
         ("site_A+7", "site_a+7"),
         ("007", "007"),
         ("P.05", "p.05"),
+        ("9000001\u200b \u200b", "9000001"),
+        ("\u200e9000001\u202c", "9000001"),
+        ("Mu\u0308ller-1", "m\u00fcller-1"),
     ],
 )
 def test_one_person_is_written_in_one_form(written, meant):

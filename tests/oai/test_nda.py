@@ -733,7 +733,6 @@ def test_two_packages_that_contradict_each_other_are_refused(tmp_path, name, old
     assert f"Package_1/{name}.txt" in said and f"Package_2/{name}.txt" in said
 
 
-@pytest.mark.xfail(reason="a repeated reading is compared with the other one of its own knee")
 def test_two_packages_that_repeat_a_reading_alike_are_no_contradiction(tmp_path):
     """A knee read twice in a project stands twice in either package; the measured one counts."""
     header, rows = nda_lines("oai_kxrquantjsw01")
@@ -746,7 +745,6 @@ def test_two_packages_that_repeat_a_reading_alike_are_no_contradiction(tmp_path)
     assert found(labels_of(tmp_path)) == BY_HAND[("jsn12",)]
 
 
-@pytest.mark.xfail(reason="copies are told by the same set of columns alone")
 def test_two_packages_that_contradict_each_other_are_refused_with_a_column_more(tmp_path):
     write_nda(tmp_path)
     header, rows = nda_lines("oai_kxrquantjsw01")
@@ -845,14 +843,12 @@ def test_rows_of_other_studies_are_counted_and_not_used(tmp_path, forms):
     assert not any("rows of other studies" in n for n in labels_of(forms["nda"], "pain").notes)
 
 
-@pytest.mark.xfail(reason="a structure of outcomes without a line counts as one that is there")
 def test_an_outcomes_structure_without_a_line_is_said(tmp_path):
     write_nda(tmp_path)
     write_structure(tmp_path / "oai_outcome01.txt", nda_lines("oai_outcome01")[0], [])
     assert "oai_outcome01" in " ".join(labels_of(tmp_path).notes)
 
 
-@pytest.mark.xfail(reason="the age in months serves only where there is no column of years at all")
 def test_the_age_in_months_serves_where_years_are_blank(tmp_path):
     write_nda(tmp_path)
     for name in NDA:
