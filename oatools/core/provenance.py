@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from oatools.core.errors import ItemError, OatoolsError
-from oatools.core.files import digest, write_text
+from oatools.core.files import digest, digest_json, write_text
 from oatools.core.scanfields import (
     SCAN_FIELDS,
     is_scan_field,
@@ -31,6 +31,8 @@ CELLS = "Cells"
 #: The DICOM ImplementationVersionName with which `oa-phantom` signs the headers of its series.
 PHANTOM_IMPLEMENTATION = "OATOOLS_PHANTOM"
 
+# The files of a NIfTI pair, header and voxels.
+_OTHER_HALF = {".img": ".hdr", ".hdr": ".img"}
 _STEP_KEYS = ("tool", "version", "parameters", "input")
 # What a step of ours may hold beside these: `Step.results`, in numbers.
 _RESULT_KEYS = ("shrink", "floor", "levels")
@@ -198,7 +200,7 @@ def step(
     """
     source = Path(source)
     try:
-        sha256 = digest(source)
+        sha256 = _input_digest(source)
     except FileNotFoundError:
         raise ItemError(
             f"{source}: no such file", "check the column 'path' and the current directory"
@@ -208,6 +210,18 @@ def step(
     # Through JSON and back, so that they equal what a later run reads from a file.
     plain = json.loads(json.dumps(parameters))
     return Step(tool, plain, source.name if name is None else name, sha256)
+
+
+def _input_digest(source: Path) -> str:
+    """The digest of an input; of a volume in two files that of both, whichever is named."""
+    name = source.name.removesuffix(".gz")
+    for suffix, other in _OTHER_HALF.items():
+        stem = name.removesuffix(suffix)
+        halves = [source.with_name(f"{stem}{other}{packed}") for packed in ("", ".gz")]
+        present = [half for half in halves if half.is_file()]
+        if stem != name and present:
+            return digest_json(sorted([digest(source), digest(present[0])]))
+    return digest(source)
 
 
 def may_keep(
@@ -251,7 +265,9 @@ def step_is_done(
 def sidecar(volume: str | Path) -> Path:
     """Return the path of the JSON file beside a NIfTI volume: `a.nii.gz` has `a.json`."""
     volume = Path(volume)
-    stem = volume.name.removesuffix(".gz").removesuffix(".nii")
+    stem = volume.name.removesuffix(".gz")
+    for suffix in (".nii", *_OTHER_HALF):
+        stem = stem.removesuffix(suffix)
     return volume.with_name(f"{stem}.json")
 
 

@@ -236,10 +236,32 @@ def test_a_step_is_added_after_those_of_the_input_and_nothing_else_changes(volum
 
 @pytest.mark.parametrize(
     "name, expected",
-    [("a.nii.gz", "a.json"), ("a.nii", "a.json"), ("a.b.nii.gz", "a.b.json"), ("a.gz", "a.json")],
+    [
+        ("a.nii.gz", "a.json"),
+        ("a.nii", "a.json"),
+        ("a.b.nii.gz", "a.b.json"),
+        ("a.gz", "a.json"),
+        ("a.img", "a.json"),
+        ("a.hdr.gz", "a.json"),
+    ],
 )
 def test_a_sidecar_has_the_name_of_its_volume(tmp_path, name, expected):
     assert provenance.sidecar(tmp_path / name) == tmp_path / expected
+
+
+def test_a_volume_in_two_files_is_another_input_when_either_changes(tmp_path):
+    header, voxels = tmp_path / "a.hdr", tmp_path / "a.img.gz"
+    header.write_bytes(b"1"), voxels.write_bytes(b"2")
+
+    def digests():
+        return {provenance.step("oa-n4", {}, path).input_sha256 for path in (header, voxels)}
+
+    first = digests()
+    assert len(first) == 1
+    voxels.write_bytes(b"3")
+    second = digests()
+    header.write_bytes(b"4")
+    assert len(first | second | digests()) == 3
 
 
 def test_the_first_differences_are_named():
