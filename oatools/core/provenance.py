@@ -36,6 +36,7 @@ _OTHER_HALF = {".img": ".hdr", ".hdr": ".img"}
 _STEP_KEYS = ("tool", "version", "parameters", "input")
 # What a step of ours may hold beside these: `Step.results`, in numbers.
 _RESULT_KEYS = ("shrink", "floor", "levels")
+_LEVEL_KEYS = {"spans", "iterations", "convergence"}
 _OWN_TOOL = re.compile(r"oa-[a-z0-9]+")
 _VERSION = re.compile(r"[0-9][0-9A-Za-z.+]{0,31}")
 _SHA256 = re.compile(r"[0-9a-f]{0,64}")
@@ -371,9 +372,9 @@ def _is_input(value: Any) -> bool:
 
 
 def _is_numbers(value: Any) -> bool:
-    """Tell whether a value has numbers alone, in lists and under names of any depth."""
+    """Tell whether a value has numbers alone, in lists and under the names of a level of N4."""
     if isinstance(value, dict):
-        return all(map(_is_numbers, value.values()))
+        return set(value) <= _LEVEL_KEYS and all(map(_is_numbers, value.values()))
     if isinstance(value, list):
         return all(map(_is_numbers, value))
     return isinstance(value, int | float)
@@ -387,6 +388,8 @@ def _raw_sidecar(volume: str | Path) -> tuple[dict[str, Any], str, bytes]:
     """
     path = sidecar(volume)
     nothing: dict[str, Any] = {}
+    if path.exists() and not path.is_file():  # a pipe would be waited for
+        return nothing, f"{path} was not read: it is no file", b""
     try:
         with path.open("rb") as stream:
             content = stream.read(_MOST_BYTES + 1)

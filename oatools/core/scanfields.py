@@ -6,12 +6,13 @@ and by its value: a number, or a term that is known to mean a setting. What is n
 behind; a setting that is lost does less harm than a name that is kept.
 """
 
-import math
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
 _Check = Callable[[Any], bool]
+
+_LARGEST = 1e5
 
 
 def _words(text: str) -> frozenset[str]:
@@ -47,8 +48,9 @@ _VENDORS_OPTION = re.compile(r"[A-Z0-9]{1,10}_GEMS")
 
 
 def _number(value: Any) -> bool:
+    """Tell whether a value is a number of the size of a setting: dates and ids are larger."""
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return is_number and math.isfinite(value)
+    return is_number and -_LARGEST < value < _LARGEST
 
 
 def _term(pattern: str) -> _Check:

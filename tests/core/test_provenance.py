@@ -1,6 +1,7 @@
 """What is read from records of other days: sidecars written out by hand, not by the code under test."""
 
 import json
+import os
 
 import pytest
 
@@ -129,10 +130,12 @@ def test_a_sidecar_that_cannot_be_read_stops_no_volume_and_is_named(tmp_path, co
     assert provenance.read_provenance(tmp_path / "knee.nii.gz") == Provenance()
 
 
-def test_a_folder_in_place_of_a_sidecar_stops_no_volume(tmp_path):
+def test_a_folder_or_a_pipe_in_place_of_a_sidecar_stops_no_volume(tmp_path):
     (tmp_path / "knee.json").mkdir()
-    found = provenance.load_sidecar(tmp_path / "knee.nii")
-    assert found.fields == {} and "Is a directory" in found.doubt
+    os.mkfifo(tmp_path / "pipe.json")
+    for name in ("knee.nii", "pipe.nii"):
+        found = provenance.load_sidecar(tmp_path / name)
+        assert found.fields == {} and found.doubt.endswith("it is no file")
 
 
 @pytest.mark.parametrize(
@@ -200,7 +203,7 @@ def test_what_was_added_to_our_record_by_others_stays_behind():
         "floor": 3.5,
         "levels": [{"spans": [1, 1, 1], "iterations": 3, "convergence": 0.001}],
     }
-    added = {**step, "operator": "Meyerhof", "shrink": "Meyerhof"}
+    added = {**step, "operator": "Meyerhof", "shrink": [{"Meyerhof": 3}]}
     marked = {**step, "input": {"name": "a.nii.gz", "operator": "Meyerhof"}}
     del marked["input"]["name"]
     found = provenance.passed_on({"Subject": "Meyerhof, Petra", "OatoolsSteps": [added, marked]})
