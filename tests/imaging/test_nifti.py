@@ -128,7 +128,8 @@ def test_lengths_in_any_unit_come_out_in_millimetres(put, code, factor, form):
         fields["pixdim"][0] = -1
     path = put(fields)
     np.testing.assert_allclose(read_volume(path).affine, AFFINE, rtol=1e-6, atol=1e-4)
-    np.testing.assert_allclose(by_itk(path)[1], AFFINE, rtol=1e-5, atol=1e-3)
+    # Without the origin, which ITK before 5.4 leaves in the file's unit (its issue 4595).
+    np.testing.assert_allclose(by_itk(path)[1][:3, :3], AFFINE[:3, :3], rtol=1e-5, atol=1e-5)
 
 
 def test_nifti_2_is_read_as_nibabel_reads_it(tmp_path):
