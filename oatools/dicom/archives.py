@@ -56,23 +56,29 @@ def finished_name(name: str) -> str | None:
     return bare or None
 
 
-def members(archive: Path) -> Iterator[tuple[str, bytes]]:
+def members(archive: Path, links: bool = False) -> Iterator[tuple[str, bytes]]:
     """Yield name and bytes of an archive's regular files, in order.
 
-    Links, devices and folders are passed over. The bytes are never written anywhere under that
-    name. Raises an `ItemError` if the archive is damaged, asks for a password, or states or holds
-    more than `MAX_FILES` files or `MAX_BYTES` bytes.
+    Folders, devices and links are passed over; with `links` these come with no bytes, so that they
+    are counted. The bytes are never written anywhere under that name. Raises an `ItemError` if the
+    archive is damaged, asks for a password, or states or holds more than `MAX_FILES` files or
+    `MAX_BYTES` bytes.
     """
     read = _zip if archive.name.lower().endswith(".zip") else _tar
     try:
-        yield from read(archive)
+        for name, content in read(archive):
+            if content is not None:
+                yield name, content
+            elif links:
+                yield name, b""
     except _DAMAGED as error:
         first_line = str(error).strip().split("\n")[0]
         reason = first_line or type(error).__name__
         raise ItemError(f"the archive cannot be read ({reason})", "download it again") from None
 
 
-def _tar(archive: Path) -> Iterator[tuple[str, bytes]]:
+def _tar(archive: Path) -> Iterator[tuple[str, bytes | None]]:
+    """Yield what a tar holds; links without content."""
     is_zipped = archive.name.lower().endswith(("gz", "tgz"))
     # As a stream: a member is read once, in order, and what follows the one that is wanted is not
     # unpacked.
@@ -87,9 +93,11 @@ def _tar(archive: Path) -> Iterator[tuple[str, bytes]]:
             content = tar.extractfile(member) if member.isreg() else None
             if content is not None:
                 yield member.name, content.read()
+            elif member.issym() or member.islnk():
+                yield member.name, None
 
 
-def _zip(archive: Path) -> Iterator[tuple[str, bytes]]:
+def _zip(archive: Path) -> Iterator[tuple[str, bytes | None]]:
     with zipfile.ZipFile(archive) as opened:
         total = 0
         for count, entry in enumerate(opened.infolist(), start=1):

@@ -1,21 +1,28 @@
-"""One DICOM series to one NIfTI volume, by dcm2niix."""
+"""One DICOM series to one NIfTI volume, by dcm2niix, checked against the headers.
+
+Every file is accounted for before (`stock`), slices must state their place (`frames`) and form one
+stack (`geometry`) from which nothing is missing (`complete`), and a few of the voxels that come out
+are compared with what pydicom reads (`compare`).
+"""
 
 import contextlib
-import json
-import re
-import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import dcm2niix
 import nibabel
 
 from oatools.core.errors import ItemError
+from oatools.dicom.compare import Undecoded, compare
+from oatools.dicom.complete import missing
+from oatools.dicom.dcm2niix import Output, Run, run_on
 from oatools.dicom.files import contents
-from oatools.dicom.geometry import assess
-from oatools.dicom.headers import looks_like_dicom
+from oatools.dicom.frames import Frame, Image, frames_of, is_mosaic, read_image
+from oatools.dicom.geometry import Stack, depths_of, stack_of
+from oatools.dicom.photometry import upright
+from oatools.dicom.stock import take_stock
+from oatools.dicom.survey import some
 from oatools.imaging.volume import Volume, load_volume
 
 # The fields of the scanner's header that a sidecar may hold: settings of the scan. Whatever could
@@ -48,15 +55,19 @@ KEPT_FIELDS = (
     "ConversionSoftwareVersion",
 )
 
-_TIMEOUT_SECONDS = 900
-_HEAD_BYTES = 132  # as much as `looks_like_dicom` asks for
+#: How messages begin that are shown for each series, and those that are counted at the end.
+WARNING = "warning: "
+REMARK = "remark: "
+# Echo times that differ by less are written with other digits.
+_SAME_ECHO_TIME = 0.01
 
 
 class Conversion(NamedTuple):
     """A converted series.
 
-    `volume` has an affine to RAS mm and the scanner's voxel type, `fields` are for its sidecar, and
-    `warnings` are those of dcm2niix.
+    `volume` has an affine to RAS mm and the scanner's voxel type, and `fields` are for its sidecar.
+    `warnings` are those of dcm2niix and what was passed over or done; those that begin with
+    `WARNING` or `REMARK` everybody should see.
     """
 
     volume: Volume
@@ -64,19 +75,12 @@ class Conversion(NamedTuple):
     warnings: list[str]
 
 
-class Output(NamedTuple):
-    """A volume that dcm2niix wrote, with the fields of its sidecar."""
+class _Series(NamedTuple):
+    """The images of a series, where their slices lie, and whether these form a volume."""
 
-    path: Path
-    fields: dict[str, Any]
-
-
-class Run(NamedTuple):
-    """One run of dcm2niix: the volumes, the number of DICOM files it was given, its messages."""
-
-    outputs: list[Output]
-    files: int
-    messages: list[str]
+    images: list[Image]
+    frames: list[Frame]
+    stack: Stack
 
 
 def convert(
@@ -84,112 +88,106 @@ def convert(
 ) -> Conversion:
     """Convert one series (folder, archive or multi-frame file) to a volume.
 
-    dcm2niix runs on it alone, into an empty folder of its own, and what comes out is counted:
-    anything but one three-dimensional volume that holds every file of the series raises an
-    `ItemError` with the reason. `echo` picks one of a multi-echo series, `series` one of several
-    that share a folder (see `files.series_digest`). A volume that covers less than `coverage` mm
-    across its slices raises an `ItemError`, too.
+    dcm2niix runs on it alone, into an empty folder of its own, and what comes out is counted and
+    compared: anything but one three-dimensional volume that holds every slice of the series, at its
+    place, raises an `ItemError` with the reason. `echo` picks one of a multi-echo series, `series`
+    one of several that share a folder (see `files.series_digest`). A volume that covers less than
+    `coverage` mm across its slices raises an `ItemError`, too, and so does a series from which its
+    headers say that images are missing at an end; with a `coverage` of 0 that is a warning.
     """
-    with converted(source, series) as run:
-        output = _only_output(source, series, run, echo)
-        _check_complete(output.path, run, echo)
-        try:
-            volume = load_volume(output.path)
-        except ItemError as error:
-            raise ItemError(error.reason, "the series is left out") from None
-    _check_size(volume, coverage)
-    kept = {name: output.fields[name] for name in KEPT_FIELDS if name in output.fields}
-    warnings = [message for message in run.messages if "Warning" in message]
-    return Conversion(volume, kept, warnings)
+    with tempfile.TemporaryDirectory(prefix="oa-convert.") as spool:
+        stock = take_stock(source, series, Path(spool))
+        known = _placed(stock.images, echo)
+        notes = stock.notes()
+        with run_on(stock.images) as run:
+            if _is_torn(run, known, echo):
+                with run_on(stock.images, merged=True) as again:
+                    notes += run.messages
+                    volume, fields = _read(again, known, echo)
+            else:
+                volume, fields = _read(run, known, echo)
+            notes += run.messages
+        notes += _checked(volume, known, coverage)
+        volume, turned = upright(volume, known.frames)
+        notes += [turned] if turned else []
+        notes += _compared(volume, known)
+    kept = {name: fields[name] for name in KEPT_FIELDS if name in fields}
+    return Conversion(volume, kept, notes)
 
 
 @contextlib.contextmanager
 def converted(source: Path, series: str | None = None) -> Iterator[Run]:
-    """Run dcm2niix on a series, and yield what it wrote before that is deleted again.
-
-    Voxels are as dcm2niix gives them; a series over time is one file of four dimensions.
-    """
-    with tempfile.TemporaryDirectory(prefix="oa-convert.") as temporary:
-        folder, out = Path(temporary, "in"), Path(temporary, "out")
-        folder.mkdir()
-        out.mkdir()
-        names = _gather(source, series, folder)
-        if not names:
-            raise ItemError(
-                "no file of it is DICOM", "give the folder or archive that holds the images"
-            )
-        messages = [_by_name(message, names) for message in _run(folder, out)]
-        yield Run(_outputs(out), len(names), messages)
+    """Run dcm2niix on whatever images a source holds, and yield what it wrote, unchecked."""
+    read = (read_image(name, content) for name, content in contents(source, series))
+    with run_on([image for image in read if image is not None]) as run:
+        yield run
 
 
-def _gather(source: Path, series: str | None, folder: Path) -> dict[str, str]:
-    """Put the series' DICOM files alone into `folder`, under names of digits.
-
-    dcm2niix cannot mistake these for an option or another format. Returns the files' own names by
-    those that they have there.
-    """
-    names: dict[str, str] = {}
-    for count, (name, content) in enumerate(contents(source, series)):
-        target = folder / f"{count:06d}"
-        if not looks_like_dicom(_head(content)):
-            continue
-        if isinstance(content, bytes):
-            target.write_bytes(content)
-        else:
-            target.symlink_to(content.absolute())
-        names[target.name] = name
-    return names
-
-
-def _head(content: Path | bytes) -> bytes:
-    if isinstance(content, bytes):
-        return content[:_HEAD_BYTES]
-    with content.open("rb") as stream:
-        return stream.read(_HEAD_BYTES)
-
-
-def _by_name(message: str, names: dict[str, str]) -> str:
-    """Return a message of dcm2niix with the files' own names."""
-    return re.sub(r"/?(\d{6})\b", lambda match: names.get(match[1], match[0]), message)
-
-
-def _run(folder: Path, out: Path) -> list[str]:
-    """Run dcm2niix on a folder, and return its warnings and errors."""
-    # -ba y: no names; -z n: uncompressed; -w 2: never overwrite; -x i: slices stay slices, also of
-    # 3-D acquisitions.
-    options = ["-b", "y", "-ba", "y", "-z", "n", "-w", "2", "-x", "i", "-f", "out"]
-    call = [dcm2niix.bin, *options, "-o", str(out), str(folder)]
-    try:
-        done = subprocess.run(
-            call,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=_TIMEOUT_SECONDS,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
+def _placed(images: Sequence[Image], echo: int | None) -> _Series:
+    """Return where the slices of a series lie; an `ItemError` if a header does not say."""
+    frames = frames_of(images)
+    unknown = [frame for frame in frames if frame.unknown]
+    if unknown:
+        names = some(frame.name for frame in unknown)
         raise ItemError(
-            f"dcm2niix did not finish within {_TIMEOUT_SECONDS} s", "look at the series by hand"
-        ) from None
-    messages = []
-    for line in (done.stdout + done.stderr).split("\n"):
-        message = line.strip().replace(str(folder), "").replace(str(out), "")
-        if message.startswith(("Warning", "Error", "Unable", "No valid")):
-            messages.append(message)
-    return messages
+            f"{len(unknown)} of {len(frames)} images state no {unknown[0].unknown}: {names}",
+            "without it a volume would be made up; get the series from the scanner's own archive",
+        )
+    if echo is not None and all(frame.index is None for frame in frames):
+        frames = [frame for frame in frames if frame.echo == str(echo)]
+    return _Series(list(images), frames, stack_of(frames) if frames else Stack(0))
 
 
-def _outputs(out: Path) -> list[Output]:
-    outputs = []
-    for path in sorted(out.glob("*.nii")):
-        sidecar = path.with_suffix(".json")
-        fields = json.loads(sidecar.read_text(errors="replace")) if sidecar.exists() else {}
-        outputs.append(Output(path, fields))
-    return outputs
+def _is_torn(run: Run, known: _Series, echo: int | None) -> bool:
+    """Tell whether dcm2niix made several volumes of what is one by identifier and geometry."""
+    if len(run.outputs) < 2 or known.stack.problem or echo is not None:
+        return False
+    times = [image.header.number("EchoTime") for image in known.images]
+    stated = [time for time in times if time]
+    is_one_echo = not stated or max(stated) - min(stated) <= _SAME_ECHO_TIME * max(stated)
+    is_apart = any(mark in path.name for path, _ in run.outputs for mark in ("_Eq", "_Tilt"))
+    return is_one_echo and not is_apart and len(known.frames) == len(known.images)
 
 
-def _only_output(source: Path, series: str | None, run: Run, echo: int | None) -> Output:
+def _read(run: Run, known: _Series, echo: int | None) -> tuple[Volume, dict[str, Any]]:
+    """Return the one volume that came out, with the fields of its sidecar."""
+    output = _only_output(known, run, echo)
+    _check_complete(output.path, run, known, echo)
+    try:
+        return load_volume(output.path), output.fields
+    except ItemError as error:
+        raise ItemError(error.reason, "the series is left out") from None
+
+
+def _checked(volume: Volume, known: _Series, coverage: float) -> list[str]:
+    """Check a volume by the headers; return warnings, raise an `ItemError` for what is no volume."""
+    _check_size(volume, coverage)
+    if known.stack.problem and not _is_folded(known):
+        raise ItemError(known.stack.problem, "the slices do not form one stack")
+    absent = missing(known.images, known.frames, depths_of(known.frames))
+    if absent and coverage > 0:
+        raise ItemError(absent, "get the whole series, or allow it as it is with a `coverage` of 0")
+    return [f"{WARNING}{absent}"] if absent else []
+
+
+def _compared(volume: Volume, known: _Series) -> list[str]:
+    """Compare a volume with the headers' own pixels; return why that was not done."""
+    if _is_folded(known):
+        return [f"{REMARK}not compared with the headers, which say little of mosaics"]
+    try:
+        compare(volume, known.frames)
+    except Undecoded as error:
+        return [
+            f"{REMARK}not compared with pydicom's reading, as no decoder of {error} is installed"
+        ]
+    return []
+
+
+def _is_folded(known: _Series) -> bool:
+    return all(is_mosaic(image) for image in known.images)
+
+
+def _only_output(known: _Series, run: Run, echo: int | None) -> Output:
     """Return the one volume that came out, or raise an `ItemError` that says why it is not one."""
     outputs = run.outputs
     if echo is not None:
@@ -203,7 +201,7 @@ def _only_output(source: Path, series: str | None, run: Run, echo: int | None) -
         raise ItemError(f"no volume came out{of_echo}{said}", "the series is left out")
     # dcm2niix marks what it could not stack in the names of its files.
     if any("_Eq" in output.path.name for output in outputs):
-        gap = _gap(source, series) or said
+        gap = f" ({known.stack.problem})" if known.stack.problem else said
         raise ItemError(f"slices are missing or unevenly spaced{gap}", "get the whole series")
     if any("_Tilt" in output.path.name for output in outputs):
         raise ItemError(
@@ -213,16 +211,15 @@ def _only_output(source: Path, series: str | None, run: Run, echo: int | None) -
     if len(echoes) > 1:
         listed = ", ".join(map(str, echoes))
         raise ItemError(f"{len(echoes)} echoes in one folder ({listed})", "choose one with `echo`")
-    numbers = sorted({str(output.fields.get("SeriesNumber", "?")) for output in outputs})
+    numbers = sorted({image.header.text("SeriesNumber") for image in known.images})
     if len(numbers) > 1:
         listed = ", ".join(numbers)
         raise ItemError(
             f"{len(numbers)} series in one folder (numbers {listed})",
             "give each a folder of its own",
         )
-    raise ItemError(
-        f"{len(outputs)} volumes came out where one belongs{said}; the slices do not form one stack"
-    )
+    problem = known.stack.problem or "the slices do not form one stack"
+    raise ItemError(f"{len(outputs)} volumes came out where one belongs{said}; {problem}")
 
 
 def _echo(output: Output) -> int:
@@ -235,16 +232,10 @@ def _said(messages: Sequence[str]) -> str:
     return f" (dcm2niix: {'; '.join(messages)})" if messages else ""
 
 
-def _gap(source: Path, series: str | None) -> str:
-    """Return the place where the headers show a gap, in brackets; empty if they show none."""
-    problem = assess(source, series).problem
-    return f" ({problem})" if problem else ""
+def _check_complete(path: Path, run: Run, known: _Series, echo: int | None) -> None:
+    """Raise an `ItemError` unless a volume has three dimensions and as many slices as headers say.
 
-
-def _check_complete(path: Path, run: Run, echo: int | None) -> None:
-    """Raise an `ItemError` unless a volume has three dimensions and as many slices as files.
-
-    Fewer slices than one-slice files mean that some were dropped.
+    Fewer mean that some were dropped.
     """
     shape = nibabel.Nifti1Image.from_filename(path).shape
     said = _said(run.messages[:2])
@@ -257,10 +248,12 @@ def _check_complete(path: Path, run: Run, echo: int | None) -> None:
         raise ItemError(
             f"{shape[3]} volumes of {shape[2]} slices in one series (repeats or times); left out"
         )
-    is_slice_a_file = echo is None and run.files > 1 and len(shape) == 3
-    if is_slice_a_file and shape[2] != run.files:
+    slices, wanted = shape[2] if len(shape) > 2 else 1, len(known.frames)
+    if slices != wanted and not _is_folded(known):
+        problem = f"; {known.stack.problem}" if known.stack.problem else ""
+        what = "DICOM files" if wanted == run.files else "slices"
         raise ItemError(
-            f"{run.files} DICOM files gave {shape[2]} slices{said}",
+            f"{wanted} {what} gave {slices} slices{problem}{said}",
             "some are damaged or belong elsewhere",
         )
 

@@ -42,18 +42,33 @@ def may_be_dicom(name: str) -> bool:
 
 
 def files_of(folder: Path) -> list[str]:
-    """Return the sorted names of a folder's own files, not of those below it, that may be DICOM."""
+    """Return the sorted names of a folder's own files, not of those below it, that may be DICOM.
+
+    Links that lead nowhere are among them: whoever reads them says so.
+    """
     with os.scandir(folder) as entries:
-        names = [entry.name for entry in entries if may_be_dicom(entry.name) and entry.is_file()]
+        names = [entry.name for entry in entries if may_be_dicom(entry.name) and _is_file(entry)]
     return sorted(names)
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    return entry.is_file() or (entry.is_symlink() and not Path(entry.path).exists())
+
+
+def all_contents(source: Path) -> Iterator[tuple[str, Path | bytes]]:
+    """Yield name and file (or bytes) of whatever in a source may be an image by its name."""
+    yield from _images(source)
 
 
 def contents(source: Path, series: str | None = None) -> Iterator[tuple[str, Path | bytes]]:
     """Yield name and file (or, from an archive, bytes) of each image of a source.
 
-    `series` is the `series_digest` of one of several series that share a folder or an archive.
+    `series` is the `series_digest` of one of several series that share a folder or an archive. What
+    has no content (a link that leads nowhere) is passed over; `stock.take_stock` tells of it.
     """
     for name, content in _images(source):
+        if isinstance(content, Path) and not content.exists():
+            continue
         if series is None or series_digest(content) == series:
             yield name, content
 
@@ -71,7 +86,12 @@ def listing(source: Path) -> tuple[tuple[str, int], ...]:
     """Return name and size of each file of a folder, or of a single file, by which copies agree."""
     if not source.is_dir():
         return ((source.name, source.stat().st_size),)
-    return tuple((name, (source / name).stat().st_size) for name in files_of(source))
+    return tuple((name, _size(source / name)) for name in files_of(source))
+
+
+def _size(path: Path) -> int:
+    """Return a file's size in bytes; of a link that leads nowhere, -1."""
+    return path.stat().st_size if path.exists() else -1
 
 
 def instances(source: Path, series: str | None = None) -> set[str]:
@@ -102,7 +122,7 @@ def is_phantom(source: Path, series: str | None = None) -> bool:
 
 def _images(source: Path) -> Iterator[tuple[str, Path | bytes]]:
     if is_archive(source):
-        for path, content in members(source):
+        for path, content in members(source, links=True):
             name = Path(path).name
             if may_be_dicom(name):
                 yield name, content

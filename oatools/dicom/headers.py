@@ -10,17 +10,23 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from pydicom.datadict import tag_for_keyword
+from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.dataset import Dataset
 from pydicom.filereader import read_partial
 from pydicom.tag import BaseTag, Tag
 
+from oatools.dicom.elements import raw_elements
+
 _DIRECTORY = "1.2.840.10008.1.3.10"  # media storage of a DICOMDIR
+_DIRECTORY_BYTES = _DIRECTORY.encode()
 _META_GROUP = 0x0002
 _MEDIA_STORAGE = Tag(0x0002, 0x0002)
 _PREAMBLE_BYTES = 128
 _HEAD_BYTES = _PREAMBLE_BYTES + 4
 _MARK = b"DICM"
+# Values that are text, or 16 bits, need no library unless their letters are not ASCII's.
+_TEXTS = {"AE", "AS", "CS", "DA", "DS", "DT", "IS", "LO", "LT", "PN", "SH", "TM", "UI", "ST"}
+_ONE_TEXT = {"LT", "ST", "PN"}
 # Files from before part 10 begin at once with group 0008 (or 0002), in either byte order.
 _FIRST_GROUPS = (b"\x08\x00", b"\x02\x00", b"\x00\x08", b"\x00\x02")
 
@@ -38,8 +44,18 @@ class Header:
 
     def numbers(self, keyword: str) -> list[float] | None:
         """Return an element of several numbers; None where it is absent or holds something else."""
+        held = self.elements.get(keyword)
+        if held is None or isinstance(held, str):
+            return None
         try:
-            return [float(value) for value in self.elements.get(keyword, ())]
+            return [float(value) for value in held]
+        except (TypeError, ValueError):
+            return None
+
+    def number(self, keyword: str) -> float | None:
+        """Return an element of one number; None where it is absent or holds something else."""
+        try:
+            return float(self.elements.get(keyword, ""))
         except (TypeError, ValueError):
             return None
 
@@ -55,6 +71,52 @@ def read_header(source: Path | bytes, keywords: tuple[str, ...]) -> Header | Non
     Keywords of the file's meta information (group 0002) are read, too. Nothing behind the last
     element is. Raises an `OSError` if the file cannot be read.
     """
+    return _read_plain(source, keywords) or _read_any(source, keywords)
+
+
+def _read_plain(source: Path | bytes, keywords: tuple[str, ...]) -> Header | None:
+    """Read a header without pydicom; None where that takes more than is done here."""
+    places = _plain_tags(keywords)
+    raw = None if places is None else raw_elements(source, places)
+    if places is None or raw is None or raw.get(_MEDIA_STORAGE, b"").startswith(_DIRECTORY_BYTES):
+        return None
+    elements: dict[str, Any] = dict.fromkeys(keywords)
+    for tag, (keyword, vr) in places.items():
+        content = raw.get(tag)
+        if content is None or not keyword:
+            continue
+        if vr == "US":
+            if len(content) != 2:
+                return None
+            elements[keyword] = int.from_bytes(content, "little")
+        elif not content.isascii() or b"\x1b" in content:
+            return None
+        else:
+            elements[keyword] = _plain_value(content.decode("ascii"), vr)
+    return Header(elements)
+
+
+def _plain_value(text: str, vr: str) -> str | list[str] | None:
+    text = text.rstrip("\0 ")
+    if vr in _ONE_TEXT or "\\" not in text:
+        return text or None
+    return [part.strip(" ") for part in text.split("\\")]
+
+
+@functools.lru_cache
+def _plain_tags(keywords: tuple[str, ...]) -> dict[int, tuple[str, str]] | None:
+    """Return keyword and VR by tag; None if one of them is no text and no number of 16 bits."""
+    places = {int(_MEDIA_STORAGE): ("", "UI")}
+    for keyword, tag in zip(keywords, _tags(keywords), strict=True):
+        vr = dictionary_VR(tag)
+        if vr not in _TEXTS and vr != "US":
+            return None
+        places[int(tag)] = (keyword, vr)
+    return places
+
+
+def _read_any(source: Path | bytes, keywords: tuple[str, ...]) -> Header | None:
+    """Read a header with pydicom."""
     tags = _tags(keywords)
     last = max(tags)
 
@@ -67,7 +129,7 @@ def read_header(source: Path | bytes, keywords: tuple[str, ...]) -> Header | Non
             return None
         stream.seek(0)
         is_bare = head[_PREAMBLE_BYTES:] != _MARK
-        with _SILENCE:
+        with SILENCE:
             try:
                 dataset = read_partial(stream, is_behind, force=is_bare, specific_tags=list(tags))
             except OSError:
@@ -138,4 +200,4 @@ class _Silence:
                 self._filters.__exit__(kind, error, trace)
 
 
-_SILENCE = _Silence()
+SILENCE = _Silence()

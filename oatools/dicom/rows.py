@@ -7,7 +7,7 @@ from oatools.core import provenance
 from oatools.core.errors import ItemError
 from oatools.core.manifest import MISSING, Row, stated_identity
 from oatools.core.runner import Done
-from oatools.dicom.convert import convert
+from oatools.dicom.convert import REMARK, WARNING, convert
 from oatools.dicom.files import is_phantom
 from oatools.dicom.series import stated_side
 from oatools.dicom.sides import names_both
@@ -48,7 +48,10 @@ def convert_series(row: Row, out: VolumeWriter, settings: ConvertSettings) -> Do
         fields[provenance.PHANTOM_FIELD] = True
     identity = {column.capitalize(): cell for column, cell in stated_identity(row).items()}
     out.write(target, volume, provenance.with_step({**identity, **fields}, wanted))
-    return Done(cells, warnings=doubts, details=tuple(messages))
+    warnings = tuple(message for message in messages if message.startswith(WARNING))
+    remarks = tuple(m.removeprefix(REMARK) for m in messages if m.startswith(REMARK))
+    details = tuple(m for m in messages if not m.startswith((WARNING, REMARK)))
+    return Done(cells, warnings=(*doubts, *warnings), details=details, remarks=remarks)
 
 
 def _doubts(row: Row, source: Path, series: str | None, grid: Grid, check: str) -> tuple[str, ...]:

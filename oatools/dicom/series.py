@@ -1,9 +1,9 @@
 """The series that a folder, archive or file holds, and who, when, which side and sequence each is.
 
-One header a series is read, never all. The header decides on sequence and side (OAI names both in
-SeriesDescription); the study's conventions decide on subject and visit. Where the description, the
-tags of the header and an inventory name different sides, all headers are read, to say where the
-scan lies.
+`survey` says which headers are read for that. The header decides on sequence and side (OAI names
+both in SeriesDescription); the study's conventions decide on subject and visit. Where the
+description, the tags of the header and an inventory name different sides, all headers are read, to
+say where the scan lies.
 """
 
 import re
@@ -13,35 +13,19 @@ from pathlib import Path
 from oatools.core.errors import ItemError
 from oatools.core.ids import normal_id, subject_id
 from oatools.core.manifest import IDENTITY, MISSING, BadRow, Row
-from oatools.dicom.archives import finished_name, is_archive
 from oatools.dicom.conventions import Conventions, SeriesPath
-from oatools.dicom.files import contents, digest_of, files_of
-from oatools.dicom.headers import Header, read_header
+from oatools.dicom.files import contents, digest_of
+from oatools.dicom.headers import Header
 from oatools.dicom.sides import names_both, side_in, without_side
+from oatools.dicom.survey import holds_image, read_identity, survey
 
 #: The columns of `Series.row`.
 COLUMNS = [*IDENTITY, "description", "files", "series"]
 
 # What tags for laterality may hold; B is both, U unpaired.
 _SIDES_OF_TAGS = {"L": "left", "R": "right", "LEFT": "left", "RIGHT": "right", "B": "", "U": ""}
-_IMAGE_NAME = re.compile(r"\d+|.*\.(dcm|ima)", re.IGNORECASE)
 _X_RAYS = {"CR", "DX", "RG", "XA", "RF", "PX"}
-# Modalities of reports and marks.
-_NO_IMAGES = {"SR", "PR", "KO", "SEG", "RTSTRUCT"}
-_ENHANCED = "1.2.840.10008.5.1.4.1.1.4.1"  # MR images of several frames
-_GROUPS = ("SharedFunctionalGroupsSequence",)
-_KEYWORDS = (
-    "SOPClassUID",
-    "PatientID",
-    "PatientName",
-    "StudyDescription",
-    "SeriesDescription",
-    "Modality",
-    "Laterality",
-    "ImageLaterality",
-    "SeriesInstanceUID",
-)
-_HEADER_TRIES = 4
+_GROUPS = "SharedFunctionalGroupsSequence"
 
 
 @dataclass(frozen=True)
@@ -151,31 +135,34 @@ def describe(
     header contradicts itself, the path or the inventory is a `BadRow`.
     """
     place = conventions.place_of(source.absolute())
-    headers, files = _headers(source, place, conventions, names)
-    x_rays = sum(header.text("Modality") in _X_RAYS for header in headers)
-    others = sum(header.text("Modality") in _NO_IMAGES for header in headers)
+    is_one = place.key is not None or conventions.holds_one_series(source)
+    held = survey(source, names, place.key is not None, is_one)
+    x_rays = [header for header in held.headers if header.text("Modality") in _X_RAYS]
+    images = [header for header in held.headers if holds_image(header) and header not in x_rays]
+    others = len(held.headers) - len(images) - len(x_rays)
+    # X-rays stand in folders of their own, or are told apart by their identifier like any other.
+    share = sum(holds_image(header) for header in held.headers)
     found: list[Series | BadRow] = []
-    for header in headers:
-        if header.text("Modality") in _X_RAYS | _NO_IMAGES:
-            continue
+    for header in images:
         identifier = digest_of(header.text("SeriesInstanceUID"))
-        one_of_many = identifier if len(headers) > 1 else None
+        one_of_many = identifier if share > 1 else None
         try:
             series = _identify(source, header, place, conventions, known, listed, one_of_many)
         except ItemError as error:
             name = f"{source} (series {one_of_many})" if one_of_many else str(source)
             found.append(BadRow(name, error.reason, remedy=error.remedy))
             continue
-        count = None if one_of_many else files
+        count = None if one_of_many else held.files
         found.append(replace(series, files=count, series=one_of_many, identifier=identifier))
-    return Contents(found, x_rays, others or int(not headers))
+    beside = held.beside if found else 0
+    return Contents(found, len(x_rays), others + beside or int(not held.headers))
 
 
 def stated_side(source: Path, series: str | None = None) -> StatedSide:
     """Return what the header of a series (see `files.contents`) says of its side."""
     for _, content in contents(source, series):
-        header = _read(content)
-        if header is not None:
+        header = read_identity(content)
+        if header is not None and holds_image(header):
             return _stated_side(header)
     return StatedSide()
 
@@ -191,86 +178,6 @@ def slug(name: str) -> str:
     `COR_IW_TSE` becomes `cor-iw-tse`.
     """
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
-
-
-def _headers(
-    source: Path, place: SeriesPath, conventions: Conventions, names: list[str] | None
-) -> tuple[list[Header], int | None]:
-    """Read one header of each series of a source, and count its files where that costs nothing."""
-    try:
-        if is_archive(source):
-            is_one = place.key is not None or conventions.holds_one_series(source)
-            return _archive_headers(source, is_one)
-        if source.is_dir():
-            names = files_of(source) if names is None else names
-            return _folder_headers(source, names, place.key is not None), len(names)
-        header = _read(source)
-        return ([] if header is None else [header]), 1
-    except OSError as error:
-        raise ItemError(f"cannot be read: {error.strerror}") from None
-
-
-def _folder_headers(folder: Path, names: list[str], is_one: bool) -> list[Header]:
-    """Read one header of each series of a folder, which with `is_one` holds a single series."""
-    unfinished = next((name for name in names if finished_name(name) is not None), None)
-    if unfinished is not None:
-        raise ItemError(f"{unfinished} in it is not finished", "download it again")
-    tried = names[:_HEADER_TRIES]
-    headers = (_read(folder / name) for name in tried)
-    first = next((header for header in headers if header is not None), None)
-    if first is None:
-        if is_one or all(_IMAGE_NAME.fullmatch(name) for name in tried):
-            shown = ", ".join(names[:2])
-            raise ItemError(
-                f"none of its first files ({shown}, …) has a DICOM header", "download it again"
-            )
-        return []
-    if is_one or len(names) == 1 or _is_uniform(folder, names, first):
-        return [first]
-    found = {}
-    for name in names:
-        header = _read(folder / name)
-        if header is not None:
-            found[header.text("SeriesInstanceUID")] = header
-    return list(found.values())
-
-
-def _is_uniform(folder: Path, names: list[str], first: Header) -> bool:
-    """Tell whether the middle and the last file of a folder are of the first one's series."""
-    identifier = first.text("SeriesInstanceUID")
-    for name in (names[len(names) // 2], names[-1]):
-        header = _read(folder / name)
-        if header is not None and header.text("SeriesInstanceUID") != identifier:
-            return False
-    return True
-
-
-def _archive_headers(archive: Path, is_one: bool) -> tuple[list[Header], int | None]:
-    """Read one header of each series of an archive, and count its images.
-
-    With `is_one` the archive holds a single series, and is not read past its first image.
-    """
-    found: dict[str, Header] = {}
-    files = 0
-    for _, content in contents(archive):
-        header = _read(content)
-        if header is None:
-            continue
-        files += 1
-        found.setdefault(header.text("SeriesInstanceUID"), header)
-        if is_one:
-            return list(found.values()), None
-    return list(found.values()), files
-
-
-def _read(content: Path | bytes) -> Header | None:
-    """Read the elements of a header that say what a series is; None if it is no DICOM image."""
-    header = read_header(content, _KEYWORDS)
-    if header is None or header.text("SOPClassUID") != _ENHANCED:
-        return header
-    # What is said of every frame stands behind everything else.
-    groups = read_header(content, _GROUPS)
-    return header if groups is None else Header({**header.elements, **groups.elements})
 
 
 def _identify(
@@ -325,7 +232,7 @@ def _side_of_text(text: str) -> str:
 def _of_frames(header: Header) -> list[str]:
     """Return the laterality of a multi-frame image, where all of its frames share it."""
     found = []
-    for group in header.elements.get(_GROUPS[0]) or ():
+    for group in header.elements.get(_GROUPS) or ():
         for anatomy in group.get("FrameAnatomySequence") or ():
             found.append(str(anatomy.get("FrameLaterality") or ""))
     return found

@@ -12,7 +12,7 @@ import pytest
 
 from oatools.core.errors import ItemError
 from oatools.core.manifest import BadRow
-from oatools.dicom import series as series_module
+from oatools.dicom import survey as survey_module
 from oatools.dicom.convert import convert
 from oatools.dicom.find import find_series
 from oatools.dicom.geometry import assess
@@ -320,13 +320,13 @@ def test_the_first_rows_leave_before_the_rest_of_the_tree_is_read(scan, tmp_path
     ]
 
 
-def test_one_header_a_series_is_read_in_a_release_and_three_in_any_other_folder(
+def test_one_header_a_series_is_read_in_a_release_and_all_in_any_other_folder(
     scan, tmp_path, monkeypatch
 ):
     read = []
-    real = series_module.read_header
+    real = survey_module.read_header
     monkeypatch.setattr(
-        series_module,
+        survey_module,
         "read_header",
         lambda source, keywords: read.append(source) or real(source, keywords),
     )
@@ -335,7 +335,11 @@ def test_one_header_a_series_is_read_in_a_release_and_three_in_any_other_folder(
     read.clear()
     scan(tmp_path / "b")
     find(tmp_path / "b")
-    assert len(read) == 3
+    assert len(read) == 24
+    read.clear()
+    (tmp_path / "a/OAIBaselineImages/results/00m" / CLASSIC / "10000002/007").unlink()
+    find(tmp_path / "a")
+    assert len(read) == 3 + 23  # of the series whose names have a gap, all
 
 
 REPEATS = [  # slices missing from three repeats; the one to take

@@ -39,12 +39,12 @@ def test_pydicom_warns_everybody_else_as_before(odd):
 
 def test_readers_that_overlap_leave_the_filters_as_they_were(odd):
     before = list(warnings.filters)
-    with headers._SILENCE:
-        other = threading.Thread(target=headers._SILENCE.__enter__)
+    with headers.SILENCE:
+        other = threading.Thread(target=headers.SILENCE.__enter__)
         other.start()
         other.join()
     assert list(warnings.filters) != before
-    headers._SILENCE.__exit__(None, None, None)
+    headers.SILENCE.__exit__(None, None, None)
     assert list(warnings.filters) == before
 
 

@@ -1,0 +1,176 @@
+"""A few slices of a converted volume, compared with what the headers say of them.
+
+dcm2niix is old and good, and still it is one reading of headers that many scanners write in their
+own way. pydicom is another. Where the two differ in a voxel or in its place, nobody knows which is
+right, and there is no volume.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+from pydicom.dataset import Dataset
+from pydicom.pixels.utils import pixel_array
+
+from oatools.core.errors import ItemError
+from oatools.dicom.frames import Frame, Image, read_dataset
+from oatools.dicom.geometry import depths_of
+from oatools.dicom.headers import SILENCE
+from oatools.imaging.volume import Volume
+
+# Parts of a voxel by which a place may be off: within a slice, and across (the steps between slices
+# may differ a little, and the affine has one).
+_WITHIN = 0.1
+_ACROSS = 0.3
+_RELATIVE = 1e-5
+# Of syntaxes that lose something, each decoder makes its own numbers.
+_LOSSY = {
+    "1.2.840.10008.1.2.4.50",
+    "1.2.840.10008.1.2.4.51",
+    "1.2.840.10008.1.2.4.81",
+    "1.2.840.10008.1.2.4.91",
+    "1.2.840.10008.1.2.4.203",
+}
+_LOSSY_PART = 0.03
+_LPS_TO_RAS = np.array([-1.0, -1.0, 1.0])
+
+_Pixels = npt.NDArray[np.float64]
+
+
+class Undecoded(Exception):
+    """No decoder of a compressed transfer syntax is installed; the text names the syntax."""
+
+
+def compare(volume: Volume, frames: Sequence[Frame]) -> None:
+    """Compare the first, middle and last slice of a volume with the headers' own pixels.
+
+    `frames` are all slices of the volume. Raises an `ItemError` for another place or another value,
+    and `Undecoded` where nothing here can read the pixels.
+    """
+    order = np.argsort(depths_of(frames), kind="stable")
+    chosen = sorted({0, len(order) // 2, len(order) - 1})
+    pixels: list[tuple[Frame, _Pixels, _Pixels]] = []
+    tolerance = _RELATIVE
+    with SILENCE:
+        for position in chosen:
+            frame = frames[int(order[position])]
+            dataset = read_dataset(frame.image.content, pixels=True)
+            expected = _expected(dataset, frame)
+            pixels.append((frame, expected, _slice_at(volume, frame)))
+            if str(dataset.file_meta.get("TransferSyntaxUID", "")) in _LOSSY:
+                tolerance = _LOSSY_PART
+    factor = _factor(pixels)
+    for frame, expected, found in pixels:
+        allowed = tolerance * max(1.0, float(np.abs(expected * factor).max()))
+        difference = float(np.abs(expected * factor - found).max())
+        if not difference <= allowed:
+            raise ItemError(
+                f"the pixels of {frame.name} differ by up to {difference:.6g} from what dcm2niix "
+                "made of them",
+                "the series is left out, as it is not known which is right; please report it with "
+                "the make of the scanner",
+            )
+
+
+def _factor(pixels: Sequence[tuple[Frame, _Pixels, _Pixels]]) -> float:
+    """Return by how much dcm2niix multiplies the pixels of Philips' scanners, all alike.
+
+    It gives the scanner's precise values, which stand in private elements, where the header's
+    rescaling makes those that are shown: they differ by one factor in the whole series.
+    """
+    manufacturer = pixels[0][0].image.header.text("Manufacturer").upper()
+    largest = max(float(np.abs(expected).max()) for _, expected, _ in pixels)
+    if "PHILIPS" not in manufacturer or largest == 0:
+        return 1.0
+    return max(float(np.abs(found).max()) for _, _, found in pixels) / largest
+
+
+def _expected(dataset: Dataset, frame: Frame) -> _Pixels:
+    """Return what a slice's header means by its pixels, shape (rows, columns).
+
+    That is: decoded, signed or not, rescaled, and, where low values are white (MONOCHROME1), turned
+    around within the range of the bits that are stored.
+    """
+    try:
+        stored = pixel_array(dataset, index=frame.index)
+    except (RuntimeError, NotImplementedError, ImportError) as error:
+        syntax = dataset.file_meta.get("TransferSyntaxUID")
+        if syntax is not None and syntax.is_compressed:
+            raise Undecoded(syntax.name) from None
+        raise _unreadable(frame, error) from None
+    except Exception as error:  # what damaged pixels raise is not a closed list
+        raise _unreadable(frame, error) from None
+    if stored.ndim != 2:
+        raise ItemError(f"the pixels of {frame.name} are no plane of grey values")
+    values = stored.astype(np.float64)
+    if is_inverted(frame.image):
+        low, high = stored_range(dataset)
+        values = low + high - values
+    slope, intercept = rescaling(dataset, frame.index)
+    rescaled: _Pixels = values * slope + intercept
+    return rescaled
+
+
+def _unreadable(frame: Frame, error: Exception) -> ItemError:
+    said = " ".join(str(error).split())
+    return ItemError(f"the pixels of {frame.name} cannot be read ({said})", "get it again")
+
+
+def is_inverted(image: Image) -> bool:
+    """Tell whether an image's low values are meant to be white."""
+    return image.header.text("PhotometricInterpretation") == "MONOCHROME1"
+
+
+def stored_range(dataset: Dataset) -> tuple[int, int]:
+    """Return the least and the greatest number that the stored bits can hold."""
+    bits = int(dataset.get("BitsStored") or dataset.get("BitsAllocated") or 16)
+    if dataset.get("PixelRepresentation"):
+        return -(1 << (bits - 1)), (1 << (bits - 1)) - 1
+    return 0, (1 << bits) - 1
+
+
+def rescaling(dataset: Dataset, index: int | None) -> tuple[float, float]:
+    """Return slope and intercept of a slice's pixels, those of a frame where it has its own."""
+    places = [dataset]
+    if index is not None:
+        own = dataset.get("PerFrameFunctionalGroupsSequence") or []
+        shared = dataset.get("SharedFunctionalGroupsSequence") or []
+        groups = [*own[index : index + 1], *shared[:1]]
+        for group in groups:
+            places = [*(group.get("PixelValueTransformationSequence") or [])[:1], *places]
+            if len(places) > 1:
+                break
+    slope, intercept = places[0].get("RescaleSlope"), places[0].get("RescaleIntercept")
+    return (1.0 if slope is None else float(slope)), (
+        0.0 if intercept is None else float(intercept)
+    )
+
+
+def _slice_at(volume: Volume, frame: Frame) -> _Pixels:
+    """Return the voxels of a volume that lie where a frame's pixels do, shape (rows, columns)."""
+    assert frame.position is not None and frame.axes is not None
+    assert frame.spacing is not None and frame.size is not None
+    to_index = np.linalg.inv(volume.affine)
+    between_rows, between_columns = frame.spacing
+    rows, columns = frame.size
+    start = to_index[:3, :3] @ (frame.position * _LPS_TO_RAS) + to_index[:3, 3]
+    along_row = to_index[:3, :3] @ (frame.axes[0] * between_columns * _LPS_TO_RAS)
+    along_column = to_index[:3, :3] @ (frame.axes[1] * between_rows * _LPS_TO_RAS)
+    index = np.rint(start).astype(int)
+    row_step, column_step = np.rint(along_row).astype(int), np.rint(along_column).astype(int)
+    ends = [(row, column) for row in (0, rows - 1) for column in (0, columns - 1)]
+    stated = np.array([start + along_row * column + along_column * row for row, column in ends])
+    found_at = np.array([index + row_step * column + column_step * row for row, column in ends])
+    off = np.abs(stated - found_at).max(axis=0)
+    is_inside = found_at.min() >= 0 and bool((found_at.max(axis=0) < volume.shape).all())
+    if not is_inside or bool((off > (_WITHIN, _WITHIN, _ACROSS)).any()):
+        apart = float((off * volume.spacing).max())
+        raise ItemError(
+            f"{frame.name} does not lie in the volume where its header says, by up to "
+            f"{apart:.3g} mm",
+            "the series is left out, as it is not known which is right",
+        )
+    row, column = np.mgrid[0:rows, 0:columns]
+    places = [index[k] + column_step[k] * row + row_step[k] * column for k in range(3)]
+    found: _Pixels = np.asarray(volume.data[tuple(places)], dtype=np.float64)
+    return found

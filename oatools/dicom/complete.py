@@ -1,0 +1,92 @@
+"""Whether headers say that images of a series are missing where no gap between slices shows it.
+
+A slice that is missing at an end, or every second one, leaves an even stack. Headers may tell all
+the same: by the numbers of the images, and by how many there should be.
+"""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from oatools.dicom.elements import raw_elements
+from oatools.dicom.frames import Frame, Image, Vector
+
+# Numbers of slices in private elements: the block's creator, the element, its bytes.
+_PRIVATE = (
+    (0x20010010, b"Philips Imaging DD 001", 0x20011018),
+    (0x00210010, b"GEMS_RELA_01", 0x0021104F),
+)
+_DEPTH_DECIMALS = 3  # of mm
+_STEP_TOLERANCE = 0.1
+_SHOWN = 5
+
+
+def missing(images: Sequence[Image], frames: Sequence[Frame], depths: Vector) -> str:
+    """Return what headers say of images that are not there; empty if nothing is missing.
+
+    `frames` are those of `images`, and `depths` their places across the slices (mm). Every vendor
+    numbers in its own way: by slice, interleaved, echo by echo. So it is no rule where a number
+    stands; but numbers from 1 on leave none out, or leave the same out at every step.
+    """
+    if len(frames) < 2:
+        return ""
+    numbers = [frame.number for frame in frames if frame.number is not None]
+    is_counted = len(set(numbers)) == len(frames)
+    step = 1
+    if is_counted:
+        step, said = _by_numbers(sorted(numbers), depths, images[0])
+        if said:
+            return said
+    files = len(images)
+    places = len(set(depths.round(_DEPTH_DECIMALS).tolist()))
+    header = images[0].header
+    of_series = header.number("NumberOfSeriesRelatedInstances") or 0
+    if of_series > files:
+        return f"its header says that the series has {of_series:.0f} files, and {files} are there"
+    of_acquisition = header.number("ImagesInAcquisition") or 0
+    if of_acquisition > len(frames) * step:
+        return (
+            f"its header says that the acquisition has {of_acquisition:.0f} images, and "
+            f"{len(frames)} are there"
+        )
+    slices = max(int(header.number("NumberOfSlices") or 0), _private_slices(images[0]))
+    if slices > places:
+        return f"its header says that there are {slices} slices, and {places} are there"
+    return ""
+
+
+def _by_numbers(numbers: list[int], depths: Vector, first: Image) -> tuple[int, str]:
+    """Return the usual step between sorted numbers, and what of them is missing."""
+    steps = np.diff(numbers)
+    step = int(math.gcd(*steps.tolist()))
+    if step == 0:
+        return 1, ""
+    absent = [n for n in range(numbers[0], numbers[-1], step) if n not in set(numbers)]
+    if absent:
+        return step, f"number {_listed(absent)} of its images is missing"
+    if numbers[0] > step:
+        return step, f"its first image is number {numbers[0]}: those before it are missing"
+    stated = first.header.number("SpacingBetweenSlices")
+    usual = float(np.median(np.diff(np.sort(depths))))
+    if step > 1 and stated and abs(usual / step - stated) < _STEP_TOLERANCE * stated:
+        return step, (
+            f"it has but every {step}. number of its images, {usual:.3g} mm apart where its header "
+            f"says {stated:.3g}"
+        )
+    return step, ""
+
+
+def _listed(numbers: list[int]) -> str:
+    shown = ", ".join(map(str, numbers[:_SHOWN]))
+    return f"{shown}, …" if len(numbers) > _SHOWN else shown
+
+
+def _private_slices(image: Image) -> int:
+    """Return the number of slices that Philips' or GE's own elements state; 0 if none does."""
+    tags = {tag for creator, _, element in _PRIVATE for tag in (creator, element)}
+    raw = raw_elements(image.content, tags) or {}
+    for creator, name, element in _PRIVATE:
+        if raw.get(creator, b"").rstrip(b"\0 ") == name and element in raw:
+            return int.from_bytes(raw[element], "little", signed=True)
+    return 0

@@ -1,0 +1,260 @@
+"""Where each image of a series lies in space, by its header.
+
+A file of one image and a frame of a multi-frame file are the same to everything that follows: a
+`Frame`. World coordinates are DICOM's: LPS, in mm.
+"""
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from pydicom import dcmread
+from pydicom.dataset import Dataset
+
+from oatools.core.errors import ItemError
+from oatools.dicom.headers import SILENCE, Header, read_header
+
+KEYWORDS = (
+    "ImageType",
+    "SOPClassUID",
+    "SOPInstanceUID",
+    "Modality",
+    "Manufacturer",
+    "EchoTime",
+    "SpacingBetweenSlices",
+    "SeriesInstanceUID",
+    "SeriesNumber",
+    "InstanceNumber",
+    "ImagePositionPatient",
+    "ImageOrientationPatient",
+    "EchoNumbers",
+    "ImagesInAcquisition",
+    "NumberOfSeriesRelatedInstances",
+    "PhotometricInterpretation",
+    "NumberOfFrames",
+    "Rows",
+    "Columns",
+    "PixelSpacing",
+    "RescaleSlope",
+    "RescaleIntercept",
+    "NumberOfSlices",
+)
+
+#: The class of MR images of several frames, each of which is described in a sequence.
+ENHANCED = "1.2.840.10008.5.1.4.1.1.4.1"
+
+Vector = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Image:
+    """A file of a series: its name, its content (a path, or bytes from an archive), its header."""
+
+    name: str
+    content: Path | bytes
+    header: Header
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One slice as a header describes it.
+
+    `image` is its file and `index` its place in it, None where the file is a single image.
+    `position` is the centre of its first voxel (LPS mm, shape (3,)), `axes` the directions along a
+    row and along a column (shape (2, 3)), `spacing` the distances between rows and between columns
+    (mm), `size` the numbers of rows and columns. Each is None where the header does not say.
+    `stack`, `echo`, `time` and `side` tell frames at one place apart, as written; `number` is that
+    of the image in its series, or of the frame in its stack.
+    """
+
+    image: Image
+    index: int | None
+    position: Vector | None
+    axes: Vector | None
+    spacing: tuple[float, float] | None
+    size: tuple[int, int] | None
+    echo: str = ""
+    stack: str = ""
+    time: str = ""
+    side: str = ""
+    number: int | None = None
+
+    @property
+    def name(self) -> str:
+        """The name that a message gives it."""
+        return self.image.name if self.index is None else f"frame {self.index + 1}"
+
+    @property
+    def normal(self) -> Vector:
+        """The direction across its plane; only where `axes` are known."""
+        assert self.axes is not None
+        return np.cross(self.axes[0], self.axes[1])
+
+    @property
+    def centre(self) -> Vector | None:
+        """The middle of the image, LPS mm; None where the header does not say."""
+        if self.position is None or self.axes is None or not self.spacing or not self.size:
+            return None
+        (between_rows, between_columns), (rows, columns) = self.spacing, self.size
+        along_row = self.axes[0] * between_columns * (columns - 1) / 2
+        along_column = self.axes[1] * between_rows * (rows - 1) / 2
+        middle: Vector = self.position + along_row + along_column
+        return middle
+
+    @property
+    def unknown(self) -> str:
+        """What its header does not state of its place; empty if it states all."""
+        if self.position is None:
+            return "position (ImagePositionPatient)"
+        if self.axes is None:
+            return "orientation (ImageOrientationPatient)"
+        return "" if self.spacing else "size of a pixel (PixelSpacing)"
+
+
+def read_image(name: str, content: Path | bytes) -> Image | None:
+    """Read a file's header; None if it is no DICOM image."""
+    header = read_header(content, KEYWORDS)
+    return None if header is None else Image(name, content, header)
+
+
+def frames_of(images: Sequence[Image]) -> list[Frame]:
+    """Return all frames of a series' files. Raises an `ItemError` for a file that has too few."""
+    found: list[Frame] = []
+    for image in images:
+        is_enhanced = image.header.text("SOPClassUID") == ENHANCED
+        if is_enhanced or frame_count(image) > 1:
+            found += _of_multi_frame(image)
+        else:
+            found.append(_of_single(image))
+    return found
+
+
+def frame_count(image: Image) -> int:
+    """Return the number of frames that a header states, 1 where it states none."""
+    stated = image.header.text("NumberOfFrames")
+    return int(stated) if stated.isdecimal() else 1
+
+
+def is_mosaic(image: Image) -> bool:
+    """Tell whether an image is Siemens' mosaic, all slices of a volume side by side."""
+    return "MOSAIC" in image.header.text("ImageType").upper()
+
+
+def _of_single(image: Image) -> Frame:
+    header = image.header
+    return Frame(
+        image=image,
+        index=None,
+        position=_vector(header.numbers("ImagePositionPatient")),
+        axes=_axes(header.numbers("ImageOrientationPatient")),
+        spacing=_spacing(header.numbers("PixelSpacing")),
+        size=_size(header),
+        echo=header.text("EchoNumbers"),
+        number=_whole(header.text("InstanceNumber")),
+    )
+
+
+def _of_multi_frame(image: Image) -> list[Frame]:
+    with SILENCE:
+        dataset = read_dataset(image.content, pixels=False)
+        shared = _item(dataset, "SharedFunctionalGroupsSequence")
+        own = list(dataset.get("PerFrameFunctionalGroupsSequence") or ())
+        count = frame_count(image)
+        if len(own) < count:
+            described = len(own) or "none"
+            raise ItemError(
+                f"{image.name} has {count} frames, and its header says of {described} where it "
+                "lies",
+                "such a file cannot be placed in space",
+            )
+        size = _size(image.header)
+        return [_frame(image, k, groups, shared, size) for k, groups in enumerate(own[:count])]
+
+
+def _frame(
+    image: Image, index: int, own: Dataset, shared: Dataset, size: tuple[int, int] | None
+) -> Frame:
+    def stated(sequence: str, keyword: str) -> Any:
+        for groups in (own, shared):
+            item = _item(groups, sequence)
+            if item.get(keyword) is not None:
+                return item.get(keyword)
+        return None
+
+    def text(sequence: str, keyword: str) -> str:
+        value = stated(sequence, keyword)
+        return "" if value is None else str(value)
+
+    return Frame(
+        image=image,
+        index=index,
+        position=_vector(_floats(stated("PlanePositionSequence", "ImagePositionPatient"))),
+        axes=_axes(_floats(stated("PlaneOrientationSequence", "ImageOrientationPatient"))),
+        spacing=_spacing(_floats(stated("PixelMeasuresSequence", "PixelSpacing"))),
+        size=size,
+        echo=text("MREchoSequence", "EffectiveEchoTime"),
+        stack=text("FrameContentSequence", "StackID"),
+        time=text("FrameContentSequence", "TemporalPositionIndex"),
+        side=text("FrameAnatomySequence", "FrameLaterality"),
+        number=_whole(text("FrameContentSequence", "InStackPositionNumber")),
+    )
+
+
+def read_dataset(content: Path | bytes, pixels: bool) -> Dataset:
+    """Read a whole header, with `pixels` the whole file. Raises an `ItemError` if it cannot be."""
+    source = io.BytesIO(content) if isinstance(content, bytes) else content
+    try:
+        return dcmread(source, stop_before_pixels=not pixels, force=True)
+    except OSError:
+        raise
+    except Exception as error:  # what a parser can raise on arbitrary bytes is not a closed list
+        said = " ".join(str(error).split())
+        raise ItemError(f"its header cannot be read to its end ({said})") from None
+
+
+def _item(groups: Dataset, sequence: str) -> Dataset:
+    """Return the only item of a sequence; an empty one where there is none."""
+    items = groups.get(sequence)
+    return items[0] if items else Dataset()
+
+
+def _whole(text: str) -> int | None:
+    return int(text) if text.isdecimal() else None
+
+
+def _floats(value: Any) -> list[float] | None:
+    try:
+        return None if value is None else [float(each) for each in value]
+    except (TypeError, ValueError):
+        return None
+
+
+def _vector(numbers: list[float] | None) -> Vector | None:
+    if numbers is None or len(numbers) != 3 or not np.isfinite(numbers).all():
+        return None
+    return np.array(numbers)
+
+
+def _axes(numbers: list[float] | None) -> Vector | None:
+    """Return two directions; None if they are none (zeros, as some anonymisers write)."""
+    if numbers is None or len(numbers) != 6 or not np.isfinite(numbers).all():
+        return None
+    axes = np.array(numbers).reshape(2, 3)
+    lengths = np.linalg.norm(axes, axis=1)
+    is_square = np.abs(lengths - 1).max() < 0.01 and abs(axes[0] @ axes[1]) < 0.01
+    return axes if is_square else None
+
+
+def _spacing(numbers: list[float] | None) -> tuple[float, float] | None:
+    if numbers is None or len(numbers) != 2 or not all(0 < each < 1e3 for each in numbers):
+        return None
+    return numbers[0], numbers[1]
+
+
+def _size(header: Header) -> tuple[int, int] | None:
+    rows, columns = header.text("Rows"), header.text("Columns")
+    return (int(rows), int(columns)) if rows.isdecimal() and columns.isdecimal() else None

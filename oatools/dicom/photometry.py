@@ -1,0 +1,50 @@
+"""Images whose low values are white (MONOCHROME1), turned around as all others are."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from oatools.core.errors import ItemError
+from oatools.dicom.compare import is_inverted, rescaling, stored_range
+from oatools.dicom.frames import Frame, read_dataset
+from oatools.imaging.volume import Volume, Voxels
+
+_TYPES = (np.int16, np.uint16, np.int32, np.float32)
+
+
+def upright(volume: Volume, frames: Sequence[Frame]) -> tuple[Volume, str]:
+    """Return a volume whose high values are bright, and what was done to it, empty if nothing was.
+
+    The value v of MONOCHROME1 becomes low + high - v, where low and high are the ends of what the
+    stored bits can hold, rescaled as v is. Raises an `ItemError` if slices differ in this.
+    """
+    inverted = {is_inverted(frame.image) for frame in frames}
+    if inverted == {False}:
+        return volume, ""
+    sums = set()
+    read = {}
+    for frame in frames:
+        key = id(frame.image)
+        if key not in read:
+            read[key] = read_dataset(frame.image.content, pixels=False)
+        slope, intercept = rescaling(read[key], frame.index)
+        sums.add(slope * sum(stored_range(read[key])) + 2 * intercept)
+    if len(inverted) > 1 or len(sums) > 1:
+        raise ItemError(
+            "low values are white (MONOCHROME1) in some slices, or on scales that differ",
+            "the series is left out",
+        )
+    (total,) = sums
+    turned = total - volume.data.astype(np.float64)
+    return Volume(_fitting(turned, volume.data), volume.affine), (
+        "low values were white (MONOCHROME1), and were turned around"
+    )
+
+
+def _fitting(values: Voxels, like: Voxels) -> Voxels:
+    """Return values in the type of other voxels, or else in the least that holds them all."""
+    for kind in (like.dtype, *_TYPES):
+        converted: Voxels = values.astype(kind)
+        if np.array_equal(converted.astype(np.float64), values):
+            return converted
+    return values.astype(np.float32)
