@@ -10,18 +10,16 @@ from typing import Any
 
 import timm
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from timm.data.config import resolve_model_data_config
 from torch import nn
 
 from oatools.core.errors import UsageError
 from oatools.features.backbone_record import FILE, PRETRAINED, RANDOM, BackboneRecord, Weights
+from oatools.features.weightsfile import load_weights
 
 TYPES = {"float32": torch.float32, "float16": torch.float16, "bf16": torch.bfloat16}
 
 _FLOAT32_STAGES = 2
-_RIGHT_BACKBONE = "is `backbone` right?"
 
 
 @dataclass(frozen=True)
@@ -90,9 +88,9 @@ def load_backbone(name: str, weights: str, seed: int = 0, device: str = "cpu") -
     """Make a backbone by its timm name.
 
     `weights` is `pretrained` (timm's download and cache), `random` (seeded, see `initialise`), or
-    the path of a `.safetensors` file or torch state dict, which is opened without executing code.
+    the path of a file (see `weightsfile.load_weights`), which is opened without executing code.
     Raises `UsageError` for an unknown name, weights that cannot be had, or a file that does not
-    fit, by its first tensor that does not.
+    fit, by its first tensors that do not.
     """
     _check_name(name)
     network, origin = _network(name, weights, seed)
@@ -143,8 +141,9 @@ def _network(name: str, weights: str, seed: int) -> tuple[Any, Weights]:
         origin = Weights(RANDOM, weights_digest(network), seed=seed)
     else:
         network = timm.create_model(name, pretrained=False, num_classes=0)
-        load_weights(network, Path(weights))
-        origin = Weights(FILE, weights_digest(network), name=Path(weights).name)
+        averaged = load_weights(network, Path(weights))
+        sha256 = weights_digest(network)
+        origin = Weights(FILE, sha256, name=Path(weights).name, averaged=averaged)
     return network.eval().requires_grad_(False), origin
 
 
@@ -252,91 +251,3 @@ def _leaves(count: int, size: int, generator: torch.Generator, discs: int = 150)
             radius = size * min(0.02 / math.sqrt(max(wide, 1e-3)), 0.6)
             image[(x - left * size) ** 2 + (y - top * size) ** 2 < radius**2] = grey
     return ((images - images.mean()) / images.std()).expand(-1, 3, -1, -1)
-
-
-def load_weights(network: nn.Module, path: Path) -> None:
-    """Load a state dict from a file into a network without classifier.
-
-    The file's tensors may have timm's names or torchvision's; those of a classifier are dropped.
-    Raises a `UsageError` for a file that cannot be read, or the first tensor that does not fit.
-    """
-    wanted = network.state_dict()
-    state = _tensors(_read_state(path))
-    if "features.0.0.weight" in state:
-        state = _from_torchvision(state, wanted, path)
-    fitting = {}
-    for key, tensor in wanted.items():
-        is_counter = key.endswith("num_batches_tracked")  # which older files lack
-        found = state.get(key, tensor if is_counter else None)
-        fitting[key] = _check_tensor(found, key, tensor, path)
-    network.load_state_dict(fitting)
-
-
-def _read_state(path: Path) -> Any:
-    """Return what a weights file holds, which is opened without executing code."""
-    if not path.is_file():
-        raise UsageError(f"{path}: no such weights file", "give a path, 'pretrained' or 'random'")
-    if path.suffix == ".safetensors":
-        try:
-            return load_file(path)
-        except (SafetensorError, OSError) as error:
-            raise UsageError(f"{path}: not a readable safetensors file ({error})") from None
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises whatever the unpickler does
-        first = str(error).strip().splitlines()[0][:120]
-        raise UsageError(
-            f"{path}: cannot be opened as a plain state dict ({first})", "save tensors only"
-        ) from None
-
-
-def _tensors(state: Any) -> dict[str, torch.Tensor]:
-    """Return the tensors of a state dict, without the wrappings that training scripts add."""
-    for wrapper in ("state_dict", "model"):
-        if isinstance(state, dict) and isinstance(state.get(wrapper), dict):
-            state = state[wrapper]
-    found = {}
-    for key, value in state.items():
-        if isinstance(value, torch.Tensor):
-            found[key.removeprefix("module.")] = value
-    return found
-
-
-def _check_tensor(
-    found: torch.Tensor | None, key: str, wanted: torch.Tensor, path: Path
-) -> torch.Tensor:
-    """Return a tensor of a file, or raise a `UsageError` where it cannot take its place."""
-    if found is None:
-        raise UsageError(
-            f"{path}: has no tensor '{key}', which the backbone needs", _RIGHT_BACKBONE
-        )
-    if found.shape != wanted.shape:
-        shapes = f"{tuple(found.shape)}, not {tuple(wanted.shape)}"
-        raise UsageError(f"{path}: tensor '{key}' has shape {shapes}", _RIGHT_BACKBONE)
-    if not torch.isfinite(found).all():
-        raise UsageError(
-            f"{path}: tensor '{key}' holds numbers that are not finite", "the file is damaged"
-        )
-    return found
-
-
-def _from_torchvision(
-    state: dict[str, torch.Tensor], wanted: dict[str, torch.Tensor], path: Path
-) -> dict[str, torch.Tensor]:
-    """Return the state dict of torchvision's EfficientNet or MobileNet under timm's names.
-
-    Both list the same layers in the same order; every pair must agree in its last name and in
-    shape.
-    """
-    theirs = [key for key in state if key.startswith("features.")]
-    for ours, key in zip(wanted, theirs, strict=False):
-        same_name = ours.rpartition(".")[2] == key.rpartition(".")[2]
-        if not same_name or wanted[ours].shape != state[key].shape:
-            shapes = f"{tuple(state[key].shape)}, where '{ours}' has {tuple(wanted[ours].shape)}"
-            raise UsageError(
-                f"{path}: torchvision's tensor '{key}' has shape {shapes}", _RIGHT_BACKBONE
-            )
-    if len(theirs) != len(wanted):
-        counts = f"{len(theirs)} of torchvision's tensors, not {len(wanted)}"
-        raise UsageError(f"{path}: holds {counts}", _RIGHT_BACKBONE)
-    return {ours: state[key] for ours, key in zip(wanted, theirs, strict=True)}

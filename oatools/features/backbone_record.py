@@ -21,13 +21,15 @@ class Weights:
 
     `sha256` is the digest of all of them, and alone decides whether weights are the same. `seed`
     belongs to random ones. `name` is timm's, with its tag, or that of the file; it is empty where
-    a record does not hold it.
+    a record does not hold it. `averaged` is what a file calls the averaged weights that were taken
+    from it, empty where it holds none.
     """
 
     source: Source
     sha256: str
     seed: int | None = None
     name: str = ""
+    averaged: str = ""
 
     @classmethod
     def from_provenance(cls, attributes: Mapping[str, Any]) -> "Weights | None":
@@ -50,11 +52,20 @@ class Weights:
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "Weights":
         """Rebuild weights from what `to_json` gave."""
-        return cls(values["source"], values["sha256"], values.get("seed"), values.get("name", ""))
+        return cls(
+            values["source"],
+            values["sha256"],
+            values.get("seed"),
+            values.get("name", ""),
+            values.get("averaged", ""),
+        )
 
     def to_json(self) -> dict[str, Any]:
-        """Return the fields as JSON can hold them."""
-        return asdict(self)
+        """Return the fields as JSON can hold them, `averaged` only where it says something."""
+        values = asdict(self)
+        if not self.averaged:
+            del values["averaged"]
+        return values
 
     @property
     def is_random(self) -> bool:
@@ -65,7 +76,14 @@ class Weights:
         """Return the words that name the weights for a reader, such as `random, seed 3`."""
         if self.is_random:
             return f"random, seed {self.seed}"
-        return f"{self.source} {self.name}".rstrip()
+        label = f"{self.source} {self.name}".rstrip()
+        return f"{label}, averaged ({self.averaged})" if self.averaged else label
+
+    def note(self) -> str:
+        """Return what a user should be told of them; mostly an empty text."""
+        if not self.averaged:
+            return ""
+        return f"{self.name} holds averaged weights ('{self.averaged}'), which are taken"
 
 
 @dataclass(frozen=True)
@@ -95,6 +113,7 @@ class BackboneRecord:
     def to_json(self) -> dict[str, Any]:
         """Return all fields as JSON can hold them."""
         values = asdict(self)
+        values["weights"] = self.weights.to_json()
         values["mean"], values["std"] = list(self.mean), list(self.std)
         return values
 

@@ -50,7 +50,8 @@ def shared_batcher(settings: EngineSettings) -> tuple[Batcher, tuple[str, ...]]:
             return _open[settings], ()
         engine = open_engine(settings)
         _open[settings] = Batcher(engine, settings.threads or 1)
-        return _open[settings], engine.notes
+        note = engine.record.weights.note()
+        return _open[settings], (*engine.notes, note) if note else engine.notes
 
 
 def _torch(settings: EngineSettings, *notes: str) -> Engine:

@@ -23,7 +23,7 @@ from oatools.core.files import digest, digest_json
 from oatools.features.backbone_record import FILE, BackboneRecord, weights_id
 from oatools.features.engine import CPU_BATCH, EngineSettings, filled
 
-_FORMAT = 2
+_FORMAT = 3
 _RECORD = "record.json"
 _PRECISION = "oatools_precision"  # what a part is computed in, kept in its file
 

@@ -286,3 +286,26 @@ def test_a_pipe_that_trickles_gets_its_rows_at_once(knee_file, weights, tmp_path
         process.stdin.close()
         assert process.stdout.readline() == f"b\t{tmp_path}/f/b.h5\n"
     assert process.returncode == 0
+
+
+def test_averaged_weights_are_taken_and_said_once_also_from_the_cache(
+    shell, knee_file, weights, tmp_path
+):
+    plain = load_file(weights("mobilenetv2_100"))
+    other = {
+        key: value * 1.01 if key == "conv_stem.weight" else value for key, value in plain.items()
+    }
+    torch.save({"state_dict": other, "state_dict_ema": plain}, tmp_path / "w.pth")
+    torch.save({"state_dict": plain}, tmp_path / "p.pth")
+    shutil.copy(knee_file, tmp_path / "9000002_00m_left.nii.gz")
+    command = "oa-embed --backbone mobilenetv2_100 --slices 2"
+    shell(f"{command} {knee_file} --weights p.pth -o p")
+    for folder in ("a", "b"):  # exported, then kept
+        done = shell(f"{command} {knee_file} 9000002_00m_left.nii.gz --weights w.pth -o {folder}")
+        said = "w.pth holds averaged weights ('state_dict_ema'), which are taken"
+        assert done.stderr.count(said) == 1
+        made = tmp_path / folder / knee_file.name.replace(".nii.gz", ".h5")
+        arrays, attributes = read(made)
+        expected = read(tmp_path / "p" / made.name)[0]
+        assert np.array_equal(arrays["features"], expected["features"])
+        assert attributes["weights"] == "file w.pth, averaged (state_dict_ema)"

@@ -1,0 +1,100 @@
+"""Files that `torch.save` or safetensors wrote, opened without executing anything in them."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
+
+from oatools.core.errors import UsageError
+
+#: Classes of plain values, which hide nothing; other builtins are a reason to close a file.
+_HARMLESS = frozenset(
+    f"{module}.{name}"
+    for module in ("builtins", "__builtin__")
+    for name in ("object", "list", "dict", "set", "frozenset", "tuple", "slice", "range", "complex")
+)
+#: No checkpoint of a network needs these; one that names them wants something to be executed.
+_SUSPECT = ("builtins", "__builtin__", "os", "posix", "nt", "sys", "subprocess", "shutil", "runpy")
+_NOT_WEIGHTS = {
+    b"version https://git-lfs": "is a pointer of Git LFS and not the weights; `git lfs pull` "
+    "fetches them",
+    b"<!DOCTYPE": "is a page of the web and not the weights",
+    b"<html": "is a page of the web and not the weights",
+    b"\x89HDF": "is an HDF5 file",
+}
+
+
+def read_checkpoint(path: Path) -> Any:
+    """Return what a weights file holds, which is opened without executing code.
+
+    Safetensors or what `torch.save` wrote, whatever the file is called. Objects of other classes
+    than tensors and plain values, such as the settings of a training run, are replaced by empty
+    stand-ins. Raises a `UsageError` for anything else.
+    """
+    if not path.is_file():
+        raise UsageError(f"{path}: no such weights file", "give a path, 'pretrained' or 'random'")
+    with path.open("rb") as file:
+        start = file.read(64)
+    if not start:
+        raise UsageError(f"{path}: the weights file is empty", "download or copy it again")
+    for mark, what in _NOT_WEIGHTS.items():
+        if start.lstrip().startswith(mark):
+            raise UsageError(f"{path}: {what}", "give a file of weights")
+    is_header = start[5:9] == b"\0\0\0{"  # eight bytes of a length, then JSON
+    if is_header or (path.suffix == ".safetensors" and not start.startswith(b"PK")):
+        try:
+            return load_file(path)
+        except (SafetensorError, OSError) as error:
+            raise UsageError(f"{path}: not a readable safetensors file ({error})") from None
+    try:
+        # Opened here, as newer PyTorch goes by the name of a file that it opens itself.
+        with safe_globals(_stand_ins(path)), path.open("rb") as file:
+            return torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises whatever the unpickler does
+        first = (str(error).strip() or type(error).__name__).splitlines()[0][:120]
+        raise UsageError(
+            f"{path}: cannot be opened as a plain state dict ({first})", "save tensors only"
+        ) from None
+
+
+def kind_of(value: Any) -> str:
+    """Return what a message calls a thing that a file holds in the place of tensors."""
+    kind = type(value)
+    if issubclass(kind, _StandIn):
+        return f"a whole object of {kind.__module__}.{kind.__qualname__}"
+    return f"one {kind.__name__}"
+
+
+class _StandIn:
+    """Stands where a file has an object of a class that is not loaded: it takes all, and is empty.
+
+    PyTorch's restricted unpickler makes one instead of importing the class that a file names.
+    """
+
+    def __new__(cls, *_: Any, **__: Any) -> "_StandIn":
+        """Make an empty one, whatever it is made from."""
+        return super().__new__(cls)
+
+    def __init__(self, *_: Any, **__: Any) -> None:
+        """Take what the real one would be made from."""
+
+    def __setstate__(self, state: Any) -> None:
+        """Pass over what the real one would hold."""
+
+
+def _stand_ins(path: Path) -> list[Any]:
+    """Return a class that does nothing for each that a file names and PyTorch does not load."""
+    try:
+        named = get_unsafe_globals_in_checkpoint(str(path))
+    except ValueError:  # an older form than a ZIP archive, which then holds plain values or fails
+        return []
+    classes = []
+    for whole in sorted(named):
+        module, _, name = whole.rpartition(".")
+        if whole not in _HARMLESS and module.split(".")[0] in _SUSPECT:
+            return []  # the unpickler then refuses the file
+        classes.append(type(name, (_StandIn,), {"__module__": module, "__qualname__": name}))
+    return classes

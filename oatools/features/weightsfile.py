@@ -1,0 +1,248 @@
+"""The weights of a backbone in the files that training programs leave.
+
+A file may be a plain state dict or the checkpoint of a training run, with the weights inside it and
+prefixes of wrappers before their names. Where it holds averaged weights beside those of the last
+step, the averaged ones are taken, as timm does: they are what its authors evaluated.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from oatools.core.errors import UsageError
+from oatools.features.checkpointfile import kind_of, read_checkpoint
+
+#: Where checkpoints keep averaged weights, and the others; earlier names are taken first.
+AVERAGED = (
+    "state_dict_ema",
+    "model_ema",
+    "ema_state_dict",
+    "model_ema_state_dict",
+    "ema",
+    "ema_model",
+    "params_ema",
+    "averaged_model",
+    "swa_model",
+    "shadow",
+    "teacher",
+)
+PLAIN = (
+    "state_dict",
+    "model",
+    "model_state_dict",
+    "model_state",
+    "net",
+    "network",
+    "backbone",
+    "encoder",
+    "student",
+    "params",
+    "weights",
+    "module",
+)
+#: Modules that turn features into a result: what they hold is no part of a backbone.
+HEADS = (
+    "classifier",
+    "fc",
+    "head",
+    "heads",
+    "head_dist",
+    "last_linear",
+    "logits",
+    "projector",
+    "projection_head",
+    "predictor",
+)
+
+_COMPILED = "_orig_mod."  # torch.compile puts it before the names of what it wraps
+_AVERAGED_WORDS = ("ema", "averaged", "swa", "teacher")
+_COUNT_OF_AVERAGED = "n_averaged"  # PyTorch's AveragedModel has it
+_COUNTER = "num_batches_tracked"  # which older files lack
+_RIGHT_BACKBONE = "is `backbone` right?"
+_TORCHVISION = "features.0.0.weight"
+Tensors = dict[str, torch.Tensor]
+
+
+@dataclass(frozen=True)
+class FoundWeights:
+    """The tensors of a file by the names of the network that they fit.
+
+    `averaged` is the name under which the file holds averaged weights; empty where it has none.
+    """
+
+    tensors: Tensors
+    averaged: str = ""
+
+
+def load_weights(network: nn.Module, path: Path) -> str:
+    """Load the weights of a file into a network without classifier.
+
+    The file's tensors may have timm's names or torchvision's, behind the prefixes of wrappers;
+    those of a classifier are dropped. Returns the name under which the file holds averaged weights,
+    where these were taken, and else an empty text. Raises a `UsageError` for a file that cannot be
+    read, and for tensors that are missing, too many, or do not fit, by their first names.
+    """
+    wanted = network.state_dict()
+    found = find_weights(read_checkpoint(path), wanted, path)
+    state = found.tensors
+    if _TORCHVISION in state and _TORCHVISION not in wanted:
+        state = _from_torchvision(state, wanted, path)
+    where = f"{path} ('{found.averaged}')" if found.averaged else str(path)
+    for key, tensor in state.items():
+        if key in wanted:
+            _check_shape(tensor, key, wanted[key], where)
+    _check_names(state, wanted, where)
+    fitting = {key: state.get(key, tensor) for key, tensor in wanted.items()}
+    for key, tensor in fitting.items():
+        if not torch.isfinite(tensor).all():
+            raise UsageError(
+                f"{where}: tensor '{key}' holds numbers that are not finite", "the file is damaged"
+            )
+    network.load_state_dict(fitting)
+    return found.averaged
+
+
+def find_weights(checkpoint: Any, wanted: Mapping[str, torch.Tensor], path: Path) -> FoundWeights:
+    """Return the tensors of a checkpoint under a network's names.
+
+    `wanted` is the network's own state dict. Wrappings are taken off from outside, averaged weights
+    before others; then prefixes, of which the one is taken behind which most of the network's
+    tensors stand, averaged ones again before others. Raises a `UsageError` for a checkpoint without
+    tensors, and for two networks of which nothing says which.
+    """
+    averaged = ""
+    while True:
+        if not isinstance(checkpoint, Mapping):
+            raise UsageError(
+                f"{path}: holds no state dict but {kind_of(checkpoint)}",
+                "save its state dict alone",
+            )
+        name = _wrapping(checkpoint)
+        if name is None:
+            break
+        if name in AVERAGED:
+            averaged = name
+        checkpoint = checkpoint[name]
+    tensors: Tensors = {}
+    for key, value in checkpoint.items():
+        if isinstance(value, torch.Tensor):
+            tensors[str(key).replace(_COMPILED, "")] = value
+    if not tensors:
+        names = ", ".join(list(map(str, checkpoint))[:5]) or "nothing"
+        raise UsageError(f"{path}: holds no tensors, but {names}", "give a file of weights")
+    prefix = _prefix(tensors, wanted, path)
+    if _is_averaged(prefix):
+        averaged = averaged or prefix.rstrip(".")
+    elif _COUNT_OF_AVERAGED in tensors:
+        averaged = averaged or _COUNT_OF_AVERAGED
+    inside = {key[len(prefix) :]: each for key, each in tensors.items() if key.startswith(prefix)}
+    return FoundWeights(inside, averaged)
+
+
+def _wrapping(checkpoint: Mapping[Any, Any]) -> str | None:
+    """The name under which a checkpoint holds the weights; None where they lie open."""
+    for name in (*AVERAGED, *PLAIN):
+        inner = checkpoint.get(name)
+        if isinstance(inner, Mapping) and _holds_tensors(inner):
+            return name
+    return None
+
+
+def _holds_tensors(values: Mapping[Any, Any], depth: int = 3) -> bool:
+    """Tell whether there is a tensor under a name, or under one within it."""
+    for value in values.values():
+        if isinstance(value, torch.Tensor):
+            return True
+        if depth and isinstance(value, Mapping) and _holds_tensors(value, depth - 1):
+            return True
+    return False
+
+
+def _prefix(tensors: Tensors, wanted: Mapping[str, torch.Tensor], path: Path) -> str:
+    """The text before the names of a file's tensors behind which the network's own names stand."""
+    names = {key for key in wanted if not key.endswith(_COUNTER)}
+    if _ending(tensors, _TORCHVISION) and _TORCHVISION not in names:
+        counts = Counter(_ending(tensors, _TORCHVISION))
+    else:
+        counts = Counter(prefix for key in tensors for prefix in _prefixes(key, names))
+    if not counts:
+        return ""
+    most = max(counts.values())
+    best = sorted(prefix for prefix, count in counts.items() if count == most)
+    if "" in best and not any(map(_is_averaged, best)):
+        return ""
+    chosen = [prefix for prefix in best if _is_averaged(prefix)] or best
+    if len(chosen) > 1:
+        listed = ", ".join(f"'{prefix.rstrip('.')}'" for prefix in chosen[:4])
+        raise UsageError(
+            f"{path}: holds {len(chosen)} networks of this kind ({listed})",
+            "save the one that is meant alone",
+        )
+    return chosen[0]
+
+
+def _prefixes(key: str, names: Iterable[str]) -> list[str]:
+    """What stands before each of `names` with which a tensor's name ends."""
+    parts = key.split(".")
+    cuts = [len(".".join(parts[:i])) + (i > 0) for i in range(len(parts))]
+    return [key[:cut] for cut in cuts if key[cut:] in names]
+
+
+def _ending(tensors: Tensors, name: str) -> list[str]:
+    return [prefix for key in tensors for prefix in _prefixes(key, {name})]
+
+
+def _is_averaged(prefix: str) -> bool:
+    words = prefix.replace(".", "_").casefold().split("_")
+    return any(word in _AVERAGED_WORDS for word in words)
+
+
+def _check_shape(found: torch.Tensor, key: str, wanted: torch.Tensor, where: str) -> None:
+    """Raise a `UsageError` where a tensor of a file cannot take its place."""
+    if found.shape != wanted.shape:
+        shapes = f"{tuple(found.shape)}, not {tuple(wanted.shape)}"
+        raise UsageError(f"{where}: tensor '{key}' has shape {shapes}", _RIGHT_BACKBONE)
+
+
+def _check_names(state: Tensors, wanted: Mapping[str, torch.Tensor], where: str) -> None:
+    """Raise a `UsageError` that counts missing and unexpected tensors, and names the first."""
+    missing = [key for key in wanted if key not in state and not key.endswith(_COUNTER)]
+    unexpected = [key for key in state if key not in wanted and key.split(".")[0] not in HEADS]
+    said = []
+    if missing:
+        said.append(f"has no tensor {_counted(missing)}, of {len(wanted)} that the backbone needs")
+    if unexpected:
+        said.append(f"has {_counted(unexpected)}, which the backbone does not have")
+    if said:
+        raise UsageError(f"{where}: {', and '.join(said)}", _RIGHT_BACKBONE)
+
+
+def _counted(names: list[str]) -> str:
+    """The first of several names, and how many more there are."""
+    more = len(names) - 1
+    return f"'{names[0]}' and {more} others" if more else f"'{names[0]}'"
+
+
+def _from_torchvision(state: Tensors, wanted: Mapping[str, torch.Tensor], path: Path) -> Tensors:
+    """Return the state dict of torchvision's EfficientNet or MobileNet under timm's names.
+
+    Both list the same layers in the same order; every pair must agree in its last name and in
+    shape.
+    """
+    theirs = [key for key in state if key.startswith("features.")]
+    for ours, key in zip(wanted, theirs, strict=False):
+        same_name = ours.rpartition(".")[2] == key.rpartition(".")[2]
+        if not same_name or wanted[ours].shape != state[key].shape:
+            shapes = f"{tuple(state[key].shape)}, where '{ours}' has {tuple(wanted[ours].shape)}"
+            raise UsageError(
+                f"{path}: torchvision's tensor '{key}' has shape {shapes}", _RIGHT_BACKBONE
+            )
+    if len(theirs) != len(wanted):
+        counts = f"{len(theirs)} of torchvision's tensors, not {len(wanted)}"
+        raise UsageError(f"{path}: holds {counts}", _RIGHT_BACKBONE)
+    return {ours: state[key] for ours, key in zip(wanted, theirs, strict=True)}
