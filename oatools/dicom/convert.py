@@ -160,7 +160,7 @@ def _read(run: Run, known: _Series, echo: int | None) -> tuple[Volume, dict[str,
 
 
 def _checked(volume: Volume, known: _Series, coverage: float) -> list[str]:
-    """Check a volume by the headers; return warnings, raise an `ItemError` for what is no volume."""
+    """Check a volume by the headers; return warnings, raise an `ItemError` for no volume."""
     _check_size(volume, coverage)
     if known.stack.problem and not _is_folded(known):
         raise ItemError(known.stack.problem, "the slices do not form one stack")

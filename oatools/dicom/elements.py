@@ -54,33 +54,32 @@ def _walk(block: bytes, tags: Collection[int], is_whole: bool) -> dict[int, byte
     place, end = _MARK_AT + 4, len(block)
     is_explicit, before = True, 0
     while place < end:
-        group, element, vr, length = _explicit(block, place)
+        group, element, vr, _ = _explicit(block, place)
         tag = group << 16 | element
         if tag >= _META_END > before:
             syntax = found.get(_SYNTAX, b"").rstrip(b"\0 ")
             if not syntax or syntax in _DEFLATED_OR_BIG:
                 return None
             is_explicit = syntax != _IMPLICIT
-        if tag <= before:  # elements ascend in a plain header
-            return None
         if tag > last:
             return found
-        before = tag
-        if not is_explicit:
-            _, _, length = _implicit(block, place)
-            place += 8
-        elif vr in _IS_LONG:
-            (length,) = _length(block, place + 8)
-            place += 12
-        else:
-            if not vr.isalpha():
-                return None
-            place += 8
-        if length == _UNDEFINED:
+        start, length = _extent(block, place, vr, is_explicit)
+        # Elements ascend in a plain header.
+        if tag <= before or length == _UNDEFINED:
             return None
         if tag in tags or tag == _SYNTAX:
-            if place + length > end:
+            if start + length > end:
                 return None
-            found[tag] = block[place : place + length]
-        place += length
+            found[tag] = block[start : start + length]
+        place, before = start + length, tag
     return found if is_whole and place == end else None
+
+
+def _extent(block: bytes, place: int, vr: bytes, is_explicit: bool) -> tuple[int, int]:
+    """Return where the content of the element at `place` begins, and its length in bytes."""
+    if not is_explicit:
+        return place + 8, _implicit(block, place)[2]
+    if vr in _IS_LONG:
+        return place + 12, _length(block, place + 8)[0]
+    # What is no VR has no length either.
+    return place + 8, _explicit(block, place)[3] if vr.isalpha() else _UNDEFINED

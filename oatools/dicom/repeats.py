@@ -6,8 +6,9 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from oatools.core.errors import ItemError
 from oatools.core.manifest import BadRow
-from oatools.dicom.files import instances, listing
+from oatools.dicom.files import digest_of, instances, listing
 from oatools.dicom.series import Series
+from oatools.dicom.split import identity, part_of, whole_or_failed
 
 
 class Repeats:
@@ -21,6 +22,7 @@ class Repeats:
         self.to_come: Counter[str] = Counter()
         self.held: dict[str, list[Series | BadRow]] = {}
         self.yielded: dict[tuple[object, ...], Series] = {}
+        self.identified: dict[tuple[object, ...], Series] = {}
 
     def expect(self, people: Iterable[str]) -> None:
         """Count one more place of each person and visit, which will be settled later."""
@@ -40,7 +42,7 @@ class Repeats:
             if self.to_come[person_visit] > 0:
                 self.held[person_visit] = found
                 return
-        for series in _without_repeats(found, self.is_trusted):
+        for series in _without_repeats(whole_or_failed(found), self.is_trusted):
             yield series if isinstance(series, BadRow) else self._once(series)
 
     def rest(self) -> Iterator[Series | BadRow]:
@@ -53,16 +55,32 @@ class Repeats:
         """Return a series, or why it is not yielded where one of its name was."""
         earlier = self.yielded.setdefault(_key(series), series)
         if earlier is series:
-            return series
+            return self._whole(series)
         if _place(earlier) == _place(series):
             return _left_out(series, _NAMED_TWICE)
-        if earlier.identifier == series.identifier and _holds_the_same(earlier, series):
-            return _left_out(series, f"a copy of {earlier.path}; left out")
+        if earlier.identifier == series.identifier and _has_identifier(series):
+            if _holds_the_same(earlier, series):
+                return _left_out(series, f"a copy of {earlier.path}; left out")
+            return BadRow(
+                str(series.path),
+                f"{earlier.path} is taken for the same knee, visit and sequence, and holds other "
+                "images of the same series",
+                remedy="put all files of the series into one folder",
+            )
         return BadRow(
             str(series.path),
             f"{earlier.path} is taken for the same knee, visit and sequence",
             remedy="say which `visit`, `side` or sequence (`name`) each of them is, or give one",
         )
+
+    def _whole(self, series: Series) -> Series | BadRow:
+        """Return a series, or why it is not yielded where one of its identifier was."""
+        earlier = self.identified.setdefault(identity(series), series)
+        if earlier is series or not _has_identifier(series):
+            return series
+        if _holds_the_same(earlier, series):
+            return _left_out(series, f"a copy of {earlier.path}; left out")
+        return part_of(series, [earlier])
 
 
 _NAMED_TWICE = "named twice, and read once"
@@ -143,6 +161,10 @@ def _leave_one(repeats: list[Series], is_trusted: bool, left_out: dict[int, str]
         if series is not best:
             place = misplaced.get(id(series), "")
             left_out[id(series)] = f"a repeat of {best.path}, {why}; {place}left out"
+
+
+def _has_identifier(series: Series) -> bool:
+    return series.identifier != digest_of("")
 
 
 def _left_out(series: Series, reason: str) -> BadRow:

@@ -57,6 +57,8 @@ def take_stock(source: Path, series: str | None = None, spool: Path | None = Non
             lost[fault or "not DICOM"].append(name)
         elif not holds_image(image.header):
             stock.beside["DICOM files without an image"].append(name)
+        elif not image.header.text("Rows"):
+            lost["cut within their header"].append(name)
         elif series is None or _digest(image) == series:
             mine.append(image if spool is None else _spooled(image, spool / f"{len(mine):06d}"))
         else:
@@ -66,12 +68,6 @@ def take_stock(source: Path, series: str | None = None, spool: Path | None = Non
         stock.beside[f"files: {reason}"] += names
     if series is None:
         _refuse_several(mine)
-    cut = [image.name for image in mine if not image.header.text("Rows")]
-    if cut:
-        raise ItemError(
-            f"{len(cut)} of {len(mine)} images are cut within their header ({some(cut)})",
-            "get them again",
-        )
     stock.images, copies = _without_copies(mine)
     stock.beside["copies of other files"] += copies
     stock.beside = {reason: names for reason, names in stock.beside.items() if names}

@@ -196,15 +196,21 @@ def _by_series(headers: Iterable[tuple[str, Header | None]]) -> Survey:
     """Return one header of each series, that of an image where it has one."""
     images: dict[str, Header] = {}
     others: dict[str, Header] = {}
+    cut: list[Header] = []
     files = beside = 0
     for _, header in headers:
         if header is None:
             beside += 1
-        elif holds_image(header):
-            files += 1
-            images.setdefault(header.text("SeriesInstanceUID"), header)
-        else:
+        elif not holds_image(header):
             others.setdefault(header.text("SeriesInstanceUID"), header)
+        else:
+            files += 1
+            if header.text("Rows"):
+                images.setdefault(header.text("SeriesInstanceUID"), header)
+            else:  # it does not say whose it is; the conversion of its folder says that it is cut
+                cut.append(header)
+    if not images and cut:
+        images[cut[0].text("SeriesInstanceUID")] = cut[0]
     marks = [header for identifier, header in others.items() if identifier not in images]
     return Survey([*images.values(), *marks], files, beside)
 
