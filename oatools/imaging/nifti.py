@@ -88,7 +88,7 @@ _LAST_FORM = 5  # the codes of sform and qform: 1 to 5, and 0 for none
 _UNITS_MM = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}
 _UNIT_NAMES = {0: "no units, which counts as mm", 1: "metres", 2: "mm", 3: "micrometres"}
 # Voxels of no scan: what lies beyond is a length in other units than the header says.
-_LEAST_MM, _MOST_MM = 0.01, 100.0
+_LEAST_MM, _MOST_MM = 0.005, 100.0
 _FARTHEST_MM = 1e5
 _SPACING_AGREES = 0.05  # of the sform's own
 _FLAT = 1e-3  # of the product of a voxel's edges: below this volume, its axes lie in one plane

@@ -119,9 +119,9 @@ def test_steps_that_are_none_of_ours_are_no_steps(steps):
 def test_a_new_sidecar_never_stands_beside_an_old_volume(tmp_path):
     volume = tmp_path / "a.nii.gz"
     volume.write_text("old volume")
-    provenance.write_sidecar(volume, {"Side": "left"})
+    provenance.write_sidecar(volume, {"Modality": "MR"})
     assert not volume.exists()
-    assert provenance.read_sidecar(volume) == {"Side": "left"}
+    assert provenance.read_sidecar(volume) == {"Modality": "MR"}
 
 
 def test_outputs_that_may_be_written_pass(tmp_path):
