@@ -145,8 +145,8 @@ def _is_torn(run: Run, known: _Series, echo: int | None) -> bool:
     times = [image.header.number("EchoTime") for image in known.images]
     stated = [time for time in times if time]
     is_one_echo = not stated or max(stated) - min(stated) <= _SAME_ECHO_TIME * max(stated)
-    is_apart = any(mark in path.name for path, _ in run.outputs for mark in ("_Eq", "_Tilt"))
-    return is_one_echo and not is_apart and len(known.frames) == len(known.images)
+    is_tilted = any("_Tilt" in path.name for path, _ in run.outputs)
+    return is_one_echo and not is_tilted and len(known.frames) == len(known.images)
 
 
 def _read(run: Run, known: _Series, echo: int | None) -> tuple[Volume, dict[str, Any]]:
@@ -198,7 +198,8 @@ def _only_output(known: _Series, run: Run, echo: int | None) -> Output:
     said = _said(without_prefix)
     if not outputs:
         of_echo = "" if echo is None else f" for echo {echo}"
-        raise ItemError(f"no volume came out{of_echo}{said}", "the series is left out")
+        problem = f": {known.stack.problem}" if known.stack.problem else ""
+        raise ItemError(f"no volume came out{of_echo}{problem}{said}", "the series is left out")
     # dcm2niix marks what it could not stack in the names of its files.
     if any("_Eq" in output.path.name for output in outputs):
         gap = f" ({known.stack.problem})" if known.stack.problem else said
