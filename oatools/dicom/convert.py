@@ -16,10 +16,11 @@ import nibabel
 from oatools.core.errors import ItemError
 from oatools.dicom.compare import Undecoded, compare
 from oatools.dicom.complete import missing
-from oatools.dicom.dcm2niix import Output, Run, run_on
+from oatools.dicom.dcm2niix import Output, Run, personal_words_of, run_on
 from oatools.dicom.files import contents
 from oatools.dicom.frames import Frame, Image, frames_of, is_mosaic, read_image
 from oatools.dicom.geometry import Stack, depths_of, stack_of
+from oatools.dicom.names import PersonalWords
 from oatools.dicom.photometry import upright
 from oatools.dicom.stock import take_stock
 from oatools.dicom.survey import some
@@ -111,8 +112,13 @@ def convert(
         volume, turned = upright(volume, known.frames)
         notes += [turned] if turned else []
         notes += _compared(volume, known)
-    kept = {name: fields[name] for name in KEPT_FIELDS if name in fields}
+    personal = personal_words_of(stock.images)
+    kept = {name: _public(fields[name], personal) for name in KEPT_FIELDS if name in fields}
     return Conversion(volume, kept, notes)
+
+
+def _public(value: Any, personal: PersonalWords) -> Any:
+    return personal.removed_from(value) if isinstance(value, str) else value
 
 
 @contextlib.contextmanager

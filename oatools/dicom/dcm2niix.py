@@ -13,7 +13,8 @@ import dcm2niix
 
 from oatools.core.errors import ItemError
 from oatools.dicom.frames import Image, read_dataset
-from oatools.dicom.headers import SILENCE
+from oatools.dicom.headers import SILENCE, read_header
+from oatools.dicom.names import KEYWORDS, PersonalWords, personal_words
 
 _TIMEOUT_SECONDS = 900
 # Lines of dcm2niix that tell of no trouble.
@@ -80,8 +81,16 @@ def run_on(images: Sequence[Image], merged: bool = False) -> Iterator[Run]:
                 target.write_bytes(image.content)
             else:
                 target.symlink_to(image.content.absolute())
-        messages = [_by_name(message, names) for message in _run(folder, out, merged)]
+        personal = personal_words_of(images)
+        said = [personal.removed_from(message) for message in _run(folder, out, merged)]
+        messages = [_by_name(message, names) for message in said]
         yield Run(_outputs(out), len(names), messages)
+
+
+def personal_words_of(images: Sequence[Image]) -> PersonalWords:
+    """Return the words that must not come out of the first image's header."""
+    header = read_header(images[0].content, KEYWORDS) if images else None
+    return personal_words({} if header is None else header.elements)
 
 
 def _write_alike(image: Image, first: Image, target: Path) -> None:

@@ -16,6 +16,7 @@ from oatools.core.manifest import IDENTITY, MISSING, BadRow, Row
 from oatools.dicom.conventions import Conventions, SeriesPath
 from oatools.dicom.files import contents, digest_of
 from oatools.dicom.headers import Header
+from oatools.dicom.names import personal_words
 from oatools.dicom.sides import names_both, side_in, without_side
 from oatools.dicom.survey import holds_image, read_identity, survey
 
@@ -191,7 +192,7 @@ def _identify(
 ) -> Series:
     """Combine what the user, the header, the path and an inventory say, in this order."""
     description = header.text("SeriesDescription") or listed
-    public = _without_names(description, header.text("PatientName"))
+    public = personal_words(header.elements).removed_from(description)
     subject = known.subject or _subject(header, place, conventions, known.keep_ids)
     visit = known.visit or conventions.visit_from(header.text("StudyDescription"), place)
     side = known.side or _side(source, series, _stated_side(header, listed), known.trust_side)
@@ -203,16 +204,6 @@ def _identify(
         sequence=known.sequence or sequence_of(public),
         description=slug(public),
     )
-
-
-def _without_names(description: str, person: str) -> str:
-    """Return a description without the words of the patient's name, which some type there."""
-    words = {word.lower() for word in re.findall(r"\w{3,}", person)}
-
-    def unless_named(match: re.Match[str]) -> str:
-        return "" if match[0].lower() in words else match[0]
-
-    return re.sub(r"[^\W_]+", unless_named, description)
 
 
 def _stated_side(header: Header, listed: str = "") -> StatedSide:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from oatools.core.errors import ItemError
+from oatools.dicom import names
 from oatools.dicom.archives import finished_name, is_archive
 from oatools.dicom.files import all_contents, files_of
 from oatools.dicom.headers import Header, read_header
@@ -20,32 +21,14 @@ NO_IMAGES = {"SR", "PR", "KO", "SEG", "RTSTRUCT"}
 #: What says of a series whose it is and what it shows, and of a file whether it is an image.
 KEYWORDS = (
     "SOPClassUID",
-    "AccessionNumber",
-    "InstitutionName",
-    "InstitutionAddress",
-    "ReferringPhysicianName",
-    "StationName",
     "StudyDescription",
     "SeriesDescription",
-    "InstitutionalDepartmentName",
-    "PhysiciansOfRecord",
-    "PerformingPhysicianName",
-    "NameOfPhysiciansReadingStudy",
-    "OperatorsName",
-    "PatientName",
-    "PatientID",
-    "PatientBirthDate",
-    "OtherPatientIDs",
-    "OtherPatientNames",
-    "PatientBirthName",
-    "PatientAddress",
-    "PatientMotherBirthName",
-    "StudyID",
     "Modality",
     "Laterality",
     "ImageLaterality",
     "SeriesInstanceUID",
     "Rows",
+    *names.KEYWORDS,
 )
 
 _ENHANCED = "1.2.840.10008.5.1.4.1.1.4.1"  # MR images of several frames
