@@ -16,7 +16,7 @@ from oatools.core.errors import ItemError
 from oatools.dicom.frames import Frame, Image, read_dataset
 from oatools.dicom.geometry import depths_of
 from oatools.dicom.headers import SILENCE
-from oatools.imaging.volume import Volume
+from oatools.imaging.volume import Volume, Voxels
 
 # Parts of a voxel by which a place may be off: within a slice, and across (the steps between slices
 # may differ a little, and the affine has one).
@@ -34,7 +34,7 @@ _LOSSY = {
 _LOSSY_PART = 0.03
 _LPS_TO_RAS = np.array([-1.0, -1.0, 1.0])
 
-_Pixels = npt.NDArray[np.float64]
+_Index = npt.NDArray[np.int_]
 
 
 class Undecoded(Exception):
@@ -49,7 +49,7 @@ def compare(volume: Volume, frames: Sequence[Frame]) -> None:
     """
     order = np.argsort(depths_of(frames), kind="stable")
     chosen = sorted({0, len(order) // 2, len(order) - 1})
-    pixels: list[tuple[Frame, _Pixels, _Pixels]] = []
+    pixels: list[tuple[Frame, Voxels, Voxels]] = []
     tolerance = _RELATIVE
     with SILENCE:
         for position in chosen:
@@ -60,9 +60,12 @@ def compare(volume: Volume, frames: Sequence[Frame]) -> None:
             if str(dataset.file_meta.get("TransferSyntaxUID", "")) in _LOSSY:
                 tolerance = _LOSSY_PART
     factor = _factor(pixels)
-    for frame, expected, found in pixels:
-        allowed = tolerance * max(1.0, float(np.abs(expected * factor).max()))
-        difference = float(np.abs(expected * factor - found).max())
+    for frame, stated, found in pixels:
+        if factor == 1 and np.array_equal(stated, found):
+            continue
+        expected = stated.astype(np.float64) * factor
+        allowed = tolerance * max(1.0, float(np.abs(expected).max()))
+        difference = float(np.abs(expected - found).max())
         if not difference <= allowed:
             raise ItemError(
                 f"the pixels of {frame.name} differ by up to {difference:.6g} from what dcm2niix "
@@ -72,20 +75,20 @@ def compare(volume: Volume, frames: Sequence[Frame]) -> None:
             )
 
 
-def _factor(pixels: Sequence[tuple[Frame, _Pixels, _Pixels]]) -> float:
+def _factor(pixels: Sequence[tuple[Frame, Voxels, Voxels]]) -> float:
     """Return by how much dcm2niix multiplies the pixels of Philips' scanners, all alike.
 
     It gives the scanner's precise values, which stand in private elements, where the header's
     rescaling makes those that are shown: they differ by one factor in the whole series.
     """
     manufacturer = pixels[0][0].image.header.text("Manufacturer").upper()
-    largest = max(float(np.abs(expected).max()) for _, expected, _ in pixels)
+    largest = max(float(np.abs(stated.astype(np.float64)).max()) for _, stated, _ in pixels)
     if "PHILIPS" not in manufacturer or largest == 0:
         return 1.0
-    return max(float(np.abs(found).max()) for _, _, found in pixels) / largest
+    return max(float(np.abs(found.astype(np.float64)).max()) for _, _, found in pixels) / largest
 
 
-def _expected(dataset: Dataset, frame: Frame) -> _Pixels:
+def _expected(dataset: Dataset, frame: Frame) -> Voxels:
     """Return what a slice's header means by its pixels, shape (rows, columns).
 
     That is: decoded, signed or not, rescaled, and, where low values are white (MONOCHROME1), turned
@@ -102,12 +105,14 @@ def _expected(dataset: Dataset, frame: Frame) -> _Pixels:
         raise _unreadable(frame, error) from None
     if stored.ndim != 2:
         raise ItemError(f"the pixels of {frame.name} are no plane of grey values")
+    slope, intercept = rescaling(dataset, frame.index)
+    if (slope, intercept) == (1, 0) and not is_inverted(frame.image):
+        return stored
     values = stored.astype(np.float64)
     if is_inverted(frame.image):
         low, high = stored_range(dataset)
         values = low + high - values
-    slope, intercept = rescaling(dataset, frame.index)
-    rescaled: _Pixels = values * slope + intercept
+    rescaled: Voxels = values * slope + intercept
     return rescaled
 
 
@@ -146,7 +151,7 @@ def rescaling(dataset: Dataset, index: int | None) -> tuple[float, float]:
     )
 
 
-def _slice_at(volume: Volume, frame: Frame) -> _Pixels:
+def _slice_at(volume: Volume, frame: Frame) -> Voxels:
     """Return the voxels of a volume that lie where a frame's pixels do, shape (rows, columns)."""
     assert frame.position is not None and frame.axes is not None
     assert frame.spacing is not None and frame.size is not None
@@ -162,15 +167,29 @@ def _slice_at(volume: Volume, frame: Frame) -> _Pixels:
     stated = np.array([start + along_row * column + along_column * row for row, column in ends])
     found_at = np.array([index + row_step * column + column_step * row for row, column in ends])
     off = np.abs(stated - found_at).max(axis=0)
+    is_plane = int(np.abs(row_step).sum()) == int(np.abs(column_step).sum()) == 1
     is_inside = found_at.min() >= 0 and bool((found_at.max(axis=0) < volume.shape).all())
-    if not is_inside or bool((off > (_WITHIN, _WITHIN, _ACROSS)).any()):
+    if not (is_plane and is_inside) or bool((off > (_WITHIN, _WITHIN, _ACROSS)).any()):
         apart = float((off * volume.spacing).max())
         raise ItemError(
             f"{frame.name} does not lie in the volume where its header says, by up to "
             f"{apart:.3g} mm",
             "the series is left out, as it is not known which is right",
         )
-    row, column = np.mgrid[0:rows, 0:columns]
-    places = [index[k] + column_step[k] * row + row_step[k] * column for k in range(3)]
-    found: _Pixels = np.asarray(volume.data[tuple(places)], dtype=np.float64)
-    return found
+    return _plane(volume.data, index, row_step, column_step, (rows, columns))
+
+
+def _plane(
+    data: Voxels, start: _Index, row_step: _Index, column_step: _Index, size: tuple[int, int]
+) -> Voxels:
+    """Return voxels from `start` on, `size` (rows, columns) of them, by steps of one voxel."""
+    across, down = int(np.abs(row_step).argmax()), int(np.abs(column_step).argmax())
+    (fixed,) = {0, 1, 2} - {across, down}
+    taken: list[int | slice] = [0, 0, 0]
+    taken[fixed] = int(start[fixed])
+    for axis, step, count in ((down, column_step, size[0]), (across, row_step, size[1])):
+        first, direction = int(start[axis]), int(step[axis])
+        end = first + direction * count
+        taken[axis] = slice(first, None if end < 0 else end, direction)
+    plane: Voxels = data[tuple(taken)]
+    return plane if down < across else plane.T

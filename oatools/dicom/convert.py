@@ -112,7 +112,7 @@ def convert(
         volume, turned = upright(volume, known.frames)
         notes += [turned] if turned else []
         notes += _compared(volume, known)
-    personal = personal_words_of(stock.images)
+        personal = personal_words_of(stock.images)
     kept = {name: _public(fields[name], personal) for name in KEPT_FIELDS if name in fields}
     return Conversion(volume, kept, notes)
 

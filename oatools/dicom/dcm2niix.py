@@ -22,6 +22,12 @@ _CHATTER = re.compile(
     r"Chris Rorden|Found \d+ DICOM|Convert(ed)? \d+ DICOM|Conversion required|Compress|::|"
     r"Advanced feature|Set output|Warning: Siemens MoCo\? Bogus slice timing|$"
 )
+# What gives the reason where nothing, or too much, comes out.
+_REASON = re.compile(
+    r"Error|Unable|not stacked|No valid|not large enough|FileSize|Unsupported|incompatible|"
+    r"compress|corrupt",
+    re.IGNORECASE,
+)
 # What may differ between the slices of one series, and makes dcm2niix tear it apart.
 _MADE_ALIKE = (
     "StudyDate",
@@ -141,7 +147,12 @@ def _run(folder: Path, out: Path, merged: bool) -> list[str]:
         message = message.split("::")[0].strip()
         if not _CHATTER.match(message):
             messages.append(message)
-    return list(dict.fromkeys(messages))
+    return sorted(dict.fromkeys(messages), key=_is_doubt)
+
+
+def _is_doubt(message: str) -> bool:
+    """Tell whether a message is no reason for a failure, but a doubt beside it."""
+    return _REASON.search(message) is None
 
 
 def _outputs(out: Path) -> list[Output]:

@@ -16,7 +16,7 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 
 from oatools.core.errors import ItemError
-from oatools.dicom.headers import SILENCE, Header, read_header
+from oatools.dicom.headers import SILENCE, Header, is_of_the_disk, read_header
 
 KEYWORDS = (
     "ImageType",
@@ -209,9 +209,9 @@ def read_dataset(content: Path | bytes, pixels: bool) -> Dataset:
     source = io.BytesIO(content) if isinstance(content, bytes) else content
     try:
         return dcmread(source, stop_before_pixels=not pixels, force=True)
-    except OSError:
-        raise
     except Exception as error:  # what a parser can raise on arbitrary bytes is not a closed list
+        if is_of_the_disk(error):
+            raise
         said = " ".join(str(error).split())
         raise ItemError(f"its header cannot be read to its end ({said})") from None
 

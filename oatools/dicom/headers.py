@@ -132,9 +132,9 @@ def _read_any(source: Path | bytes, keywords: tuple[str, ...]) -> Header | None:
         with SILENCE:
             try:
                 dataset = read_partial(stream, is_behind, force=is_bare, specific_tags=list(tags))
-            except OSError:
-                raise
-            except Exception:  # what a parser can raise on arbitrary bytes is not a closed list
+            except Exception as error:  # of arbitrary bytes: what can be raised is no closed list
+                if is_of_the_disk(error):
+                    raise
                 return None
             meta = dataset.file_meta
             if _value(meta, _MEDIA_STORAGE) == _DIRECTORY:
@@ -143,6 +143,11 @@ def _read_any(source: Path | bytes, keywords: tuple[str, ...]) -> Header | None:
             for keyword, tag in zip(keywords, tags, strict=True):
                 elements[keyword] = _value(meta if tag.group == _META_GROUP else dataset, tag)
     return Header(elements)
+
+
+def is_of_the_disk(error: Exception) -> bool:
+    """Tell an error of reading a file from pydicom's own, which may be an OSError, too."""
+    return isinstance(error, OSError) and error.errno is not None
 
 
 @functools.lru_cache
