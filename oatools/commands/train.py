@@ -80,7 +80,7 @@ def main(
         made_from = digest_json([record["made_from"], settings.as_dict()])
         return Checkpoint(left, made_from).fit(cohort, settings, seed, split, resume)
 
-    if is_done(out, record["made_from"], force):
+    if is_done(out, record["made_from"], force, console.note):
         model = load_model(out)
         outcome = "kept"
     else:

@@ -29,7 +29,8 @@ def read_training_data(console: Console, run: TrainingRun, columns: Sequence[str
             "standard input cannot be both the features and the labels",
             "name a file for one of them",
         )
-    from oatools.learning.load import Selection, load_training_data
+    from oatools.learning.load import load_training_data
+    from oatools.learning.reader import Selection
 
     features = read_rows(run.inputs, run.null_separated)
     selection = Selection(
@@ -46,6 +47,8 @@ def read_training_data(console: Console, run: TrainingRun, columns: Sequence[str
     if loaded.flow.failed and run.fail_fast:
         raise click.exceptions.Exit(1)
     _say_counts(console, loaded)
+    for doubt in loaded.doubts:
+        console.note(f"warning: {doubt}")
     if loaded.leaks and run.allow_label_leakage:
         console.note(f"warning: {loaded.leak_message()}")
     elif loaded.leaks:

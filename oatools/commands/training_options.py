@@ -150,7 +150,7 @@ def _table_options() -> list[Decorator]:
         click.option(
             "--allow-label-leakage",
             is_flag=True,
-            help="Continue even if a single variable or channel separates the classes perfectly.",
+            help="Continue even if one variable or channel alone (nearly) tells the classes apart.",
         ),
         click.option("--allow-telltale", is_flag=True, hidden=True),  # its former name
         click.option(

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ from oatools.core.provenance import Provenance, Step
 SPACE = ("backbone", "weights", "weights_sha256", "preprocessing", "precision")
 
 _CONTENT = "features_sha256"
+_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+_UNREADABLE = (OSError, KeyError, TypeError, ValueError, RuntimeError)  # what h5py raises
 _REMEDY = "embed the volume again"
 
 
@@ -94,8 +96,9 @@ def write_features(path: str | Path, features: Features) -> None:
 def read_features(path: str | Path, augmented: bool = False) -> Features:
     """Read a feature file, with numbers in the type that they have there.
 
-    The features of augmented copies are read only if they are asked for. Raises an `ItemError` for
-    a file that is missing, damaged or holds numbers that are not finite.
+    The features of augmented copies are returned only if they are asked for. Raises an `ItemError`
+    for a file that is missing or damaged, whose numbers are not those that were written, or not
+    finite.
     """
     path = Path(path)
     if not path.is_file():
@@ -106,29 +109,28 @@ def read_features(path: str | Path, augmented: bool = False) -> Features:
     try:
         with h5py.File(path, "r") as file:
             features, position = file["features"][...], file["position"][...]
-            if augmented and "augmented" in file:
-                copies = file["augmented"][...]
             provenance = _attributes(file)
-    except (OSError, KeyError, TypeError, ValueError) as error:
+            if "augmented" in file and (augmented or _CONTENT in provenance):
+                copies = file["augmented"][...]
+    except _UNREADABLE as error:
         raise ItemError(f"{path}: not a readable feature file ({error})", _REMEDY) from None
     found = Features(features, position, provenance, copies)
     _check_arrays(path, found)
-    return found
+    if _CONTENT in provenance and found.digest() != provenance[_CONTENT]:
+        raise ItemError(f"{path}: its numbers are not those that were written", _REMEDY)
+    return found if augmented else replace(found, augmented=None)
 
 
 def check_features(path: str | Path) -> dict[str, Any]:
     """Read a feature file, examine all that it says of itself, and return its feature space.
 
     Raises an `ItemError` as `read_features` does, and where the attributes that tell how it was
-    made are missing, its numbers are not those that were written, its slices are all alike, or
-    their positions do not go one way.
+    made are missing, its slices are all alike, or their positions do not go one way.
     """
     found = read_features(path, augmented=True)
     missing = [key for key in (*SPACE, "source_sha256", _CONTENT) if key not in found.provenance]
     if missing:
         raise ItemError(f"{path}: does not say how it was made (no {', '.join(missing)})", _REMEDY)
-    if found.digest() != found.provenance[_CONTENT]:
-        raise ItemError(f"{path}: its numbers are not those that were written", _REMEDY)
     if len(found.features) > 1 and not np.ptp(found.features, axis=0).any():
         raise ItemError(
             f"{path}: all slices have the same features", "check the volume and the weights"
@@ -145,8 +147,27 @@ def recorded_step(path: str | Path) -> Step | None:
     try:
         with h5py.File(path, "r") as file:
             return Provenance.from_fields(_attributes(file)).last
-    except OSError:
+    except _UNREADABLE:
         return None
+
+
+def is_ruin(path: str | Path) -> bool:
+    """Return True for a file that is empty, or HDF5 by its start and cannot be opened as such.
+
+    That is what a full disk or a copy that was cut leaves of a feature file.
+    """
+    path = Path(path)
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        start = file.read(len(_SIGNATURE))
+    if not _SIGNATURE.startswith(start):
+        return False
+    try:
+        with h5py.File(path, "r"):
+            return False
+    except _UNREADABLE:
+        return True
 
 
 def _check_arrays(path: Path, found: Features) -> None:

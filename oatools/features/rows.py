@@ -11,6 +11,8 @@ from oatools.features.embed import EmbedSettings, Origin, embed_with
 from oatools.features.engines import shared_batcher
 from oatools.features.featurefile import (
     check_features,
+    is_ruin,
+    read_features,
     recorded_step,
     space_difference,
     write_features,
@@ -23,8 +25,11 @@ def embed_row(row: Row, out_dir: Path, settings: EmbedSettings, force: bool) -> 
     source, target = Path(row["path"]), out_dir / f"{file_stem(row)}.h5"
     wanted = provenance.step("oa-embed", settings.parameters(), source)
     cells = {"path": str(target)}
-    if provenance.step_is_done(target, wanted, lambda: recorded_step(target), force):
-        return Done(cells, kept=True)
+    damage = "" if force else _damage(target)
+    if not damage and provenance.step_is_done(target, wanted, lambda: recorded_step(target), force):
+        damage = _changed(target)
+        if not damage:
+            return Done(cells, kept=True)
     volume = read_volume(source)
     batcher, notes = shared_batcher(settings.engine)
     described, identity = provenance.load_sidecar(source), stated_identity(row)
@@ -34,7 +39,22 @@ def embed_row(row: Row, out_dir: Path, settings: EmbedSettings, force: bool) -> 
         identity["sequence"] = fields["Sequence"]
     origin = Origin(wanted, fields, identity)
     write_features(target, embed_with(batcher, volume, settings, origin))
-    return Done(cells, warnings=(*notes, *described.warnings))
+    again = (f"warning: {damage}; it is made again",) if damage else ()
+    return Done(cells, warnings=(*notes, *described.warnings, *again))
+
+
+def _damage(target: Path) -> str:
+    """Say that nothing can be read of a feature file; empty for one that is whole, or not there."""
+    return f"{target} was damaged since it was made" if is_ruin(target) else ""
+
+
+def _changed(target: Path) -> str:
+    """Say what is wrong with the numbers of a feature file that can be opened."""
+    try:
+        read_features(target)
+    except ItemError as error:
+        return f"{error.reason}, so it was damaged since it was made"
+    return ""
 
 
 class Checker:

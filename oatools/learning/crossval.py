@@ -188,7 +188,7 @@ def validate(
     series = list(_series(cohort, plan, out_dir))
     tasks = []
     for each in series:
-        tasks += each.missing(splits, plan)
+        tasks += each.missing(splits, plan, listener)
     for done, _ in workers.run(cohort, tasks, plan.jobs, out_dir):
         listener.detail(f"{tasks[done].name} trained")
     scored = [each.score(splits) for each in series]
@@ -225,13 +225,13 @@ class _Series:
     out_dir: Path
     clinical: bool
 
-    def missing(self, splits: Sequence[Split], plan: Plan) -> list[Task]:
+    def missing(self, splits: Sequence[Split], plan: Plan, listener: Listener) -> list[Task]:
         """Return what is still to be trained; a `UsageError` where another model is in the way."""
         tasks = []
         for number, split in enumerate(splits, start=1):
             record = model_record(self.cohort, split, plan.candidates, plan.seed, plan.endpoint)
             path = fold_path(self.out_dir, number)
-            if is_done(path, record["made_from"], plan.force):
+            if is_done(path, record["made_from"], plan.force, listener.note):
                 continue
             task = Task(
                 name=f"fold {number}, {self.name}",

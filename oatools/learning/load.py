@@ -1,21 +1,19 @@
 """From a features table and a labels table to a cohort, with an account of every knee left out."""
 
+import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
-from oatools.core.errors import ItemError, OatoolsError, UsageError
+from oatools.core.errors import ItemError, UsageError
 from oatools.core.manifest import MISSING, BadRow, Row, Table, read_table
 from oatools.core.people import People
-from oatools.core.provenance import Caution, Provenance
-from oatools.core.runner import item_name
-from oatools.features.backbone_record import Weights
-from oatools.features.featurefile import Features, feature_space, read_features, space_difference
+from oatools.features.featurefile import feature_space
 from oatools.learning.clinical import clinical_values
 from oatools.learning.cohort import Cohort, make_cohort
+from oatools.learning.identity import check_patients
 from oatools.learning.join import (
     ChosenRows,
     FailedRow,
@@ -24,34 +22,10 @@ from oatools.learning.join import (
     read_labels,
     require_labels,
 )
-from oatools.learning.leaks import label_leaks
-from oatools.learning.model import middle_slices
+from oatools.learning.leaks import Leak, label_leaks
 from oatools.learning.presets import clinical_set
-from oatools.learning.sequences import row_sequence, several
-
-
-@dataclass(frozen=True)
-class Selection:
-    """The choice of what to take from the tables.
-
-    `clinical` names clinical variables or sets of them (see `presets.clinical_set`). Of each
-    sequence only `slices` around the middle are kept. With several `sequences` a knee has a file of
-    each; without, it has one row, and knees of different sequences are refused unless
-    `any_sequence`. `augmented` asks for augmented copies too. `columns` of the
-    labels are kept in the rows of the cohort.
-
-    `on_failure` says what a row or feature file that cannot be used does: with "leave out" its knee
-    is left out and counted, with "stop" nothing more is read after it, with "raise" its error ends
-    the call.
-    """
-
-    clinical: tuple[str, ...] = ()
-    slices: int | None = None
-    sequences: tuple[str, ...] = ()
-    augmented: bool = False
-    columns: tuple[str, ...] = ()
-    on_failure: Literal["leave out", "stop", "raise"] = "leave out"
-    any_sequence: bool = False
+from oatools.learning.reader import EVERYTHING, Reader, Selection
+from oatools.learning.sequences import several
 
 
 @dataclass(frozen=True)
@@ -73,22 +47,23 @@ class Flow:
 class Loaded:
     """Training data: a cohort, the endpoint of its labels if it is known, and how it came about.
 
-    `leaks` name what separates the classes alone, see `leaks.label_leaks`.
+    `leaks` are what gives the label away alone, see `leaks.label_leaks`; `doubts` what is odd
+    about whose knees they are, see `identity.check_patients`.
     """
 
     cohort: Cohort
     endpoint: str | None
     flow: Flow
-    leaks: tuple[str, ...]
+    leaks: tuple[Leak, ...]
+    doubts: tuple[str, ...] = ()
 
     def leak_message(self) -> str:
         """Return what is said of the first leak; empty where there is none."""
         if not self.leaks:
             return ""
-        return (
-            f"{self.leaks[0]} alone tells the two classes apart without an error, "
-            "and may have been made from the label"
-        )
+        others = ", ".join(leak.name for leak in self.leaks[1:4])
+        more = f" (others: {others})" if others else ""
+        return f"{self.leaks[0].message()}{more}"
 
     def refuse_leaks(self) -> None:
         """Raise a `UsageError` that names what gives the label away, if anything does."""
@@ -119,7 +94,7 @@ def load_cohort(
 
     Raises an `ItemError` for the first feature file that cannot be used; and a `UsageError` for
     tables that cannot be joined, or a variable that gives the label away (see `leaks.label_leaks`)
-    unless that is allowed.
+    unless that is allowed. Warns of what is odd about whose knees they are.
     """
     if isinstance(clinical, str):
         clinical = [clinical]
@@ -142,13 +117,15 @@ def load_cohort(
     loaded = load_training_data(features, labels, selection)
     if not allow_label_leakage:
         loaded.refuse_leaks()
+    for doubt in loaded.doubts:
+        warnings.warn(doubt, stacklevel=2)
     return loaded.cohort
 
 
 def load_training_data(
     features: Table[Row | BadRow],
     labels: Table[Row],
-    selection: Selection = Selection(),
+    selection: Selection = EVERYTHING,
     endpoint: str | None = None,
 ) -> Loaded:
     """Join a features table with a labels table, and look for what gives the label away.
@@ -156,8 +133,8 @@ def load_training_data(
     Only the feature files of knees in both tables are read; `Selection.on_failure` says what
     becomes of one that cannot be. `endpoint` names what the labels are of; by default their own
     column does. Raises a `UsageError` for tables that cannot be joined or name different patients
-    (see `core.people`), knees of different sequences, feature files of different spaces or with
-    different numbers of augmented copies, or a cohort with one class.
+    (see `core.people`, and `identity.check_patients`), knees of different sequences, feature files
+    of different spaces or with different numbers of augmented copies, or a cohort with one class.
     """
     if endpoint is None:
         labels, endpoint = endpoint_of(labels)
@@ -174,7 +151,7 @@ def load_training_data(
         named = [chosen.rows[knee][0].get("sequence", MISSING) for knee in both]
         _refuse_several(features.name, named)
     clinical = {knee: _clinical(labelled[knee], names, labels.name) for knee in both}
-    reader = _Reader(selection)
+    reader = Reader(selection)
     for row, error in chosen.broken:
         reader.fail(row, error)
     for knee in both:
@@ -189,6 +166,9 @@ def load_training_data(
             f"the first: {first.reason}",
             first.remedy,
         )
+    doubts = check_patients(
+        [reader.witness(knee, labelled[knee]) for knee in reader.knees], labels.name
+    )
     cohort = _cohort(reader, chosen, labelled, clinical)
     if len(np.unique(cohort.label)) < 2:
         raise UsageError(
@@ -203,88 +183,11 @@ def load_training_data(
         order=tuple(reader.knees),
         incomplete=len(chosen.incomplete.intersection(without)),
     )
-    return Loaded(cohort, endpoint, flow, tuple(label_leaks(cohort)))
-
-
-@dataclass(frozen=True)
-class _Knee:
-    """The features of one knee, one sequence after the other; see `Cohort`."""
-
-    features: np.ndarray
-    extents: tuple[int, ...]
-    augmented: np.ndarray | None
-
-
-@dataclass
-class _Reader:
-    """Reads the feature files of knees, and checks that they belong together."""
-
-    selection: Selection
-    failed: list[FailedRow] = field(default_factory=list)
-    knees: dict[str, _Knee] = field(default_factory=dict)
-    first: tuple[str, Features] | None = None
-    weights: Weights | None = None
-    sequences: dict[str, str] = field(default_factory=dict)  # by knee
-    cautions: set[Caution] = field(default_factory=set)
-    steps: set[tuple[str, ...]] = field(default_factory=set)
-
-    def read(self, knee: str, rows: Sequence[Row]) -> None:
-        """Read the files of one knee; one that cannot be read leaves the knee out."""
-        found = []
-        for row in rows:
-            try:
-                found.append(_read_file(Path(row["path"]), self.selection))
-            except ItemError as error:
-                self.fail(row, error)
-                return
-        for row, features in zip(rows, found, strict=True):
-            self._check(row["path"], features)
-        self.sequences[knee] = row_sequence(rows[0], found[0].provenance)
-        augmented = None
-        if self.selection.augmented:
-            copies = [each.augmented for each in found if each.augmented is not None]
-            augmented = np.concatenate(copies, axis=1)
-        self.knees[knee] = _Knee(
-            features=np.concatenate([each.features for each in found]),
-            extents=tuple(len(each.features) for each in found),
-            augmented=augmented,
-        )
-
-    def fail(self, row: Row | BadRow, error: OatoolsError) -> None:
-        """Note that a row cannot be used, or raise why not."""
-        if self.selection.on_failure == "raise":
-            raise ItemError(f"{item_name(row)}: {error.reason}", error.remedy)
-        self.failed.append((row, error))
-
-    def _check(self, path: str, features: Features) -> None:
-        if self.first is None:
-            self.first = (path, features)
-        first_path, first = self.first
-        difference = space_difference(
-            feature_space(features.provenance), feature_space(first.provenance)
-        )
-        if difference:
-            raise UsageError(
-                f"{path} and {first_path} hold features that do not belong together: {difference}"
-            )
-        if _copies(features) != _copies(first):
-            raise UsageError(
-                f"{path} and {first_path} hold different numbers of augmented copies",
-                "embed them alike",
-            )
-        provenance = Provenance.from_fields(features.provenance)
-        weights = Weights.from_provenance(features.provenance)
-        if weights is not None:
-            self.weights = self.weights or weights
-            if weights.is_random:
-                self.cautions.add(Caution.RANDOM_WEIGHTS)
-        if provenance.is_phantom:
-            self.cautions.add(Caution.PHANTOMS)
-        self.steps.add(provenance.preparation())
+    return Loaded(cohort, endpoint, flow, tuple(label_leaks(cohort)), tuple(doubts))
 
 
 def _cohort(
-    reader: _Reader,
+    reader: Reader,
     chosen: ChosenRows,
     labelled: dict[str, Row],
     clinical: dict[str, np.ndarray],
@@ -315,26 +218,6 @@ def _cohort(
         cautions=sorted(reader.cautions, key=lambda caution: caution.value),
         steps=next(iter(reader.steps)) if len(reader.steps) == 1 else None,
     )
-
-
-def _read_file(path: Path, selection: Selection) -> Features:
-    """Read a feature file as float32, cut to the slices that are used."""
-    found = read_features(path, selection.augmented)
-    if selection.augmented and found.augmented is None:
-        raise ItemError(
-            f"{path}: holds no augmented copies",
-            "embed it with oa-embed --augment, or train without `augmented`",
-        )
-    used = middle_slices(len(found.features), selection.slices)
-    copies = found.augmented
-    if copies is not None:
-        copies = copies[:, used].astype(np.float32)
-    features = found.features[used].astype(np.float32)
-    return replace(found, features=features, position=found.position[used], augmented=copies)
-
-
-def _copies(features: Features) -> int:
-    return 0 if features.augmented is None else len(features.augmented)
 
 
 def _clinical(row: Row, names: Sequence[str], source: str) -> np.ndarray:

@@ -1,46 +1,18 @@
 """Blinding of readers: the columns that they may see, and those that would reveal the outcome."""
 
-import re
 from collections.abc import Container, Iterable, Sequence
 
 from oatools.core.errors import UsageError
 from oatools.core.manifest import MISSING, Row
-from oatools.learning.presets import OUTCOMES, PAIN_SCORES, is_outcome
+from oatools.learning.presets import is_part_of_label, reveals_outcome
 from oatools.reading.pairs import PAIR_IDENTITY
 
 #: The clinical variables that readers see besides the images if nothing else is asked for: no
 #: outcome, and nothing measured after the visit.
 SHOWN_BY_DEFAULT = ("age", "sex", "bmi", "height", "weight", "jsw")
-#: Columns that hold the answer, or something made from it: readers never see them.
-REVEALING_COLUMNS = (
-    *OUTCOMES,
-    "stratum",
-    "probability",
-    "predicted",
-    "fold",
-    "threshold",
-    "attention",
-    "heat",
-    "choice",
-    "outcome",
-    "truth",
-    "answer",
-    "endpoint",
-)
 #: The number of knees of each label from which on it is hardly by chance that a variable separates
 #: the labels: with ten of each the probability is 2 in 184,756.
 FEWEST_KNEES = 10
-
-_REVEALING_STARTS = ("label", "jsn", "prob", "progress")  # label_24m, jsn24, ...
-_LATER_VISIT = re.compile(r"_(?!00)\d\dm?$|^(jsw|jsm|kl|womac\w*)\d\dm?$")  # kl_12m, jsw24
-
-
-def reveals_outcome(column: str) -> bool:
-    """Return True if a column, by its name, holds the answer, or what a later visit found."""
-    name = column.lower()
-    if is_outcome(name) or name in REVEALING_COLUMNS or name.startswith(_REVEALING_STARTS):
-        return True
-    return _LATER_VISIT.search(name) is not None
 
 
 def separates_classes(values: Sequence[tuple[str, str]]) -> bool:
@@ -101,6 +73,6 @@ def _check_asked_for(
         raise UsageError(f"'{column}' is asked for twice", remedy)
     if column in PAIR_IDENTITY:
         raise UsageError(f"'{column}' names the knee, and is no clinical variable", remedy)
-    is_score_of_label = column in PAIN_SCORES and "pain" in endpoints
+    is_score_of_label = "pain" in endpoints and is_part_of_label(column, "pain")
     if reveals_outcome(column) or is_score_of_label:
         raise UsageError(f"'{column}' may tell readers the answer", remedy)

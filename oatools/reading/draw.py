@@ -15,7 +15,7 @@ from scipy.sparse.csgraph import maximum_flow
 from oatools.core.errors import ItemError, UsageError
 from oatools.core.manifest import MISSING, Row, number
 from oatools.core.people import People
-from oatools.reading.blinding import reveals_outcome
+from oatools.learning.presets import reveals_outcome
 from oatools.reading.pairs import PLACES, Pair
 from oatools.reading.strata import Stratum, narrowing
 

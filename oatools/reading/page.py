@@ -21,8 +21,7 @@ from oatools.core.provenance import read_provenance
 from oatools.core.runner import Done
 from oatools.imaging.orient import check_side
 from oatools.imaging.volume import read_geometry
-from oatools.learning.presets import PAIN_SCORES
-from oatools.reading.blinding import reveals_outcome
+from oatools.learning.presets import PAIN_SCORES, reveals_outcome
 from oatools.reading.images import Frame, common_frame, equalise, grey_values, write_script
 from oatools.reading.pairs import PAIR_IDENTITY, PLACES, Knees, read_pairs
 from oatools.version import __version__

@@ -309,3 +309,35 @@ def test_averaged_weights_are_taken_and_said_once_also_from_the_cache(
         expected = read(tmp_path / "p" / made.name)[0]
         assert np.array_equal(arrays["features"], expected["features"])
         assert attributes["weights"] == "file w.pth, averaged (state_dict_ema)"
+
+
+def test_a_file_that_was_damaged_since_is_made_again_and_another_is_not_touched(
+    shell, knee_file, weights, tmp_path
+):
+    command = EMBED.format(weights=weights("mobilenetv2_100")) + f" --slices 2 {knee_file} -o f"
+    shell(command)
+    (made,) = (tmp_path / "f").iterdir()
+    whole = made.read_bytes()
+
+    def exchange():
+        with h5py.File(made, "r+") as file:
+            file["features"][0, :5] = 0
+
+    for damage in (
+        lambda: made.write_bytes(b""),
+        lambda: made.write_bytes(whole[: len(whole) // 3]),
+        exchange,
+    ):
+        assert "1 kept" in shell(command).stderr
+        damage()
+        done = shell(command)
+        assert "1 done, 0 kept" in done.stderr
+        assert "was damaged since it was made; it is made again" in done.stderr
+        assert made.read_bytes() == whole
+    # What was made otherwise, or by somebody else, stays as it is.
+    exchange()
+    done = shell(command.replace("--slices 2", "--slices 3"), status=1)
+    assert "was made with other settings (slices 2, not 3)" in done.stderr
+    made.write_text("an essay")
+    assert "does not say how it was made" in shell(command, status=1).stderr
+    assert made.read_text() == "an essay"

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import h5py
 import numpy as np
 import pytest
@@ -7,6 +9,7 @@ from oatools.features.featurefile import (
     Features,
     check_features,
     feature_space,
+    is_ruin,
     read_features,
     space_difference,
     write_features,
@@ -138,3 +141,35 @@ def test_weights_differ_by_their_digest_and_not_by_their_name():
         == "weights v, not w, weights_sha256 z, not x"
     )
     assert space_difference({**made, "precision": "bf16"}, made) == "precision bf16, not float32"
+
+
+def test_numbers_that_are_not_those_that_were_written_are_refused_wherever_they_are_read(tmp_path):
+    made = make_features()
+    copies = np.random.default_rng(5).standard_normal((2, 5, 7)).astype(np.float32)
+    for name in ("features", "position", "augmented"):
+        write_features(tmp_path / "a.h5", replace(made, augmented=copies))
+        with h5py.File(tmp_path / "a.h5", "r+") as file:
+            file[name][-1] = file[name][-1] + 1e-3
+        for augmented in (False, True):
+            with pytest.raises(ItemError, match="not those that were written; embed the volume"):
+                read_features(tmp_path / "a.h5", augmented)
+    # A file of another program says nothing of its numbers, and is read.
+    with h5py.File(tmp_path / "a.h5", "r+") as file:
+        del file.attrs["features_sha256"]
+    assert read_features(tmp_path / "a.h5").augmented is None
+
+
+@pytest.mark.parametrize(
+    "keep, is_left",
+    [(0, True), (5, True), (100, True), (0.5, True), (-1, True), (None, False)],
+)
+def test_the_ruins_of_a_feature_file_are_known(tmp_path, keep, is_left):
+    path = tmp_path / "a.h5"
+    write_features(path, make_features())
+    whole = path.read_bytes()
+    cut = int(len(whole) * keep) if isinstance(keep, float) else keep
+    path.write_bytes(whole[:cut])
+    assert is_ruin(path) == is_left
+    path.write_text("an essay")
+    assert not is_ruin(path)
+    assert not is_ruin(tmp_path / "none.h5")

@@ -1,8 +1,10 @@
 """Synthetic knees whose signal, where there is one, was planted by hand."""
 
 import os
+import shlex
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,6 +16,9 @@ from oatools.learning.folds import split_training
 from oatools.learning.training import fit
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+FAST = "--epochs 2 --conv 4 --units 4 --hidden 4"
+CV = f"oa-cv features.tsv --labels labels.tsv --no-compare --bootstrap 20 -k 2 {FAST}"
+TRAIN = f"oa-train features.tsv --labels labels.tsv {FAST} -o m.safetensors"
 SPACE = {
     "backbone": "efficientnet_b0",
     "weights": "random, seed 0",
@@ -98,3 +103,34 @@ def with_features(cohort, change):
         features=np.concatenate(features),
         extents=np.array([[len(values)] for values in features]),
     )
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch, capsys):
+    """Run a line of one command in the test's folder, in this process."""
+    from oatools.commands import cv, predict, train
+
+    monkeypatch.chdir(tmp_path)
+    commands = {"oa-cv": cv.main, "oa-train": train.main, "oa-predict": predict.main}
+
+    def call(line, status=0):
+        name, *words = shlex.split(line)
+        with pytest.raises(SystemExit) as end:
+            commands[name].main(words)
+        said = capsys.readouterr()
+        assert end.value.code == status, said.err
+        return SimpleNamespace(stdout=said.out, stderr=said.err)
+
+    return call
+
+
+def rewrite(path, change):
+    """Change the cells of every row of a table, given as a dictionary."""
+    header, *lines = path.read_text().splitlines()
+    columns = header.split("\t")
+    out = [header]
+    for line in lines:
+        row = dict(zip(columns, line.split("\t"), strict=True))
+        change(row)
+        out.append("\t".join(row[column] for column in columns))
+    path.write_text("\n".join(out) + "\n", encoding="utf-8")

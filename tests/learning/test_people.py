@@ -1,19 +1,13 @@
 """One patient is never two, however tables write them: in folds, in the inner split, in joins."""
 
-import shlex
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 
-from oatools.commands import cv, predict, train
 from oatools.core.errors import UsageError
 from oatools.learning.cohort import make_cohort
 from oatools.learning.files import read_record
 
-FAST = "--epochs 2 --conv 4 --units 4 --hidden 4"
-CV = f"oa-cv features.tsv --labels labels.tsv --no-compare --bootstrap 20 -k 2 {FAST}"
-TRAIN = f"oa-train features.tsv --labels labels.tsv {FAST} -o m.safetensors"
+from .conftest import CV, TRAIN, rewrite
 
 #: What becomes of the id of every left knee in the labels, where right ones say `7001`, `7002`, ...
 WAYS = {
@@ -24,35 +18,6 @@ WAYS = {
     "a mark of byte order": lambda s: f"\ufeff{s}",
     "a spreadsheet's number": lambda s: f"{s}.0",
 }
-
-
-@pytest.fixture
-def run(tmp_path, monkeypatch, capsys):
-    """Run a line of one command in the test's folder, in this process."""
-    monkeypatch.chdir(tmp_path)
-    commands = {"oa-cv": cv.main, "oa-train": train.main, "oa-predict": predict.main}
-
-    def call(line, status=0):
-        name, *words = shlex.split(line)
-        with pytest.raises(SystemExit) as end:
-            commands[name].main(words)
-        said = capsys.readouterr()
-        assert end.value.code == status, said.err
-        return SimpleNamespace(stdout=said.out, stderr=said.err)
-
-    return call
-
-
-def rewrite(path, change):
-    """Change the cells of every row of a table, given as a dictionary."""
-    header, *lines = path.read_text().splitlines()
-    columns = header.split("\t")
-    out = [header]
-    for line in lines:
-        row = dict(zip(columns, line.split("\t"), strict=True))
-        change(row)
-        out.append("\t".join(row[column] for column in columns))
-    path.write_text("\n".join(out) + "\n", encoding="utf-8")
 
 
 def patients_apart(text, rows):

@@ -1,7 +1,7 @@
 import pytest
 
 from oatools.core.errors import UsageError
-from oatools.learning.presets import clinical_set
+from oatools.learning.presets import clinical_set, reveals_outcome
 
 
 @pytest.mark.parametrize(
@@ -58,6 +58,8 @@ def test_the_preset_of_ten_holds_ten_and_fits_every_endpoint(endpoint):
         ("jsm_change", "given"),
         ("KL_Change", "kl48"),
         ("Jsn", ""),
+        ("WOMAC-Pain", "pain"),
+        ("koos_pain_00m", "pain"),
     ],
 )
 def test_what_the_label_is_made_from_is_no_predictor(text, endpoint):
@@ -78,3 +80,25 @@ def test_a_grade_at_the_visit_may_predict(endpoint):
 
 def test_pain_may_predict_narrowing():
     assert clinical_set("womac_pain", "jsn12") == ["womac_pain"]
+
+
+LATER = (
+    "jsw_12m kl24 label_24m jsn24 kl_12m jsm24 KL-24M jsw_108m kl_v03 V03XRKL V01WOMKPR kl_6m 12m_kl "
+    "kl_24mo kl_2y kl_month24 womac_pain_24m womac_pain24 jsw_followup delta_jsw Progressor_bin "
+    "outcome truth stratum"
+)
+AT_THE_VISIT = "kl kl_00m jsw00m V00XRKL kl_v00 jsw_0m jsm v12 fu12 bmi30 age2 crp_hs site_101 bmi"
+
+
+@pytest.mark.parametrize("name", LATER.split())
+def test_what_was_found_after_the_visit_is_no_predictor_and_not_for_readers(name):
+    assert reveals_outcome(name)
+    with pytest.raises(UsageError, match="found after the visit|is made from it") as refused:
+        clinical_set(f"bmi,{name}", "jsn12")
+    assert f"'{name}' cannot be a clinical variable" in str(refused.value)
+
+
+@pytest.mark.parametrize("name", AT_THE_VISIT.split())
+def test_what_was_known_at_the_visit_may_predict(name):
+    assert not reveals_outcome(name)
+    assert clinical_set(name, "jsn12") == [name]

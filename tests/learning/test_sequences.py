@@ -147,7 +147,7 @@ def test_a_channel_that_gives_the_label_away_is_found_in_the_second_sequence():
     assert label_leaks(data) == []
     for i in range(len(data)):
         data.slices(i, 1)[:, 5] += 100.0 * data.label[i]
-    assert label_leaks(data) == ["channel 5 of the features"]
+    assert [leak.name for leak in label_leaks(data)] == ["channel 5 of the features"]
 
 
 def test_each_sequence_is_scaled_by_its_own_training_slices():
