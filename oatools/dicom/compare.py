@@ -49,14 +49,16 @@ def compare(volume: Volume, frames: Sequence[Frame]) -> None:
     """
     order = np.argsort(depths_of(frames), kind="stable")
     chosen = sorted({0, len(order) // 2, len(order) - 1})
+    # The places of all, even where the pixels of none can be decoded.
+    sample = [frames[int(order[position])] for position in chosen]
+    planes = [(frame, _slice_at(volume, frame)) for frame in sample]
     pixels: list[tuple[Frame, Voxels, Voxels]] = []
     tolerance = _RELATIVE
     with SILENCE:
-        for position in chosen:
-            frame = frames[int(order[position])]
+        for frame, plane in planes:
             dataset = read_dataset(frame.image.content, pixels=True)
             expected = _expected(dataset, frame)
-            pixels.append((frame, expected, _slice_at(volume, frame)))
+            pixels.append((frame, expected, plane))
             if str(dataset.file_meta.get("TransferSyntaxUID", "")) in _LOSSY:
                 tolerance = _LOSSY_PART
     factor = _factor(pixels)

@@ -184,7 +184,8 @@ def _compared(volume: Volume, known: _Series) -> list[str]:
         compare(volume, known.frames)
     except Undecoded as error:
         return [
-            f"{REMARK}not compared with pydicom's reading, as no decoder of {error} is installed"
+            f"{REMARK}pixels not compared with pydicom's reading, as no decoder of {error} is "
+            "installed"
         ]
     return []
 

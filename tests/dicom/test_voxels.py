@@ -307,7 +307,11 @@ def test_pixels_that_nothing_here_decodes_are_said_not_to_be_compared(unpacked):
     )
     volume, _, said = convert(source)
     assert volume.shape[2] == 4
-    assert [line for line in said if line.startswith("remark: not compared") and "JPEG-LS" in line]
+    assert [
+        line
+        for line in said
+        if line.startswith("remark: pixels not compared") and "JPEG-LS" in line
+    ]
 
 
 def test_big_endian_series_are_compared_as_well(scan, tmp_path):
