@@ -8,7 +8,7 @@ that a record says nothing of the machine and the same work gives the same bytes
 import enum
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,6 +24,8 @@ from oatools.version import __version__
 
 #: The field of a sidecar, and the attribute of a feature file, that holds the steps.
 STEPS = "OatoolsSteps"
+#: The field of a sidecar with size and digest of its volume, by which later damage is noticed.
+OUTPUT = "OatoolsOutput"
 #: The field of a sidecar, and the attribute of a feature file, that marks a synthetic knee.
 PHANTOM_FIELD, PHANTOM_ATTRIBUTE = "Phantom", "phantom"
 #: The field of a heat map's sidecar with the cells of its row.
@@ -33,6 +35,8 @@ PHANTOM_IMPLEMENTATION = "OATOOLS_PHANTOM"
 
 # The files of a NIfTI pair, header and voxels.
 _OTHER_HALF = {".img": ".hdr", ".hdr": ".img"}
+# The endings of files that are made with a volume.
+_BESIDE = (".tsv", ".png")
 _STEP_KEYS = ("tool", "version", "parameters", "input")
 # What a step of ours may hold beside these: `Step.results`, in numbers.
 _RESULT_KEYS = ("shrink", "floor", "levels")
@@ -411,6 +415,35 @@ def _raw_sidecar(volume: str | Path) -> tuple[dict[str, Any], str, bytes]:
     if not isinstance(fields, dict):
         return nothing, f"{path} was not read: it is no JSON object", content
     return fields, "", content
+
+
+def output_record(volume: Path, beside: Iterable[Path] = ()) -> dict[str, Any]:
+    """Return what a sidecar records of its volume, and of the files that were made with it.
+
+    `volume` may still have a temporary name. The files beside are known by their endings.
+    """
+    record: dict[str, Any] = {"bytes": volume.stat().st_size, "sha256": digest(volume)}
+    others = {path.suffix: digest(path) for path in beside}
+    return {**record, "beside": others} if others else record
+
+
+def damage_of(volume: Path) -> str:
+    """Say what has become of a volume since it was made, or of a file made with it.
+
+    Empty where all are whole, and where the sidecar does not record what they were.
+    """
+    record = _raw_sidecar(volume)[0].get(OUTPUT)
+    if not isinstance(record, dict) or not volume.exists():
+        return ""
+    # The size first: that of a file cut short costs nothing to see.
+    if record.get("bytes") != volume.stat().st_size or record.get("sha256") != digest(volume):
+        return f"{volume} was damaged or exchanged since it was made"
+    beside = record.get("beside")
+    for suffix, sha256 in (beside if isinstance(beside, dict) else {}).items():
+        other = sidecar(volume).with_suffix(suffix) if suffix in _BESIDE else None
+        if other is not None and (not other.is_file() or digest(other) != sha256):
+            return f"{other} was damaged or removed since it was made"
+    return ""
 
 
 def write_sidecar(volume: str | Path, fields: dict[str, Any]) -> None:

@@ -25,7 +25,7 @@ from oatools.features.backbone import Backbone
 from oatools.features.engine import best_device
 from oatools.imaging import orient
 from oatools.imaging.rows import refuse_same
-from oatools.imaging.volume import Volume, read_volume, write_volume
+from oatools.imaging.volume import Volume, read_volume, volume_under_way
 from oatools.learning.cautions import model_warning
 from oatools.learning.clinical import ClinicalTable
 from oatools.learning.files import load_model
@@ -99,6 +99,9 @@ def explain_row(
     sidecars: list[dict[str, Any]] = []
     warnings: list[str] = []
     for output in plan.outputs:
+        damage = "" if force else provenance.damage_of(output.heat)
+        if damage:
+            warnings.append(f"warning: {damage}; it is made again")
         described = provenance.load_sidecar(output.source)
         sidecars.append(described.fields)
         warnings += described.warnings
@@ -161,10 +164,11 @@ class _Output:
         return {"path": str(self.picture), "heat": str(self.heat)}
 
     def is_done(self, force: bool) -> bool:
-        """Return True if the map is there; an `ItemError` if it was made otherwise."""
-        return provenance.step_is_done(
+        """Return True if the map is there and whole; an `ItemError` if it was made otherwise."""
+        is_there = provenance.step_is_done(
             self.heat, self.step, lambda: provenance.read_provenance(self.heat).last, force
         )
+        return is_there and not provenance.damage_of(self.heat)
 
 
 @dataclass(frozen=True)
@@ -258,14 +262,10 @@ def _write(
     sidecars: list[dict[str, Any]],
     result: _Result,
 ) -> None:
-    """Write the sidecars, tables and pictures of a row, and then its heat maps."""
+    """Write the tables and pictures of a row, and then its heat maps with their sidecars."""
     parts = list(zip(plan.outputs, sidecars, result.volumes, result.explanations, strict=True))
     for output, sidecar, volume, found in parts:
         notes = _notes(plan, settings, model, found.probability, Provenance.from_fields(sidecar))
-        fields = _sidecar(sidecar, found, settings, notes)
-        fields[provenance.CELLS] = result.cells
-        fields[provenance.STEPS] = provenance.with_step(sidecar, output.step)[provenance.STEPS]
-        provenance.write_sidecar(output.heat, fields)
         write_table(output.table, SLICE_COLUMNS, _slice_rows(found))
         turned = Provenance.from_fields(sidecar).orientation()
         montage = Montage(
@@ -282,8 +282,15 @@ def _write(
         draw_montage(output.picture, montage)
     # The volumes last: once they are there, the work is done.
     for output, sidecar, volume, found in parts:
-        heat = Volume(found.heat, volume.affine)
-        write_volume(output.heat, on_grid(heat, sidecar, settings.grid))
+        notes = _notes(plan, settings, model, found.probability, Provenance.from_fields(sidecar))
+        fields = _sidecar(sidecar, found, settings, notes)
+        fields[provenance.CELLS] = result.cells
+        fields[provenance.STEPS] = provenance.with_step(sidecar, output.step)[provenance.STEPS]
+        heat = on_grid(Volume(found.heat, volume.affine), sidecar, settings.grid)
+        with volume_under_way(output.heat, heat) as temporary:
+            beside = (output.table, output.picture)
+            fields[provenance.OUTPUT] = provenance.output_record(temporary, beside)
+            provenance.write_sidecar(output.heat, fields)
 
 
 def _sidecar(

@@ -9,7 +9,13 @@ from oatools.core.errors import ItemError
 from oatools.core.files import COMPRESSION
 from oatools.core.manifest import MISSING, Row, file_stem
 from oatools.core.runner import Done
-from oatools.imaging.volume import Geometry, Volume, read_geometry, read_volume, write_volume
+from oatools.imaging.volume import (
+    Geometry,
+    Volume,
+    read_geometry,
+    read_volume,
+    volume_under_way,
+)
 
 
 @dataclass(frozen=True)
@@ -43,17 +49,27 @@ class VolumeWriter:
         return target
 
     def is_done(self, target: Path, step: provenance.Step) -> bool:
-        """Tell whether a target is the result of a step; an `ItemError` if it is of another."""
-        return provenance.step_is_done(
+        """Tell whether a target is the whole result of a step; an `ItemError` if it is of another.
+
+        One that was damaged since it was made is not done, see `repairs`.
+        """
+        is_there = provenance.step_is_done(
             target, step, lambda: provenance.read_provenance(target).last, self.force
         )
+        return is_there and not provenance.damage_of(target)
+
+    def repairs(self, target: Path) -> tuple[str, ...]:
+        """Return a warning that a target is made again as it was damaged; none for any other."""
+        damage = "" if self.force else provenance.damage_of(target)
+        return (f"warning: {damage}; it is made again",) if damage else ()
 
     def write(self, target: Path, volume: Volume, fields: dict[str, Any]) -> None:
         """Write a volume and its sidecar, in place of an older one in either form."""
-        # The sidecar first: once the volume has its name, the work is done.
-        provenance.write_sidecar(target, fields)
-        _other_form(target).unlink(missing_ok=True)
-        write_volume(target, volume, self.compression)
+        with volume_under_way(target, volume, self.compression) as temporary:
+            made = {**fields, provenance.OUTPUT: provenance.output_record(temporary)}
+            # The sidecar first: once the volume has its name, the work is done.
+            provenance.write_sidecar(target, made)
+            _other_form(target).unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)
@@ -96,8 +112,9 @@ def orient_volume(row: Row, out: VolumeWriter, settings: OrientSettings) -> Done
         return Done(cells, kept=True, warnings=warnings)
     oriented = orient.apply(read_volume(source), found)
     described = sidecar_with(source, wanted)
+    repairs = out.repairs(target)
     out.write(target, oriented, described.fields)
-    return Done(cells, warnings=warnings + described.warnings)
+    return Done(cells, warnings=warnings + described.warnings + repairs)
 
 
 def sidecar_with(source: Path, step: provenance.Step) -> provenance.Sidecar:

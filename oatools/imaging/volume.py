@@ -6,10 +6,12 @@ Reading and writing spend most of their time on compression; ISA-L does it sever
 zlib, to files of the same size.
 """
 
+import contextlib
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import nibabel
 import numpy as np
@@ -107,6 +109,18 @@ def write_volume(path: str | Path, volume: Volume, compression: int = COMPRESSIO
 
         write_volume("knee.nii.gz", Volume(data, affine))
 
+    See `volume_under_way` for its form.
+    """
+    with volume_under_way(path, volume, compression):
+        pass
+
+
+@contextlib.contextmanager
+def volume_under_way(
+    path: str | Path, volume: Volume, compression: int = COMPRESSION
+) -> Iterator[Path]:
+    """Yield the whole file of a volume (NIfTI-1) before it gets its name at the end of the block.
+
     Voxels are written in their own type, or the nearest that every viewer opens (see
     `nifti.portable`). A name that ends in `.gz` is compressed, at a level of 0 (stored) to 3
     (small). The folder is made if it is missing. Neither time nor name is recorded: equal volumes
@@ -116,16 +130,22 @@ def write_volume(path: str | Path, volume: Volume, compression: int = COMPRESSIO
     data = data.astype(data.dtype.newbyteorder("<"), copy=False)
     head = _header(data, volume).binaryblock + bytes(4)  # four bytes: no extensions follow
     voxels = data.ravel(order="F").data.cast("B")
-    with atomic(path) as temporary, temporary.open("wb") as out:
-        if not str(path).endswith(".gz"):
-            out.write(head)
-            out.write(voxels)
-            return
-        packer = isal_zlib.compressobj(compression, isal_zlib.DEFLATED, _GZIP)
-        out.write(packer.compress(head))
-        for start in range(0, len(voxels), _BLOCK_BYTES):
-            out.write(packer.compress(voxels[start : start + _BLOCK_BYTES]))
-        out.write(packer.flush())
+    with atomic(path) as temporary:
+        with temporary.open("wb") as out:
+            if str(path).endswith(".gz"):
+                _write_packed(out, head, voxels, compression)
+            else:
+                out.write(head)
+                out.write(voxels)
+        yield temporary
+
+
+def _write_packed(out: BinaryIO, head: bytes, voxels: memoryview, compression: int) -> None:
+    packer = isal_zlib.compressobj(compression, isal_zlib.DEFLATED, _GZIP)
+    out.write(packer.compress(head))
+    for start in range(0, len(voxels), _BLOCK_BYTES):
+        out.write(packer.compress(voxels[start : start + _BLOCK_BYTES]))
+    out.write(packer.flush())
 
 
 def _header(data: Voxels, volume: Volume) -> nibabel.Nifti1Header:

@@ -71,7 +71,8 @@ def correct_volume(row: Row, out: Outputs, settings: N4Settings) -> Done:
     parameters = {**asdict(settings), "dtype": out.dtype}
     wanted = provenance.step("oa-n4", parameters, source)
     cells = {"path": str(target)}
-    beside_are_there = all(path.exists() for path in out.side_targets(target))
+    beside = out.side_targets(target)
+    beside_are_there = all(path.exists() and not provenance.damage_of(path) for path in beside)
     if out.volumes.is_done(target, wanted) and beside_are_there:
         return Done(cells, kept=True)
     volume = read_volume(source)
@@ -89,8 +90,9 @@ def correct_volume(row: Row, out: Outputs, settings: N4Settings) -> Done:
     data = found.corrected.data
     if out.dtype == "same":
         data = _as_type(data, volume.data.dtype)
+    repairs = out.volumes.repairs(target)
     out.volumes.write(target, Volume(data, volume.affine), fields)
-    return Done(cells, warnings=described.warnings)
+    return Done(cells, warnings=described.warnings + repairs)
 
 
 def _results(found: Correction) -> dict[str, Any]:
