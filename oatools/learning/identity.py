@@ -20,6 +20,8 @@ _SIDE = re.compile(
     r"|(?<=[\W_])(?P<letter>[lr]k?)(?![^\W_])|(?<=\d)(?P<end>left|right|[lr])$"
 )
 _VISIT = re.compile(r"(?<![^\W_])(\d{1,3}m|v\d\d)(?![^\W_])")
+# The end of a name that may stand for a side, or for a mere number: 9000099_1 and 9000099_2.
+_ONE_OF_TWO = re.compile(r"(.+)[\W_]([12ab])")
 _SEPARATORS = re.compile(r"[\W_]+")
 _SIDES = {"l": "left", "r": "right"}
 
@@ -171,6 +173,13 @@ def _numbered(witnesses: Sequence[Witness], labels: str) -> list[str]:
         ]
     if all(subject_of({"knee": each.knee}) == each.subject for each in witnesses):
         return []  # by their names as well
+    pairs = _pairs([each.knee for each in witnesses])
+    if 4 * len(pairs) >= len(witnesses):
+        first, second = pairs[0]
+        return [
+            f"{labels}: every knee has a subject of its own, but most are two of a name, such as "
+            f"{first} and {second}: if these are of one patient, the column 'subject' must say so"
+        ]
     sides = [each.side for each in witnesses]
     left, right = sides.count("left"), sides.count("right")
     if min(left, right) < 2:
@@ -179,6 +188,21 @@ def _numbered(witnesses: Sequence[Witness], labels: str) -> list[str]:
         f"{labels}: every knee has a subject of its own, {left} left and {right} right ones: if "
         "some are of one patient, the column 'subject' must say so, or folds part them"
     ]
+
+
+def _pairs(names: Sequence[str]) -> list[tuple[str, str]]:
+    """The names of which there are two that differ in a last 1 and 2, or a and b."""
+    ends: dict[str, dict[str, str]] = {}
+    for name in names:
+        match = _ONE_OF_TWO.fullmatch(name)
+        if match:
+            ends.setdefault(match[1], {})[match[2]] = name
+    pairs = []
+    for named in ends.values():
+        if len(named) == 2:
+            first, second = sorted(named.values())
+            pairs.append((first, second))
+    return pairs
 
 
 def known_side(row: Row, labelled: Row) -> str:

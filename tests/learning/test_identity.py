@@ -165,6 +165,17 @@ def test_a_number_a_knee_is_refused_where_feature_files_know_the_patient(load, t
         load()
 
 
+@pytest.mark.parametrize("ends", ["12", "ab"])
+def test_knees_that_are_two_of_a_name_are_doubted(ends):
+    own = [(f"{9000000 + n // 2}_{ends[n % 2]}", f"s{n}", "n/a") for n in range(20)]
+    (said,) = check_patients(knees(*own), "labels")
+    assert "but most are two of a name, such as 9000000_" in said
+    numbers = [(f"img_{n}", f"s{n}", "n/a") for n in range(20)]
+    assert check_patients(knees(*numbers), "labels") == []
+    together = [(name, subject[:2], side) for name, subject, side in own]
+    assert check_patients(knees(*together), "labels") == []
+
+
 def test_a_subject_that_repeats_the_knee_is_said(load, tmp_path):
     hide_names(tmp_path)
     number_knees(tmp_path, "k{n}", "{knee}")

@@ -133,6 +133,11 @@ def test_categories_tell_the_label_in_any_order():
     rng = np.random.default_rng(1)
     label = np.array([0, 1] * 12)
     assert clinical_leak("reader", np.repeat(np.arange(12.0), 2), label, own(24)) is None
+    # Twelve readers of two knees each, all of one label a reader: 924 of 2,704,156 arrangements.
+    assert (
+        clinical_leak("reader", np.repeat(np.arange(12.0), 2), label.repeat(2)[:24], own(24))
+        is None
+    )
     few = np.array([1.0, 2, 3, 4, 5, 6] * 2)
     assert clinical_leak("reader", few, np.array([0, 1, 0, 1, 1, 0] * 2), own(12)) is None
     assert clinical_leak("kl", rng.integers(0, 5, 24).astype(float), label, own(24)) is None
