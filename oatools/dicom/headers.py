@@ -27,6 +27,7 @@ _MARK = b"DICM"
 # Values that are text, or 16 bits, need no library unless their letters are not ASCII's.
 _TEXTS = {"AE", "AS", "CS", "DA", "DS", "DT", "IS", "LO", "LT", "PN", "SH", "TM", "UI", "ST"}
 _ONE_TEXT = {"LT", "ST", "PN"}
+_RARE_SEQUENCE = "OtherPatientIDsSequence"
 # Files from before part 10 begin at once with group 0008 (or 0002), in either byte order.
 _FIRST_GROUPS = (b"\x08\x00", b"\x02\x00", b"\x00\x08", b"\x00\x02")
 
@@ -85,6 +86,8 @@ def _read_plain(source: Path | bytes, keywords: tuple[str, ...]) -> Header | Non
         content = raw.get(tag)
         if content is None or not keyword:
             continue
+        if vr == "SQ":
+            return None
         if vr == "US":
             if len(content) != 2:
                 return None
@@ -105,11 +108,14 @@ def _plain_value(text: str, vr: str) -> str | list[str] | None:
 
 @functools.lru_cache
 def _plain_tags(keywords: tuple[str, ...]) -> dict[int, tuple[str, str]] | None:
-    """Return keyword and VR by tag; None if one of them is no text and no number of 16 bits."""
+    """Return keyword and VR by tag; None if one of them is no text and no number of 16 bits.
+
+    A sequence of other ids may be among them, which few headers have.
+    """
     places = {int(_MEDIA_STORAGE): ("", "UI")}
     for keyword, tag in zip(keywords, _tags(keywords), strict=True):
         vr = dictionary_VR(tag)
-        if vr not in _TEXTS and vr != "US":
+        if vr not in _TEXTS and vr != "US" and keyword != _RARE_SEQUENCE:
             return None
         places[int(tag)] = (keyword, vr)
     return places

@@ -36,7 +36,7 @@ PLACES = (
     "PatientAddress",
 )
 #: Elements that are one number or code each.
-CODES = ("PatientID", "OtherPatientIDs", "AccessionNumber", "StudyID")
+CODES = ("PatientID", "OtherPatientIDs", "OtherPatientIDsSequence", "AccessionNumber", "StudyID")
 #: Elements that are a date.
 DATES = ("PatientBirthDate",)
 #: All of them.
@@ -103,6 +103,8 @@ def _texts(value: Any) -> list[str]:
         return []
     if isinstance(value, (list, tuple)) or type(value).__name__ == "MultiValue":
         return [str(each) for each in value]
+    if type(value).__name__ == "Sequence":
+        return [str(item.get("PatientID", "")) for item in value]
     return str(value).split("\\")
 
 

@@ -136,7 +136,7 @@ def locate(listed: InventoryEntry, base: Path) -> Path | None:
             bare = place.name.split(".")[0]
             for name in dict.fromkeys([place.name, bare, *(bare + suffix for suffix in SUFFIXES)]):
                 path = place.with_name(name + ending)
-                if path.exists():
+                if path.exists() or path.is_symlink():  # a link may lead nowhere, which is said
                     return path
     return None
 

@@ -86,6 +86,18 @@ def test_a_folder_of_links_that_lead_nowhere_fails_when_it_is_listed(scan, tmp_p
     assert "all of its 24 files (MR000001, MR000002, MR000003, …) are links" in bad.error
 
 
+def test_an_archive_that_is_a_link_to_nowhere_fails_in_a_tree_and_by_an_inventory(tmp_path):
+    folder = tmp_path / "00m" / CLASSIC
+    folder.mkdir(parents=True)
+    (folder / "10000001.tar.gz").symlink_to("../annex/nothing")
+    (tmp_path / "00m" / "contents.csv").write_text(
+        f"Folder,SeriesDescription\n{CLASSIC}/10000001,COR_IW_TSE_LEFT\n"
+    )
+    for place in (tmp_path / "00m", tmp_path / "00m" / "contents.csv"):
+        (bad,) = find(place)
+        assert "it is a link that leads nowhere" in bad.error
+
+
 def test_links_within_an_archive_are_no_slices(scan, tmp_path):
     scan(tmp_path / "s")
     (tmp_path / "s" / "024").unlink()

@@ -43,6 +43,8 @@ NAMES = [
     ("Hong^Gildong=洪^吉洞=홍^길동", "COR 洪 홍길동 PD", "cor-pd"),
     ("Tse^Ka Ming", "COR_IW_TSE_LEFT", "cor-iw-tse"),
     ("Tse^Ka Ming", "COR_IW_TSE_LEFT Tse Ka-Ming", "cor-iw-tse"),
+    ("Tse^Ka Ming", "COR_IW_TSE_LEFT TSE", "cor-iw-tse"),
+    ("山田^太郎=Yamada^Tarou", "COR YAMADA PD tarou", "cor-pd"),
     ("Links^Petra", "Knie links COR", "knie-cor"),
     ("Doe^Jane", "COR_IW_TSE", "cor-iw-tse"),
 ]
@@ -99,6 +101,20 @@ def test_other_persons_places_codes_and_dates_do_not_come_out(
     scan(tmp_path / "s", participant, slices=1, **fields)
     (row,) = find_series([str(tmp_path / "s")], oai)
     assert row["sequence"] in ("cor-pd", "cor-dr-pd", "cor-f-pd")
+
+
+def test_ids_of_other_hospitals_in_a_sequence_do_not_come_out(scan, tmp_path):
+    other = pydicom.Dataset()
+    other.PatientID, other.TypeOfPatientID = "GOLGI-8812", "TEXT"
+    fields = {"SeriesDescription": "COR golgi8812 PD", "OtherPatientIDsSequence": [other]}
+    scan(tmp_path / "s", "MRN7", slices=1, **fields)
+    (row,) = find_series([str(tmp_path / "s")], oai)
+    assert row["sequence"] == row["description"] == "cor-pd"
+
+
+def test_a_text_is_left_without_names_in_any_script():
+    words = personal_words({"PatientName": "Hong^Gildong=洪^吉洞=홍^길동", "PatientID": "Ж-77"})
+    assert words.removed_from("PD 洪吉洞 / 홍길동 ж77 COR").split() == ["PD", "/", "COR"]
 
 
 def test_a_text_that_names_nobody_is_left_as_it_is():
