@@ -1,5 +1,6 @@
 """Files that `torch.save` or safetensors wrote, opened without executing anything in them."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,17 @@ from oatools.core.errors import UsageError
 _HARMLESS = frozenset(
     f"{module}.{name}"
     for module in ("builtins", "__builtin__")
-    for name in ("object", "list", "dict", "set", "frozenset", "tuple", "slice", "range", "complex")
+    for name in (
+        *("object", "bool", "int", "float", "complex", "str", "bytes", "bytearray"),
+        *("list", "dict", "set", "frozenset", "tuple", "slice", "range"),
+    )
 )
+#: What PyTorch says of a file that it does not open, and what we do.
+_REASONS = {
+    r"Unsupported global: GLOBAL (\S+) was": "it names {}, which is not executed",
+    r"whose module (\S+) is blocked": "it names functions of {}, which are not executed",
+    r"WeightsUnpickler error:\s*([^\n]+)": "{}",
+}
 #: No checkpoint of a network needs these; one that names them wants something to be executed.
 _SUSPECT = ("builtins", "__builtin__", "os", "posix", "nt", "sys", "subprocess", "shutil", "runpy")
 _NOT_WEIGHTS = {
@@ -53,11 +63,25 @@ def read_checkpoint(path: Path) -> Any:
         # Opened here, as newer PyTorch goes by the name of a file that it opens itself.
         with safe_globals(_stand_ins(path)), path.open("rb") as file:
             return torch.load(file, map_location="cpu", weights_only=True)
+    except UsageError:
+        raise
     except Exception as error:  # torch raises whatever the unpickler does
-        first = (str(error).strip() or type(error).__name__).splitlines()[0][:120]
         raise UsageError(
-            f"{path}: cannot be opened as a plain state dict ({first})", "save tensors only"
+            f"{path}: cannot be opened as a plain state dict ({_reason(error)})",
+            "save tensors only",
         ) from None
+
+
+def _reason(error: Exception) -> str:
+    """What is wrong with a file, without PyTorch's advice to execute it all the same."""
+    text = str(error)
+    for pattern, words in _REASONS.items():
+        match = re.search(pattern, text)
+        if match:
+            return words.format(match[1].strip()[:120])
+    first = text.strip().splitlines()[:1]
+    is_plain = bool(first) and " " in first[0] and "weights_only" not in first[0]
+    return first[0][:120] if is_plain else "torch.save did not write it, or it is damaged"
 
 
 def kind_of(value: Any) -> str:
@@ -89,8 +113,13 @@ def _stand_ins(path: Path) -> list[Any]:
     """Return a class that does nothing for each that a file names and PyTorch does not load."""
     try:
         named = get_unsafe_globals_in_checkpoint(str(path))
-    except ValueError:  # an older form than a ZIP archive, which then holds plain values or fails
-        return []
+    except ValueError as error:
+        if "torchscript" in str(error).casefold():
+            raise UsageError(
+                f"{path}: holds a program of TorchScript and not plain weights",
+                "save its state dict alone",
+            ) from None
+        return []  # an older form than a ZIP archive, which then holds plain values or fails
     classes = []
     for whole in sorted(named):
         module, _, name = whole.rpartition(".")
