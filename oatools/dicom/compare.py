@@ -13,7 +13,7 @@ from pydicom.dataset import Dataset
 from pydicom.pixels.utils import pixel_array
 
 from oatools.core.errors import ItemError
-from oatools.dicom.frames import Frame, Image, read_dataset
+from oatools.dicom.frames import LPS_TO_RAS, Frame, Image, read_dataset
 from oatools.dicom.geometry import depths_of
 from oatools.dicom.headers import SILENCE
 from oatools.imaging.volume import Volume, Voxels
@@ -22,6 +22,7 @@ from oatools.imaging.volume import Volume, Voxels
 # may differ a little, and the affine has one).
 _WITHIN = 0.1
 _ACROSS = 0.3
+_ROUNDED_MM = 0.12  # positions may be written with one decimal
 _RELATIVE = 1e-5
 # Of syntaxes that lose something, each decoder makes its own numbers.
 _LOSSY = {
@@ -32,7 +33,6 @@ _LOSSY = {
     "1.2.840.10008.1.2.4.203",
 }
 _LOSSY_PART = 0.03
-_LPS_TO_RAS = np.array([-1.0, -1.0, 1.0])
 
 _Index = npt.NDArray[np.int_]
 
@@ -160,9 +160,9 @@ def _slice_at(volume: Volume, frame: Frame) -> Voxels:
     to_index = np.linalg.inv(volume.affine)
     between_rows, between_columns = frame.spacing
     rows, columns = frame.size
-    start = to_index[:3, :3] @ (frame.position * _LPS_TO_RAS) + to_index[:3, 3]
-    along_row = to_index[:3, :3] @ (frame.axes[0] * between_columns * _LPS_TO_RAS)
-    along_column = to_index[:3, :3] @ (frame.axes[1] * between_rows * _LPS_TO_RAS)
+    start = to_index[:3, :3] @ (frame.position * LPS_TO_RAS) + to_index[:3, 3]
+    along_row = to_index[:3, :3] @ (frame.axes[0] * between_columns * LPS_TO_RAS)
+    along_column = to_index[:3, :3] @ (frame.axes[1] * between_rows * LPS_TO_RAS)
     index = np.rint(start).astype(int)
     row_step, column_step = np.rint(along_row).astype(int), np.rint(along_column).astype(int)
     ends = [(row, column) for row in (0, rows - 1) for column in (0, columns - 1)]
@@ -171,7 +171,9 @@ def _slice_at(volume: Volume, frame: Frame) -> Voxels:
     off = np.abs(stated - found_at).max(axis=0)
     is_plane = int(np.abs(row_step).sum()) == int(np.abs(column_step).sum()) == 1
     is_inside = found_at.min() >= 0 and bool((found_at.max(axis=0) < volume.shape).all())
-    if not (is_plane and is_inside) or bool((off > (_WITHIN, _WITHIN, _ACROSS)).any()):
+    rounded = _ROUNDED_MM / volume.spacing[:2]
+    allowed = (*np.clip(rounded, _WITHIN, _ACROSS), _ACROSS)
+    if not (is_plane and is_inside) or bool((off > allowed).any()):
         apart = float((off * volume.spacing).max())
         raise ItemError(
             f"{frame.name} does not lie in the volume where its header says, by up to "

@@ -22,6 +22,7 @@ from oatools.dicom.frames import Frame, Image, frames_of, is_mosaic, read_image
 from oatools.dicom.geometry import Stack, depths_of, stack_of
 from oatools.dicom.names import PersonalWords
 from oatools.dicom.photometry import upright
+from oatools.dicom.placing import settled
 from oatools.dicom.stock import take_stock
 from oatools.dicom.survey import some
 from oatools.imaging.volume import Volume, load_volume
@@ -109,8 +110,9 @@ def convert(
                 volume, fields = _read(run, known, echo)
             notes += run.messages
         notes += _checked(volume, known, coverage)
+        volume, moved = settled(volume, known.frames)
         volume, turned = upright(volume, known.frames)
-        notes += [turned] if turned else []
+        notes += [done for done in (moved, turned) if done]
         notes += _compared(volume, known)
         personal = personal_words_of(stock.images)
     kept = {name: _public(fields[name], personal) for name in KEPT_FIELDS if name in fields}

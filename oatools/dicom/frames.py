@@ -47,6 +47,9 @@ KEYWORDS = (
 #: The class of MR images of several frames, each of which is described in a sequence.
 ENHANCED = "1.2.840.10008.5.1.4.1.1.4.1"
 
+#: What a point or direction of DICOM is multiplied by to be one of NIfTI.
+LPS_TO_RAS = np.array([-1.0, -1.0, 1.0])
+
 Vector = npt.NDArray[np.float64]
 
 

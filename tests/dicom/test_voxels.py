@@ -326,6 +326,28 @@ def test_big_endian_series_are_compared_as_well(scan, tmp_path):
     assert np.array_equal(volume.data, expected.data)
 
 
+@pytest.mark.parametrize("step", [0.7123, -0.65])
+@pytest.mark.parametrize(
+    "axes", [[1, 0, 0, 0, 0, -1], [0, 1, 0, 0, 0, -1], [0.8, 0.6, 0, 0, 0, -1]]
+)
+def test_positions_of_one_decimal_put_the_last_slice_where_it_lies(scan, tmp_path, step, axes):
+    normal = np.cross(axes[:3], axes[3:])
+
+    def change(ds, k):
+        ds.ImageOrientationPatient = axes
+        ds.ImagePositionPatient = [round(float(v), 1) for v in [-90, -30, 5] + normal * step * k]
+
+    scan(tmp_path / "s", slices=60)
+    edit(tmp_path / "s", change)
+    volume = convert(tmp_path / "s").volume
+    for k in (0, 31, 59):
+        ds = pydicom.dcmread(tmp_path / "s" / f"{k + 1:03d}")
+        x, y, z = ds.ImagePositionPatient
+        index = (np.linalg.inv(volume.affine) @ [-x, -y, z, 1])[:3]
+        assert np.abs(index - index.round()).max() < 0.2
+        assert volume.data[tuple(index.round().astype(int))] == ds.pixel_array[0, 0]
+
+
 def echo_times(ds, k):
     ds.EchoTime = "29.0000991821289" if k % 3 == 1 else "29"
 
