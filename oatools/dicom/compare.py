@@ -175,9 +175,9 @@ def _slice_at(volume: Volume, frame: Frame) -> Voxels:
     allowed = (*np.clip(rounded, _WITHIN, _ACROSS), _ACROSS)
     if not (is_plane and is_inside) or bool((off > allowed).any()):
         apart = float((off * volume.spacing).max())
+        where = f"is {apart:.3g} mm off in it" if is_inside else "lies outside of it"
         raise ItemError(
-            f"{frame.name} does not lie in the volume where its header says, by up to "
-            f"{apart:.3g} mm",
+            f"{frame.name} does not lie in the volume where its header says: it {where}",
             "the series is left out, as it is not known which is right",
         )
     return _plane(volume.data, index, row_step, column_step, (rows, columns))

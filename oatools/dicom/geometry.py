@@ -16,6 +16,9 @@ from oatools.dicom.survey import some
 # by a fifth.
 _STEP_TOLERANCE = 0.2
 _ANGLE_TOLERANCE = 1e-3
+# Slices lie one behind the other; digits that were left off move them by less than this.
+_ASIDE_MM = 0.3
+_ASIDE_PART = 0.01
 _SAME_PLACE_DECIMALS = 3  # of mm
 
 #: What a message says of a scan whose place nobody knows.
@@ -64,8 +67,9 @@ def assess(source: Path, series: str | None = None) -> Stack:
 def stack_of(frames: Sequence[Frame]) -> Stack:
     """Look for what keeps frames, of which each states its place, from being one volume.
 
-    That is: slices that are not parallel or differ in size, several images at one place (stacks,
-    echoes, times), and steps between slices that differ by more than a fifth of the usual step.
+    That is: slices that are not parallel, differ in size or lie aside of each other, several images
+    at one place (stacks, echoes, times), and steps between slices that differ by more than a fifth
+    of the usual step.
     """
     stacks = sorted({frame.stack for frame in frames})
     if len(stacks) > 1:
@@ -83,7 +87,8 @@ def stack_of(frames: Sequence[Frame]) -> Stack:
     ):
         if len(sizes) > 1 and not _nearly_one(sizes):
             return Stack(len(frames), f"the {what} differs between its slices")
-    return _along(frames, normal)
+    along = _along(frames, normal)
+    return along if along.problem else Stack(along.slices, _aside(frames, normal))
 
 
 def middle(frames: Sequence[Frame]) -> Vector | None:
@@ -151,6 +156,17 @@ def _along(frames: Sequence[Frame], normal: Vector) -> Stack:
     first = int(odd[0])
     gap = _gap(round(steps[first] / usual) - 1)
     return Stack(len(frames), f"{gap} between {along[first][1]} and {along[first + 1][1]}")
+
+
+def _aside(frames: Sequence[Frame], normal: Vector) -> str:
+    """Return by how much slices are shifted against each other within their planes, if they are."""
+    places = np.array([frame.position for frame in frames if frame.position is not None])
+    depths = places @ normal
+    aside = places - np.outer(depths, normal)
+    shift = float(np.linalg.norm(aside - aside[int(depths.argmin())], axis=1).max())
+    if shift < max(_ASIDE_MM, _ASIDE_PART * float(np.ptp(depths))):
+        return ""
+    return f"its slices lie up to {shift:.3g} mm aside of each other"
 
 
 def _gap(missing: int) -> str:

@@ -16,8 +16,15 @@ def upright(volume: Volume, frames: Sequence[Frame]) -> tuple[Volume, str]:
     """Return a volume whose high values are bright, and what was done to it, empty if nothing was.
 
     The value v of MONOCHROME1 becomes low + high - v, where low and high are the ends of what the
-    stored bits can hold, rescaled as v is. Raises an `ItemError` if slices differ in this.
+    stored bits can hold, rescaled as v is. Raises an `ItemError` if slices differ in this, and for
+    a palette of colours.
     """
+    kinds = {frame.image.header.text("PhotometricInterpretation") for frame in frames}
+    if any(kind.startswith("PALETTE") for kind in kinds):
+        raise ItemError(
+            "its pixels are numbers of a table of colours (PALETTE COLOR), no intensities",
+            "the series is left out",
+        )
     inverted = {is_inverted(frame.image) for frame in frames}
     if inverted == {False}:
         return volume, ""

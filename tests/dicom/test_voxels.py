@@ -326,6 +326,31 @@ def test_big_endian_series_are_compared_as_well(scan, tmp_path):
     assert np.array_equal(volume.data, expected.data)
 
 
+def beside(k):
+    return [-100 + 150 * (k > 11), -30 + 3 * k, 5]  # one knee, then the other
+
+
+def leaning(k):
+    return [-100 + 0.5 * k, -30 + 3 * k, 5]
+
+
+@pytest.mark.parametrize("where, said", [(beside, "150 mm"), (leaning, "11.5 mm")])
+def test_slices_that_lie_aside_of_each_other_are_refused(scan, enhanced, tmp_path, where, said):
+    scan(tmp_path / "s")
+    edit(tmp_path / "s", lambda ds, k: setattr(ds, "ImagePositionPatient", where(k)))
+    enhanced(tmp_path / "a.dcm")
+    edit_frames(tmp_path / "a.dcm", lambda ds, groups, k: moved(groups, where(k)))
+    for source in ("s", "a.dcm"):
+        with pytest.raises(ItemError, match=f"lie up to {said} aside|volumes came out|tilted"):
+            convert(tmp_path / source)
+
+
+def test_a_table_of_colours_is_refused(scan, tmp_path):
+    scan(tmp_path / "s", PhotometricInterpretation="PALETTE COLOR")
+    with pytest.raises(ItemError, match="PALETTE COLOR"):
+        convert(tmp_path / "s")
+
+
 @pytest.mark.parametrize("step", [0.7123, -0.65])
 @pytest.mark.parametrize(
     "axes", [[1, 0, 0, 0, 0, -1], [0, 1, 0, 0, 0, -1], [0.8, 0.6, 0, 0, 0, -1]]
