@@ -85,8 +85,9 @@ def reveals_outcome(column: str) -> bool:
 
 
 def is_part_of_label(column: str, endpoint: str) -> bool:
-    """Return True for a score that the endpoint's label is made from, whatever the visit."""
-    return endpoint == "pain" and _AT_THE_VISIT.sub("", _plain(column)) in PAIN_SCORES
+    """Return True for a score that the endpoint's label is made from, whatever visit and cut."""
+    name = endpoint.partition("@")[0]  # `pain@5` is pain with another cut
+    return name == "pain" and _AT_THE_VISIT.sub("", _plain(column)) in PAIN_SCORES
 
 
 def _plain(column: str) -> str:

@@ -59,6 +59,13 @@ class Labels:
     reliable_change: ReliableChange | None = None
 
     @property
+    def endpoint_name(self) -> str:
+        """The endpoint with its cut, where that is not the usual one: `jsn36@-0.7`."""
+        if self.threshold is None or self.threshold == self.endpoint.threshold:
+            return self.endpoint.name
+        return f"{self.endpoint.name}@{plain(self.threshold)}"
+
+    @property
     def positive(self) -> int:
         """The number of positive knees."""
         return sum(knee.label or 0 for knee in self.knees)
@@ -125,7 +132,7 @@ class Labels:
             "jsw": _cell(knee.jsw),
             **clinical_cells(knee.clinical),
             "readprj": knee.readprj or MISSING,
-            "endpoint": self.endpoint.name,
+            "endpoint": self.endpoint_name,
         }
         change = _CHANGES.get(self.endpoint.kind)
         if change is not None:

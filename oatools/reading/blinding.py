@@ -1,6 +1,6 @@
 """Blinding of readers: the columns that they may see, and those that would reveal the outcome."""
 
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from oatools.core.errors import UsageError
 from oatools.core.manifest import MISSING, Row
@@ -39,7 +39,7 @@ def separates_classes(values: Sequence[tuple[str, str]]) -> bool:
 def shown_columns(
     columns: Sequence[str],
     shown: Sequence[str],
-    endpoints: Container[str],
+    endpoints: Collection[str],
     rows: Iterable[Row] = (),
 ) -> list[str]:
     """Return the clinical variables that readers get: those asked for, or the usual ones.
@@ -63,7 +63,7 @@ def shown_columns(
 
 
 def _check_asked_for(
-    column: str, columns: Sequence[str], shown: Sequence[str], endpoints: Container[str]
+    column: str, columns: Sequence[str], shown: Sequence[str], endpoints: Collection[str]
 ) -> None:
     if column not in columns:
         present = ", ".join(columns)
@@ -73,6 +73,6 @@ def _check_asked_for(
         raise UsageError(f"'{column}' is asked for twice", remedy)
     if column in PAIR_IDENTITY:
         raise UsageError(f"'{column}' names the knee, and is no clinical variable", remedy)
-    is_score_of_label = "pain" in endpoints and is_part_of_label(column, "pain")
+    is_score_of_label = any(is_part_of_label(column, endpoint) for endpoint in endpoints)
     if reveals_outcome(column) or is_score_of_label:
         raise UsageError(f"'{column}' may tell readers the answer", remedy)

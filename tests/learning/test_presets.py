@@ -45,6 +45,7 @@ def test_the_preset_of_ten_holds_ten_and_fits_every_endpoint(endpoint):
     "text,endpoint",
     [
         ("womac_pain", "pain"),
+        ("womac_pain", "pain@5"),
         ("age,womac_total", "pain"),
         ("koos_pain", "pain"),
         ("jsn", "jsn12"),

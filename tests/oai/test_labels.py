@@ -52,6 +52,15 @@ def test_a_path_may_be_text_and_a_threshold_any_number(table):
         assert labels.threshold == Decimal("-0.75")
 
 
+def test_another_cut_is_part_of_the_endpoints_name(table):
+    for threshold, name in [(None, "jsn12"), (-0.5, "jsn12"), (-0.75, "jsn12@-0.75")]:
+        labels = label_knees(table, threshold=threshold)
+        assert {row["endpoint"] for row in labels.rows()} == {name}
+    assert label_knees(table, "pain", threshold=5).rows()[0]["endpoint"] == "pain@5"
+    change = label_knees(table, threshold=MeasurementError(sem=0.2))
+    assert change.rows()[0]["endpoint"] == "jsn12@-0.554"
+
+
 def test_another_horizon_is_an_endpoint_of_its_own(table):
     table.write_text(PLAIN.replace("12m", "09m"))
     labels = label_knees(table, endpoint_of("jsn12", horizon="09m"))

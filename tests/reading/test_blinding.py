@@ -47,6 +47,7 @@ def test_readers_may_be_shown_other_variables_but_none_that_tells():
         ("jsn", "jsn12"),
         ("label", "n/a"),
         ("womac_pain", "pain"),
+        ("womac_pain", "pain@5"),
         ("Label", "jsn12"),
         ("jsn_24m", "jsn12"),
         ("Progressor", "pain"),
