@@ -159,6 +159,10 @@ def _no_header(folder: Path, names: Sequence[str]) -> ItemError:
             f"all of its {len(links)} files ({some(links)}) are links that lead nowhere",
             "get the files that they stand for",
         )
+    if all(is_lost(folder / name) for name in names):
+        return ItemError(
+            f"all of its {len(names)} files ({some(names)}) are empty", "download it again"
+        )
     return ItemError(
         f"none of its first files ({some(names, 2)}) has a DICOM header", "download it again"
     )

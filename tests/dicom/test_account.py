@@ -84,6 +84,11 @@ def test_a_folder_of_links_that_lead_nowhere_fails_when_it_is_listed(scan, tmp_p
         unlinked(path)
     (bad,) = find(tmp_path / "clone")
     assert "all of its 24 files (MR000001, MR000002, MR000003, …) are links" in bad.error
+    for path in (tmp_path / "clone" / "s").iterdir():
+        path.unlink()
+        emptied(path)
+    (bad,) = find(tmp_path / "clone")
+    assert "all of its 24 files (MR000001, MR000002, MR000003, …) are empty" in bad.error
 
 
 def test_an_archive_that_is_a_link_to_nowhere_fails_in_a_tree_and_by_an_inventory(tmp_path):
