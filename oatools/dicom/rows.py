@@ -47,11 +47,13 @@ def convert_series(row: Row, out: VolumeWriter, settings: ConvertSettings) -> Do
     if is_phantom(source, series):
         fields[provenance.PHANTOM_FIELD] = True
     identity = {column.capitalize(): cell for column, cell in stated_identity(row).items()}
+    repairs = out.repairs(target)
     out.write(target, volume, provenance.with_step({**identity, **fields}, wanted))
     warnings = tuple(message for message in messages if message.startswith(WARNING))
     remarks = tuple(m.removeprefix(REMARK) for m in messages if m.startswith(REMARK))
     details = tuple(m for m in messages if not m.startswith((WARNING, REMARK)))
-    return Done(cells, warnings=(*doubts, *warnings), details=details, remarks=remarks)
+    warnings = (*doubts, *warnings, *repairs)
+    return Done(cells, warnings=warnings, details=details, remarks=remarks)
 
 
 def _doubts(row: Row, source: Path, series: str | None, grid: Grid, check: str) -> tuple[str, ...]:

@@ -571,3 +571,14 @@ def test_a_visit_is_a_number_of_months(scan, shell, tmp_path, visit, status):
     scan(tmp_path / "s", slices=2)
     done = shell(f"oa-convert s --list --visit {visit}", status)
     assert f"_{visit}_right" in done.stdout if not status else "write it as in 00m" in done.stderr
+
+
+def test_a_volume_that_was_cut_since_is_converted_again_and_it_is_said(scan, shell, tmp_path):
+    scan(tmp_path / "00m/0.E.1/9000001/20050131/10000001", "9000001")
+    shell("oa-convert 00m -o nii")
+    (made,) = (tmp_path / "nii").glob("*.nii.gz")
+    whole = made.read_bytes()
+    made.write_bytes(whole[:-100])
+    again = shell("oa-convert 00m -o nii")
+    assert made.read_bytes() == whole
+    assert "was damaged or exchanged since it was made; it is made again" in again.stderr
