@@ -146,6 +146,8 @@ def main(
         console.note("warning: --jsw is now called --width")
         width = old_width
     chosen = endpoint_of(endpoint, horizon, visit, width)
+    if chosen.kind is not Kind.GIVEN and _is_given("outcome"):
+        raise UsageError("--outcome names the column of --endpoint given", "leave it out")
     error = _measurement_error(chosen, threshold, reliable_change, reliability, sem)
     cut = checked_cut(chosen, error or threshold)
     labels = label_tables(open_tables(source, chosen, visit, outcome), cut)
@@ -173,10 +175,15 @@ def _print_expectations(console: Console, source: Path) -> None:
     console.note(agreement(found))
 
 
+def _is_given(parameter: str) -> bool:
+    """Tell whether an option was given, be it with its default."""
+    source = click.get_current_context().get_parameter_source(parameter)
+    return source is not ParameterSource.DEFAULT
+
+
 def _refuse_both_names() -> None:
     """Raise a `UsageError` if `--width` is given beside `--jsw`, its former name."""
-    source = click.get_current_context().get_parameter_source("width")
-    if source is not ParameterSource.DEFAULT:
+    if _is_given("width"):
         raise UsageError("--jsw is now called --width, and both are given", "give --width alone")
 
 

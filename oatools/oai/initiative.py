@@ -63,8 +63,13 @@ def open_initiative(tables: Tables, endpoint: Endpoint, visit: str) -> StudyTabl
             f"no table of people or readings anywhere below {tables.folder}",
             "unpack the study's tables there (any folder, any case)",
         )
+    at_horizon = [second, second_grades]
+    if endpoint.kind is Kind.WIDTH:
+        at_horizon.append(read.grades_if_there(horizon, KL))
+    elif endpoint.is_graded and tables.has(widths.table_name(horizon)):
+        at_horizon.append(read.widths(horizon, endpoint.width))
     replaced = _replacements(
-        read, people, visit, horizon, on_x_ray=([*at_visit.values(), first], [second])
+        read, people, visit, horizon, on_x_ray=([*at_visit.values(), first], at_horizon)
     )
     notes += _absent(tables, visit) + tables.notes()
     return StudyTables(

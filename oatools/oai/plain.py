@@ -45,6 +45,8 @@ _NARROW_MM = 1
 # So many cells of a column tell that it is not in the unit that is meant.
 _FEWEST_CELLS = 2
 
+# The column that an endpoint is made from.
+_SOURCES = {Kind.WIDTH: "jsw", Kind.PAIN: "womac_pain", Kind.KL: "kl", Kind.NARROWING: "jsm"}
 _GRADES = {Kind.KL: ("kl", KL), Kind.NARROWING: ("jsm", MEDIAL_NARROWING)}
 
 
@@ -87,7 +89,8 @@ def open_plain(path: Path, endpoint: Endpoint, visit: str, outcome: str) -> Stud
     `outcome` is the column that the endpoint `given` passes through. Raises a `UsageError` for what
     cannot be read, with the number of the line.
     """
-    table = read_lines(path, outcome if endpoint.kind is Kind.GIVEN else None)
+    sources = {**_SOURCES, Kind.GIVEN: outcome}
+    table = read_lines(path, sources.get(endpoint.kind))
     lines = table.lines
     visits = sorted({line.visit for line in lines}, key=month_of)
     horizon = horizon_of(endpoint, visit, visits, _measured_visits(endpoint, visits, lines))

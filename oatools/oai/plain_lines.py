@@ -8,7 +8,7 @@ from pathlib import Path
 from oatools.core.errors import ItemError, UsageError
 from oatools.core.ids import subject_id, zero_key
 from oatools.core.manifest import MISSING, Row
-from oatools.oai.codes import KneeId, code, number_or_none, plain
+from oatools.oai.codes import KneeId, cell_of, code, is_missing, number_or_none, plain
 from oatools.oai.endpoints import month_of, visit_of
 from oatools.oai.forms import clean, read_text
 
@@ -51,10 +51,10 @@ class PlainTable:
     notes: list[str]
 
 
-def read_lines(path: Path, outcome: str | None = None) -> PlainTable:
+def read_lines(path: Path, also: str | None = None) -> PlainTable:
     """Read a plain table, with the knee and the visit of each line checked.
 
-    Lines that repeat another one are used once. `outcome` is a column that is needed, too. Raises a
+    Lines that repeat another one are used once. `also` is a column that is needed, too. Raises a
     `UsageError` for a line that names no knee, contradicts another one, or is of another length.
     """
     table = read_text(path)
@@ -62,7 +62,7 @@ def read_lines(path: Path, outcome: str | None = None) -> PlainTable:
     doubled = sorted({name for name in header if name and header.count(name) > 1})
     if doubled:
         raise UsageError(f"{path}: two columns '{doubled[0]}'", "keep one")
-    needed = list(_REQUIRED) if outcome is None else [*_REQUIRED, outcome.casefold()]
+    needed = list(_REQUIRED) if also is None else [*_REQUIRED, also.casefold()]
     for column in needed:
         if column not in header:
             raise UsageError(
@@ -155,7 +155,9 @@ def _require_one_form(path: Path, subjects: Iterable[str]) -> None:
 
 def _known(cell: str) -> str:
     bare = clean(cell)
-    return MISSING if bare.casefold() in _BLANK else bare
+    # The Initiative's own codes of missing values stay in tables that were made of its.
+    is_coded = len(bare) > 1 and bare.startswith(".") and is_missing(cell_of(bare))
+    return MISSING if bare.casefold() in _BLANK or is_coded else bare
 
 
 def before_label(cell: str) -> str:

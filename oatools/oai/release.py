@@ -9,6 +9,8 @@ one name), so that it is looked for anywhere in a path.
 """
 
 import csv
+import functools
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -62,6 +64,8 @@ _SET_ASIDE = (
 )
 # Folders that a download may have between the inventory and the series.
 _CONTAINERS = ("", "image03", "results")
+# So many folders may stand between a folder of packages and a release.
+_DEEPEST = 6
 
 
 def place_of(path: str | Path) -> SeriesPath:
@@ -153,7 +157,38 @@ def _copies(parts: list[str], base: Path) -> list[Path]:
         for shared in range(1, len(tail)):
             if around[-shared:] == tuple(tail[:shared]):
                 places.append(base / "/".join(tail[shared:]))
+    # Packages side by side, in whatever folders.
+    from_release = "/".join(parts[start:])
+    places += [folder / from_release for folder in _folders_with_releases(base)]
     return places
+
+
+@functools.lru_cache(maxsize=64)
+def _folders_with_releases(base: Path) -> tuple[Path, ...]:
+    """The folders below `base` that hold releases, which are looked for once a run.
+
+    The folders of a download above its releases are few and not deep; nothing is searched below a
+    release, or where participants' folders begin.
+    """
+    found = []
+    waiting = [(base, 0)]
+    while waiting:
+        folder, depth = waiting.pop(0)
+        try:
+            with os.scandir(folder) as entries:
+                names = sorted(entry.name for entry in entries if entry.is_dir())
+        except OSError:
+            continue
+        if any(_visit_of(name) is not None for name in names):
+            found.append(folder)
+        if depth < _DEEPEST:
+            further = (name for name in names if not _is_within_release(name))
+            waiting += [(folder / name, depth + 1) for name in further]
+    return tuple(found)
+
+
+def _is_within_release(name: str) -> bool:
+    return name.isdigit() or name.startswith(".") or _visit_of(name) is not None
 
 
 def set_aside(sequence: str, participant: str | None) -> str | None:
