@@ -27,7 +27,10 @@ Row = dict[str, str]
 _NAME = re.compile(
     r"(?P<knee>(?P<subject>.+)_(?P<visit>\d+m)_(?P<side>left|right))(_(?P<sequence>[^_]+))?"
 )
-_EXTENSIONS = (".nii.gz", ".nii", ".h5", ".tar.gz", ".tgz", ".zip")
+_EXTENSIONS = (
+    *(".nii.gz", ".nii.bz2", ".nii", ".img.gz", ".img", ".hdr.gz", ".hdr"),
+    *(".h5", ".tar.gz", ".tgz", ".zip"),
+)
 
 
 @dataclass(frozen=True)

@@ -312,8 +312,12 @@ class _Collector:
         self.console.error(f"{item_name(row)}: {message}")
         if failure.trace and self.console.verbose:
             sys.stderr.write(failure.trace)
+        told = " ".join(message.split())
         if not isinstance(row, BadRow):
-            self.failed_rows.append({**row, "error": " ".join(message.split())})
+            self.failed_rows.append({**row, "error": told})
+        elif "path" in self.columns and os.path.lexists(row.name):
+            # A place where no series could be read: it can be run again as a path.
+            self.failed_rows.append({"path": row.name, "error": told})
         self.stopped = self.fail_fast
 
     def remarks_said(self) -> list[str]:

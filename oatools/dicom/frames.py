@@ -167,7 +167,7 @@ def _of_multi_frame(image: Image) -> list[Frame]:
         shared = _item(dataset, "SharedFunctionalGroupsSequence")
         own = list(dataset.get("PerFrameFunctionalGroupsSequence") or ())
         count = frame_count(image)
-        if len(own) < count:
+        if len(own) != count:
             described = len(own) or "none"
             raise ItemError(
                 f"{image.name} has {count} frames, and its header says of {described} where it "

@@ -189,3 +189,13 @@ def test_a_table_that_is_read_to_its_end_leaves_no_file_open(tmp_path):
         check=True,
     )
     assert done.stderr == ""
+
+
+@pytest.mark.parametrize("ending", [".img", ".hdr", ".img.gz", ".nii.bz2", ".nii.gz", ".nii"])
+def test_no_ending_of_a_volume_is_part_of_its_sequence(ending):
+    row = manifest.row_from_path(f"in/site_7_00m_left_cor-iw-tse{ending}")
+    assert (row["knee"], row["subject"], row["sequence"]) == (
+        "site_7_00m_left",
+        "site_7",
+        "cor-iw-tse",
+    )

@@ -582,3 +582,27 @@ def test_a_volume_that_was_cut_since_is_converted_again_and_it_is_said(scan, she
     again = shell("oa-convert 00m -o nii")
     assert made.read_bytes() == whole
     assert "was damaged or exchanged since it was made; it is made again" in again.stderr
+
+
+def test_places_where_no_series_is_read_are_rows_of_the_table_of_failures(shell, rows, tmp_path):
+    for name in ("bad1", "bad2"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "001").write_text("x")
+    shell("ls -d bad? | xargs -n 1 -P 2 oa-convert -q -o nii --failed failed.tsv > /dev/null", 123)
+    failed = rows((tmp_path / "failed.tsv").read_text())
+    assert sorted(row["path"] for row in failed) == ["bad1", "bad2"]
+    assert all("DICOM" in row["error"] for row in failed)
+
+
+def test_series_of_an_inventory_are_found_in_packages_side_by_side(scan, shell, rows, tmp_path):
+    for package, participant in (("Package_1", "9000001"), ("Package_2", "9000002")):
+        place = f"pk/{package}/image03/00m/0.C.2/{participant}/20050131/10000001"
+        scan(tmp_path / place, participant, SeriesInstanceUID=f"2.25.{participant}")
+    lines = ["image_file\timage_description"]
+    for participant in ("9000001", "9000002"):
+        listed = f"s3://b/submission_1/00m/0.C.2/{participant}/20050131/10000001.tar.gz"
+        lines.append(f"{listed}\tCOR_IW_TSE_RIGHT")
+    (tmp_path / "meta").mkdir()
+    (tmp_path / "meta" / "image03.txt").write_text("\n".join(lines) + "\n")
+    found = rows(shell("oa-convert meta/image03.txt -l --root pk").stdout)
+    assert [row["subject"] for row in found] == ["9000001", "9000002"]
