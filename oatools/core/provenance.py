@@ -267,6 +267,21 @@ def step_is_done(
     return may_keep(target, why_not, force)
 
 
+def volume_is_done(target: Path, wanted: Step, force: bool = False) -> bool:
+    """Return True if a volume is the whole result of the step `wanted`; see `may_keep`.
+
+    One that was damaged since it was made is not done, see `repairs`.
+    """
+    is_there = step_is_done(target, wanted, lambda: read_provenance(target).last, force)
+    return is_there and not damage_of(target)
+
+
+def repairs(target: Path, force: bool = False) -> tuple[str, ...]:
+    """Return a warning that a volume is made again as it was damaged; none for any other."""
+    damage = "" if force else damage_of(target)
+    return (f"warning: {damage}; it is made again",) if damage else ()
+
+
 def sidecar(volume: str | Path) -> Path:
     """Return the path of the JSON file beside a NIfTI volume: `a.nii.gz` has `a.json`."""
     volume = Path(volume)

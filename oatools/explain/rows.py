@@ -99,9 +99,7 @@ def explain_row(
     sidecars: list[dict[str, Any]] = []
     warnings: list[str] = []
     for output in plan.outputs:
-        damage = "" if force else provenance.damage_of(output.heat)
-        if damage:
-            warnings.append(f"warning: {damage}; it is made again")
+        warnings += provenance.repairs(output.heat, force)
         described = provenance.load_sidecar(output.source)
         sidecars.append(described.fields)
         warnings += described.warnings
@@ -165,10 +163,7 @@ class _Output:
 
     def is_done(self, force: bool) -> bool:
         """Return True if the map is there and whole; an `ItemError` if it was made otherwise."""
-        is_there = provenance.step_is_done(
-            self.heat, self.step, lambda: provenance.read_provenance(self.heat).last, force
-        )
-        return is_there and not provenance.damage_of(self.heat)
+        return provenance.volume_is_done(self.heat, self.step, force)
 
 
 @dataclass(frozen=True)
@@ -264,8 +259,10 @@ def _write(
 ) -> None:
     """Write the tables and pictures of a row, and then its heat maps with their sidecars."""
     parts = list(zip(plan.outputs, sidecars, result.volumes, result.explanations, strict=True))
+    noted = []
     for output, sidecar, volume, found in parts:
         notes = _notes(plan, settings, model, found.probability, Provenance.from_fields(sidecar))
+        noted.append(notes)
         write_table(output.table, SLICE_COLUMNS, _slice_rows(found))
         turned = Provenance.from_fields(sidecar).orientation()
         montage = Montage(
@@ -281,8 +278,7 @@ def _write(
         )
         draw_montage(output.picture, montage)
     # The volumes last: once they are there, the work is done.
-    for output, sidecar, volume, found in parts:
-        notes = _notes(plan, settings, model, found.probability, Provenance.from_fields(sidecar))
+    for (output, sidecar, volume, found), notes in zip(parts, noted, strict=True):
         fields = _sidecar(sidecar, found, settings, notes)
         fields[provenance.CELLS] = result.cells
         fields[provenance.STEPS] = provenance.with_step(sidecar, output.step)[provenance.STEPS]

@@ -53,15 +53,11 @@ class VolumeWriter:
 
         One that was damaged since it was made is not done, see `repairs`.
         """
-        is_there = provenance.step_is_done(
-            target, step, lambda: provenance.read_provenance(target).last, self.force
-        )
-        return is_there and not provenance.damage_of(target)
+        return provenance.volume_is_done(target, step, self.force)
 
     def repairs(self, target: Path) -> tuple[str, ...]:
         """Return a warning that a target is made again as it was damaged; none for any other."""
-        damage = "" if self.force else provenance.damage_of(target)
-        return (f"warning: {damage}; it is made again",) if damage else ()
+        return provenance.repairs(target, self.force)
 
     def write(self, target: Path, volume: Volume, fields: dict[str, Any]) -> None:
         """Write a volume and its sidecar, in place of an older one in either form."""

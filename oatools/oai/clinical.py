@@ -198,7 +198,7 @@ def read_people(
         for record in read_table(tables, name, columns_needed, columns):
             subject = subject_of(record)
             if subject is not None:
-                _merge(people[subject], record)
+                merge(people[subject], record)
     return dict(people)
 
 
@@ -275,7 +275,8 @@ def _tables_of_people(visit: int, horizon: int) -> list[str]:
     return [*visits, "SubjectChar00", "Enrollees"]
 
 
-def _merge(person: Record, record: Record) -> None:
+def merge(person: Record, record: Record) -> None:
+    """Fill a person's cells that are missing from another record of the same person."""
     for column, cell in record.items():
         if is_missing(person.get(column, ".")):
             person[column] = cell

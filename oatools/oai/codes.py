@@ -82,6 +82,14 @@ def number_or_none(cell: str) -> Decimal | None:
         return None
 
 
+def comparable(cell: str) -> str:
+    """A cell in a form in which the same number is the same text, and missing is missing."""
+    if is_missing(cell):
+        return "."
+    value = number_or_none(cell)
+    return cell if value is None else plain(value)
+
+
 def code(cell: str) -> str:
     """The code of a category or project: `1.0`, `01` and `1` are the same, other text stays."""
     value = number_or_none(cell)

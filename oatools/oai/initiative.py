@@ -93,6 +93,7 @@ class _Reader:
     def __init__(self, tables: Tables, notes: list[str]) -> None:
         self.tables = tables
         self.notes = notes
+        self._graded: dict[str, list[Record]] = {}
 
     def widths(self, visit: str, width: str) -> Readings:
         """Read the widths at a visit."""
@@ -110,9 +111,11 @@ class _Reader:
         return widths.readings(records, visit, width)
 
     def grades(self, visit: str, grade: Grade) -> Readings:
-        """Read a grade at a visit."""
-        name = grades.table_name(visit)
-        records = read_table(self.tables, name, grades.columns(visit, grade))
+        """Read a grade at a visit; a `UsageError` where there is no such table or column."""
+        needed = grades.columns(visit, grade)
+        records = self._grade_records(visit)
+        if not records or needed[-1] not in records[0]:
+            records = read_table(self.tables, grades.table_name(visit), needed)
         return grades.readings(records, visit, grade)
 
     def grades_if_there(self, visit: str, grade: Grade) -> Readings:
@@ -120,8 +123,17 @@ class _Reader:
         name = grades.table_name(visit)
         if visit not in XRAY_VISITS or not self.tables.has(name):
             return {}
-        *keys, column = grades.columns(visit, grade)
-        return grades.readings(read_table(self.tables, name, keys, [column]), visit, grade)
+        return grades.readings(self._grade_records(visit), visit, grade)
+
+    def _grade_records(self, visit: str) -> list[Record]:
+        """The records of all grades at a visit, read once."""
+        if visit not in self._graded:
+            found = [grades.columns(visit, grade) for grade in _GRADES.values()]
+            keys = found[0][:-1]
+            optional = [columns[-1] for columns in found]
+            name = grades.table_name(visit)
+            self._graded[visit] = read_table(self.tables, name, keys, optional)
+        return self._graded[visit]
 
 
 def _replacements(

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 
 from oatools.core.errors import UsageError
-from oatools.oai.clinical import CLINICAL_COLUMNS, ClinicalValue
+from oatools.oai.clinical import CLINICAL_COLUMNS, ClinicalValue, merge
 from oatools.oai.codes import KneeId, Record, code, is_missing, is_yes, number_or_none, subject_of
 from oatools.oai.endpoints import Endpoint, Kind, horizon_of
 from oatools.oai.grades import KL, MEDIAL_NARROWING, Grade, whole
@@ -124,10 +124,7 @@ def _clinical(tables: Tables, number: int) -> dict[str, Record]:
         for letter in "RL":
             columns += [f"V{at}LA{letter}", f"V{at}SURG{letter}", f"V{at}WOTOT{letter}"]
         for subject, record in _people(tables, name, columns).items():
-            known = people.setdefault(subject, {})
-            for column, cell in record.items():
-                if is_missing(known.get(column, ".")):
-                    known[column] = cell
+            merge(people.setdefault(subject, {}), record)
     return people
 
 

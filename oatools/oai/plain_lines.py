@@ -8,7 +8,7 @@ from pathlib import Path
 from oatools.core.errors import ItemError, UsageError
 from oatools.core.ids import subject_id, zero_key
 from oatools.core.manifest import MISSING, Row
-from oatools.oai.codes import KneeId, cell_of, code, is_missing, number_or_none, plain
+from oatools.oai.codes import KneeId, cell_of, code, comparable, is_missing
 from oatools.oai.endpoints import month_of, visit_of
 from oatools.oai.forms import clean, read_text
 
@@ -100,13 +100,7 @@ def read_lines(path: Path, also: str | None = None) -> PlainTable:
 
 def _is_same(row: Row, other: Row) -> bool:
     """Tell whether two lines say the same; numbers count as numbers."""
-    return all(_comparable(row[name]) == _comparable(other[name]) for name in row)
-
-
-def _comparable(cell: str) -> str:
-    """A cell in a form that is the same for the same number."""
-    number = number_or_none(cell)
-    return cell if number is None else plain(number)
+    return all(comparable(row[name]) == comparable(other[name]) for name in row)
 
 
 def _line(place: str, header: Sequence[str], cells: Sequence[str]) -> Line:

@@ -14,7 +14,7 @@ from itertools import combinations
 from pathlib import Path
 
 from oatools.core.errors import UsageError
-from oatools.oai.codes import VISITS, Record, is_missing, number_or_none
+from oatools.oai.codes import VISITS, Record, comparable
 from oatools.oai.forms import column_names, read_ascii, read_sas
 from oatools.oai.nda import ID, find_structure, holds, is_structure, read_structure
 
@@ -178,7 +178,7 @@ def _by_key(records: Iterable[Record]) -> dict[tuple[str, ...], list[Record]]:
     """The records of each knee or person; numbers count as numbers (`16` and `16.0`)."""
     found: dict[tuple[str, ...], list[Record]] = {}
     for record in records:
-        key = tuple(_as_number(record.get(column, "")) for column in _KEYS)
+        key = tuple(comparable(record.get(column, "")) for column in _KEYS)
         found.setdefault(key, []).append(record)
     return found
 
@@ -186,16 +186,9 @@ def _by_key(records: Iterable[Record]) -> dict[tuple[str, ...], list[Record]]:
 def _agree(records: Sequence[Record], others: Sequence[Record]) -> bool:
     """Tell whether two copies say the same of a knee, in the columns that both have."""
     shared = sorted(records[0].keys() & others[0].keys())
-    said = [[_as_number(record[column]) for column in shared] for record in records]
-    said_again = [[_as_number(record[column]) for column in shared] for record in others]
+    said = [[comparable(record[column]) for column in shared] for record in records]
+    said_again = [[comparable(record[column]) for column in shared] for record in others]
     return sorted(said) == sorted(said_again)
-
-
-def _as_number(cell: str) -> str:
-    if is_missing(cell):
-        return "."
-    number = number_or_none(cell)
-    return cell if number is None else str(number.normalize())
 
 
 def _visit_number(name: str) -> int | None:

@@ -24,7 +24,7 @@ from oatools.core.files import atomic, write_text
 from oatools.core.manifest import Row
 from oatools.phantom import most_images, nda_images, release, series
 from oatools.phantom.ascii import write_ascii
-from oatools.phantom.layout import Layout, PlacedSeries
+from oatools.phantom.layout import Layout, PlacedSeries, number_of
 from oatools.phantom.most_form import write_most
 from oatools.phantom.nda_form import write_nda
 from oatools.phantom.people import (
@@ -129,7 +129,7 @@ def make_volume(
     )
     image = render(knee.anatomy, shape, affine, protocol.contrast)
     layout = LAYOUTS[settings.form]
-    number = layout.first_stream + layout.number_of(knee.side, protocol.name)
+    number = layout.first_stream + number_of(layout.sequences, knee.side, protocol.name)
     rng = stream(settings, index_of(knee.subject), number)
     return series.digitise(image, protocol.noise, rng), affine
 

@@ -6,14 +6,13 @@ plausible, and no more. DIR/images/MB00001/left/HR_COR_STIR holds a series of a 
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
 from oatools.phantom import series
-from oatools.phantom.layout import Layout, PlacedSeries
-from oatools.phantom.people import SIDES, Patient, PhantomSettings
+from oatools.phantom.layout import Layout, PlacedSeries, invented_header, number_of
+from oatools.phantom.people import Patient, PhantomSettings
 from oatools.phantom.series import PulseSequence, Scanner
 
 _EXTREMITY = Scanner(
@@ -41,12 +40,6 @@ _SAG_PD_FAT_SAT = replace(
     scanner=_EXTREMITY,
 )
 SEQUENCES = {sequence.name: sequence for sequence in (_HR_COR_STIR, _SAG_PD_FAT_SAT)}
-_ORDER = list(itertools.product(SIDES, SEQUENCES))
-
-
-def number_of(side: str, name: str) -> int:
-    """The number of a series among those of a person, whichever of them are written."""
-    return _ORDER.index((side, name))
 
 
 def series_folder(patient: Patient, side: str, name: str) -> str:
@@ -58,25 +51,12 @@ def identity(
     settings: PhantomSettings, patient: Patient, side: str, protocol: PulseSequence
 ) -> dict[str, str]:
     """The header's patient and study: all invented, and plainly so."""
-    number = number_of(side, protocol.name)
-    examined = f"{patient.examined:%Y%m%d}"
+    number = number_of(SEQUENCES, side, protocol.name)
     started = f"10{5 * number:02d}00"
     description = f"{protocol.description} {side.upper()}"
     who = ("most", settings.seed, patient.index, side)
     return {
-        "PatientName": "Synthetic^Phantom",
-        "PatientID": patient.subject,
-        "PatientBirthDate": f"{patient.examined.year - patient.age}0101",
-        "PatientSex": "F" if patient.female else "M",
-        "InstitutionName": "SYNTHETIC PHANTOM",
-        "StudyInstanceUID": series.uid("study", *who),
-        "SeriesInstanceUID": series.uid("series", *who, protocol.name, settings.matrix),
-        "FrameOfReferenceUID": series.uid("frame", *who),
-        "StudyID": "1",
-        "StudyDate": examined,
-        "SeriesDate": examined,
-        "AcquisitionDate": examined,
-        "ContentDate": examined,
+        **invented_header(settings, patient, protocol, who),
         "StudyTime": "100000",
         "SeriesTime": started,
         "ContentTime": started,
@@ -96,7 +76,6 @@ LAYOUT = Layout(
     folder="images",
     first_stream=16,
     sequences=SEQUENCES,
-    number_of=number_of,
     series_folder=series_folder,
     identity=identity,
     write_inventory=_no_inventory,

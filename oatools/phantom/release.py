@@ -7,27 +7,22 @@ DIR/00m/0.E.1/<participant>/<date>/<barcode>/001, 002, …
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable
 from pathlib import Path
 
 from oatools.core.files import atomic
-from oatools.phantom import series
-from oatools.phantom.layout import Layout, PlacedSeries
+from oatools.phantom.layout import Layout, PlacedSeries, invented_header, number_of
 from oatools.phantom.people import SIDES, Patient, PhantomSettings
 from oatools.phantom.series import SEQUENCES, PulseSequence
 
 VISIT, RELEASE = "00m", "0.E.1"
-_ORDER = list(itertools.product(SIDES, SEQUENCES))
-
-
-def number_of(side: str, name: str) -> int:
-    """The number of a series among those of a person, whichever of them are written."""
-    return _ORDER.index((side, name))
 
 
 def _barcode(patient: Patient, side: str, name: str) -> str:
-    return str(10_000_000 + 7 * (len(_ORDER) * patient.index + number_of(side, name)))
+    return str(
+        10_000_000
+        + 7 * (len(SIDES) * len(SEQUENCES) * patient.index + number_of(SEQUENCES, side, name))
+    )
 
 
 def series_folder(patient: Patient, side: str, name: str) -> str:
@@ -39,27 +34,14 @@ def identity(
     settings: PhantomSettings, patient: Patient, side: str, protocol: PulseSequence
 ) -> dict[str, str]:
     """The header's patient and study: all invented, and plainly so."""
-    number = number_of(side, protocol.name)
-    examined = f"{patient.examined:%Y%m%d}"
+    number = number_of(SEQUENCES, side, protocol.name)
     started = f"09{5 * number:02d}00"
     description = f"{protocol.description}_{side.upper()}"
     who = (settings.seed, patient.index, side)
     return {
-        "PatientName": "Synthetic^Phantom",
-        "PatientID": patient.subject,
-        "PatientBirthDate": f"{patient.examined.year - patient.age}0101",
-        "PatientSex": "F" if patient.female else "M",
-        "InstitutionName": "SYNTHETIC PHANTOM",
+        **invented_header(settings, patient, protocol, who),
         "ClinicalTrialTimePointID": "V00",
         "ClinicalTrialTimePointDescription": "ENROLLMENT",
-        "StudyInstanceUID": series.uid("study", *who),
-        "SeriesInstanceUID": series.uid("series", *who, protocol.name, settings.matrix),
-        "FrameOfReferenceUID": series.uid("frame", *who),
-        "StudyID": "1",
-        "StudyDate": examined,
-        "SeriesDate": examined,
-        "AcquisitionDate": examined,
-        "ContentDate": examined,
         "StudyTime": "090000",
         "SeriesTime": started,
         "ContentTime": started,
@@ -94,7 +76,6 @@ LAYOUT = Layout(
     folder=VISIT,
     first_stream=10,
     sequences=SEQUENCES,
-    number_of=number_of,
     series_folder=series_folder,
     identity=identity,
     write_inventory=write_inventory,

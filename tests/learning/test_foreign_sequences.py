@@ -1,13 +1,11 @@
 """A model knows of which sequence it is, and refuses others unless somebody insists."""
 
 import json
-import shlex
 from types import SimpleNamespace
 
 import h5py
 import pytest
 
-from oatools.commands import cv, predict, train
 from oatools.core.errors import ItemError, UsageError
 from oatools.learning.files import read_record
 from oatools.learning.load import load_cohort
@@ -17,23 +15,6 @@ from oatools.learning.sequences import ImageKind, check_kind, image_kind, severa
 FAST = "--epochs 2 --conv 4 --units 4 --hidden 4"
 TRAIN = f"oa-train features.tsv --labels labels.tsv {FAST} -o m.safetensors"
 REFUSED = "give images of that, or insist with --any-sequence"
-
-
-@pytest.fixture
-def run(tmp_path, monkeypatch, capsys):
-    """Run a line of one command in the test's folder, in this process."""
-    monkeypatch.chdir(tmp_path)
-    commands = {"oa-cv": cv.main, "oa-train": train.main, "oa-predict": predict.main}
-
-    def call(line, status=0):
-        name, *words = shlex.split(line)
-        with pytest.raises(SystemExit) as end:
-            commands[name].main(words)
-        said = capsys.readouterr()
-        assert end.value.code == status, said.err
-        return SimpleNamespace(stdout=said.out, stderr=said.err)
-
-    return call
 
 
 @pytest.fixture
