@@ -1,6 +1,6 @@
 """The reading of training data that oa-train and oa-cv begin with, and what is said of it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -8,7 +8,8 @@ import click
 from oatools.commands.training_options import TrainingRun
 from oatools.core.console import Console
 from oatools.core.errors import UsageError
-from oatools.core.manifest import MISSING, BadRow, Row, read_rows, read_table, write_table
+from oatools.core.failures import FailedTable
+from oatools.core.manifest import MISSING, BadRow, Row, read_rows, read_table
 from oatools.core.options import require_inputs
 from oatools.core.runner import item_name
 
@@ -33,6 +34,11 @@ def read_training_data(console: Console, run: TrainingRun, columns: Sequence[str
     from oatools.learning.reader import Selection
 
     features = read_rows(run.inputs, run.null_separated)
+    failures = None
+    if run.failed is not None:
+        kept = [column for column in features.columns if column != "error"]
+        failures = FailedTable(run.failed, kept)
+        features = features.with_rows(_noted(features.rows, failures), features.total)
     selection = Selection(
         clinical=(run.clinical,) if run.clinical else (),
         slices=run.settings.slices,
@@ -43,7 +49,7 @@ def read_training_data(console: Console, run: TrainingRun, columns: Sequence[str
         any_sequence=run.any_sequence,
     )
     loaded = load_training_data(features, read_table(run.labels), selection, run.endpoint)
-    _report_failures(console, run, loaded, features.columns)
+    _report_failures(console, loaded, failures)
     if loaded.flow.failed and run.fail_fast:
         raise click.exceptions.Exit(1)
     _say_counts(console, loaded)
@@ -56,18 +62,23 @@ def read_training_data(console: Console, run: TrainingRun, columns: Sequence[str
     return loaded
 
 
-def _report_failures(
-    console: Console, run: TrainingRun, loaded: "Loaded", columns: Sequence[str]
-) -> None:
+def _noted(rows: Iterator[Row | BadRow], failures: FailedTable) -> Iterator[Row | BadRow]:
+    """Pass the rows on, and note in the table of failures that this run has dealt with them."""
+    for row in rows:
+        if not isinstance(row, BadRow):
+            failures.tried(row)
+        yield row
+
+
+def _report_failures(console: Console, loaded: "Loaded", failures: FailedTable | None) -> None:
     failed: list[Row] = []
     for row, error in loaded.flow.failed:
         message = console.describe(error)
         console.error(f"{item_name(row)}: {message}")
         if not isinstance(row, BadRow):
             failed.append({**row, "error": " ".join(message.split())})
-    if run.failed is not None:
-        kept = [column for column in columns if column != "error"]
-        write_table(run.failed, [*kept, "error"], failed)
+    if failures is not None:
+        failures.add(failed)
 
 
 def _say_counts(console: Console, loaded: "Loaded") -> None:
