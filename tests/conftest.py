@@ -12,6 +12,12 @@ import pytest
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
+def pytest_make_parametrize_id(val, argname):
+    """Bytes are named by their argument: a compressed input holds the time at which it was made, and workers that
+    collect a second apart would have tests of different names."""
+    return argname if isinstance(val, bytes) else None
+
+
 @pytest.fixture(scope="session", autouse=True)
 def exported_networks(tmp_path_factory):
     """Exported networks are kept in a folder of this test run, not in the user's."""
