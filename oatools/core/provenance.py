@@ -7,6 +7,7 @@ that a record says nothing of the machine and the same work gives the same bytes
 
 import enum
 import json
+import os
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from oatools.core.errors import ItemError, OatoolsError
-from oatools.core.files import digest, digest_json, write_text
+from oatools.core.files import digest, digest_json, tree_digest, write_text
 from oatools.core.scanfields import (
     SCAN_FIELDS,
     is_scan_field,
@@ -26,6 +27,8 @@ from oatools.version import __version__
 STEPS = "OatoolsSteps"
 #: The field of a sidecar with size and digest of its volume, by which later damage is noticed.
 OUTPUT = "OatoolsOutput"
+#: The field of such a sidecar with the digest of its other fields.
+SEAL = "OatoolsSidecar"
 #: The field of a sidecar, and the attribute of a feature file, that marks a synthetic knee.
 PHANTOM_FIELD, PHANTOM_ATTRIBUTE = "Phantom", "phantom"
 #: The field of a heat map's sidecar with the cells of its row.
@@ -199,13 +202,14 @@ class Provenance:
 def step(
     tool: str, parameters: dict[str, Any], source: str | Path, name: str | None = None
 ) -> Step:
-    """Make the record of one tool's work on one input file or folder (which must exist).
+    """Make the record of one tool's work on one input file, which must exist.
 
-    The input is recorded as `name`, by default the file's own.
+    The input is recorded as `name`, by default the file's own, with U+FFFD for what is not UTF-8 in
+    it. With a `name`, it may be a folder, too. Raises an `ItemError` for anything else, unread.
     """
     source = Path(source)
     try:
-        sha256 = _input_digest(source)
+        sha256 = _input_digest(source) if name is None else tree_digest(source)
     except FileNotFoundError:
         raise ItemError(
             f"{source}: no such file", "check the column 'path' and the current directory"
@@ -214,7 +218,8 @@ def step(
         raise ItemError(f"{source}: {error.strerror}") from None
     # Through JSON and back, so that they equal what a later run reads from a file.
     plain = json.loads(json.dumps(parameters))
-    return Step(tool, plain, source.name if name is None else name, sha256)
+    own_name = os.fsencode(source.name).decode("utf-8", "replace")
+    return Step(tool, plain, own_name if name is None else name, sha256)
 
 
 def _input_digest(source: Path) -> str:
@@ -267,28 +272,35 @@ def step_is_done(
     return may_keep(target, why_not, force)
 
 
-def volume_is_done(target: Path, wanted: Step, force: bool = False) -> bool:
-    """Return True if a volume is the whole result of the step `wanted`; see `may_keep`.
+def is_of_another(target: Path, wanted: Step, recorded: Step, stated: Mapping[str, Any]) -> bool:
+    """Tell whether what is at `target` was made of another knee or sequence, and put there since.
 
-    One that was damaged since it was made is not done, see `repairs`.
+    `stated` is what its record says of itself (`knee`, `sequence`), where that can be relied on.
+    Without that, the name of the recorded input decides, where outputs have the names of inputs.
     """
-    is_there = step_is_done(target, wanted, lambda: read_provenance(target).last, force)
-    return is_there and not damage_of(target)
-
-
-def repairs(target: Path, force: bool = False) -> tuple[str, ...]:
-    """Return a warning that a volume is made again as it was damaged; none for any other."""
-    damage = "" if force else damage_of(target)
-    return (f"warning: {damage}; it is made again",) if damage else ()
+    if recorded.tool != wanted.tool or recorded.input_sha256 == wanted.input_sha256:
+        return False
+    stem = _stem(target.name)
+    knee, sequence = stated.get("knee"), stated.get("sequence")
+    if isinstance(knee, str):
+        return stem not in (knee, f"{knee}_{sequence}")
+    return _stem(wanted.input_name) == stem != _stem(recorded.input_name)
 
 
 def sidecar(volume: str | Path) -> Path:
     """Return the path of the JSON file beside a NIfTI volume: `a.nii.gz` has `a.json`."""
     volume = Path(volume)
-    stem = volume.name.removesuffix(".gz")
+    return volume.with_name(f"{_stem(volume.name)}.json")
+
+
+def _stem(name: str) -> str:
+    """The name of a volume, or of a feature file, without its extension."""
+    if name.endswith(".h5"):
+        return name.removesuffix(".h5")
+    name = name.removesuffix(".gz")
     for suffix in (".nii", *_OTHER_HALF):
-        stem = stem.removesuffix(suffix)
-    return volume.with_name(f"{stem}.json")
+        name = name.removesuffix(suffix)
+    return name
 
 
 class Sidecar(NamedTuple):
@@ -312,11 +324,11 @@ def load_sidecar(volume: str | Path) -> Sidecar:
     No sidecar stops its volume: of one that cannot be read nothing is known, which `doubt` says,
     but for the mark of a phantom, which is looked for in its bytes.
     """
-    raw, doubt, content = _raw_sidecar(volume)
-    fields = passed_on(raw)
-    if doubt and _MARK.search(content):
+    raw = _raw_sidecar(volume)
+    fields = passed_on(raw.fields)
+    if raw.doubt and _MARK.search(raw.content):
         fields[PHANTOM_FIELD] = True
-    return Sidecar(fields, doubt)
+    return Sidecar(fields, raw.doubt)
 
 
 def read_sidecar(volume: str | Path) -> dict[str, Any]:
@@ -329,7 +341,7 @@ def recorded_cells(volume: str | Path) -> dict[str, str]:
 
     Raises an `ItemError` if it keeps none.
     """
-    cells = _raw_sidecar(volume)[0].get(CELLS)
+    cells = _raw_sidecar(volume).fields.get(CELLS)
     if not isinstance(cells, dict):
         raise ItemError(f"{sidecar(volume)} does not say what was found", "use `force`")
     return cells
@@ -399,25 +411,36 @@ def _is_numbers(value: Any) -> bool:
     return isinstance(value, int | float)
 
 
-def _raw_sidecar(volume: str | Path) -> tuple[dict[str, Any], str, bytes]:
-    """Read a sidecar: its fields, what is odd about it, and its bytes.
+class _RawSidecar(NamedTuple):
+    """A sidecar as it stands: its fields, what is odd about it, and its bytes.
+
+    `is_ruin` is True for one that was read, and holds no JSON object.
+    """
+
+    fields: dict[str, Any]
+    doubt: str = ""
+    content: bytes = b""
+    is_ruin: bool = False
+
+
+def _raw_sidecar(volume: str | Path) -> _RawSidecar:
+    """Read a sidecar.
 
     Other programs write Latin-1, UTF-16, and control characters in texts. What counts is plain
     ASCII in any of these.
     """
     path = sidecar(volume)
-    nothing: dict[str, Any] = {}
     if path.exists() and not path.is_file():  # a pipe would be waited for
-        return nothing, f"{path} was not read: it is no file", b""
+        return _RawSidecar({}, f"{path} was not read: it is no file")
     try:
         with path.open("rb") as stream:
             content = stream.read(_MOST_BYTES + 1)
     except FileNotFoundError:
-        return nothing, "", b""
+        return _RawSidecar({})
     except OSError as error:
-        return nothing, f"{path} was not read: {error.strerror}", b""
+        return _RawSidecar({}, f"{path} was not read: {error.strerror}")
     if len(content) > _MOST_BYTES:
-        return nothing, f"{path} was not read: it is larger than 16 MiB", content
+        return _RawSidecar({}, f"{path} was not read: it is larger than 16 MiB", content)
     try:
         try:
             text = content.decode(json.detect_encoding(content))
@@ -426,10 +449,11 @@ def _raw_sidecar(volume: str | Path) -> tuple[dict[str, Any], str, bytes]:
         fields = json.loads(text, strict=False)
     except (ValueError, RecursionError) as error:
         said = "it is nested too deep" if isinstance(error, RecursionError) else str(error)
-        return nothing, f"{path} was not read: it is not clean JSON ({said})", content
+        doubt = f"{path} was not read: it is not clean JSON ({said})"
+        return _RawSidecar({}, doubt, content, is_ruin=True)
     if not isinstance(fields, dict):
-        return nothing, f"{path} was not read: it is no JSON object", content
-    return fields, "", content
+        return _RawSidecar({}, f"{path} was not read: it is no JSON object", content, is_ruin=True)
+    return _RawSidecar(fields, "", content)
 
 
 def output_record(volume: Path, beside: Iterable[Path] = ()) -> dict[str, Any]:
@@ -443,22 +467,48 @@ def output_record(volume: Path, beside: Iterable[Path] = ()) -> dict[str, Any]:
 
 
 def damage_of(volume: Path) -> str:
-    """Say what has become of a volume since it was made, or of a file made with it.
+    """Say what has become of a volume since it was made, of its sidecar, or of a file made with it.
 
     Empty where all are whole, and where the sidecar does not record what they were.
     """
-    record = _raw_sidecar(volume)[0].get(OUTPUT)
+    fields = _raw_sidecar(volume).fields
+    record = fields.get(OUTPUT)
     if not isinstance(record, dict) or not volume.exists():
         return ""
     # The size first: that of a file cut short costs nothing to see.
     if record.get("bytes") != volume.stat().st_size or record.get("sha256") != digest(volume):
         return f"{volume} was damaged or exchanged since it was made"
+    seal = fields.get(SEAL)
+    if seal is not None and seal != _seal(fields):
+        return f"{sidecar(volume)} was changed since it was made"
     beside = record.get("beside")
     for suffix, sha256 in (beside if isinstance(beside, dict) else {}).items():
         other = sidecar(volume).with_suffix(suffix) if suffix in _BESIDE else None
         if other is not None and (not other.is_file() or digest(other) != sha256):
             return f"{other} was damaged or removed since it was made"
     return ""
+
+
+def lost_sidecar(volume: Path) -> str:
+    """Say that a volume's sidecar is gone, or holds nothing that can be read; empty for others."""
+    path = sidecar(volume)
+    if not os.path.lexists(path):
+        return f"{path}, which says how {volume.name} was made, is gone"
+    return f"{path} was damaged since it was made" if _raw_sidecar(volume).is_ruin else ""
+
+
+def is_recorded(volume: Path) -> bool:
+    """Tell whether a volume's sidecar records size and digest of it, and its own digest."""
+    fields = _raw_sidecar(volume).fields
+    return isinstance(fields.get(OUTPUT), dict) and SEAL in fields
+
+
+def _seal(fields: Mapping[str, Any]) -> str:
+    """The digest of a sidecar's fields, but for the digest itself; empty for none of ours."""
+    try:
+        return digest_json({name: value for name, value in fields.items() if name != SEAL})
+    except RecursionError:
+        return ""
 
 
 def write_sidecar(volume: str | Path, fields: dict[str, Any]) -> None:
@@ -473,6 +523,9 @@ def write_sidecar(volume: str | Path, fields: dict[str, Any]) -> None:
         for name, value in fields.items()
         if name not in SCAN_FIELDS or is_scan_field(name, value)
     }
+    if OUTPUT in kept:
+        # As it will be read, so that it is known again.
+        kept[SEAL] = _seal(json.loads(json.dumps(kept)))
     Path(volume).unlink(missing_ok=True)
     write_text(sidecar(volume), json.dumps(kept, indent=2, ensure_ascii=False) + "\n")
 

@@ -47,7 +47,7 @@ def convert_series(row: Row, out: VolumeWriter, settings: ConvertSettings) -> Do
     if is_phantom(source, series):
         fields[provenance.PHANTOM_FIELD] = True
     identity = {column.capitalize(): cell for column, cell in stated_identity(row).items()}
-    repairs = out.repairs(target)
+    repairs = out.repairs(target, wanted)
     out.write(target, volume, provenance.with_step({**identity, **fields}, wanted))
     warnings = tuple(message for message in messages if message.startswith(WARNING))
     remarks = tuple(m.removeprefix(REMARK) for m in messages if m.startswith(REMARK))

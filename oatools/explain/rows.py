@@ -23,7 +23,7 @@ from oatools.explain.mean import FinishedMap
 from oatools.explain.montage import Montage, draw_montage
 from oatools.features.backbone import Backbone
 from oatools.features.engine import best_device
-from oatools.imaging import orient
+from oatools.imaging import kept, orient
 from oatools.imaging.rows import refuse_same
 from oatools.imaging.volume import Volume, read_volume, volume_under_way
 from oatools.learning.cautions import model_warning
@@ -99,7 +99,7 @@ def explain_row(
     sidecars: list[dict[str, Any]] = []
     warnings: list[str] = []
     for output in plan.outputs:
-        warnings += provenance.repairs(output.heat, force)
+        warnings += kept.repairs(output.heat, output.step, force)
         described = provenance.load_sidecar(output.source)
         sidecars.append(described.fields)
         warnings += described.warnings
@@ -163,7 +163,7 @@ class _Output:
 
     def is_done(self, force: bool) -> bool:
         """Return True if the map is there and whole; an `ItemError` if it was made otherwise."""
-        return provenance.volume_is_done(self.heat, self.step, force)
+        return kept.is_done(self.heat, self.step, force)
 
 
 @dataclass(frozen=True)
@@ -283,7 +283,7 @@ def _write(
         fields[provenance.CELLS] = result.cells
         fields[provenance.STEPS] = provenance.with_step(sidecar, output.step)[provenance.STEPS]
         heat = on_grid(Volume(found.heat, volume.affine), sidecar, settings.grid)
-        with volume_under_way(output.heat, heat) as temporary:
+        with volume_under_way(output.heat, heat, maker=output.step.tool) as temporary:
             beside = (output.table, output.picture)
             fields[provenance.OUTPUT] = provenance.output_record(temporary, beside)
             provenance.write_sidecar(output.heat, fields)

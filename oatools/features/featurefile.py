@@ -1,8 +1,10 @@
 """Feature files: one HDF5 file a volume, which says exactly how its features were made."""
 
+import contextlib
 import hashlib
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,14 +14,25 @@ import numpy as np
 
 from oatools.core.errors import ItemError
 from oatools.core.files import atomic
-from oatools.core.provenance import Provenance, Step
+from oatools.core.guard import guarded
+from oatools.core.manifest import IDENTITY
+from oatools.core.provenance import STEPS, Provenance, Step
+from oatools.core.records import Fields, parse_json, plain_text
 
 # Attributes that two files must share for their features to mean the same.
 SPACE = ("backbone", "weights", "weights_sha256", "preprocessing", "precision")
 
 _CONTENT = "features_sha256"
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
-_UNREADABLE = (OSError, KeyError, TypeError, ValueError, RuntimeError)  # what h5py raises
+# The attributes that are texts, and those that are objects, where they are there.
+_TEXTS = (
+    *("backbone", "weights", "weights_sha256", "precision", "engine", "source_sha256"),
+    *("version", _CONTENT),
+)
+_OBJECTS = ("preprocessing", "augmentation")
+_PLAIN_LAYOUTS = (h5py.h5d.CONTIGUOUS, h5py.h5d.COMPACT)
+_LONGEST_REASON = 120  # characters of what HDF5 says
+_MODEL = np.dtype(np.float32)  # the type in which models take features
 _REMEDY = "embed the volume again"
 
 
@@ -47,6 +60,14 @@ class Features:
             total.update(np.ascontiguousarray(array).tobytes())
         return total.hexdigest()
 
+    @property
+    def has_digest(self) -> bool:
+        """True where the file holds the digest of its numbers, by which they were checked.
+
+        Those of other programs do not.
+        """
+        return _CONTENT in self.provenance
+
     def arrays(self) -> dict[str, np.ndarray]:
         """Return the datasets of the file by name."""
         arrays = {"features": self.features, "position": self.position.astype(np.float64)}
@@ -73,8 +94,8 @@ def space_difference(space: Mapping[str, Any], reference: Mapping[str, Any]) -> 
         different.remove("weights")
     said = []
     for name in different[:3]:
-        here, there = found.get(name, "not stated"), expected.get(name, "not stated")
-        said.append(f"{name} {here}, not {there}")
+        here, there = (plain_text(each.get(name, "not stated")) for each in (found, expected))
+        said.append(f"{plain_text(name)} {here}, not {there}")
     return ", ".join(said)
 
 
@@ -96,29 +117,13 @@ def write_features(path: str | Path, features: Features) -> None:
 def read_features(path: str | Path, augmented: bool = False) -> Features:
     """Read a feature file, with numbers in the type that they have there.
 
-    The features of augmented copies are returned only if they are asked for. Raises an `ItemError`
-    for a file that is missing or damaged, whose numbers are not those that were written, or not
-    finite.
+    The features of augmented copies are returned only if they are asked for. Nothing of the file is
+    followed out of it, and nothing is allocated that it does not hold. Raises an `ItemError` for a
+    file that is missing or damaged, whose numbers are not those that were written, or not finite;
+    and for one of oa-embed without their digest.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise ItemError(
-            f"{path}: no such file", "check the column 'path' and the current directory"
-        )
-    copies = None
-    try:
-        with h5py.File(path, "r") as file:
-            features, position = file["features"][...], file["position"][...]
-            provenance = _attributes(file)
-            if "augmented" in file and (augmented or _CONTENT in provenance):
-                copies = file["augmented"][...]
-    except _UNREADABLE as error:
-        raise ItemError(f"{path}: not a readable feature file ({error})", _REMEDY) from None
-    found = Features(features, position, provenance, copies)
-    _check_arrays(path, found)
-    if _CONTENT in provenance and found.digest() != provenance[_CONTENT]:
-        raise ItemError(f"{path}: its numbers are not those that were written", _REMEDY)
-    return found if augmented else replace(found, augmented=None)
+    _require_file(path)
+    return guarded(_read, path, augmented)
 
 
 def check_features(path: str | Path) -> dict[str, Any]:
@@ -144,11 +149,13 @@ def check_features(path: str | Path) -> dict[str, Any]:
 
 def recorded_step(path: str | Path) -> Step | None:
     """Return the step that made a feature file; None if it is missing or does not say."""
-    try:
-        with h5py.File(path, "r") as file:
-            return Provenance.from_fields(_attributes(file)).last
-    except _UNREADABLE:
-        return None
+    return Provenance.from_fields(_recorded(path)).last
+
+
+def recorded_identity(path: str | Path) -> dict[str, Any]:
+    """Return what a feature file says of its knee and sequence; empty if it does not say."""
+    attributes = _recorded(path)
+    return {name: attributes[name] for name in IDENTITY if name in attributes}
 
 
 def is_ruin(path: str | Path) -> bool:
@@ -164,13 +171,125 @@ def is_ruin(path: str | Path) -> bool:
     if not _SIGNATURE.startswith(start):
         return False
     try:
-        with h5py.File(path, "r"):
-            return False
-    except _UNREADABLE:
+        guarded(_open, path)
+    except ItemError:
         return True
+    return False
 
 
-def _check_arrays(path: Path, found: Features) -> None:
+def _require_file(path: str | Path) -> None:
+    if not Path(path).is_file():
+        raise ItemError(
+            f"{path}: no such file", "check the column 'path' and the current directory"
+        )
+
+
+def _read(path: str | Path, augmented: bool) -> Features:
+    """Do what `read_features` does, in a process that may hang or crash over it."""
+    with _reading(path), h5py.File(path, "r") as file:
+        size = Path(path).stat().st_size
+        provenance = _attributes(file, size)
+        _check_record(provenance)
+        features = _dataset(file, "features", size)
+        position = _dataset(file, "position", size)
+        copies = None
+        if "augmented" in file and (augmented or _CONTENT in provenance):
+            copies = _dataset(file, "augmented", size)
+    found = Features(features, position, provenance, copies)
+    _check_arrays(path, found)
+    if found.has_digest:
+        if found.digest() != provenance[_CONTENT]:
+            raise ItemError(f"{path}: its numbers are not those that were written", _REMEDY)
+    elif Provenance.from_fields(provenance).latest("oa-embed") is not None:
+        raise ItemError(f"{path}: the digest of its numbers was removed ({_CONTENT})", _REMEDY)
+    return found if augmented else replace(found, augmented=None)
+
+
+def _recorded(path: str | Path) -> dict[str, Any]:
+    """Return the attributes of a file; none where it is missing or cannot be read."""
+    if not Path(path).is_file():
+        return {}
+    try:
+        return guarded(_read_record, path)
+    except ItemError:
+        return {}
+
+
+def _read_record(path: str | Path) -> dict[str, Any]:
+    with _reading(path), h5py.File(path, "r") as file:
+        return _attributes(file, Path(path).stat().st_size)
+
+
+def _open(path: str | Path) -> None:
+    with _reading(path), h5py.File(path, "r"):
+        pass
+
+
+@contextlib.contextmanager
+def _reading(path: str | Path) -> Iterator[None]:
+    """Turn whatever the block raises over a file into an `ItemError`."""
+    try:
+        yield
+    except Exception as error:  # h5py raises what each of its many layers does
+        reason = " ".join(str(error).split())[:_LONGEST_REASON]
+        raise ItemError(f"{path}: not a readable feature file ({reason})", _REMEDY) from None
+
+
+def _dataset(file: h5py.File, name: str, size: int) -> np.ndarray:
+    """Read an array of a file of so many bytes, in the one form in which it is written.
+
+    It lies in the file, in one piece and unpacked, so that there are as many bytes as it takes.
+    Links and external storage lead to other files, filters unpack to any size.
+    """
+    if not isinstance(file.get(name, getlink=True), h5py.HardLink):
+        raise ValueError(f"'{name}' is missing, or a link")
+    dataset = file[name]
+    if not isinstance(dataset, h5py.Dataset):
+        raise ValueError(f"'{name}' is no array")
+    form = dataset.id.get_create_plist()
+    is_here = form.get_layout() in _PLAIN_LAYOUTS and not form.get_external_count()
+    if not is_here or form.get_nfilters():
+        raise ValueError(f"'{name}' is not stored as it is, but packed, in pieces, or elsewhere")
+    kind = dataset.dtype
+    if kind.kind != "f" or kind.itemsize not in (2, 4, 8):
+        raise ValueError(f"'{name}' holds {plain_text(kind)}, not floating-point numbers")
+    if math.prod(dataset.shape) * kind.itemsize > size:
+        raise ValueError(f"'{name}' of shape {dataset.shape} is larger than the file")
+    numbers: np.ndarray = dataset[...]
+    return numbers
+
+
+def _check_record(attributes: Mapping[str, Any]) -> None:
+    """Raise a `RecordError` for an attribute of another kind than oa-embed writes."""
+    fields = Fields(attributes)
+    for name in _TEXTS:
+        if name in attributes:
+            fields.text(name)
+    for name in _OBJECTS:
+        if name in attributes:
+            fields.part(name)
+    if "first_slice" in attributes:
+        fields.whole("first_slice")
+    for step in fields.parts(STEPS) if STEPS in attributes else ():
+        _check_step(step)
+
+
+def _check_step(step: Fields) -> None:
+    """Raise a `RecordError` for the record of a step that no command has written."""
+    tool = step.text("tool")
+    parameters = step.part("parameters") if step.has("parameters") else Fields({})
+    if step.has("input"):
+        source = step.part("input")
+        for name in ("name", "sha256"):
+            if source.has(name):
+                source.text(name)
+    if tool == "oa-embed" and parameters.has("seed"):
+        parameters.whole("seed")
+    if tool == "oa-embed" and parameters.has("weights"):
+        parameters.text("weights")
+
+
+def _check_arrays(path: str | Path, found: Features) -> None:
     """Raise an `ItemError` for arrays that are not those of a feature file."""
     features, position, copies = found.features, found.position, found.augmented
     if features.ndim != 2 or 0 in features.shape or position.shape != features.shape[:1]:
@@ -185,22 +304,36 @@ def _check_arrays(path: Path, found: Features) -> None:
             f"shape {features.shape}",
             _REMEDY,
         )
-    for array in (features, copies):
-        if array is None:
-            continue
-        if array.dtype.kind != "f" or not np.isfinite(array).all():
-            raise ItemError(f"{path}: features are not finite numbers", _REMEDY)
+    for name, array in found.arrays().items():
+        if not np.isfinite(array).all():
+            raise ItemError(f"{path}: {name} are not finite numbers", _REMEDY)
+        if array.itemsize > _MODEL.itemsize and np.abs(array).max() > np.finfo(_MODEL).max:
+            raise ItemError(f"{path}: {name} hold numbers too large for {_MODEL}", _REMEDY)
 
 
-def _attributes(file: h5py.File) -> dict[str, Any]:
-    """Return the attributes of a file, with numbers as Python's and JSON read."""
+def _attributes(file: h5py.File, size: int) -> dict[str, Any]:
+    """Return the attributes of a file of so many bytes, with numbers as Python's and JSON read.
+
+    Those that hold neither a text nor a number, which no command writes, are passed over.
+    """
     attributes = {}
-    for key, value in file.attrs.items():
-        if isinstance(value, str) and value[:1] in ("{", "["):
-            value = json.loads(value)
+    for index in range(h5py.h5a.get_num_attrs(file.id)):
+        attribute = h5py.h5a.open(file.id, index=index)
+        kind = attribute.dtype
+        text = h5py.check_string_dtype(kind)
+        is_plain = text is not None or kind.kind in "biuf"
+        if attribute.shape != () or not is_plain or kind.itemsize > size:
+            continue
+        held = np.empty((), dtype=kind)
+        attribute.read(held)
+        value = held[()]
+        if isinstance(value, bytes):
+            value = value.decode()
         elif isinstance(value, np.generic):
             value = value.item()
-        attributes[key] = value
+        if isinstance(value, str) and value[:1] in ("{", "["):
+            value = parse_json(value)
+        attributes[attribute.name.decode()] = value
     return attributes
 
 

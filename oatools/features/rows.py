@@ -13,6 +13,7 @@ from oatools.features.featurefile import (
     check_features,
     is_ruin,
     read_features,
+    recorded_identity,
     recorded_step,
     space_difference,
     write_features,
@@ -25,7 +26,7 @@ def embed_row(row: Row, out_dir: Path, settings: EmbedSettings, force: bool) -> 
     source, target = Path(row["path"]), out_dir / f"{file_stem(row)}.h5"
     wanted = provenance.step("oa-embed", settings.parameters(), source)
     cells = {"path": str(target)}
-    damage = "" if force else _damage(target)
+    damage = "" if force else _damage(target, wanted)
     if not damage and provenance.step_is_done(target, wanted, lambda: recorded_step(target), force):
         damage = _changed(target)
         if not damage:
@@ -43,9 +44,21 @@ def embed_row(row: Row, out_dir: Path, settings: EmbedSettings, force: bool) -> 
     return Done(cells, warnings=(*notes, *described.warnings, *again))
 
 
-def _damage(target: Path) -> str:
-    """Say that nothing can be read of a feature file; empty for one that is whole, or not there."""
-    return f"{target} was damaged since it was made" if is_ruin(target) else ""
+def _damage(target: Path, wanted: provenance.Step) -> str:
+    """Say that nothing can be read of a feature file, or that it is of another knee than its name.
+
+    Empty for one that is not there, is whole, or may be of somebody else.
+    """
+    if not target.is_file():
+        return ""
+    if is_ruin(target):
+        return f"{target} was damaged since it was made"
+    made = recorded_step(target)
+    if made is not None and wanted.difference_from(made):
+        stated = recorded_identity(target)
+        if provenance.is_of_another(target, wanted, made, stated):
+            return f"{target} was exchanged for that of another knee since it was made"
+    return ""
 
 
 def _changed(target: Path) -> str:

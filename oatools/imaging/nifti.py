@@ -153,6 +153,20 @@ def read(path: Path) -> tuple[Header, Voxels]:
     return header, portable(_scaled(stored, header))
 
 
+def read_description(path: Path) -> str:
+    """Return the text in an existing file's header that is free for whoever wrote it (`descrip`).
+
+    Empty where there is none, or no header can be read.
+    """
+    try:
+        with _reading(), _opened(_header_file(path)) as stream:
+            head = _read(stream, _HEAD_BYTES)
+        fields, _ = _fields(head, path)
+        return bytes(fields["descrip"].item()).decode("latin-1")
+    except ItemError:
+        return ""
+
+
 def portable(data: Voxels) -> Voxels:
     """Return voxels in a type that every viewer opens; those that have one stay as they are.
 

@@ -9,6 +9,7 @@ from oatools.core.errors import ItemError
 from oatools.core.files import COMPRESSION
 from oatools.core.manifest import MISSING, Row, file_stem
 from oatools.core.runner import Done
+from oatools.imaging import kept
 from oatools.imaging.volume import (
     Geometry,
     Volume,
@@ -53,15 +54,18 @@ class VolumeWriter:
 
         One that was damaged since it was made is not done, see `repairs`.
         """
-        return provenance.volume_is_done(target, step, self.force)
+        return kept.is_done(target, step, self.force)
 
-    def repairs(self, target: Path) -> tuple[str, ...]:
+    def repairs(self, target: Path, step: provenance.Step) -> tuple[str, ...]:
         """Return a warning that a target is made again as it was damaged; none for any other."""
-        return provenance.repairs(target, self.force)
+        return kept.repairs(target, step, self.force)
 
     def write(self, target: Path, volume: Volume, fields: dict[str, Any]) -> None:
         """Write a volume and its sidecar, in place of an older one in either form."""
-        with volume_under_way(target, volume, self.compression) as temporary:
+        maker = provenance.Provenance.from_fields(fields).last
+        with volume_under_way(
+            target, volume, self.compression, "" if maker is None else maker.tool
+        ) as temporary:
             made = {**fields, provenance.OUTPUT: provenance.output_record(temporary)}
             # The sidecar first: once the volume has its name, the work is done.
             provenance.write_sidecar(target, made)
@@ -108,7 +112,7 @@ def orient_volume(row: Row, out: VolumeWriter, settings: OrientSettings) -> Done
         return Done(cells, kept=True, warnings=warnings)
     oriented = orient.apply(read_volume(source), found)
     described = sidecar_with(source, wanted)
-    repairs = out.repairs(target)
+    repairs = out.repairs(target, wanted)
     out.write(target, oriented, described.fields)
     return Done(cells, warnings=warnings + described.warnings + repairs)
 

@@ -30,6 +30,8 @@ Point = npt.NDArray[np.float64]
 
 _GZIP = 16 + zlib.MAX_WBITS
 _BLOCK_BYTES = 1 << 22
+# What the header's free text begins with in volumes that the commands wrote.
+_MAKER = "oatools "
 
 
 @dataclass(frozen=True)
@@ -117,18 +119,20 @@ def write_volume(path: str | Path, volume: Volume, compression: int = COMPRESSIO
 
 @contextlib.contextmanager
 def volume_under_way(
-    path: str | Path, volume: Volume, compression: int = COMPRESSION
+    path: str | Path, volume: Volume, compression: int = COMPRESSION, maker: str = ""
 ) -> Iterator[Path]:
     """Yield the whole file of a volume (NIfTI-1) before it gets its name at the end of the block.
 
     Voxels are written in their own type, or the nearest that every viewer opens (see
     `nifti.portable`). A name that ends in `.gz` is compressed, at a level of 0 (stored) to 3
     (small). The folder is made if it is missing. Neither time nor name is recorded: equal volumes
-    give equal bytes.
+    give equal bytes. The header tells which command was the `maker` (see `maker_of`).
     """
     data = nifti.portable(volume.data)
     data = data.astype(data.dtype.newbyteorder("<"), copy=False)
-    head = _header(data, volume).binaryblock + bytes(4)  # four bytes: no extensions follow
+    header = _header(data, volume)
+    header["descrip"] = f"{_MAKER}{maker}" if maker else ""
+    head = header.binaryblock + bytes(4)  # four bytes: no extensions follow
     voxels = data.ravel(order="F").data.cast("B")
     with atomic(path) as temporary:
         with temporary.open("wb") as out:
@@ -138,6 +142,15 @@ def volume_under_way(
                 out.write(head)
                 out.write(voxels)
         yield temporary
+
+
+def maker_of(path: Path) -> str:
+    """Return the command that wrote a volume, as its header tells; empty for any other file.
+
+    By this a volume that has lost its sidecar is still known from the files of other programs.
+    """
+    told = nifti.read_description(path) if path.is_file() else ""
+    return told.removeprefix(_MAKER) if told.startswith(_MAKER) else ""
 
 
 def _write_packed(out: BinaryIO, head: bytes, voxels: memoryview, compression: int) -> None:

@@ -15,6 +15,7 @@ from oatools.core import provenance
 from oatools.core.files import COMPRESSION
 from oatools.core.manifest import Row
 from oatools.core.runner import Done
+from oatools.imaging import kept
 from oatools.imaging.rows import VolumeWriter, refuse_same, sidecar_with
 from oatools.imaging.volume import Volume, Voxels, read_volume
 from oatools.n4.correct import Correction, N4Settings, correct_bias
@@ -72,7 +73,7 @@ def correct_volume(row: Row, out: Outputs, settings: N4Settings) -> Done:
     wanted = provenance.step("oa-n4", parameters, source)
     cells = {"path": str(target)}
     beside = out.side_targets(target)
-    beside_are_there = all(path.exists() and not provenance.damage_of(path) for path in beside)
+    beside_are_there = all(path.exists() and not kept.damage(path, wanted) for path in beside)
     if out.volumes.is_done(target, wanted) and beside_are_there:
         return Done(cells, kept=True)
     volume = read_volume(source)
@@ -90,7 +91,7 @@ def correct_volume(row: Row, out: Outputs, settings: N4Settings) -> Done:
     data = found.corrected.data
     if out.dtype == "same":
         data = _as_type(data, volume.data.dtype)
-    repairs = out.volumes.repairs(target)
+    repairs = out.volumes.repairs(target, wanted)
     out.volumes.write(target, Volume(data, volume.affine), fields)
     return Done(cells, warnings=described.warnings + repairs)
 
