@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from oatools.core.errors import UsageError
+from oatools.core.paths import require_file
 
 if TYPE_CHECKING:
     import hashlib
@@ -83,18 +84,30 @@ def check_outputs(
 
 
 def digest(path: str | Path) -> str:
-    """SHA-256 (hexadecimal) of a file, or of a folder and all files in it.
+    """SHA-256 (hexadecimal) of a file's bytes.
 
-    A file's digest is that of its bytes. A folder's is that of the relative names, sizes and bytes
-    of its files, in sorted order; times do not count.
+    Raises an `ItemError` for what is not a file, which is not read.
     """
     import hashlib  # loads OpenSSL, a tenth of the time in which a command shows its help
 
-    path = Path(path)
+    require_file(path)
     total = hashlib.sha256()
+    _update(total, Path(path))
+    return total.hexdigest()
+
+
+def tree_digest(path: str | Path) -> str:
+    """SHA-256 (hexadecimal) of a file, or of a folder and all files in it.
+
+    A file's is its `digest`. A folder's is that of the relative names, sizes and bytes of its
+    files, in sorted order; times do not count.
+    """
+    import hashlib
+
+    path = Path(path)
     if not path.is_dir():
-        _update(total, path)
-        return total.hexdigest()
+        return digest(path)
+    total = hashlib.sha256()
     members = [member for member in path.rglob("*") if member.is_file()]
     for member in sorted(members):
         name = os.fsencode(member.relative_to(path))

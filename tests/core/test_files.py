@@ -53,12 +53,12 @@ def test_a_file_digest_is_that_of_hashlib(tmp_path):
 def test_a_folder_digest_knows_names_and_bytes_but_not_times(tmp_path):
     (tmp_path / "a").write_text("1")
     (tmp_path / "b").write_text("2")
-    first = files.digest(tmp_path)
+    first = files.tree_digest(tmp_path)
     os.utime(tmp_path / "a", (0, 0))
-    assert files.digest(tmp_path) == first
+    assert files.tree_digest(tmp_path) == first
     (tmp_path / "a").write_text("12")
     (tmp_path / "b").write_text("")
-    assert files.digest(tmp_path) != first
+    assert files.tree_digest(tmp_path) != first
 
 
 def make(tmp_path, parameters, content="in"):
