@@ -209,6 +209,4 @@ def main(
         partial(correct_volume, out=out, settings=settings),
         run,
         target=volumes.claim,
-        # SimpleITK's filter holds on to the interpreter while it works.
-        workers="processes" if settings.engine == "itk" else "threads",
     )

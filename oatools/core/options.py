@@ -12,6 +12,9 @@ from oatools.core.errors import UsageError
 from oatools.core.files import COMPRESSION
 from oatools.core.runner import RunOptions
 
+#: Time for an item, unless another is given: far above that of any whole scan.
+TIMEOUT_SECONDS = 1800.0
+
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
@@ -127,11 +130,28 @@ def jobs_option(what: str = "items") -> Decorator:
 
 
 def run_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add `-j`, `--failed` and `--fail-fast`, handed over together as `run`, a `RunOptions`."""
+    """Add `-j`, `--failed`, `--fail-fast` and `--timeout`, handed over as `run`, a `RunOptions`."""
 
     @functools.wraps(function)
-    def wrapper(*args: Any, jobs: int, failed: Path | None, fail_fast: bool, **kwargs: Any) -> Any:
-        return function(*args, run=RunOptions(jobs, failed, fail_fast), **kwargs)
+    def wrapper(
+        *args: Any,
+        jobs: int,
+        failed: Path | None,
+        fail_fast: bool,
+        timeout: float,
+        **kwargs: Any,
+    ) -> Any:
+        run = RunOptions(jobs, failed, fail_fast, timeout or None)
+        return function(*args, run=run, **kwargs)
+
+    timeout_option = click.option(
+        "--timeout",
+        type=click.FloatRange(min=0),
+        default=TIMEOUT_SECONDS,
+        show_default=f"{TIMEOUT_SECONDS:g}",
+        metavar="SECONDS",
+        help="Stop an item that takes longer, and let it fail; 0 for no limit.",
+    )
 
     fail_fast_option = click.option(
         "--fail-fast", is_flag=True, help="Stop at the first item that fails."
@@ -142,6 +162,7 @@ def run_options(function: Callable[..., Any]) -> Callable[..., Any]:
         metavar="FILE",
         help="Write the rows that failed, with a column 'error', as a table to run again.",
     )
+    wrapper = timeout_option(wrapper)
     wrapper = fail_fast_option(wrapper)
     wrapper = failed_option(wrapper)
     return jobs_option()(wrapper)

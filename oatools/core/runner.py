@@ -2,27 +2,23 @@
 
 import contextlib
 import os
-import pickle
 import queue
-import signal
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from multiprocessing import get_context
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from oatools.core import manifest
-from oatools.core.console import Console, silence_libraries
+from oatools.core.console import Console
 from oatools.core.errors import ItemError, UsageError, with_options
 from oatools.core.failures import FailedTable
 from oatools.core.manifest import BadRow, Row, Table
-
-if TYPE_CHECKING:
-    # Loads tempfile and subprocess, which a command that only prints its help need not pay for.
-    from multiprocessing.connection import Connection
+from oatools.core.process import GRACE_SECONDS, Child, Children, Died, Stopped, TimedOut
 
 
 @dataclass(frozen=True)
@@ -56,11 +52,15 @@ Work = Callable[[Row], Done]
 
 @dataclass(frozen=True)
 class RunOptions:
-    """The options that every command over rows has: `-j`, `--failed`, `--fail-fast`."""
+    """The options that every command over rows has: `-j`, `--failed`, `--fail-fast`, `--timeout`.
+
+    `timeout` is the time for one row in seconds of wall clock, None for any.
+    """
 
     jobs: int = 1
     failed: Path | None = None
     fail_fast: bool = False
+    timeout: float | None = None
 
 
 def run_rows(
@@ -81,10 +81,11 @@ def run_rows(
     work appends. `target` gives the file that a row will write: another row with the same one waits
     for that row's end, and then fails, unless that row failed itself.
 
-    With `options.jobs` above one, `work` runs in that many `workers`. In processes it must be
-    picklable, and a process that dies fails only the row it was at. Threads start at once, and are
-    as fast where the work waits for other programs or is done by libraries that let go of the
-    interpreter.
+    With `options.jobs` above one or a `timeout`, `work` runs in that many `workers`. In processes
+    it should be picklable (see `process.Children`), and a process that dies, or takes longer than
+    the `timeout`, fails only the row that it was at. Threads are as fast where the work waits for
+    other programs or is done by libraries that let go of the interpreter, and share what the work
+    holds; they cannot be stopped, and it is for the work to keep to a `timeout`.
 
     `on_done` is called with each row that came out, and its new cells; with `print_rows` False
     that is all that happens to it.
@@ -96,16 +97,19 @@ def run_rows(
     claims = _Claims(target)
     if print_rows:
         manifest.emit(manifest.format_header(columns))
-    with console.progress(table.total):
-        if options.jobs == 1:
-            _run_in_turn(table.rows, work, claims, collector)
+    with contextlib.ExitStack() as stack:
+        processes: list[_Process] = []
+        if workers == "processes" and (options.jobs > 1 or options.timeout is not None):
+            # Before there is a progress bar, which is a thread.
+            processes = stack.enter_context(_started(work, options))
+        stack.enter_context(console.progress(table.total))
+        if processes:
+            _run_side_by_side(table.rows, processes, claims, collector)
+        elif options.jobs > 1:
+            threads = [_Thread(work) for _ in range(options.jobs)]
+            _run_side_by_side(table.rows, threads, claims, collector)
         else:
-            started: Sequence[_Process] | Sequence[_Thread]
-            if workers == "threads":
-                started = [_Thread(work) for _ in range(options.jobs)]
-            else:
-                started = _start_processes(work, options.jobs)
-            _run_side_by_side(table.rows, started, claims, collector)
+            _run_in_turn(table.rows, work, claims, collector)
     if failures is not None:
         failures.add(collector.failed_rows)
     for remark in collector.remarks_said():
@@ -338,51 +342,47 @@ class _Collector:
 
 
 class _Process:
-    """A process that does the work on one row at a time, and is replaced when it dies."""
+    """A child process that does the work on one row at a time, and is replaced when it dies."""
 
-    def __init__(self, work: Work) -> None:
-        self.work = work
-        self.closed = False
-        self._start()
-
-    def _start(self) -> None:
-        context = get_context("spawn")  # fork would copy the locks of our own threads
-        self.connection, theirs = context.Pipe()
-        packed = pickle.dumps(self.work)
-        self.process = context.Process(target=_serve, args=(theirs, packed), daemon=True)
-        self.process.start()
-        theirs.close()
+    def __init__(self, child: Child, seconds: float | None) -> None:
+        self.child = child
+        self.seconds = seconds
 
     def do(self, row: Row) -> Outcome:
-        """Do the work on one row; a process that dies of it is replaced by a new one."""
+        """Do the work on one row."""
         try:
-            self.connection.send(row)
-            outcome: Outcome | UsageError = self.connection.recv()
-        except (EOFError, OSError):
-            return _failure("stopped") if self.closed else self._replace()
-        if isinstance(outcome, UsageError):
-            raise outcome
+            outcome: Outcome = self.child.do(row, self.seconds)
+        except Stopped:
+            return _failure("stopped")
+        except TimedOut:
+            return _failure(
+                f"it took more than {self.seconds:g} s and was stopped",
+                "the input may be damaged: try it alone, or give it more time (`timeout`)",
+            )
+        except Died as death:
+            return _failure(
+                f"its process died ({death})",
+                "the input may be damaged or memory too short: try it alone",
+            )
         return outcome
 
-    def _replace(self) -> Failure:
-        """Start a new process in place of one that has died, and say what it died of."""
-        self.process.join()
-        code = self.process.exitcode
-        cause = f"exit status {code}"
-        if code is not None and code < 0:
-            cause = signal.Signals(-code).name
-        self._start()
-        return _failure(
-            f"its process died ({cause})",
-            "the input may be damaged or memory too short: try it alone",
-        )
-
     def close(self) -> None:
-        """End the process at once, whatever it is doing."""
-        self.closed = True
-        self.connection.close()
-        self.process.terminate()
-        self.process.join()
+        """Tell the process to end, whatever it is doing; `wait` sees to it that it does."""
+        self.child.close()
+
+    def wait(self, until: float) -> None:
+        """Wait for its end, and kill it at a time (monotonic)."""
+        self.child.wait(until)
+
+
+@contextlib.contextmanager
+def _started(work: Work, options: RunOptions) -> Iterator[list[_Process]]:
+    """Start processes that do the work, and end them after the block."""
+    children = Children(partial(attempt, work))
+    try:
+        yield [_Process(children.start(), options.timeout) for _ in range(options.jobs)]
+    finally:
+        children.close()
 
 
 class _Thread:
@@ -399,43 +399,13 @@ class _Thread:
             return _failure("stopped") if self.closed else attempt(self.work, row)
 
     def close(self) -> None:
-        """Wait for the row in hand, and do no other."""
+        """Do no other row; one in hand is waited for in `wait`."""
         self.closed = True
+
+    def wait(self, until: float) -> None:
+        """Wait for the end of the row in hand, however late: a thread cannot be stopped."""
         with self.busy:
             pass
-
-
-def _serve(connection: "Connection", packed: bytes) -> None:
-    """Do the (pickled) work on each row that the connection brings, until it is closed."""
-    for number in (signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)  # the parent decides, and ends us with SIGTERM
-    # Unwinds, so that temporary files are removed.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    # Standard output carries the table: whatever a library prints goes to standard error.
-    os.dup2(2, 1)
-    silence_libraries()
-    work: Work = pickle.loads(packed)  # here, as it imports the libraries
-    with contextlib.suppress(EOFError, OSError):
-        while True:
-            row = connection.recv()
-            try:
-                connection.send(attempt(work, row))
-            except UsageError as error:
-                connection.send(error)
-    # Nothing is left to unwind, and a SIGTERM that comes now must not raise in an exit handler.
-    os._exit(0)
-
-
-def _start_processes(work: Work, jobs: int) -> list[_Process]:
-    """Start processes that are deaf to the interrupt key, which a terminal sends to all of a group.
-
-    Only this process answers it.
-    """
-    heard = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        return [_Process(work) for _ in range(jobs)]
-    finally:
-        signal.signal(signal.SIGINT, heard)
 
 
 @dataclass(frozen=True)
@@ -527,3 +497,6 @@ def _run_side_by_side(
         traffic.is_over.set()
         for worker in workers:
             worker.close()
+        until = time.monotonic() + GRACE_SECONDS
+        for worker in workers:
+            worker.wait(until)

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import sys
 import textwrap
 import time
@@ -11,7 +12,7 @@ import pytest
 
 # A command of its own, so that all is seen from outside: processes, signals, streams, exit status.
 PROGRAM = textwrap.dedent("""
-    import os, signal, sys, time
+    import os, re, signal, sys, time
     import click
     from oatools.core.errors import ItemError, UsageError
     from oatools.core.manifest import read_rows
@@ -30,6 +31,8 @@ PROGRAM = textwrap.dedent("""
             raise ValueError("a bug")
         if path == "die":
             os.kill(os.getpid(), signal.SIGKILL)
+        if path == "hang":
+            re.match("(a*)*b", "a" * 40)  # holds on to the interpreter for ages
         if path == "usage":
             raise UsageError("no weights")
         if path.startswith("sleep"):
@@ -69,6 +72,31 @@ def tool(tmp_path, shell):
         return shell(f"{sys.executable} tool.py {options}", status, stdin)
 
     return run
+
+
+def running(folder, options, paths):
+    """Start the tool on some paths, in a session of its own."""
+    table = folder / "running.tsv"
+    table.write_text("knee\tpath\n" + "".join(f"k{i}\t{p}\n" for i, p in enumerate(paths)))
+    return subprocess.Popen(
+        [sys.executable, "tool.py", *options],
+        cwd=folder,
+        stdin=table.open(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+
+def left_of(process):
+    """Tell whether a process of the session is left a while after its first has ended."""
+    for _ in range(50):
+        try:
+            os.killpg(process.pid, 0)
+        except ProcessLookupError:
+            return False
+        time.sleep(0.1)
+    return True
 
 
 @pytest.mark.parametrize("options", ["", "-j 3", "-j 3 --threads"])
@@ -122,10 +150,50 @@ def test_the_table_of_failures_runs_again_and_its_error_column_is_dropped(
     assert rows(done.stdout) == [{"knee": "k0", "path": "out/good", "extra": "e0", "size": "4"}]
 
 
-def test_a_process_that_is_killed_fails_its_own_row_only(tool, rows):
-    done = tool("-j 2", ["a", "die", "b", "die", "c"], status=1)
+@pytest.mark.parametrize("options", ["", "-j 2"])
+def test_a_process_that_is_killed_fails_its_own_row_only(tool, rows, options):
+    done = tool(options, ["a", "die", "b", "die", "c"], status=1)
     assert [r["path"] for r in rows(done.stdout)] == ["out/a", "out/b", "out/c"]
     assert "k1: its process died (SIGKILL)" in done.stderr
+
+
+@pytest.mark.parametrize("options", ["", "-j 2"])
+def test_an_item_that_takes_too_long_is_stopped_whatever_it_is_doing(tool, rows, options):
+    # "hang" is a match that no signal interrupts; the other one is asleep.
+    done = tool(f"{options} --timeout 1.5", ["a", "hang", "b", "sleep60", "c"], status=1)
+    assert [r["path"] for r in rows(done.stdout)] == ["out/a", "out/b", "out/c"]
+    stopped = "it took more than 1.5 s and was stopped; the input may be damaged: try it alone"
+    assert sorted(done.stderr.splitlines())[1:] == [
+        f"oa-test: k1: {stopped}, or give it more time (--timeout)",
+        f"oa-test: k3: {stopped}, or give it more time (--timeout)",
+    ]
+
+
+def test_without_a_limit_of_time_an_item_may_take_as_long_as_it_likes(tool, rows):
+    done = tool("--timeout 0", ["sleep1.6"])
+    assert [r["path"] for r in rows(done.stdout)] == ["out/sleep1.6"]
+    assert "is not in the range" in tool("--timeout -1", ["a"], status=2).stderr
+
+
+@pytest.mark.parametrize("what", ["hang", "sleep60"])
+def test_a_run_that_is_told_to_end_does_so_whatever_its_processes_are_doing(tool, tmp_path, what):
+    with running(tmp_path, ["-j", "2"], [what, what]) as process:
+        time.sleep(1)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=20) == 143
+    assert not left_of(process)
+
+
+@pytest.mark.parametrize("options", [[], ["-j", "2"]])
+@pytest.mark.parametrize("what", ["hang", "sleep60"])
+def test_children_do_not_outlive_a_parent_that_is_killed(tool, tmp_path, options, what):
+    if sys.platform != "linux":
+        pytest.skip("the system offers it on Linux only")
+    with running(tmp_path, options, [what, what]) as process:
+        time.sleep(1)
+        process.kill()
+        process.wait()
+    assert not left_of(process)
 
 
 def test_what_a_library_prints_in_a_worker_never_reaches_the_table(tool, rows):
@@ -142,7 +210,7 @@ def test_two_rows_that_would_write_the_same_file_are_not_both_done(tool, options
 @pytest.mark.parametrize("options", ["", "-j 3", "-j 3 --threads"])
 @pytest.mark.parametrize("first", ["bad", "slow", "die"])
 def test_a_row_that_fails_does_not_block_another_of_the_same_file(tool, rows, options, first):
-    if first == "die" and options != "-j 3":
+    if first == "die" and "threads" in options:
         pytest.skip("it would end the command itself")
     done = tool(options, [first, f"{first}2", f"{first}2", "b", first], status=1)
     assert [(r["knee"], r["path"]) for r in rows(done.stdout)] == [
@@ -220,8 +288,6 @@ def test_a_message_moves_no_cursor(tool, shell, tmp_path):
 def test_signals_end_with_their_own_status_and_leave_no_process(
     tool, tmp_path, number, status, options
 ):
-    import subprocess
-
     seconds = 3 if "--threads" in options else 30  # a thread ends its row first
     table = f"knee\tpath\nk0\tsleep{seconds}\nk1\tsleep{seconds}.0\nk2\tsleep30.1\nk3\tsleep30.3\n"
     as_at_a_terminal = partial(
@@ -245,13 +311,7 @@ def test_signals_end_with_their_own_status_and_leave_no_process(
         _, errors = process.communicate(timeout=20)
     assert process.returncode == status
     assert "Traceback" not in errors
-    for _ in range(50):
-        try:
-            os.killpg(process.pid, 0)
-        except ProcessLookupError:
-            return
-        time.sleep(0.1)
-    pytest.fail("a process is left")
+    assert not left_of(process)
 
 
 @pytest.mark.parametrize("options", ["", "-j 2"])
@@ -264,8 +324,6 @@ def test_a_run_under_nohup_outlives_its_terminal(tool, tmp_path, shell, rows, op
 
 
 def test_rows_flow_before_the_input_has_ended(tool, tmp_path):
-    import subprocess
-
     for options in ([], ["-j", "2"]):
         with subprocess.Popen(
             [sys.executable, "tool.py", *options],
@@ -286,7 +344,6 @@ def test_rows_flow_before_the_input_has_ended(tool, tmp_path):
 
 def test_a_person_at_a_terminal_is_told_what_to_do(tool, tmp_path):
     import pty
-    import subprocess
 
     ours, theirs = pty.openpty()
     done = subprocess.run(

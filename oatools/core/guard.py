@@ -1,0 +1,83 @@
+"""Reading files with libraries that may hang, crash or take all memory over foreign bytes."""
+
+import contextlib
+import math
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+from oatools.core.errors import ItemError
+from oatools.core.process import Child, Children, Died, TimedOut, is_child
+
+Result = TypeVar("Result")
+
+#: Limits of one call: processor time, wall clock (networks are slow), memory beyond that in use.
+PROCESSOR_SECONDS, WALL_SECONDS, MEMORY_BYTES = 10, 600.0, 2 << 30
+
+_REMEDY = "the file is damaged or was made to do harm: make it again"
+_lock = threading.Lock()
+_reader: Child | None = None
+
+
+def guarded(
+    function: Callable[..., Result], path: str | Path, *arguments: Any, **named: Any
+) -> Result:
+    """Return what a function makes of a file, called where a hang or crash of it can be survived.
+
+    The function is called in a process of its own, kept for the next call, unless this is a child
+    of a run over rows already, which its parent survives. It and its arguments must be picklable.
+    It must not take more than 10 s of processor time, or 2 GiB of memory.
+
+    Raises whatever the function raises; and an `ItemError` if it hangs, crashes, or takes more.
+    """
+    global _reader
+    call = (PROCESSOR_SECONDS, function, path, arguments, named)
+    if is_child():
+        result: Result = _within_limits(call)
+        return result
+    with _lock:
+        if _reader is None:
+            _reader = Children(_within_limits).start()
+        try:
+            result = _reader.do(call, WALL_SECONDS)
+        except TimedOut:
+            raise ItemError(f"{path}: reading it took over {WALL_SECONDS:g} s", _REMEDY) from None
+        except Died as death:
+            cause = f"ended the process that did ({death})"
+            if str(death) == "SIGXCPU":
+                cause = f"took over {PROCESSOR_SECONDS} s of processor time"
+            raise ItemError(f"{path}: reading it {cause}", _REMEDY) from None
+    return result
+
+
+def _within_limits(call: tuple[Any, ...]) -> Any:
+    seconds, function, path, arguments, named = call
+    try:
+        with _limits(seconds):
+            return function(path, *arguments, **named)
+    except MemoryError:
+        raise ItemError(f"{path}: reading it takes too much memory", _REMEDY) from None
+
+
+@contextlib.contextmanager
+def _limits(seconds: int) -> Iterator[None]:
+    """Have the system end this process, or refuse it memory, if the block takes more."""
+    import resource
+
+    limits = {resource.RLIMIT_CPU: math.ceil(time.process_time()) + seconds}
+    with contextlib.suppress(OSError):  # where there is no /proc, processor time alone is limited
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        limits[resource.RLIMIT_AS] = pages * resource.getpagesize() + MEMORY_BYTES
+    before = {what: resource.getrlimit(what) for what in limits}
+    for what, most in limits.items():
+        soft, hard = before[what]
+        if soft != resource.RLIM_INFINITY:
+            most = min(most, soft)  # what the user's own limit leaves
+        resource.setrlimit(what, (most, hard))
+    try:
+        yield
+    finally:
+        for what, limit in before.items():
+            resource.setrlimit(what, limit)
