@@ -51,22 +51,22 @@ def compare(volume: Volume, frames: Sequence[Frame]) -> None:
     chosen = sorted({0, len(order) // 2, len(order) - 1})
     # The places of all, even where the pixels of none can be decoded.
     sample = [frames[int(order[position])] for position in chosen]
-    planes = [(frame, _slice_at(volume, frame)) for frame in sample]
+    planes = [(frame, slice_at(volume, frame)) for frame in sample]
     pixels: list[tuple[Frame, Voxels, Voxels]] = []
     tolerance = _RELATIVE
     with SILENCE:
         for frame, plane in planes:
             dataset = read_dataset(frame.image.content, pixels=True)
-            expected = _expected(dataset, frame)
+            expected = meant(dataset, frame)
             pixels.append((frame, expected, plane))
             if str(dataset.file_meta.get("TransferSyntaxUID", "")) in _LOSSY:
                 tolerance = _LOSSY_PART
     factor = _factor(pixels)
+    allowed = tolerance * factor * max(_largest(stated) for _, stated, _ in pixels)
     for frame, stated, found in pixels:
         if factor == 1 and np.array_equal(stated, found):
             continue
         expected = stated.astype(np.float64) * factor
-        allowed = tolerance * max(1.0, float(np.abs(expected).max()))
         difference = float(np.abs(expected - found).max())
         if not difference <= allowed:
             raise ItemError(
@@ -84,17 +84,23 @@ def _factor(pixels: Sequence[tuple[Frame, Voxels, Voxels]]) -> float:
     rescaling makes those that are shown: they differ by one factor in the whole series.
     """
     manufacturer = pixels[0][0].image.header.text("Manufacturer").upper()
-    largest = max(float(np.abs(stated.astype(np.float64)).max()) for _, stated, _ in pixels)
+    largest = max(_largest(stated) for _, stated, _ in pixels)
     if "PHILIPS" not in manufacturer or largest == 0:
         return 1.0
-    return max(float(np.abs(found.astype(np.float64)).max()) for _, _, found in pixels) / largest
+    return max(_largest(found) for _, _, found in pixels) / largest
 
 
-def _expected(dataset: Dataset, frame: Frame) -> Voxels:
+def _largest(values: Voxels) -> float:
+    """Return how far the farthest value is from 0."""
+    return max(abs(float(values.min())), abs(float(values.max())))
+
+
+def meant(dataset: Dataset, frame: Frame) -> Voxels:
     """Return what a slice's header means by its pixels, shape (rows, columns).
 
     That is: decoded, signed or not, rescaled, and, where low values are white (MONOCHROME1), turned
-    around within the range of the bits that are stored.
+    around within the range of the bits that are stored. `dataset` is the frame's whole file. Raises
+    an `ItemError` where they cannot be read, and `Undecoded` where nothing here can decode them.
     """
     try:
         stored = pixel_array(dataset, index=frame.index)
@@ -107,14 +113,13 @@ def _expected(dataset: Dataset, frame: Frame) -> Voxels:
         raise _unreadable(frame, error) from None
     if stored.ndim != 2:
         raise ItemError(f"the pixels of {frame.name} are no plane of grey values")
-    slope, intercept = rescaling(dataset, frame.index)
-    if (slope, intercept) == (1, 0) and not is_inverted(frame.image):
+    if (frame.slope, frame.intercept) == (1, 0) and not is_inverted(frame.image):
         return stored
     values = stored.astype(np.float64)
     if is_inverted(frame.image):
         low, high = stored_range(dataset)
         values = low + high - values
-    rescaled: Voxels = values * slope + intercept
+    rescaled: Voxels = values * frame.slope + frame.intercept
     return rescaled
 
 
@@ -136,25 +141,11 @@ def stored_range(dataset: Dataset) -> tuple[int, int]:
     return 0, (1 << bits) - 1
 
 
-def rescaling(dataset: Dataset, index: int | None) -> tuple[float, float]:
-    """Return slope and intercept of a slice's pixels, those of a frame where it has its own."""
-    places = [dataset]
-    if index is not None:
-        own = dataset.get("PerFrameFunctionalGroupsSequence") or []
-        shared = dataset.get("SharedFunctionalGroupsSequence") or []
-        groups = [*own[index : index + 1], *shared[:1]]
-        for group in groups:
-            places = [*(group.get("PixelValueTransformationSequence") or [])[:1], *places]
-            if len(places) > 1:
-                break
-    slope, intercept = places[0].get("RescaleSlope"), places[0].get("RescaleIntercept")
-    return (1.0 if slope is None else float(slope)), (
-        0.0 if intercept is None else float(intercept)
-    )
+def slice_at(volume: Volume, frame: Frame) -> Voxels:
+    """Return the voxels of a volume that lie where a frame's pixels do, shape (rows, columns).
 
-
-def _slice_at(volume: Volume, frame: Frame) -> Voxels:
-    """Return the voxels of a volume that lie where a frame's pixels do, shape (rows, columns)."""
+    They are a view of the volume's. Raises an `ItemError` if there are none.
+    """
     assert frame.position is not None and frame.axes is not None
     assert frame.spacing is not None and frame.size is not None
     to_index = np.linalg.inv(volume.affine)

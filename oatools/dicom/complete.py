@@ -1,7 +1,10 @@
 """Whether headers say that images of a series are missing where no gap between slices shows it.
 
 A slice that is missing at an end, or every second one, leaves an even stack. Headers may tell all
-the same: by the numbers of the images, and by how many there should be.
+the same: by the numbers of the images, by how many there should be, and by how far apart they are.
+
+The distance between slices (SpacingBetweenSlices) is that of their centres, says the standard
+(PS3.3, C.8.3.1), but some scanners write the gap between their faces.
 """
 
 import math
@@ -53,7 +56,51 @@ def missing(images: Sequence[Image], frames: Sequence[Frame], depths: Vector) ->
     slices = max(int(header.number("NumberOfSlices") or 0), _private_slices(images[0]))
     if slices > places:
         return f"its header says that there are {slices} slices, and {places} are there"
-    return ""
+    return _by_distance(frames, depths)[0]
+
+
+def doubtful(frames: Sequence[Frame], depths: Vector) -> str:
+    """Return why images may be missing, where headers leave that open; empty if nothing says so.
+
+    Arguments are those of `missing`. Gaps as wide as a slice is thick are rare, but right.
+    """
+    return _by_distance(frames, depths)[1]
+
+
+def _by_distance(frames: Sequence[Frame], depths: Vector) -> tuple[str, str]:
+    """Return what the distance of slices says of missing ones, and what it leaves open."""
+    places = np.unique(depths.round(_DEPTH_DECIMALS))
+    if len(places) < 2:
+        return "", ""
+    step = float(np.ptp(places)) / (len(places) - 1)
+    stated, thickness = frames[0].apart, frames[0].thickness
+    times = 0 if stated is None else _multiple(step, stated)
+    if stated is None or times == 0:
+        if thickness is None or _multiple(step, thickness) < 2:
+            return "", ""
+        return "", (
+            f"its slices are {step:.3g} mm apart and {thickness:.3g} mm thick (SliceThickness): "
+            "those between them are missing, unless the scan has such gaps"
+        )
+    implied = step - stated  # the thickness of a slice, if a gap is what is stated
+    is_gap = stated < (1 - _STEP_TOLERANCE) * implied
+    if times == 1 or (is_gap and thickness is not None and _multiple(implied, thickness) == 1):
+        return "", ""
+    said = (
+        f"its slices are {step:.3g} mm apart where its header says {stated:.3g} mm "
+        "(SpacingBetweenSlices): those between them are missing"
+    )
+    # Slices that touch, and are said to overlap, may have been reconstructed anew.
+    is_covered = thickness is not None and step < (1 + _STEP_TOLERANCE) * thickness
+    if is_covered or (is_gap and thickness is None):
+        return "", f"{said}, or the header is wrong"
+    return said, ""
+
+
+def _multiple(step: float, length: float) -> int:
+    """Return how many times a length goes into a step; 0 if it does not do so evenly."""
+    times = round(step / length)
+    return times if abs(step / length - times) < _STEP_TOLERANCE else 0
 
 
 def _by_numbers(numbers: list[int], depths: Vector, first: Image) -> tuple[int, str]:

@@ -15,7 +15,7 @@ import nibabel
 
 from oatools.core.errors import ItemError
 from oatools.dicom.compare import Undecoded, compare
-from oatools.dicom.complete import missing
+from oatools.dicom.complete import doubtful, missing
 from oatools.dicom.dcm2niix import Output, Run, personal_words_of, run_on
 from oatools.dicom.files import contents
 from oatools.dicom.frames import Frame, Image, frames_of, is_mosaic, read_image
@@ -23,6 +23,7 @@ from oatools.dicom.geometry import Stack, depths_of, stack_of
 from oatools.dicom.names import PersonalWords
 from oatools.dicom.photometry import upright
 from oatools.dicom.placing import settled
+from oatools.dicom.scales import differing, read_anew, refuse_scales
 from oatools.dicom.stock import take_stock
 from oatools.dicom.survey import some
 from oatools.imaging.volume import Volume, load_volume
@@ -100,6 +101,7 @@ def convert(
     with tempfile.TemporaryDirectory(prefix="oa-convert.") as spool:
         stock = take_stock(source, series, Path(spool))
         known = _placed(stock.images, echo)
+        refuse_scales(known.frames)
         notes = stock.notes()
         with run_on(stock.images) as run:
             if _is_torn(run, known, echo):
@@ -109,10 +111,12 @@ def convert(
             else:
                 volume, fields = _read(run, known, echo)
             notes += run.messages
-        notes += _checked(volume, known, coverage)
+        if known.stack.problem and not _is_folded(known):
+            raise ItemError(known.stack.problem, "the slices do not form one stack")
         volume, moved = settled(volume, known.frames)
-        volume, turned = upright(volume, known.frames)
-        notes += [done for done in (moved, turned) if done]
+        notes += _checked(volume, known, coverage)
+        volume, valued = _valued(volume, known)
+        notes += [done for done in (moved, valued) if done]
         notes += _compared(volume, known)
         personal = personal_words_of(stock.images)
     kept = {name: _public(fields[name], personal) for name in KEPT_FIELDS if name in fields}
@@ -170,12 +174,22 @@ def _read(run: Run, known: _Series, echo: int | None) -> tuple[Volume, dict[str,
 def _checked(volume: Volume, known: _Series, coverage: float) -> list[str]:
     """Check a volume by the headers; return warnings, raise an `ItemError` for no volume."""
     _check_size(volume, coverage)
-    if known.stack.problem and not _is_folded(known):
-        raise ItemError(known.stack.problem, "the slices do not form one stack")
-    absent = missing(known.images, known.frames, depths_of(known.frames))
+    depths = depths_of(known.frames)
+    absent = missing(known.images, known.frames, depths)
     if absent and coverage > 0:
         raise ItemError(absent, "get the whole series, or allow it as it is with a `coverage` of 0")
-    return [f"{WARNING}{absent}"] if absent else []
+    said = absent or doubtful(known.frames, depths)
+    return [f"{WARNING}{said}"] if said else []
+
+
+def _valued(volume: Volume, known: _Series) -> tuple[Volume, str]:
+    """Return a volume with the values that the headers mean, and what was done to it."""
+    turned, done = upright(volume, known.frames)
+    different = differing(known.frames)
+    if not different or done or _is_folded(known):
+        return turned, done
+    anew = read_anew(volume, known.frames)
+    return anew, f"slices were read one by one, as they differ in {different}"
 
 
 def _compared(volume: Volume, known: _Series) -> list[str]:

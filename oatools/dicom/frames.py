@@ -25,6 +25,7 @@ KEYWORDS = (
     "Modality",
     "Manufacturer",
     "EchoTime",
+    "SliceThickness",
     "SpacingBetweenSlices",
     "SeriesInstanceUID",
     "SeriesNumber",
@@ -39,6 +40,10 @@ KEYWORDS = (
     "Rows",
     "Columns",
     "PixelSpacing",
+    "BitsAllocated",
+    "BitsStored",
+    "HighBit",
+    "PixelRepresentation",
     "RescaleSlope",
     "RescaleIntercept",
     "NumberOfSlices",
@@ -71,7 +76,9 @@ class Frame:
     row and along a column (shape (2, 3)), `spacing` the distances between rows and between columns
     (mm), `size` the numbers of rows and columns. Each is None where the header does not say.
     `stack`, `echo`, `time` and `side` tell frames at one place apart, as written; `number` is that
-    of the image in its series, or of the frame in its stack.
+    of the image in its series, or of the frame in its stack. `thickness` and `apart` are what is
+    stated of a slice and of the distance between two (mm, None where nothing is). A stored pixel is
+    multiplied by `slope`, and `intercept` is added; NaN where what is stated is no number.
     """
 
     image: Image
@@ -85,6 +92,10 @@ class Frame:
     time: str = ""
     side: str = ""
     number: int | None = None
+    thickness: float | None = None
+    apart: float | None = None
+    slope: float = 1.0
+    intercept: float = 0.0
 
     @property
     def name(self) -> str:
@@ -158,6 +169,10 @@ def _of_single(image: Image) -> Frame:
         size=_size(header),
         echo=header.text("EchoNumbers"),
         number=_whole(header.text("InstanceNumber")),
+        thickness=_length(header.number("SliceThickness")),
+        apart=_length(header.number("SpacingBetweenSlices")),
+        slope=_number(header.text("RescaleSlope"), 1.0),
+        intercept=_number(header.text("RescaleIntercept"), 0.0),
     )
 
 
@@ -183,14 +198,28 @@ def _frame(
 ) -> Frame:
     def stated(sequence: str, keyword: str) -> Any:
         for groups in (own, shared):
-            item = _item(groups, sequence)
-            if item.get(keyword) is not None:
-                return item.get(keyword)
+            try:
+                value = _item(groups, sequence).get(keyword)
+            except Exception as error:  # what damaged values raise is not a closed list
+                said = " ".join(str(error).split())
+                raise ItemError(
+                    f"{image.name}: {keyword} of frame {index + 1} is damaged ({said})",
+                    "get it again",
+                ) from None
+            if value is not None:
+                return value
         return None
 
     def text(sequence: str, keyword: str) -> str:
         value = stated(sequence, keyword)
         return "" if value is None else str(value)
+
+    def scale(keyword: str, unstated: float) -> float:
+        own_scale = text("PixelValueTransformationSequence", keyword)
+        return _number(own_scale or image.header.text(keyword), unstated)
+
+    def length(keyword: str) -> float | None:
+        return _length(_number(text("PixelMeasuresSequence", keyword), np.nan))
 
     return Frame(
         image=image,
@@ -204,6 +233,10 @@ def _frame(
         time=text("FrameContentSequence", "TemporalPositionIndex"),
         side=text("FrameAnatomySequence", "FrameLaterality"),
         number=_whole(text("FrameContentSequence", "InStackPositionNumber")),
+        thickness=length("SliceThickness"),
+        apart=length("SpacingBetweenSlices"),
+        slope=scale("RescaleSlope", 1.0),
+        intercept=scale("RescaleIntercept", 0.0),
     )
 
 
@@ -227,6 +260,19 @@ def _item(groups: Dataset, sequence: str) -> Dataset:
 
 def _whole(text: str) -> int | None:
     return int(text) if text.isdecimal() else None
+
+
+def _number(text: str, unstated: float) -> float:
+    """Return a number as it is written, `unstated` for an empty text, and NaN for any other."""
+    try:
+        return float(text) if text else unstated
+    except ValueError:
+        return float("nan")
+
+
+def _length(stated: float | None) -> float | None:
+    """Return a length that is one; anonymisers and some scanners write 0 where they know none."""
+    return stated if stated is not None and 0 < stated < 1e3 else None
 
 
 def _floats(value: Any) -> list[float] | None:

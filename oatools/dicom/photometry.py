@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from oatools.core.errors import ItemError
-from oatools.dicom.compare import is_inverted, rescaling, stored_range
+from oatools.dicom.compare import is_inverted, stored_range
 from oatools.dicom.frames import Frame, read_dataset
 from oatools.imaging.volume import Volume, Voxels
 
@@ -34,8 +34,7 @@ def upright(volume: Volume, frames: Sequence[Frame]) -> tuple[Volume, str]:
         key = id(frame.image)
         if key not in read:
             read[key] = read_dataset(frame.image.content, pixels=False)
-        slope, intercept = rescaling(read[key], frame.index)
-        sums.add(slope * sum(stored_range(read[key])) + 2 * intercept)
+        sums.add(frame.slope * sum(stored_range(read[key])) + 2 * frame.intercept)
     if len(inverted) > 1 or len(sums) > 1:
         raise ItemError(
             "low values are white (MONOCHROME1) in some slices, or on scales that differ",
@@ -43,13 +42,16 @@ def upright(volume: Volume, frames: Sequence[Frame]) -> tuple[Volume, str]:
         )
     (total,) = sums
     turned = total - volume.data.astype(np.float64)
-    return Volume(_fitting(turned, volume.data), volume.affine), (
+    return Volume(fitting(turned, volume.data), volume.affine), (
         "low values were white (MONOCHROME1), and were turned around"
     )
 
 
-def _fitting(values: Voxels, like: Voxels) -> Voxels:
-    """Return values in the type of other voxels, or else in the least that holds them all."""
+def fitting(values: Voxels, like: Voxels) -> Voxels:
+    """Return values in the type of other voxels, or else in the least that holds them all.
+
+    That is float32 where no integers do.
+    """
     for kind in (like.dtype, *_TYPES):
         converted: Voxels = values.astype(kind)
         if np.array_equal(converted.astype(np.float64), values):
