@@ -10,7 +10,6 @@ way is left: such a file is refused.
 """
 
 import bz2
-import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,10 +18,11 @@ from typing import IO, Any, NamedTuple
 import nibabel
 import numpy as np
 import numpy.typing as npt
-from isal import igzip, isal_zlib
+from isal import igzip
 from nibabel.spatialimages import HeaderDataError
 
 from oatools.core.errors import ItemError
+from oatools.core.limits import allowance, require_memory
 
 Voxels = npt.NDArray[Any]
 Affine = npt.NDArray[np.float64]
@@ -95,10 +95,13 @@ _FLAT = 1e-3  # of the product of a voxel's edges: below this volume, its axes l
 
 # Level 9 of deflate, at its best, packs a thousand bytes into one.
 _MOST_PACKED = 1100
+# Bytes of memory that a voxel takes beside those that are stored: in the work on a volume, and
+# while voxels are turned into numbers that every viewer opens.
+_WORK_BYTES, _CONVERSION_BYTES = 12, 23
+# Most that is unpacked before the voxels begin; extensions are texts.
+_MOST_BEFORE = 1 << 26
 # The least of a largest voxel, so that float32 still tells air from it.
 _LEAST_TOP = 2.0**-110
-# igzip raises an error of its own.
-_UNPACKING: tuple[type[Exception], ...] = (zlib.error, isal_zlib.error)  # type: ignore[assignment]
 _NARROWER = (np.int16, np.uint16, np.int32)
 
 
@@ -241,10 +244,12 @@ def _reading() -> Iterator[None]:
         yield
     except EOFError:
         raise _unreadable("it is cut short: its packed data ends too early") from None
-    except _UNPACKING as error:
-        raise _unreadable(f"its packed data is damaged: {error}") from None
+    except (ItemError, MemoryError):
+        raise
     except OSError as error:
         raise _unreadable(error.strerror or str(error)) from None
+    except Exception as error:  # what unpacks damaged bytes raises errors of its own
+        raise _unreadable(f"its packed data is damaged: {error}") from None
 
 
 def _unreadable(reason: str) -> ItemError:
@@ -306,19 +311,29 @@ def _stored(path: Path, header: Header) -> Voxels:
         with path.open("rb") as raw:
             raw.seek(min(header.offset + needed, size))
             _check_length(size - header.offset, raw.read(_MOST_FILLING), header)
+        _check_memory(header, path)
         return np.memmap(path, header.dtype, "c", header.offset, header.shape, "F").view(np.ndarray)
-    if needed > size * _MOST_PACKED:
+    if _packing(path) == "gzip" and needed > size * _MOST_PACKED:
         _check_length(0, b"", header)
+    if header.offset > _MOST_BEFORE:
+        raise _unreadable(f"its header lets voxels begin at byte {header.offset:g}")
+    _check_memory(header, path)
     with _opened(path) as stream:
-        skipped = len(_read(stream, header.offset))
+        skipped = _skip(stream, header.offset)
         voxels = np.empty(needed, np.uint8)
         filled = _fill(stream, voxels) if skipped == header.offset else 0
-        # To the end: there stands the checksum of all that was unpacked.
-        left, tail = 0, b""
-        while part := stream.read(_BLOCK_BYTES):
-            left, tail = left + len(part), tail or part
-    _check_length(filled + left, tail[:_MOST_FILLING], header)
+        # To the end, if it is near: there stands the checksum of all that was unpacked.
+        tail = _read(stream, _BLOCK_BYTES)
+    _check_length(filled + len(tail), tail[:_MOST_FILLING], header)
     return voxels.view(header.dtype).reshape(header.shape, order="F")
+
+
+def _skip(stream: IO[bytes], count: int) -> int:
+    """Read over so many bytes, or all that there are; return how many."""
+    skipped = 0
+    while skipped < count and (part := stream.read(min(count - skipped, _BLOCK_BYTES))):
+        skipped += len(part)
+    return skipped
 
 
 def _fill(stream: Any, out: npt.NDArray[np.uint8]) -> int:
@@ -328,6 +343,18 @@ def _fill(stream: Any, out: npt.NDArray[np.uint8]) -> int:
     while filled < len(room) and (count := stream.readinto(room[filled:])):
         filled += count
     return filled
+
+
+def _check_memory(header: Header, path: Path) -> None:
+    """Raise an `ItemError` for voxels that are more than a file of its size may take memory for."""
+    is_converted = _is_scaled(header) or header.dtype.itemsize == 8
+    work = _CONVERSION_BYTES if is_converted else _WORK_BYTES
+    size = " x ".join(map(str, header.shape))
+    require_memory(
+        header.voxel_bytes // header.dtype.itemsize * (header.dtype.itemsize + work),
+        allowance(path),
+        f"its header states {size} voxels",
+    )
 
 
 def _check_length(found: int, tail: bytes, header: Header) -> None:
@@ -340,12 +367,19 @@ def _check_length(found: int, tail: bytes, header: Header) -> None:
     if found < needed:
         raise _unreadable(f"it is cut short: {max(found, 0)} of {needed} bytes of voxels are there")
     if found - needed >= _MOST_FILLING or any(tail):
-        raise _unreadable(f"its header states {needed} bytes of voxels, and {found} are there")
+        at_least = "at least " if found - needed == _BLOCK_BYTES else ""
+        raise _unreadable(
+            f"its header states {needed} bytes of voxels, and {at_least}{found} are there"
+        )
+
+
+def _is_scaled(header: Header) -> bool:
+    return (header.slope, header.intercept) != (1.0, 0.0)
 
 
 def _scaled(stored: Voxels, header: Header) -> Voxels:
     """Voxels as numbers: in float64 where the header scales them, else as they are stored."""
-    if (header.slope, header.intercept) == (1.0, 0.0):
+    if not _is_scaled(header):
         return stored
     with np.errstate(over="ignore", invalid="ignore"):
         data = stored.astype(np.float64)

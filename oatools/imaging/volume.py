@@ -20,6 +20,7 @@ from isal import isal_zlib
 
 from oatools.core.errors import ItemError
 from oatools.core.files import COMPRESSION, atomic
+from oatools.core.paths import require_file
 from oatools.imaging import nifti
 
 #: Voxels of any type, shape (i, j, k).
@@ -179,12 +180,7 @@ def _header(data: Voxels, volume: Volume) -> nibabel.Nifti1Header:
 
 def _existing(path: str | Path) -> Path:
     path = Path(path)
-    if path.is_dir():
-        raise ItemError(f"{path} is a folder, not a volume", "give the file")
-    if not path.is_file():
-        raise ItemError(
-            f"{path}: no such file", "check the column 'path' and the current directory"
-        )
+    require_file(path, "a volume")
     return path
 
 
