@@ -1,16 +1,12 @@
 """Training tasks side by side, in processes that share one copy of the features."""
 
 import contextlib
-import os
-import signal
-import sys
+import queue
 import threading
+import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
-from multiprocessing import active_children, connection, get_context, parent_process
-from multiprocessing.process import BaseProcess
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,15 +14,13 @@ import numpy as np
 
 from oatools.core.errors import ItemError
 from oatools.core.files import scratch
+from oatools.core.process import GRACE_SECONDS, Child, Children, Died, Stopped
 from oatools.learning.cohort import Cohort
 from oatools.learning.files import save_model
 from oatools.learning.folds import Split
 from oatools.learning.model import FittedModel, predict
 from oatools.learning.settings import Settings
 from oatools.learning.training import fit
-
-#: The exit status of a process that was told to end.
-_TOLD_TO_END = 128 + signal.SIGTERM
 
 
 @dataclass(frozen=True)
@@ -131,88 +125,84 @@ class _Mapped:
 def _mapped(cohort: Cohort, folder: Path) -> Iterator[_Mapped]:
     """Lay the large arrays of a cohort into files of `folder`, which are gone afterwards."""
     with contextlib.ExitStack() as stack:
-        features = stack.enter_context(scratch(folder / "features.npy"))
-        np.save(features, cohort.features, allow_pickle=False)
+        features = _laid_out(stack, cohort.features, folder)
         augmented = None
         if cohort.augmented is not None:
-            augmented = stack.enter_context(scratch(folder / "augmented.npy"))
-            np.save(augmented, cohort.augmented, allow_pickle=False)
+            augmented = _laid_out(stack, cohort.augmented, folder)
         rest = replace(cohort, features=cohort.features[:0], augmented=None)
         yield _Mapped(rest, features, augmented)
+
+
+def _laid_out(stack: contextlib.ExitStack, array: np.ndarray, folder: Path) -> Path:
+    """Write an array to a file of `folder` that is gone when the stack is closed."""
+    stream = stack.enter_context(scratch(folder))
+    np.save(stream, array, allow_pickle=False)
+    stream.flush()
+    return Path(stream.name)
+
+
+class _Work:
+    """What a process does: one task after the other, on a cohort that it opens once."""
+
+    def __init__(self, mapped: _Mapped) -> None:
+        self._mapped = mapped
+
+    @cached_property
+    def _cohort(self) -> Cohort:
+        return self._mapped.open()
+
+    def __call__(self, task: Task) -> np.ndarray | None:
+        return work(self._cohort, task)
+
+
+_Finished = queue.SimpleQueue[tuple[int, np.ndarray | None] | BaseException]
 
 
 def _run_in_processes(
     mapped: _Mapped, tasks: Sequence[Task], jobs: int
 ) -> Iterator[tuple[int, np.ndarray | None]]:
-    others = set(active_children())
-    executor = ProcessPoolExecutor(
-        jobs, mp_context=get_context("spawn"), initializer=_begin, initargs=(mapped,)
-    )
-    processes: set[BaseProcess] = set()
-    waiting: dict[Future[np.ndarray | None], int] = {}
+    waiting: queue.SimpleQueue[tuple[int, Task]] = queue.SimpleQueue()
+    finished: _Finished = queue.SimpleQueue()
+    for numbered in enumerate(tasks):
+        waiting.put(numbered)
+    children = Children(_Work(mapped))
+    started: list[Child] = []
     try:
-        for number, task in enumerate(tasks):
-            waiting[executor.submit(_work, task)] = number
-        processes = set(active_children()) - others
-        for done in as_completed(list(waiting)):
-            result = done.result()
-            yield waiting.pop(done), result
-    except BrokenProcessPool:
-        # Tasks begin in order, so the process that died had one of the first that are left.
-        begun = [tasks[number].name for number in list(waiting.values())[:jobs]]
-        raise _death(begun, processes) from None
-    finally:
-        if waiting:  # an interrupt or an error: nobody waits for tasks in work
-            for process in set(active_children()) - others:
-                process.terminate()
-        executor.shutdown(cancel_futures=True)
+        for _ in range(jobs):
+            child = children.start()
+            started.append(child)
+            threading.Thread(target=_drive, args=(child, waiting, finished), daemon=True).start()
+        for _ in tasks:
+            result = finished.get()
+            if isinstance(result, BaseException):
+                raise result
+            yield result
+    finally:  # after an interrupt or an error, nobody waits for tasks in work
+        for child in started:
+            child.close()
+        until = time.monotonic() + GRACE_SECONDS
+        for child in started:
+            child.wait(until)
+        children.close()
 
 
-def _death(begun: Sequence[str], processes: set[BaseProcess]) -> ItemError:
-    """The error that names the tasks in work, and the status of the process that died."""
-    statuses = set()
-    for process in processes:
-        process.join()
-        if process.exitcode not in (0, -signal.SIGTERM, _TOLD_TO_END):
-            statuses.add(str(process.exitcode))
-    names = " or ".join(dict.fromkeys(begun))
-    status = " and ".join(sorted(statuses)) or "unknown"
-    return ItemError(
-        f"{names}: its process ended with status {status}",
-        "memory may be short: use fewer jobs (`jobs`)",
-    )
-
-
-_cohort: Cohort | None = None
-
-
-def _begin(mapped: _Mapped) -> None:
-    """Prepare a process.
-
-    The parent decides on interrupts, and standard output carries the table of the command.
-    """
-    global _cohort
-    for number in (signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(_TOLD_TO_END))
-    os.dup2(2, 1)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    _cohort = mapped.open()
-
-
-def _end_with_parent() -> None:
-    """End this process when its parent is killed, which leaves an executor's processes waiting."""
-    parent = parent_process()
-    if parent is not None:
-        connection.wait([parent.sentinel])
-        os._exit(1)
-
-
-def _work(task: Task) -> np.ndarray | None:
-    if _cohort is None:
-        raise RuntimeError("the process was not prepared")
-    try:
-        return work(_cohort, task)
-    except SystemExit:
-        # Told to end: temporary files are gone. The executor would take this for a result.
-        os._exit(_TOLD_TO_END)
+def _drive(
+    child: Child, waiting: "queue.SimpleQueue[tuple[int, Task]]", finished: _Finished
+) -> None:
+    """Have a process do one task after the other, until none is left."""
+    with contextlib.suppress(queue.Empty, Stopped):
+        while True:
+            number, task = waiting.get_nowait()
+            try:
+                finished.put((number, child.do(task)))
+            except Stopped:
+                raise
+            except Died as death:
+                finished.put(
+                    ItemError(
+                        f"{task.name}: its process died ({death})",
+                        "memory may be short: use fewer jobs (`jobs`)",
+                    )
+                )
+            except BaseException as error:
+                finished.put(error)
