@@ -1,13 +1,24 @@
-"""Files that appear whole or not at all, and the digests that identify them."""
+"""Files that appear whole or not at all, and the digests that identify them.
+
+A file is written under a temporary name in the folder of its target, which nobody can foresee, and
+which is made there and then: no link that somebody has put there is followed, and no file is
+opened twice by name. The process that writes holds a lock on it. So what a killed process left is
+known from what a living one writes, in another container of the same host, too, and is removed by
+the next process that writes into the folder.
+"""
 
 import contextlib
+import errno
+import fcntl
 import json
 import os
+import stat
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
-from oatools.core.errors import UsageError
+from oatools.core.errors import ItemError, UsageError
 from oatools.core.paths import require_file
 
 if TYPE_CHECKING:
@@ -15,46 +26,167 @@ if TYPE_CHECKING:
 
 #: ISA-L's level for volumes; files are as small as those of zlib's default level, 6.
 COMPRESSION = 2
+#: How temporary names begin; the kernel that made them and 64 random bits follow.
+TEMPORARY = ".oatools-"
+
+# Locks are seen by all processes of a kernel, but not on every file system by those of another.
+_ABANDONED_SECONDS = 7 * 24 * 3600.0
+_swept: set[str] = set()
+
+
+class UnderWay:
+    """A file under a temporary name: `stream` takes its bytes, and `publish` gives it its name."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.stream = _create(path)
+        self.temporary = Path(self.stream.name)
+
+    def finish(self) -> None:
+        """See to it that all bytes are on the disk."""
+        self.stream.flush()
+        os.fsync(self.stream.fileno())
+
+    def publish(self) -> None:
+        """Give the file its name, in place of an older one.
+
+        Raises an `OSError` where it, or its folder, was removed or exchanged since it was made.
+        """
+        written = os.fstat(self.stream.fileno())
+        try:
+            is_there = os.path.samestat(written, os.lstat(self.temporary))
+        except FileNotFoundError:
+            is_there = False
+        if not is_there:
+            reason = "it or its folder was removed while it was written"
+            raise FileNotFoundError(errno.ENOENT, reason, str(self.path))
+        self.temporary.replace(self.path)
+
+    def close(self) -> None:
+        """Remove the temporary name, if the file has no other by now."""
+        self.temporary.unlink(missing_ok=True)
+        # What could not be written was said before, and is not wanted any more.
+        with contextlib.suppress(OSError):
+            self.stream.close()
 
 
 @contextlib.contextmanager
-def scratch(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary path in the folder of `path`, which is gone after the block.
+def under_way(path: str | Path) -> Iterator[UnderWay]:
+    """Yield a file under a temporary name in the folder of `path`, which is made if missing.
 
-    Its name holds host and process, so that two processes never share one; those that a killed
-    process of this host left for the same target are removed first. The name keeps the target's
-    extension, which nibabel and matplotlib go by.
+    It is gone after the block unless it was published. Errors of writing name `path`.
     """
-    import socket
-
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    host = socket.gethostname()
-    _remove_abandoned(path, host)
-    temporary = path.with_name(f".{host}.{os.getpid()}.{path.name}")
-    try:
-        yield temporary
-    finally:
-        temporary.unlink(missing_ok=True)
+    with _naming(path):
+        file = UnderWay(path)
+        try:
+            yield file
+        finally:
+            file.close()
 
 
 @contextlib.contextmanager
-def atomic(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary path as `scratch` does, and rename it to `path` when the block succeeds.
+def atomic(path: str | Path) -> Iterator[BinaryIO]:
+    """Yield a stream whose bytes are the file `path` when the block succeeds.
 
     A block that raises leaves an older file of that name as it was.
     """
-    with scratch(path) as temporary:
-        yield temporary
-        with temporary.open("rb+") as written:
-            os.fsync(written.fileno())
-        temporary.replace(path)
+    with under_way(path) as file:
+        yield file.stream
+        file.finish()
+        file.publish()
+
+
+def write_bytes(path: str | Path, content: bytes) -> None:
+    """Write a file, atomically."""
+    with atomic(path) as stream:
+        stream.write(content)
 
 
 def write_text(path: str | Path, text: str) -> None:
     """Write a UTF-8 text file, atomically."""
-    with atomic(path) as temporary:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
+    write_bytes(path, text.encode("utf-8"))
+
+
+@contextlib.contextmanager
+def scratch(folder: str | Path) -> Iterator[BinaryIO]:
+    """Yield a temporary file in a folder, which is gone after the block; `name` is its path."""
+    with under_way(Path(folder) / "temporary file") as file:
+        yield file.stream
+
+
+@contextlib.contextmanager
+def scratch_folder(parent: str | Path, mode: int = 0o777) -> Iterator[Path]:
+    """Yield a new folder in another, with the permissions that the umask leaves of `mode`.
+
+    What is at its path after the block is removed: to keep the folder, rename it.
+    """
+    parent = Path(parent)
+    parent.mkdir(parents=True, exist_ok=True)
+    _sweep(parent)
+    while True:
+        folder = parent / _temporary_name()
+        os.mkdir(folder, mode)  # noqa: PTH102
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        if _is_ours_alone(descriptor):
+            break
+        os.close(descriptor)
+    try:
+        yield folder
+    finally:
+        _remove(folder)
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def working_folder() -> Iterator[Path]:
+    """Yield a folder that nobody else can read, where the system has its temporary files."""
+    import tempfile
+
+    with scratch_folder(tempfile.gettempdir(), mode=0o700) as folder:
+        yield folder
+
+
+@contextlib.contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Keep others that ask for the same from a folder, for as short as it takes to rename files.
+
+    File systems that lock no folders let everybody in.
+    """
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        with contextlib.suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def is_temporary(name: str) -> bool:
+    """Tell whether a file or folder of that name is one that somebody is writing, or left."""
+    return name.startswith(TEMPORARY)
+
+
+@contextlib.contextmanager
+def unchanged(*paths: Path) -> Iterator[None]:
+    """Raise an `ItemError` if a file is not the same after the block, in which it is read.
+
+    What is recorded of an input, such as its digest, is then of the bytes that were worked on. Of
+    a folder its files count.
+    """
+    before = [_state(path) for path in paths]
+    yield
+    for path, state in zip(paths, before, strict=True):
+        if _state(path) != state:
+            raise ItemError(f"{path} was changed while it was read", "run it again")
+
+
+def is_same_file(one: Path, other: Path) -> bool:
+    """Tell whether two paths lead to one file, by links of any kind, or would if it were there."""
+    with contextlib.suppress(OSError):
+        if one.samefile(other):
+            return True
+    return one.name == other.name and one.parent.resolve() == other.parent.resolve()
 
 
 def check_outputs(
@@ -147,22 +279,115 @@ def _update(total: "hashlib._Hash", path: Path) -> None:
             total.update(block)
 
 
-def _remove_abandoned(path: Path, host: str) -> None:
-    """Remove the temporary files for `path` of processes of this host that have ended."""
-    import glob
-
-    prefix = f".{host}."
-    for left in path.parent.glob(f"{glob.escape(prefix)}*.{glob.escape(path.name)}"):
-        pid = left.name.removeprefix(prefix).split(".", 1)[0]
-        if pid.isdigit() and not _is_alive(int(pid)):
-            left.unlink(missing_ok=True)
-
-
-def _is_alive(pid: int) -> bool:
+@contextlib.contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Have errors name a file that are of its temporary name, or of none."""
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        yield
+    except OSError as error:
+        name = error.filename
+        if name is None or (isinstance(name, str) and is_temporary(Path(name).name)):
+            error.filename = str(path)
+        raise
+
+
+def _create(path: Path) -> BinaryIO:
+    """Make a temporary file in the folder of a path, locked, and return it open."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _sweep(path.parent)
+    while True:
+        # Exclusive, which follows no link; with the permissions that the umask leaves.
+        stream = (path.parent / _temporary_name()).open("x+b")
+        if _is_ours_alone(stream.fileno()):
+            return stream
+        stream.close()
+
+
+def _temporary_name() -> str:
+    return f"{TEMPORARY}{_kernel()}-{os.urandom(8).hex()}"
+
+
+def _kernel() -> str:
+    """Identify the running kernel, by 8 hexadecimal digits: all its processes see the same locks.
+
+    Zeros where that is not known.
+    """
+    try:
+        identity = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")
+    except OSError:
+        identity = ""
+    return identity[:8] if len(identity) >= 8 else "00000000"
+
+
+def _is_ours_alone(descriptor: int) -> bool:
+    """Lock what was just made; False if somebody took it for abandoned before it was locked."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
         return False
-    except PermissionError:  # of another user
+    except OSError:  # no locks here
         return True
-    return True
+    return os.fstat(descriptor).st_nlink > 0
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what killed processes left in a folder, once a process."""
+    if str(folder) in _swept:
+        return
+    _swept.add(str(folder))
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for name in [entry.name for entry in entries if is_temporary(entry.name)]:
+            with contextlib.suppress(OSError):
+                _remove_if_abandoned(folder / name)
+
+
+def _remove_if_abandoned(path: Path) -> None:
+    """Remove a temporary file or folder that no process holds.
+
+    One that a process of another kernel made, whose lock may not be seen, only when it is old.
+    """
+    found = path.lstat()
+    if not stat.S_ISREG(found.st_mode) and not stat.S_ISDIR(found.st_mode):
+        return
+    is_locked_here = path.name.startswith(f"{TEMPORARY}{_kernel()}-")
+    is_old = time.time() - found.st_mtime > _ABANDONED_SECONDS
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return
+        except OSError:  # no locks here
+            is_locked_here = False
+        if is_locked_here or is_old:
+            _remove(path)
+    finally:
+        os.close(descriptor)
+
+
+def _remove(path: Path) -> None:
+    """Remove a file, or a folder and what is in it; following no link."""
+    if path.is_dir() and not path.is_symlink():
+        import shutil
+
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _state(path: Path) -> list[tuple[str, int, int, int, int]]:
+    """What changes with the content of a file or folder: names, inodes, sizes and times."""
+    members = [path]
+    if path.is_dir():
+        members += sorted(path.rglob("*"))
+    states = []
+    for member in members:
+        try:
+            found = member.stat()
+        except OSError:
+            states.append((str(member), 0, 0, 0, 0))
+            continue
+        if not stat.S_ISDIR(found.st_mode):
+            state = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
+            states.append((str(member), *state))
+    return states

@@ -203,17 +203,18 @@ def table_bytes(columns: Sequence[str], rows: Iterable[Row]) -> bytes:
     """Return the bytes that `write_table` writes."""
     lines = [format_header(columns)]
     lines += [format_row(columns, row) for row in rows]
-    return "".join(lines).encode("utf-8", "surrogateescape")
+    return _encoded("".join(lines))
 
 
 def write_table(path: str | Path, columns: Sequence[str], rows: Iterable[Row]) -> None:
     """Write a whole table, atomically."""
-    with (
-        atomic(path) as temporary,
-        temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="\n") as out,
-    ):
-        out.write(format_header(columns))
-        out.writelines(format_row(columns, row) for row in rows)
+    with atomic(path) as stream:
+        stream.write(_encoded(format_header(columns)))
+        stream.writelines(_encoded(format_row(columns, row)) for row in rows)
+
+
+def _encoded(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Row]) -> None:

@@ -9,13 +9,13 @@ import enum
 import json
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from oatools.core.errors import ItemError, OatoolsError
-from oatools.core.files import digest, digest_json, tree_digest, write_text
+from oatools.core.files import digest, digest_json, tree_digest
 from oatools.core.scanfields import (
     SCAN_FIELDS,
     is_scan_field,
@@ -456,14 +456,9 @@ def _raw_sidecar(volume: str | Path) -> _RawSidecar:
     return _RawSidecar(fields, "", content)
 
 
-def output_record(volume: Path, beside: Iterable[Path] = ()) -> dict[str, Any]:
-    """Return what a sidecar records of its volume, and of the files that were made with it.
-
-    `volume` may still have a temporary name. The files beside are known by their endings.
-    """
-    record: dict[str, Any] = {"bytes": volume.stat().st_size, "sha256": digest(volume)}
-    others = {path.suffix: digest(path) for path in beside}
-    return {**record, "beside": others} if others else record
+def output_record(volume: Path) -> dict[str, Any]:
+    """Return what a sidecar records of its volume, which may still have a temporary name."""
+    return {"bytes": volume.stat().st_size, "sha256": digest(volume)}
 
 
 def damage_of(volume: Path) -> str:
@@ -511,12 +506,10 @@ def _seal(fields: Mapping[str, Any]) -> str:
         return ""
 
 
-def write_sidecar(volume: str | Path, fields: dict[str, Any]) -> None:
-    """Write a volume's sidecar, which must happen before the volume itself appears.
+def sidecar_text(fields: Mapping[str, Any]) -> str:
+    """Return the text of a sidecar with these fields.
 
-    A setting of the scan whose value is none is left out: names are typed into such fields, too. An
-    older volume of that name is removed first: at no moment does a sidecar stand beside a
-    volume that it does not describe, whenever the process is killed.
+    A setting of the scan whose value is none is left out: names are typed into such fields, too.
     """
     kept = {
         name: value
@@ -526,8 +519,7 @@ def write_sidecar(volume: str | Path, fields: dict[str, Any]) -> None:
     if OUTPUT in kept:
         # As it will be read, so that it is known again.
         kept[SEAL] = _seal(json.loads(json.dumps(kept)))
-    Path(volume).unlink(missing_ok=True)
-    write_text(sidecar(volume), json.dumps(kept, indent=2, ensure_ascii=False) + "\n")
+    return json.dumps(kept, indent=2, ensure_ascii=False) + "\n"
 
 
 def read_provenance(volume: str | Path) -> Provenance:

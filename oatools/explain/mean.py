@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 from scipy.ndimage import affine_transform
 
-from oatools.core import provenance
+from oatools.core.files import write_bytes
 from oatools.core.manifest import MISSING
 from oatools.explain.montage import MeanPicture, draw_means
 from oatools.imaging import orient
-from oatools.imaging.volume import Volume, read_volume, write_volume
+from oatools.imaging.recorded import write_recorded
+from oatools.imaging.volume import Volume, read_volume
 
 #: What pictures call each label.
 _LABELS = {"1": "label 1", "0": "label 0", MISSING: "no label"}
@@ -130,8 +131,8 @@ def _write(folder: Path, sequence: str, total: _Sum, scale: str, notes: Sequence
     for what, data in _volumes(means, anatomy).items():
         path = folder / f"{name}_{what}.nii.gz"
         description = f"mean over {total.count} knees: {what}"
-        provenance.write_sidecar(path, {"Description": description, "Knees": total.knees})
-        write_volume(path, Volume(data.astype(np.float32), anatomy.affine))
+        fields = {"Description": description, "Knees": total.knees}
+        write_recorded(path, Volume(data.astype(np.float32), anatomy.affine), fields)
     titles = {label: f"{_LABELS[label]} ({total.knees[label]} knees)" for label in means}
     picture = MeanPicture(
         anatomy=anatomy,
@@ -142,7 +143,7 @@ def _write(folder: Path, sequence: str, total: _Sum, scale: str, notes: Sequence
         scale=scale,
     )
     path = folder / f"{name}.png"
-    draw_means(path, picture)
+    write_bytes(path, draw_means(picture))
     return path
 
 

@@ -1,8 +1,8 @@
 """Heat as pictures: the slices of one knee with the map over them, and the mean maps of many."""
 
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,6 @@ from matplotlib.figure import Figure
 from matplotlib.gridspec import GridSpec
 from matplotlib.image import AxesImage
 
-from oatools.core.files import atomic
 from oatools.explain.explanation import Explanation
 from oatools.imaging.volume import Volume
 
@@ -76,8 +75,8 @@ class MeanPicture:
         return hot or [0]
 
 
-def draw_montage(path: Path, montage: Montage) -> None:
-    """Write the picture of one volume as PNG."""
+def draw_montage(montage: Montage) -> bytes:
+    """Return the picture of one volume as PNG."""
     chosen = montage.chosen()
     lines = -(-len(chosen) // _COLUMNS)
     columns = -(-len(chosen) // lines)
@@ -100,11 +99,11 @@ def draw_montage(path: Path, montage: Montage) -> None:
     _draw_bar(figure, figure.add_subplot(grid[: 2 * lines, columns]), shown, montage.scale)
     _draw_attention(figure.add_subplot(grid[2 * lines, :columns]), montage, chosen)
     _draw_header(figure, montage.title, montage.notes)
-    _save(figure, path)
+    return _png(figure)
 
 
-def draw_means(path: Path, picture: MeanPicture) -> None:
-    """Write the picture of mean maps as PNG, one map above the other."""
+def draw_means(picture: MeanPicture) -> bytes:
+    """Return the picture of mean maps as PNG, one map above the other."""
     chosen = picture.chosen()
     header = 0.75 + 0.14 * len(picture.notes)  # inches
     size = (1.9 * len(chosen) + 1.2, 2.1 * len(picture.means) + header)
@@ -134,7 +133,7 @@ def draw_means(path: Path, picture: MeanPicture) -> None:
                 _mark_ends(axes, picture.plane, "left")
     _draw_bar(figure, figure.add_subplot(grid[:, len(chosen)]), shown, picture.scale)
     _draw_header(figure, picture.title, picture.notes)
-    _save(figure, path)
+    return _png(figure)
 
 
 @dataclass(frozen=True)
@@ -247,6 +246,7 @@ def _write_beside(axes: Axes, name: str) -> None:
     )
 
 
-def _save(figure: Figure, path: Path) -> None:
-    with atomic(path) as temporary:
-        figure.savefig(temporary, format="png", metadata={"Software": None})
+def _png(figure: Figure) -> bytes:
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png", metadata={"Software": None})
+    return stream.getvalue()

@@ -13,7 +13,7 @@ import torch
 from oatools.core import provenance
 from oatools.core.errors import ItemError
 from oatools.core.files import digest, file_stamp
-from oatools.core.manifest import MISSING, Row, file_stem, write_table
+from oatools.core.manifest import MISSING, Row, file_stem, table_bytes
 from oatools.core.provenance import Provenance
 from oatools.core.runner import Done
 from oatools.explain.explanation import UNITS, Explanation, explain
@@ -24,8 +24,9 @@ from oatools.explain.montage import Montage, draw_montage
 from oatools.features.backbone import Backbone
 from oatools.features.engine import best_device
 from oatools.imaging import kept, orient
+from oatools.imaging.recorded import beside_path, write_recorded
 from oatools.imaging.rows import refuse_same
-from oatools.imaging.volume import Volume, read_volume, volume_under_way
+from oatools.imaging.volume import Volume, read_volume
 from oatools.learning.cautions import model_warning
 from oatools.learning.clinical import ClinicalTable
 from oatools.learning.files import load_model
@@ -33,6 +34,8 @@ from oatools.learning.model import FittedModel
 from oatools.learning.rows import checked_clinical, input_paths
 from oatools.learning.sequences import check_kind, image_kind
 
+# The endings of the files beside a heat map: the table of its slices, and the picture.
+_TABLE, _PICTURE = ".tsv", ".png"
 SLICE_COLUMNS = ["slice", "attention", "heat_mean", "heat_max"]
 
 
@@ -108,8 +111,7 @@ def explain_row(
     if result.is_zero:
         name = settings.class_name
         warnings.append(f"the map is zero: nothing in this knee speaks for the {name} class")
-    out_dir.mkdir(parents=True, exist_ok=True)
-    _write(plan, settings, model, sidecars, result)
+    _write(plan, settings, model, sidecars, result, force)
     return Done(result.cells | first.cells(), warnings=tuple(warnings), remarks=plan.remarks)
 
 
@@ -151,11 +153,7 @@ class _Output:
 
     @property
     def picture(self) -> Path:
-        return self.heat.with_name(f"{self.stem}.png")
-
-    @property
-    def table(self) -> Path:
-        return self.heat.with_name(f"{self.stem}.tsv")
+        return beside_path(self.heat, _PICTURE)
 
     def cells(self) -> Row:
         """Return the cells that name the files."""
@@ -256,14 +254,13 @@ def _write(
     model: FittedModel,
     sidecars: list[dict[str, Any]],
     result: _Result,
+    force: bool,
 ) -> None:
-    """Write the tables and pictures of a row, and then its heat maps with their sidecars."""
+    """Write the heat maps of a row, each with its sidecar, table and picture."""
     parts = list(zip(plan.outputs, sidecars, result.volumes, result.explanations, strict=True))
-    noted = []
+    drawn = []
     for output, sidecar, volume, found in parts:
         notes = _notes(plan, settings, model, found.probability, Provenance.from_fields(sidecar))
-        noted.append(notes)
-        write_table(output.table, SLICE_COLUMNS, _slice_rows(found))
         turned = Provenance.from_fields(sidecar).orientation()
         montage = Montage(
             volume=volume,
@@ -276,17 +273,17 @@ def _write(
             scale=f"{settings.method} ({UNITS[settings.method]})",
             top=result.top,
         )
-        draw_montage(output.picture, montage)
-    # The volumes last: once they are there, the work is done.
-    for (output, sidecar, volume, found), notes in zip(parts, noted, strict=True):
+        beside = {
+            _TABLE: table_bytes(SLICE_COLUMNS, _slice_rows(found)),
+            _PICTURE: draw_montage(montage),
+        }
+        drawn.append((notes, beside))
+    for (output, sidecar, volume, found), (notes, beside) in zip(parts, drawn, strict=True):
         fields = _sidecar(sidecar, found, settings, notes)
         fields[provenance.CELLS] = result.cells
         fields[provenance.STEPS] = provenance.with_step(sidecar, output.step)[provenance.STEPS]
         heat = on_grid(Volume(found.heat, volume.affine), sidecar, settings.grid)
-        with volume_under_way(output.heat, heat, maker=output.step.tool) as temporary:
-            beside = (output.table, output.picture)
-            fields[provenance.OUTPUT] = provenance.output_record(temporary, beside)
-            provenance.write_sidecar(output.heat, fields)
+        write_recorded(output.heat, heat, fields, beside=beside, force=force)
 
 
 def _sidecar(

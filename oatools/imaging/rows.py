@@ -10,12 +10,12 @@ from oatools.core.files import COMPRESSION
 from oatools.core.manifest import MISSING, Row, file_stem
 from oatools.core.runner import Done
 from oatools.imaging import kept
+from oatools.imaging.recorded import other_form, write_recorded
 from oatools.imaging.volume import (
     Geometry,
     Volume,
     read_geometry,
     read_volume,
-    volume_under_way,
 )
 
 
@@ -42,7 +42,7 @@ class VolumeWriter:
         """
         extension = ".nii.gz" if self.compression else ".nii"
         target = Path(self.claim(row) + extension)
-        other = _other_form(target)
+        other = other_form(target)
         if other.exists() and not self.force:
             raise ItemError(
                 f"{other} is there in the other form", "use `force` or another `out_dir`"
@@ -62,14 +62,7 @@ class VolumeWriter:
 
     def write(self, target: Path, volume: Volume, fields: dict[str, Any]) -> None:
         """Write a volume and its sidecar, in place of an older one in either form."""
-        maker = provenance.Provenance.from_fields(fields).last
-        with volume_under_way(
-            target, volume, self.compression, "" if maker is None else maker.tool
-        ) as temporary:
-            made = {**fields, provenance.OUTPUT: provenance.output_record(temporary)}
-            # The sidecar first: once the volume has its name, the work is done.
-            provenance.write_sidecar(target, made)
-            _other_form(target).unlink(missing_ok=True)
+        write_recorded(target, volume, fields, self.compression, force=self.force)
 
 
 @dataclass(frozen=True)
@@ -141,10 +134,3 @@ def _side(row: Row, grid: Geometry, setting: str | None) -> str:
             f"the side is '{side}'", "set the column 'side' to left or right, or use `side`"
         )
     return side
-
-
-def _other_form(volume: Path) -> Path:
-    """Return the name of a compressed volume without compression, and the other way round."""
-    if volume.suffix == ".gz":
-        return volume.with_suffix("")
-    return volume.with_name(f"{volume.name}.gz")

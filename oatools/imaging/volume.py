@@ -6,9 +6,7 @@ Reading and writing spend most of their time on compression; ISA-L does it sever
 zlib, to files of the same size.
 """
 
-import contextlib
 import zlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -112,22 +110,19 @@ def write_volume(path: str | Path, volume: Volume, compression: int = COMPRESSIO
 
         write_volume("knee.nii.gz", Volume(data, affine))
 
-    See `volume_under_way` for its form.
+    A name that ends in `.gz` is compressed, at a level of 0 (stored) to 3 (small). The folder is
+    made if it is missing. For the rest see `encode_volume`.
     """
-    with volume_under_way(path, volume, compression):
-        pass
+    with atomic(path) as stream:
+        encode_volume(stream, volume, compression if str(path).endswith(".gz") else None)
 
 
-@contextlib.contextmanager
-def volume_under_way(
-    path: str | Path, volume: Volume, compression: int = COMPRESSION, maker: str = ""
-) -> Iterator[Path]:
-    """Yield the whole file of a volume (NIfTI-1) before it gets its name at the end of the block.
+def encode_volume(out: BinaryIO, volume: Volume, compression: int | None, maker: str = "") -> None:
+    """Write the bytes of a volume's file (NIfTI-1), not compressed where `compression` is None.
 
     Voxels are written in their own type, or the nearest that every viewer opens (see
-    `nifti.portable`). A name that ends in `.gz` is compressed, at a level of 0 (stored) to 3
-    (small). The folder is made if it is missing. Neither time nor name is recorded: equal volumes
-    give equal bytes. The header tells which command was the `maker` (see `maker_of`).
+    `nifti.portable`). Neither time nor name is recorded: equal volumes give equal bytes. The header
+    tells which command was the `maker` (see `maker_of`).
     """
     data = nifti.portable(volume.data)
     data = data.astype(data.dtype.newbyteorder("<"), copy=False)
@@ -135,14 +130,11 @@ def volume_under_way(
     header["descrip"] = f"{_MAKER}{maker}" if maker else ""
     head = header.binaryblock + bytes(4)  # four bytes: no extensions follow
     voxels = data.ravel(order="F").data.cast("B")
-    with atomic(path) as temporary:
-        with temporary.open("wb") as out:
-            if str(path).endswith(".gz"):
-                _write_packed(out, head, voxels, compression)
-            else:
-                out.write(head)
-                out.write(voxels)
-        yield temporary
+    if compression is None:
+        out.write(head)
+        out.write(voxels)
+    else:
+        _write_packed(out, head, voxels, compression)
 
 
 def maker_of(path: Path) -> str:

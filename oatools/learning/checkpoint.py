@@ -13,7 +13,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from oatools.core.files import atomic
+from oatools.core.files import write_bytes
 from oatools.learning.cohort import Cohort
 from oatools.learning.folds import Split
 from oatools.learning.model import FittedModel
@@ -70,8 +70,7 @@ class Checkpoint:
             "random_state": progress.random_state,
             "groups": progress.optimiser["param_groups"],
         }
-        with atomic(self.path) as temporary:
-            temporary.write_bytes(save(tensors, {KEY: json.dumps(said)}))
+        write_bytes(self.path, save(tensors, {KEY: json.dumps(said)}))
 
     def read(self) -> Progress | None:
         """Read the file; None where there is none, or none of this training."""

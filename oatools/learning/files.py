@@ -18,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from oatools.core.errors import UsageError
-from oatools.core.files import atomic
+from oatools.core.files import write_bytes
 from oatools.core.provenance import may_keep
 from oatools.learning.model import FittedModel, build
 from oatools.learning.scaling import ClinicalScaling
@@ -56,8 +56,7 @@ def save_model(path: str | Path, model: FittedModel, **more: Any) -> FittedModel
         tensors[name] = value.detach().cpu().contiguous()
     record[_CONTENT] = _digest(record, tensors)
     metadata = {KEY: json.dumps(record, sort_keys=True, allow_nan=True)}
-    with atomic(path) as temporary:
-        temporary.write_bytes(save(tensors, metadata))
+    write_bytes(path, save(tensors, metadata))
     return replace(model, record=record)
 
 

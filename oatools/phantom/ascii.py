@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from oatools.core.files import atomic
+from oatools.core.files import write_bytes
 from oatools.phantom.people import Patient, PhantomKnee
 from oatools.phantom.replacement import next_contact, previous_contact
 from oatools.phantom.tables import Record, Scores, by_side
@@ -64,8 +64,7 @@ def _write(path: Path, rows: Sequence[Row], header: Sequence[str] = ()) -> None:
     """Write a table; of a small cohort it may have no rows, and then needs its header."""
     lines = ["|".join(header or rows[0]), *("|".join(row.values()) for row in rows)]
     text = "".join(f"{line}\r\n" for line in lines)
-    with atomic(path) as temporary:
-        temporary.write_bytes(text.encode("latin-1"))
+    write_bytes(path, text.encode("latin-1"))
 
 
 def _yes(value: bool) -> str:

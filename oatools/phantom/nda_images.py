@@ -12,6 +12,7 @@ import tarfile
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import BinaryIO
 
 from oatools.core.files import write_text
 from oatools.phantom import release
@@ -59,11 +60,10 @@ def write_inventory(folder: Path, all_series: Iterable[PlacedSeries]) -> None:
     write_text(folder / "image03.txt", structure_text("image03", _COLUMNS, rows))
 
 
-def pack(folder: Path, archive: Path) -> None:
+def pack(folder: Path, archive: BinaryIO) -> None:
     """Pack a series as the archive does; the same files give the same bytes."""
     with (
-        archive.open("wb") as raw,
-        gzip.GzipFile("", "wb", _LEVEL, raw, mtime=0) as packed,
+        gzip.GzipFile("", "wb", _LEVEL, archive, mtime=0) as packed,
         tarfile.open(fileobj=packed, mode="w") as tar,
     ):
         for path in sorted(folder.iterdir()):

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from oatools.core.files import atomic
+from oatools.core.files import write_bytes
 from oatools.phantom.layout import Layout, PlacedSeries, invented_header, number_of
 from oatools.phantom.people import SIDES, Patient, PhantomSettings
 from oatools.phantom.series import SEQUENCES, PulseSequence
@@ -68,8 +68,7 @@ def write_inventory(folder: Path, all_series: Iterable[PlacedSeries]) -> None:
         ]
         lines.append(",".join(cells))
     text = "".join(f"{line}\r\n" for line in lines)
-    with atomic(folder / VISIT / "contents.csv") as temporary:
-        temporary.write_bytes(text.encode("ascii"))
+    write_bytes(folder / VISIT / "contents.csv", text.encode("ascii"))
 
 
 LAYOUT = Layout(

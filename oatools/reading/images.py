@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from oatools.core.errors import ItemError
-from oatools.core.files import atomic
+from oatools.core.files import write_bytes
 from oatools.features.slices import intensity_window, resize_weights
 from oatools.imaging.orient import Orientation, apply, canonical, plane_of
 from oatools.imaging.volume import Geometry, Volume, read_geometry, read_volume
@@ -135,8 +135,7 @@ def write_script(path: Path, name: str, grey: np.ndarray) -> str:
     """
     packed = pack(grey)
     encoded = base64.b64encode(packed).decode()
-    with atomic(path) as temporary:
-        temporary.write_text(f'reading.volume("{name}","{encoded}");\n', encoding="ascii")
+    write_bytes(path, f'reading.volume("{name}","{encoded}");\n'.encode("ascii"))
     return packed[-4:].hex()
 
 

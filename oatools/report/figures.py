@@ -20,7 +20,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from sklearn.metrics import precision_recall_curve, roc_curve
 
-from oatools.core.files import atomic
+from oatools.core.files import write_bytes
 from oatools.learning.metrics import average_precision, calibration, roc_auc
 from oatools.learning.results import Metric
 
@@ -232,8 +232,7 @@ def mark(figure: Figure, text: str) -> None:
 def save_figure(figure: Figure, stem: Path) -> None:
     """Write `stem.png` and `stem.svg`; the same figure gives the same bytes."""
     for suffix in ("png", "svg"):
-        with atomic(stem.with_suffix(f".{suffix}")) as temporary:
-            temporary.write_bytes(encode(figure, suffix))
+        write_bytes(stem.with_suffix(f".{suffix}"), encode(figure, suffix))
 
 
 def encode(figure: Figure, suffix: str) -> bytes:

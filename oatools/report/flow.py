@@ -108,8 +108,8 @@ def draw_flow(
         axes.axis("off")
         flow.draw(axes)
         dates = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
-        with atomic(path) as temporary:
-            figure.savefig(temporary, format=suffix[1:], dpi=200, metadata=dates.get(suffix, {}))
+        with atomic(path) as stream:
+            figure.savefig(stream, format=suffix[1:], dpi=200, metadata=dates.get(suffix, {}))
         pyplot.close(figure)
 
 

@@ -24,10 +24,8 @@ def test_mean_pictures_show_the_slices_with_most_heat_of_all_maps_together():
     assert cold.chosen() == [0]
 
 
-def test_the_same_picture_has_the_same_bytes(tmp_path):
+def test_the_same_picture_has_the_same_bytes():
     heat = np.random.default_rng(0).random((6, 5, 4)).astype(np.float32)
     found = Explanation(0.5, np.full(4, 0.25), heat)
     montage = Montage(VOLUME, found, "a knee", ["a note"], "sagittal", reference="right")
-    draw_montage(tmp_path / "a.png", montage)
-    draw_montage(tmp_path / "b.png", montage)
-    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+    assert draw_montage(montage) == draw_montage(montage)

@@ -11,7 +11,7 @@ from oatools.commands.pairs._words import counted
 from oatools.core.cli import subcommand
 from oatools.core.console import Console
 from oatools.core.errors import UsageError
-from oatools.core.files import atomic, check_outputs, write_text
+from oatools.core.files import check_outputs, write_bytes, write_text
 from oatools.core.manifest import print_table, write_table
 from oatools.core.options import force_option, seed_option
 
@@ -175,8 +175,7 @@ def _write_figure(
     from oatools.report.figures import encode
 
     drawn = encode(forest_figure(scores, models, interval), path.suffix[1:])
-    with atomic(path) as temporary:
-        temporary.write_bytes(drawn)
+    write_bytes(path, drawn)
 
 
 def _say_not_shown(console: Console, solution: "Solution", pairs_file: str | None) -> None:

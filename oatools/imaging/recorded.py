@@ -1,0 +1,89 @@
+"""Volumes written together with the sidecar that says how they were made."""
+
+import contextlib
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from oatools.core import provenance
+from oatools.core.files import COMPRESSION, UnderWay, alone_in, under_way
+from oatools.imaging import kept
+from oatools.imaging.volume import Volume, encode_volume
+
+
+def write_recorded(
+    target: Path,
+    volume: Volume,
+    fields: Mapping[str, Any],
+    compression: int = COMPRESSION,
+    beside: Mapping[str, bytes] | None = None,
+    force: bool = False,
+) -> None:
+    """Write a volume, its sidecar with these fields, and files of the same name `beside` it.
+
+    `beside` gives their contents by extension (`.png`). All of them are on the disk before any has
+    its name, and the volume gets its own last: where it is, the work is done. An older volume
+    in the other form, compressed or not, goes, as both would share the sidecar.
+
+    The fields record the volume's digest. Without `force`, raises an `ItemError` where another run
+    has put a volume there meanwhile that was made otherwise; of two runs that do the same, either
+    may be the one whose files stay.
+    """
+    wanted = provenance.Provenance.from_fields(fields).last
+    with contextlib.ExitStack() as stack:
+        file = stack.enter_context(under_way(target))
+        maker = "" if wanted is None else wanted.tool
+        packed = compression if target.name.endswith(".gz") else None
+        encode_volume(file.stream, volume, packed, maker)
+        file.finish()
+        record = provenance.output_record(file.temporary)
+        others = []
+        if beside:
+            record["beside"] = {}
+        for suffix, content in (beside or {}).items():
+            other = stack.enter_context(under_way(beside_path(target, suffix)))
+            other.stream.write(content)
+            other.finish()
+            record["beside"][suffix] = hashlib.sha256(content).hexdigest()
+            others.append(other)
+        sidecar = stack.enter_context(under_way(provenance.sidecar(target)))
+        text = provenance.sidecar_text({**fields, provenance.OUTPUT: record})
+        sidecar.stream.write(text.encode())
+        sidecar.finish()
+        # One run at a time, so that a sidecar and a volume of two runs do not come together.
+        with alone_in(target.parent):
+            if wanted is not None and not force and kept.is_done(target, wanted):
+                return
+            _publish(target, [*others, sidecar, file])
+
+
+def beside_path(volume: Path, suffix: str) -> Path:
+    """Return the path of the file beside a volume that has its name and this extension."""
+    return provenance.sidecar(volume).with_suffix(suffix)
+
+
+def other_form(volume: Path) -> Path:
+    """Return the name of a compressed volume without compression, and the other way round."""
+    if volume.suffix == ".gz":
+        return volume.with_suffix("")
+    return volume.with_name(f"{volume.name}.gz")
+
+
+def _publish(target: Path, files: list[UnderWay]) -> None:
+    """Give all files their names, the volume's last, or none.
+
+    The older volume goes first: at no moment does a sidecar stand beside a volume that it does not
+    describe, whenever the process is killed.
+    """
+    target.unlink(missing_ok=True)
+    other_form(target).unlink(missing_ok=True)
+    published: list[UnderWay] = []
+    try:
+        for file in files:
+            file.publish()
+            published.append(file)
+    except OSError:
+        for file in published:
+            file.path.unlink(missing_ok=True)
+        raise
