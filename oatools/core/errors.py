@@ -47,3 +47,20 @@ class UsageError(OatoolsError):
 
     A command ends with exit status 2.
     """
+
+
+def item_error(error: Exception) -> ItemError:
+    """Return what an exception of the work on one item is for its user.
+
+    One that nobody foresaw is to be reported.
+    """
+    if isinstance(error, ItemError):
+        return error
+    if isinstance(error, MemoryError):
+        return ItemError("out of memory", "use fewer jobs (`jobs`) or a machine with more")
+    if isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename else ""
+        reason = f"{where}{error.strerror or error}"
+        return ItemError(reason, "check the path, the permissions and the free space")
+    reason = f"unexpected {type(error).__name__}: {error}"
+    return ItemError(reason, "please report it with the output of `verbose`")

@@ -15,7 +15,7 @@ from typing import Literal
 
 from oatools.core import manifest
 from oatools.core.console import Console
-from oatools.core.errors import ItemError, UsageError, with_options
+from oatools.core.errors import ItemError, UsageError, item_error, with_options
 from oatools.core.failures import FailedTable
 from oatools.core.manifest import BadRow, Row, Table
 from oatools.core.process import GRACE_SECONDS, Child, Children, Died, Stopped, TimedOut
@@ -122,20 +122,12 @@ def attempt(work: Work, row: Row) -> Outcome:
     """Do the work on one row and turn whatever it raises into a `Failure`."""
     try:
         return work(row)
-    except ItemError as error:
-        return Failure(error)
-    except MemoryError:
-        return _failure("out of memory", "use fewer jobs (`jobs`) or a machine with more")
-    except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        reason = f"{where}{error.strerror or error}"
-        return _failure(reason, "check the path, the permissions and the free space")
     except UsageError:
         raise
+    except (ItemError, MemoryError, OSError) as error:
+        return Failure(item_error(error))
     except Exception as error:
-        reason = f"unexpected {type(error).__name__}: {error}"
-        unforeseen = ItemError(reason, "please report it with the output of `verbose`")
-        return Failure(unforeseen, traceback.format_exc())
+        return Failure(item_error(error), traceback.format_exc())
 
 
 def item_name(row: Row | BadRow) -> str:
