@@ -71,14 +71,13 @@ def _noted(rows: Iterator[Row | BadRow], failures: FailedTable) -> Iterator[Row 
 
 
 def _report_failures(console: Console, loaded: "Loaded", failures: FailedTable | None) -> None:
-    failed: list[Row] = []
     for row, error in loaded.flow.failed:
         message = console.describe(error)
         console.error(f"{item_name(row)}: {message}")
-        if not isinstance(row, BadRow):
-            failed.append({**row, "error": " ".join(message.split())})
+        if failures is not None and not isinstance(row, BadRow):
+            failures.add({**row, "error": " ".join(message.split())})
     if failures is not None:
-        failures.add(failed)
+        failures.finish()
 
 
 def _say_counts(console: Console, loaded: "Loaded") -> None:

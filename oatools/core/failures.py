@@ -1,43 +1,49 @@
 """The table of rows that failed (`--failed`), which processes side by side may share.
 
-Under xargs and GNU parallel many processes name the same file, and each leaves its rows in it. A
-row that was in the table before and is done now is taken out: the table holds what still fails.
+Under xargs and GNU parallel many processes name the same file, and each leaves its rows in it, as
+they fail. A row that was in the table before and is done now is taken out at the end: the table
+holds what still fails.
 """
 
+import errno
 import fcntl
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from sys import intern
 
 from oatools.core import manifest
-from oatools.core.errors import UsageError
+from oatools.core.errors import ItemError, UsageError
 from oatools.core.manifest import Row
 
 # What tells rows of the same columns apart.
 _KEYS = ("knee", "sequence", "path")
 _ERROR = "error"
 
-_Key = tuple[str, ...]
-
 
 @dataclass
 class FailedTable:
     """The table at `path`, with the columns of a run's input and `error`.
 
-    Raises a `UsageError` for a file that is there and is no such table: it would be lost.
+    One with other columns is replaced. Raises a `UsageError` for a file that is there and is no
+    such table: it would be lost.
     """
 
     path: Path
     columns: Sequence[str]
-    _before: set[_Key] = field(default_factory=set)
-    _tried: set[_Key] = field(default_factory=set)
+    # Of each row that was in the table before, a hash: there may be a million of them.
+    _before: set[int] = field(default_factory=set)
+    _tried: set[int] = field(default_factory=set)
+    _failed_again: dict[int, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.columns = [*self.columns, _ERROR]
-        if self.path.exists() and self.path.stat().st_size:
+        with self._alone():
             self._before = {_key(row) for row in self._rows()}
+            # Another file, whatever it held: a command may be reading the older one.
+            manifest.write_table(self.path, self.columns, self._rows())
 
     def tried(self, row: Row) -> None:
         """Note that this run has dealt with a row, so that an older failure of it counts no more.
@@ -49,32 +55,54 @@ class FailedTable:
             if key in self._before:
                 self._tried.add(key)
 
-    def add(self, failed: Iterable[Row]) -> None:
-        """Write the table anew: what others left in it, and the rows that failed in this run."""
-        with self._alone():
-            others = [row for row in self._rows() if _key(row) not in self._tried]
-            manifest.write_table(self.path, self.columns, [*others, *failed])
+    def add(self, failed: Row) -> None:
+        """Write a row that failed, with its `error`, into the table: all of it or nothing."""
+        key = _key(failed)
+        if key in self._before:  # where its row stands, at the end
+            self._failed_again[key] = intern(failed.get(_ERROR, manifest.MISSING))
+            return
+        line = _line(self.columns, failed)
+        with self._alone() as descriptor:
+            end = os.fstat(descriptor).st_size
+            if os.write(descriptor, line) < len(line):
+                os.ftruncate(descriptor, end)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
 
-    def _rows(self) -> list[Row]:
+    def finish(self) -> None:
+        """Take out the rows that were in the table before and have not failed again."""
+        if not self._tried and not self._failed_again:
+            return
+        with self._alone():
+            manifest.write_table(self.path, self.columns, self._left())
+
+    def _left(self) -> Iterator[Row]:
+        for row in self._rows():
+            key = _key(row)
+            if key in self._failed_again:
+                yield {**row, _ERROR: self._failed_again[key]}
+            elif key not in self._tried:
+                yield row
+
+    def _rows(self) -> Iterator[Row]:
         """The rows of the table as it is now; none of one with other columns, which is replaced."""
         if not self.path.exists() or not self.path.stat().st_size:
-            return []
+            return
         try:
             table = manifest.read_table(self.path)
-            is_ours = _ERROR in table.columns
-            rows = list(table.rows)
+            if _ERROR not in table.columns:
+                raise UsageError("no table of failures")
+            for row in table.rows:
+                if list(table.columns) == list(self.columns):
+                    yield row
         except UsageError:
-            is_ours = False
-        if not is_ours:
             raise UsageError(
                 f"{self.path} is there and is no table of failures: it would be lost",
                 "give another file with `failed`",
-            )
-        return rows if list(table.columns) == list(self.columns) else []
+            ) from None
 
     @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Keep other processes from the table.
+    def _alone(self) -> Iterator[int]:
+        """Keep other processes from the table, and yield its descriptor, for appending.
 
         The lock is on the file itself, and goes with its last holder, whatever becomes of that. As
         a table is replaced by another file, a process that waited may hold that of a file which is
@@ -86,7 +114,7 @@ class FailedTable:
             with self.path.open("ab") as stream:
                 fcntl.flock(stream, fcntl.LOCK_EX)
                 if _is_still_at(self.path, stream.fileno()):
-                    yield
+                    yield stream.fileno()
                     return
 
 
@@ -97,5 +125,15 @@ def _is_still_at(path: Path, descriptor: int) -> bool:
         return False
 
 
-def _key(row: Row) -> _Key:
-    return tuple(row.get(column, manifest.MISSING) for column in _KEYS)
+def _line(columns: Sequence[str], row: Row) -> bytes:
+    """Return a row as the bytes of a line; what no table can hold is shown as U+FFFD."""
+    try:
+        line = manifest.format_row(columns, row)
+    except ItemError:
+        held = {name: "".join("\ufffd" if c in "\t\r\n" else c for c in row[name]) for name in row}
+        line = manifest.format_row(columns, held)
+    return line.encode("utf-8", "surrogateescape")
+
+
+def _key(row: Row) -> int:
+    return hash(tuple(row.get(column, manifest.MISSING) for column in _KEYS))

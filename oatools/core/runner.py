@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from oatools.core import manifest
+from oatools.core.claims import FilesOfRun
 from oatools.core.console import Console
 from oatools.core.errors import ItemError, UsageError, item_error, with_options
 from oatools.core.failures import FailedTable
@@ -69,17 +70,20 @@ def run_rows(
     work: Work,
     options: RunOptions = RunOptions(),
     added: Sequence[str] = (),
-    target: Callable[[Row], str] | None = None,
+    target: Callable[[Row], str | Sequence[str]] | None = None,
     workers: Literal["processes", "threads"] = "processes",
     on_done: Callable[[Row, Row], None] | None = None,
     print_rows: bool = True,
+    reads: Sequence[str | Path] = (),
 ) -> int:
     """Do `work` on every row, print the resulting rows, and return the exit status (0 or 1).
 
     Rows leave in the order in which they came, each as soon as it and those before it are finished.
     A row that fails is reported and left out; the others go on. `added` names the columns that the
-    work appends. `target` gives the file that a row will write: another row with the same one waits
-    for that row's end, and then fails, unless that row failed itself.
+    work appends. `target` gives the file that a row will write, or the files, the one by which it
+    is known first: another row with the same one waits for that row's end, and then fails, unless
+    that row failed itself. A row fails, too, if it would write what another one reads or writes, or
+    the files that the run `reads` beside them (see `claims`).
 
     With `options.jobs` above one or a `timeout`, `work` runs in that many `workers`. In processes
     it should be picklable (see `process.Children`), and a process that dies, or takes longer than
@@ -95,6 +99,7 @@ def run_rows(
     failures = None if options.failed is None else FailedTable(options.failed, input_columns)
     collector = _Collector(console, columns, options.fail_fast, on_done, print_rows, failures)
     claims = _Claims(target)
+    claims.files.reserve(reads, [] if options.failed is None else [options.failed])
     if print_rows:
         manifest.emit(manifest.format_header(columns))
     with contextlib.ExitStack() as stack:
@@ -110,11 +115,11 @@ def run_rows(
             _run_side_by_side(table.rows, threads, claims, collector)
         else:
             _run_in_turn(table.rows, work, claims, collector)
-    if failures is not None:
-        failures.add(collector.failed_rows)
     for remark in collector.remarks_said():
         console.note(remark)
     console.note(collector.summary())
+    if collector.failures is not None:
+        collector.failures.finish()
     return 1 if collector.failed else 0
 
 
@@ -175,7 +180,8 @@ class _Claims:
     A row that fails gives its claim up, to the first of those that wait for it.
     """
 
-    target: Callable[[Row], str] | None
+    target: Callable[[Row], str | Sequence[str]] | None
+    files: FilesOfRun = field(default_factory=FilesOfRun)
     _claims: dict[str, _Claim] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -186,14 +192,17 @@ class _Claims:
         """
         if self.target is None:
             return None
+        owner = _owner(row)
         try:
-            name = self.target(row)
+            names = self._names(row)
+            self.files.enter(row, names, owner)
         except ItemError as error:
             return Failure(error)
+        name = names[0]
         with self._lock:
             claim = self._claims.get(name)
             if claim is None:
-                self._claims[name] = _Claim(index, _owner(row))
+                self._claims[name] = _Claim(index, owner)
                 return None
             if claim.is_written:
                 return _taken(name, claim.owner)
@@ -207,7 +216,7 @@ class _Claims:
         if self.target is None:
             return None, []
         try:
-            name = self.target(row)
+            name = self._names(row)[0]
         except ItemError:  # it never had a claim
             return None, []
         with self._lock:
@@ -226,6 +235,11 @@ class _Claims:
             claim.index, heir = claim.waiting.pop(0)
             claim.owner = _owner(heir)
             return (claim.index, heir), []
+
+    def _names(self, row: Row) -> Sequence[str]:
+        """The files that a row will write, the one that it is known by first."""
+        names = () if self.target is None else self.target(row)
+        return [names] if isinstance(names, str) else names
 
 
 def _owner(row: Row) -> str:
@@ -252,7 +266,6 @@ class _Collector:
     kept: int = 0
     failed: int = 0
     left_out: int = 0
-    failed_rows: list[Row] = field(default_factory=list)
     remarks: dict[str, int] = field(default_factory=dict)
     stopped: bool = False
     _next: int = 0
@@ -308,13 +321,23 @@ class _Collector:
         self.console.error(f"{item_name(row)}: {message}")
         if failure.trace and self.console.verbose:
             sys.stderr.write(failure.trace)
-        told = " ".join(message.split())
         if not isinstance(row, BadRow):
-            self.failed_rows.append({**row, "error": told})
+            self._write_down(row, message)
         elif "path" in self.columns and os.path.lexists(row.name):
             # A place where no series could be read: it can be run again as a path.
-            self.failed_rows.append({"path": row.name, "error": told})
+            self._write_down({"path": row.name}, message)
         self.stopped = self.fail_fast
+
+    def _write_down(self, row: Row, message: str) -> None:
+        """Add a row to the table of failures; a full disk costs the table, and is said once."""
+        if self.failures is None:
+            return
+        try:
+            self.failures.add({**row, "error": " ".join(message.split())})
+        except OSError as error:
+            reason = f"{self.failures.path}: {error.strerror or error}"
+            self.console.error(f"{reason}: rows that fail from here on are not in it")
+            self.failures = None
 
     def remarks_said(self) -> list[str]:
         """Return what rows have in common, each with the number of rows that it is said of."""
