@@ -1,6 +1,7 @@
 """The layout: who imports whom, and what stays out of the library."""
 
 import ast
+import importlib
 import re
 from graphlib import TopologicalSorter
 from importlib import metadata
@@ -93,7 +94,8 @@ def parameters_of_commands():
     found = set()
     for entry in metadata.entry_points(group="console_scripts"):
         if entry.value.startswith("oatools."):
-            command = entry.load()
+            name = entry.name.removeprefix("oa-")
+            command = importlib.import_module(f"oatools.commands.{name}").main
             parts = command.commands.values() if isinstance(command, click.Group) else [command]
             found |= {name for part in parts for name in option_names(part)}
     return found

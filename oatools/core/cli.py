@@ -2,9 +2,7 @@
 
 import functools
 import os
-import signal
 import sys
-import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,18 +10,27 @@ import click
 
 from oatools.core.console import Console, silence_libraries
 from oatools.core.errors import ItemError, UsageError
+from oatools.core.signals import unwinding
 from oatools.version import __version__
 
-# One thread an item: parallel work is asked for with -j or GNU parallel, and would oversubscribe
-# the cores otherwise.
-_PINNED = (
-    "OMP_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "VECLIB_MAXIMUM_THREADS",
-    "NUMEXPR_NUM_THREADS",
-    "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS",
-)
+# What libraries take from the environment, unless it is set there.
+_ENVIRONMENT = {
+    # One thread an item: parallel work is asked for with -j or GNU parallel, and would otherwise
+    # oversubscribe the cores.
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "VECLIB_MAXIMUM_THREADS": "1",
+    "NUMEXPR_NUM_THREADS": "1",
+    "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS": "1",
+    # Locks hang on network file systems; here renames decide.
+    "HDF5_USE_FILE_LOCKING": "FALSE",
+    # PyTorch makes this folder as soon as its compiler is imported, as by an optimiser. Nothing is
+    # compiled here, so it is one that is there already.
+    "TORCHINDUCTOR_CACHE_DIR": os.sep,
+    # A download of weights says what for, and no more.
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+}
 
 # Options that messages call by their short form; all others go by the long one.
 _CALLED_BY_SHORT_FORM = ("-j", "-o", "-v")
@@ -35,15 +42,27 @@ class _ClosedPipe(Exception):
     """Standard output was closed by its reader."""
 
 
+class _Interrupted(Exception):
+    """The user interrupted the command."""
+
+
 class _Framed(click.Command):
     """Gives a click command one-line errors and the exit statuses that schedulers rely on."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; click itself would answer a closed pipe with status 1."""
+        """Run the command.
+
+        Click itself would answer a closed pipe with status 1, and take the end of a file for an
+        interrupt, which it answers with an empty line.
+        """
         try:
             return super().invoke(ctx)
         except BrokenPipeError:
             raise _ClosedPipe from None
+        except KeyboardInterrupt:
+            raise _Interrupted from None
+        except EOFError as error:
+            raise OSError(str(error) or "a file ends too early") from error
 
     def main(
         self,
@@ -61,8 +80,10 @@ class _Framed(click.Command):
             sys.exit(141)
         console = Console(name)
         try:
-            _prepare()
-            status = super().main(args, name, standalone_mode=False, obj=console)
+            for variable, value in _ENVIRONMENT.items():
+                os.environ.setdefault(variable, value)
+            with unwinding():
+                status = super().main(args, name, standalone_mode=False, obj=console)
             sys.stdout.flush()
         except click.UsageError as error:
             command = error.ctx.command_path if error.ctx else name
@@ -71,17 +92,14 @@ class _Framed(click.Command):
         except click.ClickException as error:
             console.error(error.format_message())
             status = 2
-        except UsageError as error:
+        except (UsageError, ItemError) as error:
             console.error(console.describe(error))
-            status = 2
-        except ItemError as error:
-            console.error(console.describe(error))
-            status = 1
+            status = 2 if isinstance(error, UsageError) else 1
         except (_ClosedPipe, BrokenPipeError):
             # To see it: oa-n4 *.nii.gz -o n4 | head -n 1
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
             status = 141
-        except (KeyboardInterrupt, click.Abort):
+        except (_Interrupted, KeyboardInterrupt, click.Abort):
             console.error("interrupted")
             status = 130
         except OSError as error:
@@ -180,18 +198,3 @@ def _with_console(function: Callable[..., Any], versioned: bool = True) -> Calla
     )
     wrapper = quiet_option(verbose_option(wrapper))
     return _version(wrapper) if versioned else wrapper
-
-
-def _prepare() -> None:
-    """Pin thread pools, and let the signals that end a job unwind, so that temporary files go."""
-    for variable in _PINNED:
-        os.environ.setdefault(variable, "1")
-    # Locks hang on network file systems; here renames decide.
-    os.environ.setdefault("HDF5_USE_FILE_LOCKING", "FALSE")
-    if threading.current_thread() is not threading.main_thread():
-        return
-    # SIGTERM is Slurm's, SIGHUP that of a lost terminal.
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        is_ignored = signal.getsignal(number) is signal.SIG_IGN  # as nohup asks
-        if not is_ignored:
-            signal.signal(number, lambda received, _: sys.exit(128 + received))

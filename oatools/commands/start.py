@@ -1,0 +1,31 @@
+"""How the commands start: each of these is what a shell runs by the name `oa-NAME`.
+
+A command is interrupted in order as early as that: it is imported here, after Python has been told
+what an interrupt does.
+"""
+
+import importlib
+from collections.abc import Callable
+
+from oatools.core.signals import end_at_once
+
+
+def _start(name: str) -> Callable[[], None]:
+    def start() -> None:
+        end_at_once(f"oa-{name}")
+        importlib.import_module(f"oatools.commands.{name}").main()
+
+    return start
+
+
+cam = _start("cam")
+convert = _start("convert")
+cv = _start("cv")
+embed = _start("embed")
+label = _start("label")
+n4 = _start("n4")
+orient = _start("orient")
+pairs = _start("pairs")
+phantom = _start("phantom")
+predict = _start("predict")
+train = _start("train")
