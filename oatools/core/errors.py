@@ -52,8 +52,11 @@ class UsageError(OatoolsError):
 def item_error(error: Exception) -> ItemError:
     """Return what an exception of the work on one item is for its user.
 
-    One that nobody foresaw is to be reported.
+    One that nobody foresaw is to be reported. A `UsageError`, which no item is to blame for, is
+    raised again.
     """
+    if isinstance(error, UsageError):
+        raise error
     if isinstance(error, ItemError):
         return error
     if isinstance(error, MemoryError):

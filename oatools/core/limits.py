@@ -50,9 +50,9 @@ def require_memory(needed: int, allowed: int, what: str) -> None:
     """Raise an `ItemError` where `what` (as "its header states ...") takes more than is allowed."""
     if needed > allowed:
         raise ItemError(
-            f"{what}, for which {in_units(needed)} of memory are needed, and {in_units(allowed)} "
-            "are the limit",
-            f"if it is what it should be, set {VARIABLE} to more, as in {VARIABLE}={_next(needed)}",
+            f"{what}, which takes {in_units(needed)} of memory where {in_units(allowed)} are the "
+            "limit",
+            f"if it is what it should be, set {VARIABLE}={-(-needed // (1 << 30))}G",
         )
 
 
@@ -62,8 +62,3 @@ def in_units(size: int) -> str:
         if size >= bytes_of_unit:
             return f"{size / bytes_of_unit:.3g} {unit}"
     return f"{size} bytes"
-
-
-def _next(needed: int) -> str:
-    """The limit that a file needs, in whole GiB."""
-    return f"{-(-needed // (1 << 30))}G"

@@ -15,7 +15,7 @@ from itertools import chain
 from pathlib import Path
 from typing import BinaryIO, Generic, TypeVar
 
-from oatools.core.errors import ItemError, UsageError
+from oatools.core.errors import ItemError, UsageError, item_error
 from oatools.core.files import atomic
 
 MISSING = "n/a"
@@ -44,6 +44,12 @@ class BadRow:
     error: str
     left_out: bool = False
     remedy: str = ""
+
+    @classmethod
+    def of(cls, name: str, error: Exception) -> "BadRow":
+        """Return the row that an exception has made of what is called so."""
+        failed = item_error(error)
+        return cls(name, failed.reason, remedy=failed.remedy)
 
 
 #: What the rows of a table are: `Row`, or `Row | BadRow` where broken lines are items that fail.

@@ -16,7 +16,7 @@ from typing import Literal
 from oatools.core import manifest
 from oatools.core.claims import FilesOfRun
 from oatools.core.console import Console
-from oatools.core.errors import ItemError, UsageError, item_error, with_options
+from oatools.core.errors import ItemError, OatoolsError, UsageError, item_error, with_options
 from oatools.core.failures import FailedTable
 from oatools.core.manifest import BadRow, Row, Table
 from oatools.core.process import GRACE_SECONDS, Child, Children, Died, Stopped, TimedOut
@@ -127,9 +127,7 @@ def attempt(work: Work, row: Row) -> Outcome:
     """Do the work on one row and turn whatever it raises into a `Failure`."""
     try:
         return work(row)
-    except UsageError:
-        raise
-    except (ItemError, MemoryError, OSError) as error:
+    except (OatoolsError, MemoryError, OSError) as error:
         return Failure(item_error(error))
     except Exception as error:
         return Failure(item_error(error), traceback.format_exc())

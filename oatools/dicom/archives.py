@@ -1,17 +1,20 @@
 """Archives of DICOM files, read without trusting them.
 
-No path in an archive is used, and none may grow without bound.
+No path in an archive is used, and none may grow without bound: what it declares is held against its
+size (`core.limits`) before it is unpacked, and what comes between the files (long names, further
+headers, maps of sparse files) is counted.
 """
 
 import tarfile
 import zipfile
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from isal import igzip
 
 from oatools.core.errors import ItemError
+from oatools.core.limits import VARIABLE, allowance, in_units, require_memory
 
 SUFFIXES = (".tar.gz", ".tgz", ".tar", ".zip")
 #: What programs put behind the name of a file, or beside it, while they download it: NDA's tools,
@@ -27,20 +30,17 @@ UNFINISHED = (
 )
 #: What aria2 puts beside a file, which has its whole size from the start, until it is finished.
 CONTROL_FILE = ".aria2"
-#: A series of the largest kind (a T2 map, an enhanced multi-frame) stays far below these.
-MAX_BYTES = 8 << 30
-MAX_FILES = 50_000
+#: An archive may hold so many files, or one for each of so many of its own bytes, which is less
+#: than an image is packed to.
+MAX_FILES, BYTES_OF_A_FILE = 50_000, 1 << 12
 
-_DAMAGED = (
-    tarfile.TarError,
-    zipfile.BadZipFile,
-    EOFError,
-    OSError,
-    zlib.error,
-    RuntimeError,
-    NotImplementedError,
-    ValueError,
-)
+# A file is held as it is, for its header, and as its pixels.
+_TIMES_HELD = 3
+_READ_BYTES = 1 << 20
+# Headers of a tar: so much between two files, and so much for each in all (a name of the longest
+# kind takes 4 KiB, usual ones 512 bytes).
+_MOST_BETWEEN, _MOST_FOR_EACH = 1 << 20, 1 << 13
+_OTHER_PACKINGS = {zipfile.ZIP_BZIP2: "bzip2", zipfile.ZIP_LZMA: "LZMA"}
 
 
 def is_archive(path: Path) -> bool:
@@ -61,8 +61,8 @@ def members(archive: Path, links: bool = False) -> Iterator[tuple[str, bytes]]:
 
     Folders, devices and links are passed over; with `links` these come with no bytes, so that they
     are counted. The bytes are never written anywhere under that name. Raises an `ItemError` if the
-    archive is damaged, asks for a password, or states or holds more than `MAX_FILES` files or
-    `MAX_BYTES` bytes.
+    archive is damaged, asks for a password, or states or holds more files or bytes than go with its
+    size.
     """
     read = _zip if archive.name.lower().endswith(".zip") else _tar
     try:
@@ -71,47 +71,115 @@ def members(archive: Path, links: bool = False) -> Iterator[tuple[str, bytes]]:
                 yield name, content
             elif links:
                 yield name, b""
-    except _DAMAGED as error:
+    except (ItemError, MemoryError):
+        raise
+    except Exception as error:  # of arbitrary bytes: what can be raised is no closed list
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
         first_line = str(error).strip().split("\n")[0]
         reason = first_line or type(error).__name__
         raise ItemError(f"the archive cannot be read ({reason})", "download it again") from None
 
 
+class _Limits:
+    """What an archive holds so far, against what one of its size may hold."""
+
+    def __init__(self, archive: Path) -> None:
+        self.allowed = allowance(archive)
+        self.most_files = max(MAX_FILES, archive.stat().st_size // BYTES_OF_A_FILE)
+        self.files = 0
+        self.bytes = 0
+
+    def add(self, size: int) -> None:
+        """Count one more file of a stated size. Raises an `ItemError` if that is too much."""
+        self.files += 1
+        self.bytes += max(size, 0)
+        if self.files > self.most_files:
+            raise ItemError(
+                f"the archive holds more than {self.most_files} files, which no series of its size "
+                "does",
+                "look at it by hand",
+            )
+        require_memory(
+            _TIMES_HELD * size, self.allowed, f"a file in the archive is said to have {size} bytes"
+        )
+        if self.bytes > self.allowed:
+            raise ItemError(
+                f"the archive unpacks to more than {in_units(self.allowed)}",
+                f"if it is what it should be, set {VARIABLE} to more",
+            )
+
+
+class _Headed:
+    """The stream of a tar, of which headers are read up to a limit, and then its files."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self.stream = stream
+        self._place = 0
+        self._granted = _MOST_BETWEEN
+        self._end = _MOST_BETWEEN
+
+    def grant(self, content: int) -> None:
+        """Let a file of so many bytes be read, and the headers of the next one."""
+        self._granted += content + _MOST_FOR_EACH
+        self._end = min(self._granted, self._place + content + _MOST_BETWEEN)
+
+    def read(self, count: int) -> bytes:
+        """Read so many bytes, or all that there are."""
+        part = self.stream.read(count)
+        self._place += len(part)
+        if self._place > self._end:
+            raise ItemError(
+                "the archive has longer headers between its files than any has need of",
+                "look at it by hand",
+            )
+        return part
+
+
 def _tar(archive: Path) -> Iterator[tuple[str, bytes | None]]:
     """Yield what a tar holds; links without content."""
     is_zipped = archive.name.lower().endswith(("gz", "tgz"))
+    limits = _Limits(archive)
     # As a stream: a member is read once, in order, and what follows the one that is wanted is not
     # unpacked.
-    with (
-        igzip.open(archive) if is_zipped else archive.open("rb") as stream,
-        tarfile.open(fileobj=stream, mode="r|") as tar,
-    ):
-        total = 0
-        for count, member in enumerate(tar, start=1):
-            total += member.size
-            _limit(count, total)
-            content = tar.extractfile(member) if member.isreg() else None
-            if content is not None:
-                yield member.name, content.read()
-            elif member.issym() or member.islnk():
-                yield member.name, None
+    with igzip.open(archive) if is_zipped else archive.open("rb") as stream:
+        headed = _Headed(stream)
+        with tarfile.open(fileobj=headed, mode="r|") as tar:  # type: ignore[call-overload]
+            while (member := tar.next()) is not None:
+                stored = max(
+                    tar.offset - member.offset_data, 0
+                )  # a sparse file has less than its size
+                limits.add(max(member.size, stored))
+                headed.grant(stored)
+                # Else all of them stay in memory, and the headers for all go into each.
+                tar.members.clear()
+                tar.pax_headers.clear()
+                content = tar.extractfile(member) if member.isreg() else None
+                if content is not None:
+                    yield member.name, content.read()
+                elif member.issym() or member.islnk():
+                    yield member.name, None
 
 
 def _zip(archive: Path) -> Iterator[tuple[str, bytes | None]]:
+    limits = _Limits(archive)
     with zipfile.ZipFile(archive) as opened:
-        total = 0
-        for count, entry in enumerate(opened.infolist(), start=1):
-            total += entry.file_size
-            _limit(count, total)
+        for entry in opened.infolist():
+            limits.add(entry.file_size)
+        for entry in opened.infolist():
             if not entry.is_dir():
-                with opened.open(entry) as stream:  # stops at the size stated, whatever is in it
-                    yield entry.filename, stream.read()
+                yield entry.filename, _unzipped(opened, entry)
 
 
-def _limit(files: int, size: int) -> None:
-    if files > MAX_FILES or size > MAX_BYTES:
+def _unzipped(opened: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
+    if entry.compress_type in _OTHER_PACKINGS:
         raise ItemError(
-            f"the archive holds more than {MAX_FILES} files or {MAX_BYTES >> 30} GiB, which no "
-            "series does",
-            "look at it by hand",
+            f"{Path(entry.filename).name} in the archive is packed with "
+            f"{_OTHER_PACKINGS[entry.compress_type]}, which cannot be unpacked piece by piece",
+            "pack it again as usual (deflate)",
         )
+    parts = []
+    with opened.open(entry) as stream:  # stops at the size stated, whatever is in it
+        while part := stream.read(_READ_BYTES):
+            parts.append(part)
+    return b"".join(parts)

@@ -51,8 +51,19 @@ def files_of(folder: Path) -> list[str]:
     return sorted(names)
 
 
+def is_folder(entry: os.DirEntry[str]) -> bool:
+    """Tell whether an entry of a folder is one itself; a link that leads back to itself is none."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
+
+
 def _is_file(entry: os.DirEntry[str]) -> bool:
-    return entry.is_file() or (entry.is_symlink() and not Path(entry.path).exists())
+    try:
+        return entry.is_file() or (entry.is_symlink() and not Path(entry.path).exists())
+    except OSError:  # a link that leads back to itself
+        return True
 
 
 def all_contents(source: Path) -> Iterator[tuple[str, Path | bytes]]:

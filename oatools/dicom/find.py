@@ -14,9 +14,10 @@ from pathlib import Path
 
 from oatools.core.errors import ItemError, UsageError
 from oatools.core.manifest import BadRow, Row
+from oatools.core.paths import other_kind
 from oatools.dicom.archives import CONTROL_FILE, SUFFIXES, finished_name
 from oatools.dicom.conventions import Conventions, InventoryEntry
-from oatools.dicom.files import files_of
+from oatools.dicom.files import files_of, is_folder
 from oatools.dicom.repeats import Repeats
 from oatools.dicom.series import Contents, Overrides, Series, describe, sequence_of
 
@@ -136,8 +137,11 @@ class _Search:
     def _at(self, place: str) -> Iterator[Series | BadRow]:
         """Yield the series of one folder, archive, file or inventory."""
         path = Path(place)
+        kind = other_kind(path)
         if not path.exists():
             yield BadRow(place, "no such file or folder")
+        elif kind not in ("", "a folder"):  # which nobody may ever write to, or which has no end
+            yield BadRow(place, f"is {kind}", remedy="give a folder, an archive or a file")
         elif place in self.listed:
             yield from self._in_inventory(path, self.listed.pop(place))
         elif self._is_inventory(path):  # named twice
@@ -168,17 +172,18 @@ class _Search:
         above = {path.resolve()} if above is None else above
         try:
             folders, archives = self._entries(path) if path.is_dir() else ([], [])
-        except OSError:  # said when it is searched
+            for archive in archives:
+                owner = self.conventions.place_of(archive.path).person_visit
+                if owner is not None:
+                    yield owner
+            for name, is_link in folders:
+                below = path / name
+                if is_link and below.resolve() in above:
+                    continue
+                leading = {*above, below.resolve()} if is_link else above
+                yield from self._people_below(below, leading)
+        except (OSError, RecursionError):  # said when it is searched
             return
-        for archive in archives:
-            owner = self.conventions.place_of(archive.path).person_visit
-            if owner is not None:
-                yield owner
-        for name, is_link in folders:
-            below = path / name
-            if is_link and below.resolve() in above:
-                continue
-            yield from self._people_below(below, {*above, below.resolve()} if is_link else above)
 
     # Trees
 
@@ -208,8 +213,8 @@ class _Search:
                     found = describe(
                         source.path, self.conventions, self.known, source.names, listed
                     )
-        except ItemError as error:
-            return Contents([BadRow(str(source.path), error.reason, remedy=error.remedy)])
+        except Exception as error:  # whatever is in one source, the others are searched
+            return Contents([BadRow.of(str(source.path), error)])
         # A count of 0 would be shown.
         if found.x_rays:
             self.left_out[_X_RAYS] += found.x_rays
@@ -305,6 +310,9 @@ class _Search:
                 yield from self._groups_below(path, above)
         except OSError as error:
             yield _Group(failed=[_unreadable(path, error)], person_visit=person_visit)
+        except RecursionError:
+            deep = BadRow(str(path), "lies too deep", remedy="move it, or what is below it, up")
+            yield _Group(failed=[deep], person_visit=person_visit)
 
     def _person_visit_of(self, path: Path) -> str | None:
         """Return whose a path is, at which visit, unless the folder around it is theirs already.
@@ -328,7 +336,7 @@ class _Search:
                 if entry.name.startswith("."):
                     continue
                 path = folder / entry.name
-                if entry.is_dir():
+                if is_folder(entry):
                     folders.append((entry.name, entry.is_symlink()))
                 elif self.conventions.may_be_inventory(entry.name):
                     if path not in self.inventories.unread:

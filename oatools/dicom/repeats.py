@@ -4,7 +4,7 @@ import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 
-from oatools.core.errors import ItemError
+from oatools.core.errors import item_error
 from oatools.core.manifest import BadRow
 from oatools.dicom.files import digest_of, instances, listing
 from oatools.dicom.series import Series
@@ -43,13 +43,20 @@ class Repeats:
                 self.held[person_visit] = found
                 return
         for series in _without_repeats(whole_or_failed(found), self.is_trusted):
-            yield series if isinstance(series, BadRow) else self._once(series)
+            yield series if isinstance(series, BadRow) else self._decided(series)
 
     def rest(self) -> Iterator[Series | BadRow]:
         """Yield what was held for places that did not come: the tree changed meanwhile."""
         for person_visit in list(self.held):
             self.to_come[person_visit] = 1
             yield from self.settle([], person_visit)
+
+    def _decided(self, series: Series) -> Series | BadRow:
+        """Return what `_once` does, or that the series cannot be compared with those before it."""
+        try:
+            return self._once(series)
+        except Exception as error:  # in files that are read no further until now
+            return BadRow.of(str(series.path), error)
 
     def _once(self, series: Series) -> Series | BadRow:
         """Return a series, or why it is not yielded where one of its name was."""
@@ -141,8 +148,8 @@ def _leave_one(repeats: list[Series], is_trusted: bool, left_out: dict[int, str]
     for series in repeats:
         try:
             stack = assess(series.path, series.series)
-        except (ItemError, OSError) as error:
-            stack = Stack(0, str(error))
+        except Exception as error:  # the conversion of the series says which
+            stack = Stack(0, str(item_error(error)))
         shown = None if stack.centre is None or is_trusted else shown_side(stack.centre)
         is_elsewhere = shown is not None and shown != series.side
         if is_elsewhere:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 
 from oatools.core.errors import ItemError
-from oatools.dicom.files import all_contents, digest_of, may_be_dicom
+from oatools.dicom.files import all_contents, digest_of, is_folder, may_be_dicom
 from oatools.dicom.frames import Image, read_dataset, read_image
 from oatools.dicom.survey import holds_image, some
 
@@ -85,7 +85,7 @@ def _never_read(folder: Path) -> list[str]:
     """Return the names of files that are not read, as they are hidden or say what else they are."""
     with os.scandir(folder) as entries:
         return sorted(
-            entry.name for entry in entries if not may_be_dicom(entry.name) and not entry.is_dir()
+            entry.name for entry in entries if not may_be_dicom(entry.name) and not is_folder(entry)
         )
 
 
@@ -95,7 +95,9 @@ def _fault(content: Path | bytes) -> str:
         return "" if content else "empty, or links within the archive"
     try:
         return "" if content.stat().st_size else "empty"
-    except FileNotFoundError:
+    except OSError:
+        if not content.is_symlink():
+            raise
         return "links that lead nowhere"
 
 

@@ -40,9 +40,9 @@ def test_only_regular_files_come_out_and_nothing_is_written(tmp_path):
 
 def test_a_tar_that_states_a_huge_file_is_refused_before_it_is_read(tmp_path):
     entry = tarfile.TarInfo("001")
-    entry.size = archives.MAX_BYTES + 1
+    entry.size = 9 << 30
     (tmp_path / "bomb.tar").write_bytes(entry.tobuf(tarfile.GNU_FORMAT) + bytes(1024))
-    with pytest.raises(ItemError, match="more than 50000 files or 8 GiB"):
+    with pytest.raises(ItemError, match="9663676416 bytes, which takes 27 GiB"):
         list(archives.members(tmp_path / "bomb.tar"))
 
 
@@ -58,7 +58,7 @@ def test_a_zip_that_states_a_huge_file_is_refused(tmp_path):
     ) >= 0:  # the sizes in the central directory
         content[start + 24 : start + 28] = struct.pack("<I", 0xFFFFFFF0)
     path.write_bytes(content)
-    with pytest.raises(ItemError, match="8 GiB"):
+    with pytest.raises(ItemError, match="4294967280 bytes, which takes 12 GiB"):
         list(archives.members(path))
 
 
