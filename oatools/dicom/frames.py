@@ -4,7 +4,6 @@ A file of one image and a frame of a multi-frame file are the same to everything
 `Frame`. World coordinates are DICOM's: LPS, in mm.
 """
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 
 from oatools.core.errors import ItemError
+from oatools.dicom.elements import open_plain
 from oatools.dicom.headers import SILENCE, Header, is_of_the_disk, read_header
 
 KEYWORDS = (
@@ -242,9 +242,9 @@ def _frame(
 
 def read_dataset(content: Path | bytes, pixels: bool) -> Dataset:
     """Read a whole header, with `pixels` the whole file. Raises an `ItemError` if it cannot be."""
-    source = io.BytesIO(content) if isinstance(content, bytes) else content
     try:
-        return dcmread(source, stop_before_pixels=not pixels, force=True)
+        with open_plain(content) as stream:
+            return dcmread(stream, stop_before_pixels=not pixels, force=True)
     except Exception as error:  # what a parser can raise on arbitrary bytes is not a closed list
         if is_of_the_disk(error):
             raise

@@ -1,7 +1,6 @@
 """DICOM headers, read as far as they are needed from files that may be anything."""
 
 import functools
-import io
 import threading
 import warnings
 from collections.abc import Mapping
@@ -15,21 +14,18 @@ from pydicom.dataset import Dataset
 from pydicom.filereader import read_partial
 from pydicom.tag import BaseTag, Tag
 
-from oatools.dicom.elements import raw_elements
+from oatools.dicom.elements import HEAD_BYTES, bare_start, open_plain, raw_elements
 
 _DIRECTORY = "1.2.840.10008.1.3.10"  # media storage of a DICOMDIR
 _DIRECTORY_BYTES = _DIRECTORY.encode()
 _META_GROUP = 0x0002
 _MEDIA_STORAGE = Tag(0x0002, 0x0002)
 _PREAMBLE_BYTES = 128
-_HEAD_BYTES = _PREAMBLE_BYTES + 4
 _MARK = b"DICM"
 # Values that are text, or 16 bits, need no library unless their letters are not ASCII's.
 _TEXTS = {"AE", "AS", "CS", "DA", "DS", "DT", "IS", "LO", "LT", "PN", "SH", "TM", "UI", "ST"}
 _ONE_TEXT = {"LT", "ST", "PN"}
 _RARE_SEQUENCE = "OtherPatientIDsSequence"
-# Files from before part 10 begin at once with group 0008 (or 0002), in either byte order.
-_FIRST_GROUPS = (b"\x08\x00", b"\x02\x00", b"\x00\x08", b"\x00\x02")
 
 
 @dataclass(frozen=True)
@@ -62,8 +58,8 @@ class Header:
 
 
 def looks_like_dicom(head: bytes) -> bool:
-    """Tell whether a file that begins with these 132 bytes is DICOM."""
-    return head[_PREAMBLE_BYTES:_HEAD_BYTES] == _MARK or head[:2] in _FIRST_GROUPS
+    """Tell whether a file that begins with these bytes (some hundred) is DICOM."""
+    return head.startswith(_MARK, _PREAMBLE_BYTES) or bare_start(head) is not None
 
 
 def read_header(source: Path | bytes, keywords: tuple[str, ...]) -> Header | None:
@@ -129,12 +125,16 @@ def _read_any(source: Path | bytes, keywords: tuple[str, ...]) -> Header | None:
     def is_behind(tag: BaseTag, _vr: str | None, _length: int) -> bool:
         return tag > last
 
-    with io.BytesIO(source) if isinstance(source, bytes) else source.open("rb") as stream:
-        head = stream.read(_HEAD_BYTES)
+    try:
+        opened = open_plain(source)
+    except ValueError:
+        return None
+    with opened as stream:
+        head = stream.read(HEAD_BYTES)
         if not looks_like_dicom(head):
             return None
         stream.seek(0)
-        is_bare = head[_PREAMBLE_BYTES:] != _MARK
+        is_bare = not head.startswith(_MARK, _PREAMBLE_BYTES)
         with SILENCE:
             try:
                 dataset = read_partial(stream, is_behind, force=is_bare, specific_tags=list(tags))

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 
 from oatools.core.errors import ItemError
+from oatools.dicom.bare import in_part_10
 from oatools.dicom.files import all_contents, digest_of, is_folder, may_be_dicom
 from oatools.dicom.frames import Image, read_dataset, read_image
 from oatools.dicom.survey import holds_image, some
@@ -60,6 +61,7 @@ def take_stock(source: Path, series: str | None = None, spool: Path | None = Non
         elif not image.header.text("Rows"):
             lost["cut within their header"].append(name)
         elif series is None or _digest(image) == series:
+            image = _whole(image)
             mine.append(image if spool is None else _spooled(image, spool / f"{len(mine):06d}"))
         else:
             stock.beside["images of other series"].append(name)
@@ -72,6 +74,18 @@ def take_stock(source: Path, series: str | None = None, spool: Path | None = Non
     stock.beside["copies of other files"] += copies
     stock.beside = {reason: names for reason, names in stock.beside.items() if names}
     return stock
+
+
+def _whole(image: Image) -> Image:
+    """Return an image with the meta information that it lacks."""
+    header = image.header
+    try:
+        content = in_part_10(
+            image.content, header.text("SOPClassUID"), header.text("SOPInstanceUID")
+        )
+    except ItemError as error:
+        raise ItemError(f"{image.name}: {error.reason}", error.remedy) from None
+    return image if content is None else replace(image, content=content)
 
 
 def _spooled(image: Image, path: Path) -> Image:
