@@ -43,7 +43,12 @@ def allowance(path: Path) -> int:
     on_disk = found.st_size
     if found.st_blocks:
         on_disk = min(on_disk, found.st_blocks * _BLOCK_BYTES)
-    return max(memory_limit(), _TIMES_ITS_SIZE * on_disk)
+    return allowance_of(on_disk)
+
+
+def allowance_of(size: int) -> int:
+    """Return the bytes of memory that what is read of files of so many bytes in all may take."""
+    return max(memory_limit(), _TIMES_ITS_SIZE * size)
 
 
 def require_memory(needed: int, allowed: int, what: str) -> None:

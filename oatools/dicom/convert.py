@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import nibabel
 
 from oatools.core.errors import ItemError
+from oatools.core.limits import allowance_of, require_memory
 from oatools.dicom.compare import Undecoded, compare
 from oatools.dicom.complete import doubtful, missing
 from oatools.dicom.dcm2niix import Output, Run, personal_words_of, run_on
@@ -61,6 +62,8 @@ KEPT_FIELDS = (
 #: How messages begin that are shown for each series, and those that are counted at the end.
 WARNING = "warning: "
 REMARK = "remark: "
+# The voxels of a series are held as they are stored, and rescaled.
+_BYTES_OF_VOXEL = 8
 # Echo times that differ by less are written with other digits.
 _SAME_ECHO_TIME = 0.01
 
@@ -87,7 +90,11 @@ class _Series(NamedTuple):
 
 
 def convert(
-    source: Path, echo: int | None = None, series: str | None = None, coverage: float = 0.0
+    source: Path,
+    echo: int | None = None,
+    series: str | None = None,
+    coverage: float = 0.0,
+    seconds: float | None = None,
 ) -> Conversion:
     """Convert one series (folder, archive or multi-frame file) to a volume.
 
@@ -96,16 +103,18 @@ def convert(
     place, raises an `ItemError` with the reason. `echo` picks one of a multi-echo series, `series`
     one of several that share a folder (see `files.series_digest`). A volume that covers less than
     `coverage` mm across its slices raises an `ItemError`, too, and so does a series from which its
-    headers say that images are missing at an end; with a `coverage` of 0 that is a warning.
+    headers say that images are missing at an end; with a `coverage` of 0 that is a warning. A run
+    of dcm2niix may take so many `seconds`, and the series as much memory as `core.limits` allows.
     """
     with tempfile.TemporaryDirectory(prefix="oa-convert.") as spool:
         stock = take_stock(source, series, Path(spool))
         known = _placed(stock.images, echo)
+        _refuse_large(known)
         refuse_scales(known.frames)
         notes = stock.notes()
-        with run_on(stock.images) as run:
+        with run_on(stock.images, seconds=seconds) as run:
             if _is_torn(run, known, echo):
-                with run_on(stock.images, merged=True) as again:
+                with run_on(stock.images, merged=True, seconds=seconds) as again:
                     notes += run.messages
                     volume, fields = _read(again, known, echo)
             else:
@@ -148,6 +157,17 @@ def _placed(images: Sequence[Image], echo: int | None) -> _Series:
     if echo is not None and all(frame.index is None for frame in frames):
         frames = [frame for frame in frames if frame.echo == str(echo)]
     return _Series(list(images), frames, stack_of(frames) if frames else Stack(0))
+
+
+def _refuse_large(known: _Series) -> None:
+    """Raise an `ItemError` for more voxels than files of that size may state."""
+    voxels = sum(rows * columns for rows, columns in (f.size or (0, 0) for f in known.frames))
+    sizes = (
+        len(each.content) if isinstance(each.content, bytes) else each.content.stat().st_size
+        for each in known.images
+    )
+    what = f"its {len(known.frames)} images state {voxels} voxels"
+    require_memory(_BYTES_OF_VOXEL * voxels, allowance_of(sum(sizes)), what)
 
 
 def _is_torn(run: Run, known: _Series, echo: int | None) -> bool:

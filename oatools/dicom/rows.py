@@ -22,12 +22,13 @@ class ConvertSettings:
 
     `echo` picks one of a multi-echo series, `coverage` is the least depth of its slices in mm, and
     `side_check` says what is done with a side that the place of the scan contradicts: `fail`,
-    `warn`, or `trust`, with which the two are not compared.
+    `warn`, or `trust`, with which the two are not compared. dcm2niix may take `timeout` seconds.
     """
 
     echo: int | None = None
     coverage: float = 0.0
     side_check: str = "warn"
+    timeout: float | None = None
 
 
 def convert_series(row: Row, out: VolumeWriter, settings: ConvertSettings) -> Done:
@@ -42,7 +43,9 @@ def convert_series(row: Row, out: VolumeWriter, settings: ConvertSettings) -> Do
     if out.is_done(target, wanted):
         doubts = _doubts(row, source, series, read_geometry(target), settings.side_check)
         return Done(cells, kept=True, warnings=doubts)
-    volume, fields, messages = convert(source, settings.echo, series, settings.coverage)
+    volume, fields, messages = convert(
+        source, settings.echo, series, settings.coverage, settings.timeout
+    )
     doubts = _doubts(row, source, series, volume, settings.side_check)
     if is_phantom(source, series):
         fields[provenance.PHANTOM_FIELD] = True
