@@ -9,7 +9,7 @@ import click
 from oatools.core.cli import command
 from oatools.core.console import Console
 from oatools.core.errors import UsageError
-from oatools.core.manifest import MISSING, Row, file_stem, read_rows
+from oatools.core.manifest import MISSING, Row, read_rows, tables_among
 from oatools.core.options import (
     force_option,
     inputs_argument,
@@ -129,7 +129,7 @@ def main(
     require_inputs(inputs)
     table = read_rows(inputs, null_separated).require("path")
     from oatools.explain.faithfulness import COLUMNS
-    from oatools.explain.rows import CamSettings, explain_row, finished_maps, load
+    from oatools.explain.rows import CamSettings, claims, explain_row, finished_maps, load
     from oatools.learning.rows import clinical_cells, open_scoring
 
     settings = CamSettings(
@@ -165,7 +165,8 @@ def main(
         ),
         run,
         added=["heat", "probability", "hottest_slice", *measures],
-        target=lambda row: str(out_dir / file_stem(row)),
+        target=lambda row: claims(row, out_dir, fitted),
+        reads=[*tables_among(inputs), model, *(path for path in (clinical, weights) if path)],
         on_done=remember if mean else None,
     )
     if mean:

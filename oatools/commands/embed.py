@@ -10,7 +10,7 @@ from click.core import ParameterSource
 from oatools.core.cli import command
 from oatools.core.console import Console
 from oatools.core.errors import UsageError
-from oatools.core.manifest import file_stem, read_rows
+from oatools.core.manifest import file_stem, read_rows, tables_among
 from oatools.core.options import (
     force_option,
     inputs_argument,
@@ -187,8 +187,9 @@ def main(
         table,
         partial(embed_row, out_dir=out_dir, settings=settings, force=force),
         replace(run, jobs=settings.engine.volumes_in_hand(jobs)),
-        target=lambda row: str(out_dir / file_stem(row)),
+        target=lambda row: str(out_dir / f"{file_stem(row)}.h5"),
         workers="threads",
+        reads=[*tables_among(inputs), *([weights] if Path(weights).is_file() else [])],
         on_done=lambda row, _: embedded.append(row["path"]),
     )
     if weights == "random" and embedded:

@@ -12,7 +12,7 @@ import click
 from oatools.core.cli import command
 from oatools.core.console import Console
 from oatools.core.errors import UsageError
-from oatools.core.manifest import read_rows
+from oatools.core.manifest import read_rows, tables_among
 from oatools.core.options import (
     Numbers,
     compress_option,
@@ -203,10 +203,18 @@ def main(
             "--field and --mask-out name one file, but there may be many inputs",
             "give them a folder",
         )
+    shared = out.shared_folder
+    if shared is not None:
+        raise UsageError(
+            f"{shared} would get two kinds of volumes under the same names",
+            "give -o, --field and --mask-out folders of their own",
+        )
+    mask = settings.mask_file
     return run_rows(
         console,
         table,
         partial(correct_volume, out=out, settings=settings),
         run,
-        target=volumes.claim,
+        target=out.claims,
+        reads=[*tables_among(inputs), *([] if mask is None else [mask])],
     )

@@ -9,7 +9,7 @@ from click.core import ParameterSource
 from oatools.core.cli import command
 from oatools.core.console import Console
 from oatools.core.errors import UsageError
-from oatools.core.manifest import read_rows
+from oatools.core.manifest import read_rows, tables_among
 from oatools.core.options import (
     compress_option,
     force_option,
@@ -79,7 +79,9 @@ def main(
     out = VolumeWriter(out_dir, compression, force)
     settings = OrientSettings(reference, side, side_check)
     work = partial(orient_volume, out=out, settings=settings)
-    return run_rows(console, table, work, run, added=["side"], target=out.claim)
+    return run_rows(
+        console, table, work, run, added=["side"], target=out.claim, reads=tables_among(inputs)
+    )
 
 
 def _refuse_both_names() -> None:

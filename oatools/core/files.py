@@ -14,9 +14,9 @@ import json
 import os
 import stat
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from oatools.core.errors import ItemError, UsageError
 from oatools.core.paths import require_file
@@ -32,6 +32,9 @@ TEMPORARY = ".oatools-"
 # Locks are seen by all processes of a kernel, but not on every file system by those of another.
 _ABANDONED_SECONDS = 7 * 24 * 3600.0
 _swept: set[str] = set()
+
+# A file's path, device, inode, size and time.
+_State = tuple[str, int, int, int, int]
 
 
 class UnderWay:
@@ -103,6 +106,15 @@ def write_bytes(path: str | Path, content: bytes) -> None:
         stream.write(content)
 
 
+def write_new(path: Path, content: bytes) -> None:
+    """Write a file into a folder that is itself under way, which must not be there yet.
+
+    Nothing is overwritten, and no link is followed.
+    """
+    with _naming(path), path.open("xb") as stream:
+        stream.write(content)
+
+
 def write_text(path: str | Path, text: str) -> None:
     """Write a UTF-8 text file, atomically."""
     write_bytes(path, text.encode("utf-8"))
@@ -167,18 +179,25 @@ def is_temporary(name: str) -> bool:
     return name.startswith(TEMPORARY)
 
 
-@contextlib.contextmanager
-def unchanged(*paths: Path) -> Iterator[None]:
-    """Raise an `ItemError` if a file is not the same after the block, in which it is read.
+class Snapshot(NamedTuple):
+    """What files were like before they were read, of folders the files in them."""
 
-    What is recorded of an input, such as its digest, is then of the bytes that were worked on. Of
-    a folder its files count.
-    """
-    before = [_state(path) for path in paths]
-    yield
-    for path, state in zip(paths, before, strict=True):
-        if _state(path) != state:
-            raise ItemError(f"{path} was changed while it was read", "run it again")
+    states: dict[Path, "list[_State]"]
+
+    @classmethod
+    def of(cls, *paths: Path) -> "Snapshot":
+        """Take the state of files as they are now."""
+        return cls({path: _states(path) for path in paths})
+
+    def require(self) -> None:
+        """Raise an `ItemError` for a file that has changed.
+
+        Where none has, what is recorded of an input, such as its digest, is of the bytes that were
+        worked on.
+        """
+        for path, states in self.states.items():
+            if _states(path) != states:
+                raise ItemError(f"{path} was changed while it was read", "run it again")
 
 
 def is_same_file(one: Path, other: Path) -> bool:
@@ -189,16 +208,25 @@ def is_same_file(one: Path, other: Path) -> bool:
     return one.name == other.name and one.parent.resolve() == other.parent.resolve()
 
 
+def first_repeated(paths: Sequence[Path]) -> Path | None:
+    """Return the first path that leads to the file or folder of one before it, None if none."""
+    for index, path in enumerate(paths):
+        if any(is_same_file(path, other) for other in paths[:index]):
+            return path
+    return None
+
+
 def check_outputs(
     outputs: Mapping[str, Path | None], inputs: Iterable[str | Path] = (), force: bool = False
 ) -> None:
     """Raise a `UsageError` for an output file that cannot be written, or would destroy something.
 
     `outputs` maps what messages call each output to its file, None where it is not wanted. Refused
-    are folders, devices and `-`, a file that is also one of the `inputs` or another output, and,
-    without `force`, a file that exists.
+    are folders, devices and `-`, a file that is also one of the `inputs` or another output, by
+    whatever name, and, without `force`, a file that exists.
     """
-    taken = {Path(path).resolve(): f"{path} is also read" for path in inputs if path != "-"}
+    read = [Path(path) for path in inputs if path != "-"]
+    written: dict[str, Path] = {}
     for name, path in outputs.items():
         if path is None:
             continue
@@ -207,10 +235,15 @@ def check_outputs(
             raise UsageError(
                 f"{name} {path}: a plain file is needed", "standard output has the table"
             )
-        resolved = path.resolve()
-        if resolved in taken:
-            raise UsageError(f"{name} {path}: {taken[resolved]}", "give it another name")
-        taken[resolved] = f"{name} writes {path}, too"
+        for other in read:
+            if is_same_file(path, other):
+                raise UsageError(f"{name} {path}: {other} is also read", "give it another name")
+        for other_name, other in written.items():
+            if is_same_file(path, other):
+                raise UsageError(
+                    f"{name} {path}: {other_name} writes {other}, too", "give it another name"
+                )
+        written[name] = path
         if path.exists() and not force:
             raise UsageError(f"{name} {path} exists", "use `force` to replace it, or another name")
 
@@ -375,12 +408,10 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _state(path: Path) -> list[tuple[str, int, int, int, int]]:
-    """What changes with the content of a file or folder: names, inodes, sizes and times."""
-    members = [path]
-    if path.is_dir():
-        members += sorted(path.rglob("*"))
-    states = []
+def _states(path: Path) -> list[_State]:
+    """What changes with the content of a file or folder."""
+    members = sorted(path.rglob("*")) if path.is_dir() else [path]
+    states: list[_State] = []
     for member in members:
         try:
             found = member.stat()

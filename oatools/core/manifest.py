@@ -140,15 +140,25 @@ def row_from_path(path: str) -> Row:
 
     For any other name, `knee` is the stem and the rest is missing.
     """
-    stem = Path(path).name
-    for extension in _EXTENSIONS:
-        if stem.lower().endswith(extension) and len(stem) > len(extension):
-            stem = stem[: -len(extension)]
-            break
+    stem = without_extension(Path(path).name)
     match = _NAME.fullmatch(stem)
     known = match.groupdict() if match else {"knee": stem}
     row = {column: known.get(column) or MISSING for column in IDENTITY}
     return {**row, "path": path}
+
+
+def without_extension(path: str) -> str:
+    """Return a path or name without the extension of a volume, feature file or archive."""
+    for extension in _EXTENSIONS:
+        stem = path[: -len(extension)]
+        if path.lower().endswith(extension) and stem and not stem.endswith("/"):
+            return stem
+    return path
+
+
+def tables_among(arguments: Sequence[str]) -> list[str]:
+    """Return those of a command's inputs that are tables in files."""
+    return [argument for argument in arguments if argument != "-" and is_table(argument)]
 
 
 def stated_identity(row: Row) -> Row:

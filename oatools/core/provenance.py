@@ -15,12 +15,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from oatools.core.errors import ItemError, OatoolsError
-from oatools.core.files import digest, digest_json, tree_digest
-from oatools.core.scanfields import (
-    SCAN_FIELDS,
-    is_scan_field,
-    is_sequence_name,
-)
+from oatools.core.files import Snapshot, digest, digest_json, tree_digest
+from oatools.core.scanfields import SCAN_FIELDS, is_scan_field
+from oatools.core.sequences import is_sequence_name
 from oatools.version import __version__
 
 #: The field of a sidecar, and the attribute of a feature file, that holds the steps.
@@ -224,14 +221,26 @@ def step(
 
 def _input_digest(source: Path) -> str:
     """The digest of an input; of a volume in two files that of both, whichever is named."""
+    other = _other_half(source)
+    return digest(source) if other is None else digest_json(sorted([digest(source), digest(other)]))
+
+
+def _other_half(source: Path) -> Path | None:
+    """The second file of a volume in two, None for any other."""
     name = source.name.removesuffix(".gz")
     for suffix, other in _OTHER_HALF.items():
         stem = name.removesuffix(suffix)
         halves = [source.with_name(f"{stem}{other}{packed}") for packed in ("", ".gz")]
         present = [half for half in halves if half.is_file()]
         if stem != name and present:
-            return digest_json(sorted([digest(source), digest(present[0])]))
-    return digest(source)
+            return present[0]
+    return None
+
+
+def seen(volume: Path) -> Snapshot:
+    """Return what a volume and its sidecar are like before they are read, see `Snapshot`."""
+    other = _other_half(volume)
+    return Snapshot.of(volume, sidecar(volume), *([] if other is None else [other]))
 
 
 def may_keep(
@@ -461,31 +470,44 @@ def output_record(volume: Path) -> dict[str, Any]:
     return {"bytes": volume.stat().st_size, "sha256": digest(volume)}
 
 
-def damage_of(volume: Path) -> str:
-    """Say what has become of a volume since it was made, of its sidecar, or of a file made with it.
+class Damage(NamedTuple):
+    """A file that is not what it was when it was made, and what has become of it."""
 
-    Empty where all are whole, and where the sidecar does not record what they were.
+    path: Path
+    what: str
+
+
+def find_damage(volume: Path) -> Damage | None:
+    """Find what has become of a volume since it was made, of its sidecar, or of a file beside it.
+
+    None where all are whole, and where the sidecar does not record what they were.
     """
     fields = _raw_sidecar(volume).fields
     record = fields.get(OUTPUT)
     if not isinstance(record, dict) or not volume.exists():
-        return ""
-    # The size first: that of a file cut short costs nothing to see.
-    if record.get("bytes") != volume.stat().st_size or record.get("sha256") != digest(volume):
-        return f"{volume} was damaged or exchanged since it was made"
+        return None
     seal = fields.get(SEAL)
     if seal is not None and seal != _seal(fields):
-        return f"{sidecar(volume)} was changed since it was made"
+        return Damage(sidecar(volume), "was changed since it was made")
+    # The size first: that of a file cut short costs nothing to see.
+    if record.get("bytes") != volume.stat().st_size or record.get("sha256") != digest(volume):
+        return Damage(volume, "was damaged or exchanged since it was made")
     beside = record.get("beside")
     for suffix, sha256 in (beside if isinstance(beside, dict) else {}).items():
         other = sidecar(volume).with_suffix(suffix) if suffix in _BESIDE else None
         if other is not None and (not other.is_file() or digest(other) != sha256):
-            return f"{other} was damaged or removed since it was made"
-    return ""
+            return Damage(other, "was damaged or removed since it was made")
+    return None
+
+
+def damage_of(volume: Path) -> str:
+    """Say what `find_damage` finds; empty where that is nothing."""
+    found = find_damage(volume)
+    return f"{found.path} {found.what}" if found else ""
 
 
 def lost_sidecar(volume: Path) -> str:
-    """Say that a volume's sidecar is gone, or holds nothing that can be read; empty for others."""
+    """Say that a volume's sidecar is gone, or that it holds no JSON; empty for any other."""
     path = sidecar(volume)
     if not os.path.lexists(path):
         return f"{path}, which says how {volume.name} was made, is gone"

@@ -13,7 +13,7 @@ import torch
 from oatools.core import provenance
 from oatools.core.errors import ItemError
 from oatools.core.files import digest, file_stamp
-from oatools.core.manifest import MISSING, Row, file_stem, table_bytes
+from oatools.core.manifest import MISSING, Row, file_stem, table_bytes, without_extension
 from oatools.core.provenance import Provenance
 from oatools.core.runner import Done
 from oatools.explain.explanation import UNITS, Explanation, explain
@@ -92,6 +92,7 @@ def explain_row(
     (counted from 1) are appended, and those of `faithfulness.COLUMNS`.
     """
     model, backbone = load(settings)
+    seen = [provenance.seen(Path(path)) for path in input_paths(row, model.joined)]
     plan = _plan(row, out_dir, settings, model, clinical)
     first = plan.outputs[0]
     is_done = [output.is_done(force) for output in plan.outputs]
@@ -108,11 +109,27 @@ def explain_row(
         warnings += described.warnings
         warnings += _check_preparation(output.source, described.fields, model)
     result = _compute(plan, settings, model, backbone)
+    for snapshot in seen:
+        snapshot.require()
     if result.is_zero:
         name = settings.class_name
         warnings.append(f"the map is zero: nothing in this knee speaks for the {name} class")
     _write(plan, settings, model, sidecars, result, force)
     return Done(result.cells | first.cells(), warnings=tuple(warnings), remarks=plan.remarks)
+
+
+def claims(row: Row, out_dir: Path, model: FittedModel) -> list[str]:
+    """Return the paths of all files of a row, those of volumes without extension.
+
+    No two rows may share one.
+    """
+    sequences = model.joined or (row.get("sequence", MISSING),)
+    names = [str(out_dir / file_stem(row))]
+    for sequence in sequences:
+        heat = _heat_path(row, sequence, out_dir)
+        beside = [str(beside_path(heat, suffix)) for suffix in (_TABLE, _PICTURE)]
+        names += [without_extension(str(heat)), *beside]
+    return list(dict.fromkeys(names))
 
 
 def finished_maps(row: Row, out_dir: Path, model: FittedModel, label: str) -> list[FinishedMap]:
@@ -202,10 +219,10 @@ def _plan(
     sources = [Path(path) for path in input_paths(row, model.joined)]
     sequences = model.joined or (row.get("sequence", MISSING),)
     targets = [_heat_path(row, sequence, out_dir) for sequence in sequences]
-    for source, target in zip(sources, targets, strict=True):
-        refuse_same(source, target)
+    for source in sources:
         if source.suffix == ".h5":
             raise ItemError(f"{source} holds features", "give the volume that they were made from")
+    refuse_same(sources, targets)
     kind = image_kind(row, provenance.read_sidecar(sources[0]))
     remarks = check_kind(kind, model, settings.any_sequence)
     values = checked_clinical(row, clinical, model.scaling.names)

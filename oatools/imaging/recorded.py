@@ -23,12 +23,12 @@ def write_recorded(
     """Write a volume, its sidecar with these fields, and files of the same name `beside` it.
 
     `beside` gives their contents by extension (`.png`). All of them are on the disk before any has
-    its name, and the volume gets its own last: where it is, the work is done. An older volume
-    in the other form, compressed or not, goes, as both would share the sidecar.
+    its name, and the volume gets its own last: where it is, the work is done.
 
     The fields record the volume's digest. Without `force`, raises an `ItemError` where another run
     has put a volume there meanwhile that was made otherwise; of two runs that do the same, either
-    may be the one whose files stay.
+    may be the one whose files stay. With it, an older volume goes, also one in the other form,
+    compressed or not, as both would share the sidecar.
     """
     wanted = provenance.Provenance.from_fields(fields).last
     with contextlib.ExitStack() as stack:
@@ -55,7 +55,12 @@ def write_recorded(
         with alone_in(target.parent):
             if wanted is not None and not force and kept.is_done(target, wanted):
                 return
-            _publish(target, [*others, sidecar, file])
+            # The older volume goes first: at no moment does a sidecar stand beside a volume that it
+            # does not describe, whenever the process is killed.
+            target.unlink(missing_ok=True)
+            if force:
+                other_form(target).unlink(missing_ok=True)
+            _publish([*others, sidecar, file])
 
 
 def beside_path(volume: Path, suffix: str) -> Path:
@@ -70,14 +75,8 @@ def other_form(volume: Path) -> Path:
     return volume.with_name(f"{volume.name}.gz")
 
 
-def _publish(target: Path, files: list[UnderWay]) -> None:
-    """Give all files their names, the volume's last, or none.
-
-    The older volume goes first: at no moment does a sidecar stand beside a volume that it does not
-    describe, whenever the process is killed.
-    """
-    target.unlink(missing_ok=True)
-    other_form(target).unlink(missing_ok=True)
+def _publish(files: list[UnderWay]) -> None:
+    """Give all files their names, in this order, or none."""
     published: list[UnderWay] = []
     try:
         for file in files:

@@ -1,12 +1,13 @@
 """The work of oa-orient on one row, and how the preprocessing commands write volumes."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from oatools.core import provenance
 from oatools.core.errors import ItemError
-from oatools.core.files import COMPRESSION
+from oatools.core.files import COMPRESSION, is_same_file
 from oatools.core.manifest import MISSING, Row, file_stem
 from oatools.core.runner import Done
 from oatools.imaging import kept
@@ -42,11 +43,7 @@ class VolumeWriter:
         """
         extension = ".nii.gz" if self.compression else ".nii"
         target = Path(self.claim(row) + extension)
-        other = other_form(target)
-        if other.exists() and not self.force:
-            raise ItemError(
-                f"{other} is there in the other form", "use `force` or another `out_dir`"
-            )
+        refuse_other_form(target, self.force)
         return target
 
     def is_done(self, target: Path, step: provenance.Step) -> bool:
@@ -84,7 +81,8 @@ def orient_volume(row: Row, out: VolumeWriter, settings: OrientSettings) -> Done
     from oatools.imaging import orient
 
     source, target = Path(row["path"]), out.target(row)
-    refuse_same(source, target)
+    refuse_same([source], [target])
+    seen = provenance.seen(source)
     grid = read_geometry(source)
     side = _side(row, grid, settings.side)
     doubts = orient.side_warnings(grid, side, settings.side_check)
@@ -105,6 +103,7 @@ def orient_volume(row: Row, out: VolumeWriter, settings: OrientSettings) -> Done
         return Done(cells, kept=True, warnings=warnings)
     oriented = orient.apply(read_volume(source), found)
     described = sidecar_with(source, wanted)
+    seen.require()
     repairs = out.repairs(target, wanted)
     out.write(target, oriented, described.fields)
     return Done(cells, warnings=warnings + described.warnings + repairs)
@@ -116,10 +115,32 @@ def sidecar_with(source: Path, step: provenance.Step) -> provenance.Sidecar:
     return before._replace(fields=provenance.with_step(before.fields, step))
 
 
-def refuse_same(source: Path, target: Path) -> None:
-    """Raise an `ItemError` where the output would be the input."""
-    if source.resolve() == target.resolve():
-        raise ItemError(f"{target} is the input itself", "choose another folder with `out_dir`")
+def refuse_same(sources: Sequence[Path], targets: Sequence[Path]) -> None:
+    """Raise an `ItemError` where a volume to be written is an input, or another one of them.
+
+    Volumes that would share a sidecar are the same here.
+    """
+    for index, target in enumerate(targets):
+        if any(_share_files(source, target) for source in sources):
+            raise ItemError(f"{target} is the input itself", "choose another folder or name")
+        if any(_share_files(other, target) for other in targets[:index]):
+            raise ItemError(f"{target} would be written twice", "choose different names")
+
+
+def refuse_other_form(target: Path, force: bool = False) -> None:
+    """Raise an `ItemError` if a volume is there in its other form, compressed or not.
+
+    Both would share one sidecar.
+    """
+    other = other_form(target)
+    if other.exists() and not force:
+        raise ItemError(f"{other} is there in the other form", "use `force` or another `out_dir`")
+
+
+def _share_files(one: Path, other: Path) -> bool:
+    return is_same_file(one, other) or is_same_file(
+        provenance.sidecar(one), provenance.sidecar(other)
+    )
 
 
 def _side(row: Row, grid: Geometry, setting: str | None) -> str:

@@ -12,11 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from oatools.core import provenance
-from oatools.core.files import COMPRESSION
-from oatools.core.manifest import Row
+from oatools.core.files import COMPRESSION, first_repeated
+from oatools.core.manifest import Row, without_extension
 from oatools.core.runner import Done
-from oatools.imaging import kept
-from oatools.imaging.rows import VolumeWriter, refuse_same, sidecar_with
+from oatools.imaging.rows import VolumeWriter, refuse_other_form, refuse_same, sidecar_with
 from oatools.imaging.volume import Volume, Voxels, read_volume
 from oatools.n4.correct import Correction, N4Settings, correct_bias
 
@@ -56,6 +55,21 @@ class Outputs:
         """True if a further volume goes to a file, which can take that of one row alone."""
         return any(output.is_file for output in self._beside)
 
+    @property
+    def shared_folder(self) -> Path | None:
+        """The folder that two kinds of volumes would go to under the same names, None if none."""
+        folders = [output.path for output in self._beside if not output.is_file]
+        return first_repeated([self.volumes.folder, *folders])
+
+    def claims(self, row: Row) -> list[str]:
+        """Return the paths of all volumes of a row, without their extensions, the main one first.
+
+        No two rows may share one.
+        """
+        main = self.volumes.claim(row)
+        beside = self.side_targets(Path(f"{main}.nii"))
+        return [main, *(without_extension(str(path)) for path in beside)]
+
     def side_targets(self, main: Path) -> list[Path]:
         """Return the paths of the further volumes beside a main output."""
         return [output.target(main) for output in self._beside]
@@ -68,17 +82,22 @@ class Outputs:
 def correct_volume(row: Row, out: Outputs, settings: N4Settings) -> Done:
     """Correct the bias field of a row's volume (see `n4.correct`)."""
     source, target = Path(row["path"]), out.volumes.target(row)
-    refuse_same(source, target)
+    beside = out.side_targets(target)
+    others = [] if settings.mask_file is None else [settings.mask_file]
+    refuse_same([source, *others], [target, *beside])
+    for path in beside:
+        refuse_other_form(path, out.volumes.force)
     parameters = {**asdict(settings), "dtype": out.dtype}
+    seen = provenance.seen(source)
     wanted = provenance.step("oa-n4", parameters, source)
     cells = {"path": str(target)}
-    beside = out.side_targets(target)
-    beside_are_there = all(path.exists() and not kept.damage(path, wanted) for path in beside)
-    if out.volumes.is_done(target, wanted) and beside_are_there:
+    if all([out.volumes.is_done(path, wanted) for path in (target, *beside)]):
         return Done(cells, kept=True)
     volume = read_volume(source)
     found = correct_bias(volume, settings)
     described = sidecar_with(source, replace(wanted, results=_results(found)))
+    seen.require()
+    repairs = [line for path in (target, *beside) for line in out.volumes.repairs(path, wanted)]
     fields = described.fields
     if out.field is not None:
         named = {**fields, "Description": "natural logarithm of the bias field"}
@@ -91,9 +110,8 @@ def correct_volume(row: Row, out: Outputs, settings: N4Settings) -> Done:
     data = found.corrected.data
     if out.dtype == "same":
         data = _as_type(data, volume.data.dtype)
-    repairs = out.volumes.repairs(target, wanted)
     out.volumes.write(target, Volume(data, volume.affine), fields)
-    return Done(cells, warnings=described.warnings + repairs)
+    return Done(cells, warnings=(*described.warnings, *repairs))
 
 
 def _results(found: Correction) -> dict[str, Any]:

@@ -2,9 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from oatools.core.errors import UsageError
+
+#: The masks that are made of the volume itself.
+NAMED_MASKS = ("air", "log-otsu", "otsu", "none")
 
 _FEWEST_BINS = 16
 _MOST_LEVELS = 8
@@ -48,6 +52,11 @@ class N4Settings:
         self._check_choices()
         self._check_lists()
         self._check_numbers()
+
+    @property
+    def mask_file(self) -> Path | None:
+        """The volume that the mask is taken from, if it is."""
+        return None if self.mask in NAMED_MASKS else Path(self.mask)
 
     def _check_choices(self) -> None:
         if self.engine not in ("fast", "itk"):

@@ -9,8 +9,8 @@ and the images, as the form has them: see `release`, `nda_images` and `most_imag
 
 from __future__ import annotations
 
+import errno
 import json
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from oatools.core.errors import UsageError
-from oatools.core.files import atomic, write_text
+from oatools.core.errors import ItemError, UsageError
+from oatools.core.files import alone_in, atomic, is_temporary, scratch_folder, write_text
 from oatools.core.manifest import Row
 from oatools.phantom import most_images, nda_images, release, series
 from oatools.phantom.ascii import write_ascii
@@ -94,29 +94,48 @@ def make_series(settings: PhantomSettings, row: Row) -> bool:
     """Render and write the series of one row of `prepare`; return False if it is there already.
 
     The folder or archive appears whole or not at all: it is written under another name beside its
-    place, then renamed.
+    place, which no other process shares, then renamed. Of several that write it at once, the first
+    counts. Raises an `ItemError` for a folder that has lost slices since.
     """
     target = Path(row["path"])
-    if target.exists():
-        return False
     layout = LAYOUTS[settings.form]
+    if target.exists():
+        _require_whole(target, layout.sequences[row["sequence"]])
+        return False
     patient = make_patient(settings, index_of(row["subject"]))
     knee = patient.knees[SIDES.index(row["side"])]
     protocol = layout.sequences[row["sequence"]]
     pixels, affine = make_volume(settings, knee, protocol)
     identity = layout.identity(settings, patient, knee.side, protocol)
-    partial = target.with_name(f".{target.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
+    with scratch_folder(target.parent) as partial:
         series.write_series(partial, protocol, pixels, affine, identity)
         if target.name.endswith(".tar.gz"):
             with atomic(target) as archive:
                 nda_images.pack(partial, archive)
-        else:
-            partial.rename(target)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+            return True
+        return _gave_name(partial, target)
+
+
+def _require_whole(series_path: Path, protocol: PulseSequence) -> None:
+    """Raise an `ItemError` for a series' folder in which slices are missing, or empty."""
+    if not series_path.is_dir():
+        return
+    whole = sum(1 for path in series_path.iterdir() if path.is_file() and path.stat().st_size)
+    if whole != protocol.slices:
+        raise ItemError(
+            f"{series_path} holds {whole} slices, not {protocol.slices}",
+            "remove it, and it is made again",
+        )
+
+
+def _gave_name(folder: Path, target: Path) -> bool:
+    """Rename a folder; False if there is one of that name that is not empty."""
+    try:
+        folder.rename(target)
+    except OSError as error:
+        if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+            raise
+        return False
     return True
 
 
@@ -170,12 +189,17 @@ def _claim(folder: Path, settings: PhantomSettings) -> None:
     """Sign a new folder, or find that it is signed with the same settings."""
     stamp = folder / "phantom.json"
     wanted = json.loads(json.dumps(asdict(settings)))
-    if not stamp.exists():
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise UsageError(f"{folder} exists and holds no phantom", "give a new folder")
-        signed = {"synthetic": True, "version": VERSION, "settings": wanted}
-        write_text(stamp, json.dumps(signed, indent=2) + "\n")
-        return
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder} is no folder", "give a new folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    # One at a time: of several that begin at once the first signs it.
+    with alone_in(folder):
+        if not stamp.exists():
+            if not all(is_temporary(each.name) for each in folder.iterdir()):
+                raise UsageError(f"{folder} exists and holds no phantom", "give a new folder")
+            signed = {"synthetic": True, "version": VERSION, "settings": wanted}
+            write_text(stamp, json.dumps(signed, indent=2) + "\n")
+            return
     found, version = _read_stamp(stamp)
     different = [name for name in wanted if found.get(name) != wanted[name]]
     if different:

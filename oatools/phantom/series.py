@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import io
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import UID, ExplicitVRLittleEndian, MRImageStorage
 
+from oatools.core.files import write_new
 from oatools.core.provenance import PHANTOM_IMPLEMENTATION
 
 Affine = NDArray[np.float64]
@@ -182,7 +184,14 @@ def write_series(
         ds.SliceLocation = _text(k * sequence.thickness)
         ds.PixelData = np.ascontiguousarray(pixels[:, :, k].T).astype("<u2", copy=False).tobytes()
         ds.file_meta = _file_meta(ds.SOPInstanceUID)
-        ds.save_as(folder / f"{k + 1:03d}", enforce_file_format=True)
+        write_new(folder / f"{k + 1:03d}", _encoded(ds))
+
+
+def _encoded(ds: Dataset) -> bytes:
+    """Return the bytes of a DICOM file: pydicom writes to no disk, which may be full."""
+    stream = io.BytesIO()
+    ds.save_as(stream, enforce_file_format=True)
+    return stream.getvalue()
 
 
 def _header(sequence: PulseSequence, identity: dict[str, str]) -> Dataset:

@@ -14,7 +14,8 @@ import pydicom
 import pytest
 
 from oatools.core.errors import UsageError
-from oatools.core.files import digest
+from oatools.core.files import scratch_folder
+from oatools.core.files import tree_digest as digest
 from oatools.phantom import findings, most_images, rendering
 from oatools.phantom.contrast import Tissue
 from oatools.phantom.download import make_series, prepare, write_release
@@ -274,8 +275,8 @@ def test_a_second_run_completes_what_the_first_left_and_keeps_the_rest(tmp_path)
     rows = write_release(tmp_path / "demo", CORONAL)
     before, kept = digest(tmp_path / "demo"), Path(rows[1]["path"], "001").stat().st_mtime_ns
     lost = Path(rows[0]["path"])
-    half = lost.with_name(f".{lost.name}.partial")
-    half.mkdir()
+    with scratch_folder(lost.parent) as half:  # as a killed process leaves it
+        half = half.rename(half.with_name(f"{half.name[:-4]}left"))
     shutil.move(lost / "001", half / "007")
     shutil.rmtree(lost)
     again = run(tmp_path / "demo", *ARGUMENTS)
