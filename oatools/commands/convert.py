@@ -1,5 +1,6 @@
 """oa-convert: DICOM series to NIfTI volumes."""
 
+import os
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -34,6 +35,8 @@ from oatools.core.options import (
 from oatools.core.runner import RunOptions, run_rows
 
 if TYPE_CHECKING:
+    from oatools.dicom.idtable import IdTable
+    from oatools.dicom.pseudonyms import Pseudonyms
     from oatools.dicom.series import Overrides
 
 _VISIT = re.compile(r"(\d\d|[1-9]\d{2,})m", re.ASCII)
@@ -93,6 +96,19 @@ _VISIT = re.compile(r"(\d\d|[1-9]\d{2,})m", re.ASCII)
     help="Keep patient ids that are not OAI's, instead of replacing them by a digest.",
 )
 @click.option(
+    "--id-key",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Make the digests of ids with the key in this file; by default with DIR/id.key, which is "
+    "made if missing.",
+)
+@click.option(
+    "--id-table",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Write down which patient id and series description stand behind which names.",
+)
+@click.option(
     "--root",
     "roots",
     multiple=True,
@@ -118,6 +134,8 @@ def main(
     side_check: str,
     name: str | None,
     keep_ids: bool,
+    id_key: Path | None,
+    id_table: Path | None,
     roots: tuple[Path, ...],
     compression: int,
     force: bool,
@@ -138,25 +156,90 @@ def main(
     left_out: Counter[str] = Counter()
     if roots:
         _require_inventory(inputs)
+    pseudonyms = _pseudonyms(console, id_key, out_dir, list_only)
+    ids = _id_table(id_table, id_key, out_dir, list_only)
     table = _read(inputs, null_separated)
     if not table.headed:
         sequence = slug(name) if name else None
-        known = Overrides(subject, visit, side, sequence, keep_ids, side_check == "trust")
+        is_trusted = side_check == "trust"
+        known = Overrides(subject, visit, side, sequence, keep_ids, is_trusted, pseudonyms)
         wanted = [slug(each) for each in sequences]
-        table = _find(table, known, wanted, left_out, roots)
+        table = _find(table, known, wanted, left_out, roots, ids)
     if list_only or out_dir is None:
         status = _list(console, table)
+        if pseudonyms.is_used and not _has_key(id_key, out_dir):
+            console.note(
+                "names with a digest (anon-..., ...-x...) are of this listing alone: they have no "
+                "key; give one with --id-key, and they are the same in every run"
+            )
     else:
         from oatools.dicom.rows import ConvertSettings, convert_series
         from oatools.imaging.rows import VolumeWriter
 
         out = VolumeWriter(out_dir, compression, force)
-        settings = ConvertSettings(echo, coverage, side_check)
+        settings = ConvertSettings(echo, coverage, side_check, run.timeout)
         work = partial(convert_series, out=out, settings=settings)
         status = run_rows(console, table, work, run, target=out.claim, workers="threads")
     for reason, count in left_out.most_common():
         console.note(f"not taken: {count} {reason}")
     return status
+
+
+def _has_key(id_key: Path | None, out_dir: Path | None) -> bool:
+    """Tell whether there is a key that will be the same the next time."""
+    from oatools.dicom.pseudonyms import KEY_NAME
+
+    return id_key is not None or (out_dir is not None and os.path.lexists(out_dir / KEY_NAME))
+
+
+def _pseudonyms(
+    console: Console, id_key: Path | None, out_dir: Path | None, list_only: bool
+) -> "Pseudonyms":
+    """Return the names by the key that is given, or else by that of the output folder.
+
+    A listing uses that one where it is there, and makes none.
+    """
+    from oatools.dicom.pseudonyms import (
+        KEY_NAME,
+        Pseudonyms,
+        folder_key,
+        is_open_to_others,
+        read_key,
+    )
+
+    def said(made: Path) -> None:
+        console.note(
+            f"made the key of ids {made}: keep it to yourself, and with it a person has the same "
+            "id in every run (--id-key)"
+        )
+
+    if id_key is not None:
+        path, key = id_key, partial(read_key, id_key)
+    elif out_dir is not None and (not list_only or _has_key(None, out_dir)):
+        path, key = out_dir / KEY_NAME, partial(folder_key, out_dir, said)
+    else:
+        return Pseudonyms()
+    if id_key is not None or _has_key(None, out_dir):
+        read_key(path)  # what is wrong with it is said before any work is done
+    if path.exists() and is_open_to_others(path):
+        console.note(f"warning: everybody can read {path}; keep it to yourself: chmod 600 {path}")
+    return Pseudonyms(key)
+
+
+def _id_table(
+    path: Path | None, id_key: Path | None, out_dir: Path | None, list_only: bool
+) -> "IdTable | None":
+    """Return the table of who is who, if it is wanted; a `UsageError` for one of no use."""
+    if path is None:
+        return None
+    from oatools.dicom.idtable import IdTable
+
+    if list_only and not _has_key(id_key, out_dir):
+        raise UsageError(
+            "a listing without a key has other ids each time, of which a table is of no use",
+            "give a key with `id_key`",
+        )
+    return IdTable(path)
 
 
 def _checked_subject(subject: str | None) -> str | None:
@@ -207,6 +290,7 @@ def _find(
     wanted: list[str],
     left_out: Counter[str],
     roots: Sequence[Path],
+    ids: "IdTable | None",
 ) -> Table[Row | BadRow]:
     """Find the series in the places that the rows of a table name."""
     from oatools.dicom.find import find_series
@@ -214,7 +298,7 @@ def _find(
     from oatools.oai import release
 
     names = (row.name if isinstance(row, BadRow) else row["path"] for row in places.rows)
-    rows = find_series(names, release, known, wanted, left_out, roots)
+    rows = find_series(names, release, known, wanted, left_out, roots, ids)
     return Table(COLUMNS, rows, "the series found")
 
 

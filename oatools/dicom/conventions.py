@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from oatools.dicom.headers import Header
+
 
 @dataclass(frozen=True)
 class SeriesPath:
@@ -55,10 +57,12 @@ class Conventions(Protocol):
     def holds_one_series(self, archive: Path, /) -> bool:
         """Tell by an archive's name whether the study packs a single series in it."""
 
-    def subject_from(self, patient_id: str, place: SeriesPath, /) -> str | None:
-        """Return the participant's id from the header's patient id and the path; None for others.
+    def subject_from(self, header: Header, place: SeriesPath, /) -> str | None:
+        """Return the participant's id from the header and the path; None for anybody else.
 
-        Raises an `ItemError` if they contradict each other.
+        An id that merely looks like one of the study's may be a hospital's own number: what else
+        the header or the path says must show that it is not. `survey.KEYWORDS` are read of headers.
+        Raises an `ItemError` if header and path contradict each other.
         """
 
     def visit_from(self, study_description: str, place: SeriesPath, /) -> str | None:

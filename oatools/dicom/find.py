@@ -18,6 +18,7 @@ from oatools.core.paths import other_kind
 from oatools.dicom.archives import CONTROL_FILE, SUFFIXES, finished_name
 from oatools.dicom.conventions import Conventions, InventoryEntry
 from oatools.dicom.files import files_of, is_folder
+from oatools.dicom.idtable import IdTable
 from oatools.dicom.repeats import Repeats
 from oatools.dicom.series import Contents, Overrides, Series, describe, sequence_of
 
@@ -38,12 +39,14 @@ def find_series(
     wanted: Sequence[str] = (),
     left_out: Counter[str] | None = None,
     roots: Sequence[Path] = (),
+    ids: IdTable | None = None,
 ) -> Iterator[Row | BadRow]:
     """Yield a row for every MR series in folders, archives, files or inventories, as it is found.
 
     `conventions` are those of the study (`oatools.oai.release`), and `wanted` the sequences to take
     (if empty, all but those that the study sets aside). The series of an inventory are looked for
-    below its folder and below `roots`. `left_out` counts what was passed over, by reason.
+    below its folder and below `roots`. `left_out` counts what was passed over, by reason, and `ids`
+    is told of each series whose it is.
 
     No knee, visit and sequence is yielded twice. Of repeats in the study's layout, wherever they
     lie, the one is taken whose centre does not lie on the other side than is stated, then one that
@@ -54,7 +57,12 @@ def find_series(
     counts = Counter() if left_out is None else left_out
     search = _Search(conventions, known, wanted, counts, roots)
     for found in search.through(list(places)):
-        yield found.row() if isinstance(found, Series) else found
+        if isinstance(found, BadRow):
+            yield found
+            continue
+        if ids is not None:
+            ids.add(found.subject, found.patient_id, found.sequence or "", found.typed)
+        yield found.row()
 
 
 @dataclass(frozen=True)
@@ -389,7 +397,7 @@ class _Search:
         grouped: dict[str, dict[str, InventoryEntry]] = defaultdict(dict)
         for listed in self.conventions.read_inventory(inventory):
             place = self.conventions.place_of(listed.key)
-            sequence = sequence_of(listed.description)
+            sequence = sequence_of(listed.description, self.known.pseudonyms)
             reason = self._why_not(sequence, place.participant)
             if reason is None:
                 grouped[place.person_visit or listed.examination][listed.key] = listed

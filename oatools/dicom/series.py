@@ -7,17 +7,19 @@ say where the scan lies.
 """
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from oatools.core.errors import ItemError
 from oatools.core.ids import normal_id, subject_id
 from oatools.core.manifest import IDENTITY, MISSING, BadRow, Row
+from oatools.core.sequences import described
 from oatools.dicom.conventions import Conventions, SeriesPath
 from oatools.dicom.files import contents, digest_of
 from oatools.dicom.headers import Header
 from oatools.dicom.names import personal_words
-from oatools.dicom.sides import names_both, side_in, without_side
+from oatools.dicom.pseudonyms import Pseudonyms
+from oatools.dicom.sides import names_both, pieces, side_in
 from oatools.dicom.survey import holds_image, read_identity, survey
 
 #: The columns of `Series.row`.
@@ -34,7 +36,8 @@ class Overrides:
     """Facts that the user states of all series at once; None leaves one to header and path.
 
     With `trust_side`, the side that is stated first (by the description, an inventory, a tag) is
-    taken whatever else is stated, and wherever the scan lies.
+    taken whatever else is stated, and wherever the scan lies. `pseudonyms` are for what headers say
+    and must not come out.
     """
 
     subject: str | None = None
@@ -43,6 +46,7 @@ class Overrides:
     sequence: str | None = None
     keep_ids: bool = False
     trust_side: bool = False
+    pseudonyms: Pseudonyms = field(default_factory=Pseudonyms)
 
 
 @dataclass(frozen=True)
@@ -84,6 +88,8 @@ class Series:
     `path` is a folder, an archive or a file. `files` is None where they were not counted, and
     `series` (a `files.series_digest`) None where the series has its path for itself. `identifier`
     is that digest in any case. The others are None where neither header nor path says.
+    `patient_id` and `typed` are the header's id and description as they stand there, which go into
+    no output.
     """
 
     path: Path
@@ -95,6 +101,8 @@ class Series:
     files: int | None = None
     series: str | None = None
     identifier: str = ""
+    patient_id: str = ""
+    typed: str = ""
 
     def row(self) -> Row:
         """Return the series as a row of the table that oa-convert lists and converts."""
@@ -168,9 +176,31 @@ def stated_side(source: Path, series: str | None = None) -> StatedSide:
     return StatedSide()
 
 
-def sequence_of(description: str) -> str:
-    """Return the sequence that a description names: `COR_IW_TSE_RIGHT` is `cor-iw-tse`."""
-    return slug(without_side(description))
+def sequence_of(description: str, pseudonyms: Pseudonyms) -> str:
+    """Return the sequence that a description names: `COR_IW_TSE_RIGHT` is `cor-iw-tse`.
+
+    Words that are none of the field's (see `core.sequences`) are a digest at its end.
+    """
+    return _in_public(description, pseudonyms, with_side=side_in(description) is None)
+
+
+def _in_public(description: str, pseudonyms: Pseudonyms, with_side: bool) -> str:
+    """Return a description in words of the field and of sides, with a digest for all others.
+
+    Where there are no others it is the description itself, as a slug.
+    """
+    shown: list[str] = []
+    hidden: list[str] = []
+    for piece, is_side in pieces(description):
+        if not is_side:
+            found = described(piece)
+            shown += found.kept
+            hidden += found.others
+        elif with_side:
+            shown.append(piece)
+    if hidden:
+        shown.append(pseudonyms.words(hidden))
+    return slug(" ".join(shown))
 
 
 def slug(name: str) -> str:
@@ -193,7 +223,7 @@ def _identify(
     """Combine what the user, the header, the path and an inventory say, in this order."""
     description = header.text("SeriesDescription") or listed
     public = personal_words(header.elements).removed_from(description)
-    subject = known.subject or _subject(header, place, conventions, known.keep_ids)
+    subject = known.subject or _subject(header, place, conventions, known)
     visit = known.visit or conventions.visit_from(header.text("StudyDescription"), place)
     side = known.side or _side(source, series, _stated_side(header, listed), known.trust_side)
     return Series(
@@ -201,8 +231,10 @@ def _identify(
         subject=subject,
         visit=visit,
         side=side,
-        sequence=known.sequence or sequence_of(public),
-        description=slug(public),
+        sequence=known.sequence or sequence_of(public, known.pseudonyms),
+        description=_in_public(public, known.pseudonyms, with_side=True),
+        patient_id=header.text("PatientID"),
+        typed=description,
     )
 
 
@@ -246,19 +278,19 @@ def _side(source: Path, series: str | None, stated: StatedSide, is_trusted: bool
     return sides[0] if sides else None
 
 
-def _subject(header: Header, place: SeriesPath, conventions: Conventions, keep_ids: bool) -> str:
-    """Return the study's id of a participant, and of anybody else a digest of the patient id.
+def _subject(header: Header, place: SeriesPath, conventions: Conventions, known: Overrides) -> str:
+    """Return the study's id of a participant, and a pseudonym of anybody else.
 
     A patient id may be a hospital's own number, which is shown only with `keep_ids`.
     """
-    patient = header.text("PatientID")
-    participant = conventions.subject_from(patient, place)
+    participant = conventions.subject_from(header, place)
     if participant is not None:
         return participant
+    patient = header.text("PatientID")
     if not normal_id(patient):
-        return f"anon-{digest_of(header.text('SeriesInstanceUID'))}"
-    if not keep_ids:
-        return f"anon-{digest_of(normal_id(patient))}"
+        return known.pseudonyms.nobody(header.text("SeriesInstanceUID"))
+    if not known.keep_ids:
+        return known.pseudonyms.person(patient)
     try:
         return subject_id(patient)
     except ItemError as error:

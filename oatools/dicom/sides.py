@@ -116,17 +116,24 @@ def names_both(text: str) -> bool:
     return "both" in named or named == set(_SIDES)
 
 
+def pieces(text: str) -> list[tuple[str, bool]]:
+    """Return a text in pieces, each with whether it is the word of a side (or of both)."""
+    composed = _composed(text)
+    found = []
+    end = 0
+    for named in _named(text):
+        found.append((composed[end : named.start], False))
+        found.append((composed[named.start : named.end], True))
+        end = named.end
+    found.append((composed[end:], False))
+    return [(piece, is_side) for piece, is_side in found if piece]
+
+
 def without_side(text: str) -> str:
     """Return a text with a blank for the word of its side; as it is where it names none or both."""
     if side_in(text) is None:
         return text
-    composed = _composed(text)
-    parts = []
-    end = 0
-    for found in _named(text):
-        parts.append(composed[end : found.start])
-        end = found.end
-    return " ".join([*parts, composed[end:]])
+    return " ".join(piece for piece, is_side in pieces(text) if not is_side)
 
 
 @functools.lru_cache(maxsize=4096)  # fifty thousand series share a few descriptions

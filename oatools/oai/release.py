@@ -20,6 +20,7 @@ from oatools.core.errors import ItemError, UsageError
 from oatools.core.ids import normal_id
 from oatools.dicom.archives import SUFFIXES, UNFINISHED
 from oatools.dicom.conventions import InventoryEntry, SeriesPath
+from oatools.dicom.headers import Header
 from oatools.oai.forms import BOM
 
 #: The number of a visit, with which its releases begin -> months since enrolment.
@@ -50,6 +51,8 @@ _NDA = ("image_file", "image_description")
 _LONGEST_CELL = 1 << 24
 # A study's description names the visit in words: `OAI^MR^24 MONTH^LEFT`.
 _MONTHS_IN_WORDS = re.compile(r"\^(\d+) MONTH", re.IGNORECASE)
+_STUDY = re.compile(r"OAI\^", re.IGNORECASE)
+_BARCODE = re.compile(r"0166[01]\d{7}")  # of a series, whose folder has its last eight digits
 # One series, as the release packs it.
 _PACKED = re.compile(r"\d{8}\.(tar\.gz|tgz|tar|zip)")
 # What the release holds beside volumes of knees, as pattern of a sequence, and what it is called.
@@ -209,12 +212,17 @@ def holds_one_series(archive: Path) -> bool:
     return _PACKED.fullmatch(archive.name) is not None
 
 
-def subject_from(patient_id: str, place: SeriesPath) -> str | None:
+def subject_from(header: Header, place: SeriesPath) -> str | None:
     """The participant's number from the header's patient id and the path; None for anybody else.
 
-    Raises an `ItemError` if a series of the release has another one in its header than in its path.
+    Numbers of hospitals have seven digits, too, and may begin with 9. So one counts where the path
+    is of the release, or the header says by its study or its barcode that it is. Raises an
+    `ItemError` if a series of the release has another one in its header than in its path.
     """
-    patient = normal_id(patient_id)
+    is_placed = place.person_visit is not None
+    if not is_placed and not _is_of_initiative(header):
+        return None
+    patient = normal_id(header.text("PatientID"))
     participant = patient if PARTICIPANT.fullmatch(patient) else None
     if participant and place.key and participant != place.participant:
         raise ItemError(
@@ -222,6 +230,12 @@ def subject_from(patient_id: str, place: SeriesPath) -> str | None:
             "find out whose it is, or say so with `subject`",
         )
     return participant or place.participant
+
+
+def _is_of_initiative(header: Header) -> bool:
+    """Tell by a header alone whether it is the Initiative's, by `OAI^MR^24 MONTH^LEFT` and such."""
+    has_study = _STUDY.match(header.text("StudyDescription")) is not None
+    return has_study or _BARCODE.fullmatch(header.text("AccessionNumber")) is not None
 
 
 def visit_from(study_description: str, place: SeriesPath) -> str | None:

@@ -28,7 +28,8 @@ class Registry:
     def holds_one_series(self, archive):
         return archive.name.startswith("scan")
 
-    def subject_from(self, patient_id, place):
+    def subject_from(self, header, place):
+        patient_id = header.text("PatientID")
         if place.participant and patient_id not in ("", place.participant):
             raise ItemError(f"{patient_id} in the folder of {place.participant}", "give `subject`")
         return place.participant

@@ -1,6 +1,7 @@
 """Nothing that a header calls a person or a place comes out, wherever it was typed."""
 
 import json
+import re
 
 import pydicom
 import pytest
@@ -30,7 +31,7 @@ NAMES = [
     ("Smith-Jones^Ann", "COR smith jones", "cor"),
     ("Smith-Jones^Ann", "COR SmithJones", "cor"),
     ("Smith Jones^Ann", "COR SMITH-JONES", "cor"),
-    ("van der Meer^Jan", "SAG vdMeer PD", "sag-vd-pd"),
+    ("van der Meer^Jan", "SAG vdMeer PD", "sag-pd"),
     ("van der Meer^Jan", "SAG van-der-Meer PD", "sag-pd"),
     ("Gödecke^Petra", "COR GODECKE", "cor"),
     ("Gödecke^Petra", "COR Goedecke", "cor"),
@@ -60,8 +61,13 @@ def test_what_a_header_calls_the_patient_is_in_no_cell(scan, tmp_path, name, des
         SeriesDescription=description,
     )
     (row,) = find_series([str(tmp_path / "s")], oai)
-    assert row["sequence"] == sequence
-    assert row["description"].replace("-left", "").replace("-links", "") == sequence
+    assert without_digest(row["sequence"]) == sequence
+    assert without_digest(row["description"]).replace("-left", "").replace("-links", "") == sequence
+
+
+def without_digest(name):
+    """A name without the digest of words that are none of the field's."""
+    return re.sub(r"-?x[0-9a-f]{8}$", "", name)
 
 
 ELSEWHERE = [
@@ -100,7 +106,7 @@ def test_other_persons_places_codes_and_dates_do_not_come_out(
     fields.pop("PatientID", None)
     scan(tmp_path / "s", participant, slices=1, **fields)
     (row,) = find_series([str(tmp_path / "s")], oai)
-    assert row["sequence"] in ("cor-pd", "cor-dr-pd", "cor-f-pd")
+    assert without_digest(row["sequence"]) == "cor-pd"
 
 
 def test_ids_of_other_hospitals_in_a_sequence_do_not_come_out(scan, tmp_path):

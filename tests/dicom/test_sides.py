@@ -3,10 +3,10 @@
 import pydicom
 import pytest
 
-from oatools.dicom.series import sequence_of, stated_side
+from oatools.dicom.series import slug, stated_side
 from oatools.dicom.sides import names_both, side_in, without_side
 
-DESCRIPTIONS = [  # description; side; sequence
+DESCRIPTIONS = [  # description; side; what is left without it
     # OAI's own
     ("COR_IW_TSE_LEFT", "left", "cor-iw-tse"),
     ("COR_IW_TSE_RIGHT ", "right", "cor-iw-tse"),
@@ -98,7 +98,7 @@ BOTH = [
 @pytest.mark.parametrize("description, side, sequence", DESCRIPTIONS)
 def test_a_side_is_a_word_of_its_own(description, side, sequence):
     assert side_in(description) == side
-    assert sequence_of(description) == sequence
+    assert slug(without_side(description)) == sequence
     assert not names_both(description)
 
 

@@ -1,6 +1,7 @@
 import pytest
 
 from oatools.core.errors import ItemError, UsageError
+from oatools.dicom.headers import Header
 from oatools.oai.release import (
     locate,
     may_be_inventory,
@@ -188,9 +189,41 @@ def test_what_is_no_volume_of_a_knee_is_set_aside(sequence, kind):
     "written", ["9999999", "9999999 ", " 9999999", "9999999.0", "9999999\ufeff"]
 )
 def test_a_participants_number_is_read_however_it_is_written(written):
-    assert subject_from(written, place_of("x")) == "9999999"
+    header = Header({"PatientID": written, "StudyDescription": "OAI^MR^12 MONTH^LEFT"})
+    assert subject_from(header, place_of("x")) == "9999999"
     with pytest.raises(ItemError, match="folder of 9888888, but its header says 9999999"):
-        subject_from(written, place_of("0.E.1/9888888/20050131/10000001"))
+        subject_from(header, place_of("0.E.1/9888888/20050131/10000001"))
+
+
+@pytest.mark.parametrize(
+    "fields, path, participant",
+    [
+        # What a hospital's own number looks like, too.
+        ({}, "x", None),
+        ({}, "export/9123456/series3", None),
+        ({"StudyDescription": "MRI KNEE WITHOUT CONTRAST"}, "9123456", None),
+        ({"StudyDescription": "KOAI^MR", "SeriesDescription": "COR_IW_TSE_LEFT"}, "x", None),
+        ({"AccessionNumber": "A0166100000"}, "x", None),
+        # What is OAI's by its header, its barcode or its folders.
+        ({"StudyDescription": "OAI^MR^ENROLLMENT^RIGHT "}, "flat/x", "9123456"),
+        ({"StudyDescription": "oai^mr^96 month^left"}, "x", "9123456"),
+        ({"AccessionNumber": "016610000001"}, "x", "9123456"),
+        ({}, "00m/0.E.1/9123456/20050131/10000001", "9123456"),
+        ({}, "image03/12m/1.C.2/9123456/20050131/10000001.tar.gz", "9123456"),
+        ({}, "results%2F1.E.1%2F9123456/x", "9123456"),
+    ],
+)
+def test_a_number_of_seven_digits_is_a_participants_where_more_than_its_form_says_so(
+    fields, path, participant
+):
+    header = Header({"PatientID": "9123456", **fields})
+    assert subject_from(header, place_of(path)) == participant
+
+
+def test_a_header_without_an_id_is_the_folders_in_the_layout_alone():
+    empty = Header({"PatientID": None})
+    assert subject_from(empty, place_of("0.E.1/9888888/20050131/10000001")) == "9888888"
+    assert subject_from(empty, place_of("9888888/scan")) is None
 
 
 @pytest.mark.parametrize(
