@@ -27,6 +27,7 @@ from oatools.dicom.headers import SILENCE, read_header
 from oatools.dicom.names import KEYWORDS, PersonalWords, personal_words
 
 _TEXT_BYTES = 1 << 20  # of its messages; a damaged header can make it say the same for hours
+_LINE = 400  # characters
 _NOT_STARTED = (126, 127)  # exit codes of what starts another program
 # Lines of dcm2niix that tell of no trouble.
 _CHATTER = re.compile(
@@ -104,7 +105,7 @@ def run_on(
         personal = personal_words_of(images)
         allowed = allowance_of(sum(target.stat().st_size for target in folder.iterdir()))
         said = [
-            personal.removed_from(message)
+            personal.removed_from(message)[:_LINE]
             for message in _run(folder, out, merged, seconds, allowed)
         ]
         messages = [_by_name(message, names) for message in said]
@@ -179,7 +180,10 @@ def _run(folder: Path, out: Path, merged: bool, seconds: float | None, allowed: 
 
 def _beginning(text: Path) -> str:
     with text.open("rb") as stream:
-        return stream.read(_TEXT_BYTES).decode(errors="replace")
+        said = stream.read(_TEXT_BYTES)
+    # A line that was cut could hold half a name, which nothing would know for one.
+    whole = said if len(said) < _TEXT_BYTES else said.rpartition(b"\n")[0]
+    return whole.decode(errors="replace")
 
 
 def _called(
