@@ -14,7 +14,7 @@ import json
 import os
 import stat
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
@@ -89,20 +89,26 @@ def under_way(path: str | Path) -> Iterator[UnderWay]:
 
 
 @contextlib.contextmanager
-def atomic(path: str | Path) -> Iterator[BinaryIO]:
+def atomic(path: str | Path, before: Callable[[], None] | None = None) -> Iterator[BinaryIO]:
     """Yield a stream whose bytes are the file `path` when the block succeeds.
 
-    A block that raises leaves an older file of that name as it was.
+    A block that raises leaves an older file of that name as it was. `before` is called when all is
+    written, with no other process that asks for it in the folder (`alone_in`), and may raise, too.
     """
     with under_way(path) as file:
         yield file.stream
         file.finish()
-        file.publish()
+        if before is None:
+            file.publish()
+            return
+        with alone_in(file.path.parent):
+            before()
+            file.publish()
 
 
-def write_bytes(path: str | Path, content: bytes) -> None:
-    """Write a file, atomically."""
-    with atomic(path) as stream:
+def write_bytes(path: str | Path, content: bytes, before: Callable[[], None] | None = None) -> None:
+    """Write a file, atomically; see `atomic`."""
+    with atomic(path, before) as stream:
         stream.write(content)
 
 

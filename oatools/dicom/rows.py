@@ -5,6 +5,7 @@ from pathlib import Path
 
 from oatools.core import provenance
 from oatools.core.errors import ItemError
+from oatools.core.files import Snapshot
 from oatools.core.manifest import MISSING, Row, stated_identity
 from oatools.core.runner import Done
 from oatools.dicom.convert import REMARK, WARNING, convert
@@ -37,6 +38,7 @@ def convert_series(row: Row, out: VolumeWriter, settings: ConvertSettings) -> Do
     stated = row.get("series", MISSING)
     series = None if stated == MISSING else stated
     parameters = {"echo": settings.echo, "series": series, "coverage": settings.coverage}
+    seen = Snapshot.of(source)
     # The folder's name may be an accession number; its digest is enough to know it again.
     wanted = provenance.step("oa-convert", parameters, source, name="series")
     cells = {"path": str(target)}
@@ -50,6 +52,7 @@ def convert_series(row: Row, out: VolumeWriter, settings: ConvertSettings) -> Do
     if is_phantom(source, series):
         fields[provenance.PHANTOM_FIELD] = True
     identity = {column.capitalize(): cell for column, cell in stated_identity(row).items()}
+    seen.require()
     repairs = out.repairs(target, wanted)
     out.write(target, volume, provenance.with_step({**identity, **fields}, wanted))
     warnings = tuple(message for message in messages if message.startswith(WARNING))

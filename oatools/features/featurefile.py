@@ -5,7 +5,7 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,9 @@ from oatools.core.records import Fields, parse_json, plain_text
 
 # Attributes that two files must share for their features to mean the same.
 SPACE = ("backbone", "weights", "weights_sha256", "preprocessing", "precision")
+
+#: What is said of a file without a digest, which oa-embed did not write.
+NO_DIGEST = "holds no digest of its numbers, so that damage to them would not be seen"
 
 _CONTENT = "features_sha256"
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
@@ -102,14 +105,16 @@ def space_difference(space: Mapping[str, Any], reference: Mapping[str, Any]) -> 
     return ", ".join(said)
 
 
-def write_features(path: str | Path, features: Features) -> None:
+def write_features(
+    path: str | Path, features: Features, before: Callable[[], None] | None = None
+) -> None:
     """Write a feature file, atomically; equal features give equal bytes.
 
     Dicts and lists are stored as JSON. The attribute features_sha256 is added, the digest of all
-    numbers, by which `check_features` knows them again.
+    numbers, by which `check_features` knows them again. For `before` see `atomic`.
     """
     attributes = {**features.provenance, _CONTENT: features.digest()}
-    write_bytes(path, _encoded(features.arrays(), attributes))
+    write_bytes(path, _encoded(features.arrays(), attributes), before)
 
 
 def _encoded(arrays: Mapping[str, np.ndarray], attributes: Mapping[str, Any]) -> bytes:

@@ -24,6 +24,7 @@ from oatools.imaging.volume import read_volume
 def embed_row(row: Row, out_dir: Path, settings: EmbedSettings, force: bool) -> Done:
     """Embed a row's volume into `KNEE_SEQUENCE.h5`; the settings must be resolved."""
     source, target = Path(row["path"]), out_dir / f"{file_stem(row)}.h5"
+    seen = provenance.seen(source)
     wanted = provenance.step("oa-embed", settings.parameters(), source)
     cells = {"path": str(target)}
     damage = "" if force else _damage(target, wanted)
@@ -39,7 +40,14 @@ def embed_row(row: Row, out_dir: Path, settings: EmbedSettings, force: bool) -> 
         # By it models know images that they were not trained on, whatever the file is called.
         identity["sequence"] = fields["Sequence"]
     origin = Origin(wanted, fields, identity)
-    write_features(target, embed_with(batcher, volume, settings, origin))
+    features = embed_with(batcher, volume, settings, origin)
+    seen.require()
+
+    def require_same() -> None:
+        # Another run may have put a file there meanwhile.
+        provenance.step_is_done(target, wanted, lambda: recorded_step(target), force=bool(damage))
+
+    write_features(target, features, before=None if force else require_same)
     again = (f"warning: {damage}; it is made again",) if damage else ()
     return Done(cells, warnings=(*notes, *described.warnings, *again))
 
