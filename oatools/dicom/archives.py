@@ -36,7 +36,6 @@ MAX_FILES, BYTES_OF_A_FILE = 50_000, 1 << 12
 
 # A file is held as it is, for its header, and as its pixels.
 _TIMES_HELD = 3
-_READ_BYTES = 1 << 20
 # Headers of a tar: so much between two files, and so much for each in all (a name of the longest
 # kind takes 4 KiB, usual ones 512 bytes).
 _MOST_BETWEEN, _MOST_FOR_EACH = 1 << 20, 1 << 13
@@ -178,8 +177,5 @@ def _unzipped(opened: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
             f"{_OTHER_PACKINGS[entry.compress_type]}, which cannot be unpacked piece by piece",
             "pack it again as usual (deflate)",
         )
-    parts = []
-    with opened.open(entry) as stream:  # stops at the size stated, whatever is in it
-        while part := stream.read(_READ_BYTES):
-            parts.append(part)
-    return b"".join(parts)
+    with opened.open(entry) as stream:
+        return stream.read(entry.file_size)  # no more is unpacked, whatever is in it
