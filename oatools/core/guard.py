@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -37,11 +38,12 @@ def guarded(
     if is_child():
         result: Result = _within_limits(call)
         return result
+    folder = Path.cwd()  # the process is kept, and paths may be relative
     with _lock:
         if _reader is None:
-            _reader = Children(_within_limits).start()
+            _reader = Children(_in_folder).start()
         try:
-            result = _reader.do(call, WALL_SECONDS)
+            result = _reader.do((folder, call), WALL_SECONDS)
         except TimedOut:
             raise ItemError(f"{path}: reading it took over {WALL_SECONDS:g} s", _REMEDY) from None
         except Died as death:
@@ -50,6 +52,13 @@ def guarded(
                 cause = f"took over {PROCESSOR_SECONDS} s of processor time"
             raise ItemError(f"{path}: reading it {cause}", _REMEDY) from None
     return result
+
+
+def _in_folder(order: tuple[Path, tuple[Any, ...]]) -> Any:
+    folder, call = order
+    if Path.cwd() != folder:
+        os.chdir(folder)
+    return _within_limits(call)
 
 
 def _within_limits(call: tuple[Any, ...]) -> Any:
