@@ -6,6 +6,7 @@ the size of an image, of a file, nor the range of its values distinguishes one k
 
 import base64
 import math
+import os
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -147,7 +148,8 @@ def equalise(paths: Iterable[Path]) -> None:
     sizes = {path: path.stat().st_size for path in paths}
     largest = max(sizes.values(), default=0)
     for path, size in sizes.items():
-        with path.open("ab") as out:
+        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW)
+        with os.fdopen(descriptor, "ab") as out:
             out.write(b"\n" * (largest - size))
 
 

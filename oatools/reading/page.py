@@ -4,25 +4,23 @@ It knows nothing of the answers.
 """
 
 import json
-import shutil
-import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from oatools.core.errors import ItemError, UsageError
-from oatools.core.files import digest_json
+from oatools.core.files import digest_json, write_new
 from oatools.core.manifest import IDENTITY, MISSING, Row
 from oatools.core.people import normal_knee
-from oatools.core.provenance import read_provenance
+from oatools.core.provenance import read_provenance, seen, step
 from oatools.core.runner import Done
 from oatools.imaging.orient import check_side
 from oatools.imaging.volume import read_geometry
 from oatools.learning.presets import PAIN_SCORES, reveals_outcome
 from oatools.reading.images import Frame, common_frame, equalise, grey_values, write_script
+from oatools.reading.pagefolder import ASSETS, damage_of, is_page, read_study, write_study
 from oatools.reading.pairs import PAIR_IDENTITY, PLACES, Knees, read_pairs
 from oatools.version import __version__
 
@@ -56,8 +54,6 @@ _FIRST_LAST = {
     "axial": ("inferior", "superior"),
     "sagittal": ("lateral", "medial"),
 }
-_ASSETS = ("index.html", "reader.css", "reader.js")
-
 #: Pair, place and sequence: they name a volume of the page.
 _Slot = tuple[str, str, str]
 
@@ -88,11 +84,15 @@ class PagePlan:
 
 @dataclass(frozen=True)
 class PageVolume:
-    """A volume that was written for the page: its row, its file, and the checksum of its values."""
+    """A volume that was written for the page.
+
+    That is its row, its file, the checksum of its values, and what identifies the volume itself.
+    """
 
     row: Row
     file: str
     check: str
+    source: str
     is_phantom: bool
 
     @property
@@ -107,7 +107,12 @@ class PageVolume:
 
     def cells(self) -> Row:
         """Return the new cells of the volume's row, from which `from_cells` makes it again."""
-        return {"page": self.file, "check": self.check, "phantom": str(int(self.is_phantom))}
+        return {
+            "page": self.file,
+            "check": self.check,
+            "source": self.source,
+            "phantom": str(int(self.is_phantom)),
+        }
 
     def printed_row(self) -> Row:
         """Return the row of the volume with its file in the page."""
@@ -116,7 +121,8 @@ class PageVolume:
     @classmethod
     def from_cells(cls, row: Row, cells: Row) -> "PageVolume":
         """Make a volume from its row and the cells that were added to it."""
-        return cls(row, cells["page"], cells["check"], is_phantom=cells["phantom"] == "1")
+        is_phantom = cells["phantom"] == "1"
+        return cls(row, cells["page"], cells["check"], cells["source"], is_phantom)
 
 
 def read_blinded_pairs(columns: Sequence[str], rows: Iterable[Row]) -> dict[str, Knees]:
@@ -219,7 +225,8 @@ def show_volume(row: Row, folder: Path, plan: PagePlan) -> Done:
         raise ItemError(
             f"no volume of {row['sequence']}", "add it, or leave the sequence out with `sequences`"
         )
-    name = plan.names[_slot(row)]
+    name, before = plan.names[_slot(row)], seen(Path(row["path"]))
+    source = _origin(row)
     grey = grey_values(row["path"], row["side"], plan.frames[row["sequence"]])
     check = write_script(folder / "volumes" / f"{name}.js", name, grey)
     warnings = []
@@ -228,7 +235,8 @@ def show_volume(row: Row, folder: Path, plan: PagePlan) -> Done:
     except ItemError as error:
         warnings.append(f"{error.reason}; look whether lateral and medial are where the page says")
     is_phantom = read_provenance(row["path"]).is_phantom
-    volume = PageVolume(row, f"volumes/{name}.js", check, is_phantom)
+    before.require()
+    volume = PageVolume(row, _file_of(name), check, source, is_phantom)
     return Done(volume.cells(), warnings=tuple(warnings))
 
 
@@ -265,55 +273,80 @@ def finish_page(
     # packed it.
     study["id"] = digest_json(study)[:16]
     study["made"] = f"oatools {__version__}"
-    # ASCII, so that no encoding can go wrong, and no markup even if somebody pastes it into a page.
-    script = json.dumps(study, ensure_ascii=True, indent=1).replace("<", "\\u003c")
-    (folder / "study.js").write_text(f"reading.study({script});\n", encoding="ascii")
+    sources = {volume.slot: volume.source for volume in volumes}
+    study["source"] = _source(plan, text, complete, sources)
+    write_study(folder, study)
     assets = files("oatools.reading") / "assets"
-    for name in _ASSETS:
-        (folder / name).write_bytes((assets / name).read_bytes())
+    for name in ASSETS:
+        write_new(folder / name, (assets / name).read_bytes())
     return complete
 
 
-def require_free(out_dir: Path, force: bool) -> None:
-    """Raise a `UsageError` where a page cannot go.
+@dataclass(frozen=True)
+class OldPage:
+    """A page that is there already, as `find_page` found it.
 
-    That is a folder that holds something else, or a page unless `force`.
+    `is_same` tells whether it was made of the same pairs, volumes and words; then `damage` says
+    what has become of it since, and `missing` how many pairs it lacks.
     """
-    if not out_dir.exists():
-        return
-    is_empty = out_dir.is_dir() and not any(out_dir.iterdir())
-    if is_empty:
-        return
-    if not (out_dir / "study.js").is_file():
-        raise UsageError(
-            f"{out_dir} exists and is no reading page, and is not replaced",
-            "choose another `out_dir`",
-        )
-    if not force:
-        raise UsageError(f"{out_dir} exists", "use `force` to replace it, or another `out_dir`")
+
+    is_same: bool
+    damage: str = ""
+    missing: int = 0
 
 
-@contextmanager
-def new_folder(out_dir: Path, force: bool) -> Iterator[Path]:
-    """Yield a folder beside `out_dir` that takes its place when the block ends.
+def find_page(out_dir: Path, plan: PagePlan, rows: Sequence[Row], text: PageText) -> OldPage | None:
+    """Compare the page in a folder with that which would be made; None where there is none."""
+    if not is_page(out_dir):
+        return None
+    study = read_study(out_dir)
+    shown = study.get("pairs")
+    names = [pair.get("pair") for pair in shown if isinstance(pair, dict)] if shown else []
+    complete = [pair for pair in plan.pairs if pair in names]
+    sources = {}
+    for row in rows:
+        if row["pair"] in complete and row["path"] != MISSING:
+            try:
+                sources[_slot(row)] = _origin(row)
+            except ItemError:
+                return OldPage(is_same=False)
+    slots = [slot for slot in plan.names if slot[0] in complete]
+    if not all(slot in sources for slot in slots):
+        return OldPage(is_same=False)
+    if study.get("source") != _source(plan, text, complete, sources):
+        return OldPage(is_same=False)
+    return OldPage(True, damage_of(out_dir), len(plan.pairs) - len(complete))
 
-    It does so if it holds a page by then, and is removed if not. An older page there is replaced
-    with `force`; a `UsageError` where another run has put one there meanwhile.
-    """
-    out_dir = out_dir.resolve()  # what a link leads to is replaced, and not the link
-    out_dir.parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=f".{out_dir.name}.", dir=out_dir.parent))
-    try:
-        folder.chmod(0o755)
-        (folder / "volumes").mkdir()
-        yield folder
-        if (folder / "index.html").exists():
-            require_free(out_dir, force)
-            if out_dir.exists():
-                shutil.rmtree(out_dir)
-            folder.replace(out_dir)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+
+def kept_rows(plan: PagePlan, rows: Sequence[Row]) -> list[Row]:
+    """Return the rows of a page that is there already, with the file of each volume."""
+    return [{**row, "page": _file_of(plan.names[_slot(row)])} for row in rows]
+
+
+def _origin(row: Row) -> str:
+    """What identifies a row's volume: its digest, and the mark of a phantom."""
+    sha256 = step("oa-pairs page", {}, row["path"]).input_sha256
+    return f"{sha256} phantom" if read_provenance(row["path"]).is_phantom else sha256
+
+
+def _source(
+    plan: PagePlan, text: PageText, complete: Sequence[str], sources: Mapping[_Slot, str]
+) -> str:
+    """The digest of all that a page is made of, by which it is known again."""
+    pairs = []
+    for pair in complete:
+        knees = plan.pairs[pair]
+        shown = [[knees[place].get(name) for name in plan.variables] for place in PLACES]
+        slots = [(pair, place, sequence) for place in PLACES for sequence in plan.frames]
+        pairs.append([pair, shown, [[plan.names[slot], sources[slot]] for slot in slots]])
+    frames = [_sequence(name, frame) for name, frame in plan.frames.items()]
+    draw = next(iter(plan.pairs.values()))["A"].get("draw", MISSING)
+    said = [text.title, text.question, text.answer]
+    return digest_json([said, draw, list(plan.variables), frames, pairs])
+
+
+def _file_of(name: str) -> str:
+    return f"volumes/{name}.js"
 
 
 def _slot(row: Row) -> _Slot:

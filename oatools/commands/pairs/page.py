@@ -16,7 +16,7 @@ from oatools.core.options import force_option, out_dir_option, run_options
 from oatools.core.runner import RunOptions, run_rows
 
 if TYPE_CHECKING:
-    from oatools.reading.page import PagePlan
+    from oatools.reading.page import PagePlan, PageText
 
 
 @subcommand("page", short_help="Make the page that readers see.")
@@ -83,14 +83,14 @@ def page_command(
         PageText,
         PageVolume,
         finish_page,
-        new_folder,
+        kept_rows,
         plan_page,
         read_blinded_pairs,
-        require_free,
         show_volume,
     )
+    from oatools.reading.pagefolder import is_page, new_folder, require_free
 
-    require_free(out_dir, force)
+    require_free(out_dir)
     table = read_table(pairs_file, ["knee", "side", "pair", "place"])
     if not volumes:
         _require_volumes(table)
@@ -99,6 +99,10 @@ def page_command(
     found = _volume_rows(volumes) if volumes else iter(rows)
     variables = _variables(table.columns, shown)
     plan, items = plan_page(table.columns, pairs, found, sequences, variables)
+    text = PageText(title, question, answer)
+    if _is_kept(console, out_dir, plan, items, text, force):
+        print_table(_printed_columns(table), kept_rows(plan, items))
+        return 0
     _say_shown(console, plan, say_hidden=not shown)
 
     written: list[PageVolume] = []
@@ -106,13 +110,13 @@ def page_command(
     def take(row: Row, cells: Row) -> None:
         written.append(PageVolume.from_cells(row, cells))
 
-    with new_folder(out_dir, force) as folder:
+    # What is there by now may be replaced; what another run puts there may not.
+    with new_folder(out_dir, replace=force or is_page(out_dir)) as folder:
         # The rows are true once the page is there, and are printed then.
         work = partial(show_volume, folder=folder, plan=plan)
         volume_table = table.with_rows(items, len(items))
         status = run_rows(console, volume_table, work, run, on_done=take, print_rows=False)
         is_stopped = bool(status) and run.fail_fast
-        text = PageText(title, question, answer)
         complete = [] if is_stopped else finish_page(folder, plan, written, text)
     print_table(_printed_columns(table), (v.printed_row() for v in written if v.pair in complete))
     _say_smaller(console, plan)
@@ -121,6 +125,37 @@ def page_command(
     made = f"{counted(len(complete), 'pair')} in {out_dir / 'index.html'}"
     console.note(made if complete else "no page is made")
     return status
+
+
+def _is_kept(
+    console: Console,
+    out_dir: Path,
+    plan: "PagePlan",
+    rows: Sequence[Row],
+    text: "PageText",
+    force: bool,
+) -> bool:
+    """Tell whether the page is there already, whole and the same.
+
+    Raises a `UsageError` for one that is not the same, unless `force`.
+    """
+    from oatools.reading.page import find_page
+
+    found = None if force else find_page(out_dir, plan, rows, text)
+    if found is None:
+        return False
+    if not found.is_same:
+        raise UsageError(
+            f"{out_dir} exists, and is the page of other pairs, volumes or words",
+            "use `force` to replace it, or another `out_dir`",
+        )
+    if found.damage:
+        console.note(f"warning: {found.damage}; the page is made again")
+    elif found.missing:
+        console.note(f"{counted(found.missing, 'pair')} are missing in {out_dir}; it is made again")
+    else:
+        console.note(f"{counted(len(plan.pairs), 'pair')} in {out_dir / 'index.html'}, kept")
+    return not found.damage and not found.missing
 
 
 def _require_volumes(table: Table[Row]) -> None:
