@@ -19,6 +19,7 @@ from oatools.version import __version__
 HERE = Path(__file__).resolve().parent
 COMMANDS = (
     "cam",
+    "check",
     "convert",
     "cv",
     "embed",
@@ -73,9 +74,8 @@ def command_page(name: str) -> str:
     sections["DESCRIPTION"] = manual.pop("DESCRIPTION")
     sections["OPTIONS"] = "".join(options(name, command))
     others = " ".join(f"`oa-{c}(1)`," for c in COMMANDS if f"oa-{c}" != name) + " `oa-manifest(7)`"
-    return assemble(
-        name, "1", {**sections, **manual, "EXIT STATUS": EXIT_STATUS, "SEE ALSO": others}
-    )
+    status = manual.pop("EXIT STATUS", EXIT_STATUS)
+    return assemble(name, "1", {**sections, **manual, "EXIT STATUS": status, "SEE ALSO": others})
 
 
 def synopses(name: str, command: click.Command) -> Iterator[str]:

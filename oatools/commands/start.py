@@ -19,6 +19,7 @@ def _start(name: str) -> Callable[[], None]:
 
 
 cam = _start("cam")
+check = _start("check")
 convert = _start("convert")
 cv = _start("cv")
 embed = _start("embed")

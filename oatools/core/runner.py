@@ -75,6 +75,7 @@ def run_rows(
     on_done: Callable[[Row, Row], None] | None = None,
     print_rows: bool = True,
     reads: Sequence[str | Path] = (),
+    on_failed: Callable[[Row | BadRow, ItemError], None] | None = None,
 ) -> int:
     """Do `work` on every row, print the resulting rows, and return the exit status (0 or 1).
 
@@ -92,12 +93,15 @@ def run_rows(
     holds; they cannot be stopped, and it is for the work to keep to a `timeout`.
 
     `on_done` is called with each row that came out, and its new cells; with `print_rows` False
-    that is all that happens to it.
+    that is all that happens to it. `on_failed` is called with each row that failed, and why; then
+    it is for the caller to say that, and how many there were.
     """
     input_columns = [column for column in table.columns if column != "error"]
     columns = input_columns + [column for column in added if column not in input_columns]
     failures = None if options.failed is None else FailedTable(options.failed, input_columns)
-    collector = _Collector(console, columns, options.fail_fast, on_done, print_rows, failures)
+    collector = _Collector(
+        console, columns, options.fail_fast, on_done, print_rows, failures, on_failed
+    )
     claims = _Claims(target)
     claims.files.reserve(reads, [] if options.failed is None else [options.failed])
     if print_rows:
@@ -117,7 +121,8 @@ def run_rows(
             _run_in_turn(table.rows, work, claims, collector)
     for remark in collector.remarks_said():
         console.note(remark)
-    console.note(collector.summary())
+    if on_failed is None:
+        console.note(collector.summary())
     if collector.failures is not None:
         collector.failures.finish()
     return 1 if collector.failed else 0
@@ -260,6 +265,7 @@ class _Collector:
     on_done: Callable[[Row, Row], None] | None = None
     print_rows: bool = True
     failures: FailedTable | None = None
+    on_failed: Callable[[Row | BadRow, ItemError], None] | None = None
     done: int = 0
     kept: int = 0
     failed: int = 0
@@ -307,7 +313,8 @@ class _Collector:
             self.console.detail(f"{name}: kept")
         else:
             self.done += 1
-            self.console.detail(f"{name}: done")
+            if self.on_failed is None:
+                self.console.detail(f"{name}: done")
         if self.print_rows:
             manifest.emit(line)
         if self.on_done is not None:
@@ -316,7 +323,10 @@ class _Collector:
     def _fail(self, row: Row | BadRow, failure: Failure) -> None:
         self.failed += 1
         message = self.console.describe(failure.error)
-        self.console.error(f"{item_name(row)}: {message}")
+        if self.on_failed is None:
+            self.console.error(f"{item_name(row)}: {message}")
+        else:
+            self.on_failed(row, failure.error)
         if failure.trace and self.console.verbose:
             sys.stderr.write(failure.trace)
         if not isinstance(row, BadRow):

@@ -1,0 +1,1 @@
+"""Whether what the commands have written is still what they wrote."""
