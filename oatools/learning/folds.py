@@ -1,15 +1,17 @@
 """Splits by patient: both knees of a person are always on the same side."""
 
+import hashlib
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
-from oatools.core.errors import UsageError
-from oatools.core.manifest import Row, read_table, write_table
+from oatools.core import checksums
+from oatools.core.errors import ItemError, UsageError
+from oatools.core.manifest import Row, read_table, table_bytes, write_table
 from oatools.core.people import People
 from oatools.core.provenance import may_keep
 from oatools.learning.cohort import Cohort
@@ -274,19 +276,50 @@ def fold_rows(knees: Sequence[str], subjects: Sequence[str], fold: np.ndarray) -
 
 
 def write_folds(
-    path: Path, knees: Sequence[str], subjects: Sequence[str], fold: np.ndarray, force: bool
+    path: Path,
+    knees: Sequence[str],
+    subjects: Sequence[str],
+    fold: np.ndarray,
+    force: bool,
+    say: Callable[[str], None] | None = None,
 ) -> None:
     """Write the folds table, or keep it.
 
-    Raises a `UsageError` where other folds are there already, unless `force`.
+    One that was damaged since it was made is written again, which `say` is told. Raises a
+    `UsageError` where other folds are there already, unless `force`.
     """
     rows = fold_rows(knees, subjects, fold)
+    if not force and _is_damaged(path, table_bytes(COLUMNS, rows)):
+        if say is not None:
+            say(f"warning: {path} was damaged since it was made; it is made again")
+        force = True
 
     def why_not() -> str:
         return "" if list(read_table(path).rows) == rows else "holds other folds"
 
     if not may_keep(path, why_not, force, UsageError):
+        # These are of another run, which has ended.
+        (path.parent / checksums.NAME).unlink(missing_ok=True)
         write_table(path, COLUMNS, rows)
+
+
+def _is_damaged(path: Path, wanted: bytes) -> bool:
+    """Tell whether a table is not what is wanted, and was that once.
+
+    So say the digests of its folder, or that it is a part of it, as a copy that was cut leaves.
+    """
+    if not path.is_file():
+        return False
+    with path.open("rb") as stream:
+        found = stream.read(len(wanted) + 1)
+    if found == wanted:
+        return False
+    try:
+        listed = checksums.read_checksums(path.parent)
+    except ItemError:
+        listed = None
+    sha256 = listed.listed.get(path.name) if listed else None
+    return wanted.startswith(found) or sha256 == hashlib.sha256(wanted).hexdigest()
 
 
 def describe(subjects: Sequence[str], label: np.ndarray, fold: np.ndarray) -> list[str]:

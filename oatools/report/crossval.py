@@ -1,12 +1,14 @@
 """The report of a cross-validation: tables, figures, a page that shows them, and a model card."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from oatools.core.checksums import write_checksums
 from oatools.core.files import write_text
 from oatools.core.manifest import MISSING, Row, write_table
 from oatools.learning.cautions import report_warning
+from oatools.learning.crossval import BOTH, IMAGES, fold_path
 from oatools.learning.results import METRIC_COLUMNS, PREDICTION_COLUMNS, CrossValidation
 from oatools.report import figures
 from oatools.report.card import model_card
@@ -28,7 +30,8 @@ POOLINGS = {
 def write_report(out_dir: Path, report: Report) -> None:
     """Write all of a report to `out_dir`.
 
-    That is predictions.tsv, metrics.tsv, the figures (PNG and SVG), report.html and model-card.md.
+    That is predictions.tsv, metrics.tsv, the figures (PNG and SVG), report.html and model-card.md;
+    and at last the digests of all files of the cross-validation, by which damage is noticed.
     """
     predictions = [prediction.row() for prediction in report.predictions]
     write_table(out_dir / "predictions.tsv", PREDICTION_COLUMNS, predictions)
@@ -51,6 +54,26 @@ def write_report(out_dir: Path, report: Report) -> None:
     )
     write_text(out_dir / "report.html", render(page))
     write_text(out_dir / "model-card.md", model_card(report))
+    write_checksums(out_dir, _files(report, [picture.name for picture in pictures]))
+
+
+def _files(report: Report, pictures: Sequence[str]) -> Iterator[str]:
+    """Yield all files of a cross-validation, by their names in its folder."""
+    yield from ("folds.tsv", "predictions.tsv", "metrics.tsv", "report.html", "model-card.md")
+    for name in pictures:
+        yield from (f"{name}.png", f"{name}.svg")
+    result = report.result
+    folders = [""]
+    if BOTH in result.models and IMAGES in result.models:
+        folders.append("images/")
+    for number in range(2, report.repeats + 1):
+        folder = f"repeat-{number}/"
+        folders.append(folder)
+        yield from (f"{folder}folds.tsv", f"{folder}predictions.tsv")
+    for folder in folders:
+        yield from (f"{folder}{fold_path(Path(), n)}" for n in range(1, result.folds + 1))
+    if len(result.null):
+        yield "null.tsv"
 
 
 def _title(record: Mapping[str, Any]) -> str:
