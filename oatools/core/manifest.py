@@ -9,14 +9,17 @@ import contextlib
 import math
 import re
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import BinaryIO, Generic, TypeVar
 
 from oatools.core.errors import ItemError, UsageError, item_error
 from oatools.core.files import atomic
+from oatools.core.paths import require_readable
 
 MISSING = "n/a"
 IDENTITY = ["knee", "subject", "visit", "side", "sequence", "path"]
@@ -27,6 +30,9 @@ Row = dict[str, str]
 _NAME = re.compile(
     r"(?P<knee>(?P<subject>.+)_(?P<visit>\d+m)_(?P<side>left|right))(_(?P<sequence>[^_]+))?"
 )
+# Of a table; what is longer is something else, or was made to take all memory.
+_LONGEST_LINE = 1 << 24
+_BLOCK_BYTES = 1 << 20
 _EXTENSIONS = (
     *(".nii.gz", ".nii.bz2", ".nii", ".img.gz", ".img", ".hdr.gz", ".hdr"),
     *(".h5", ".tar.gz", ".tgz", ".zip"),
@@ -109,9 +115,8 @@ def read_rows(arguments: Sequence[str], null_separated: bool = False) -> Table[R
     """
     if null_separated and not arguments:
         stream = _stdin()
-        text = "" if stream is None else stream.read().decode("utf-8", "surrogateescape")
-        listed = [path for path in text.split("\0") if path]
-        return _paths_table(listed, "standard input", len(listed))
+        listed = iter(()) if stream is None else _records(stream)
+        return _paths_table(listed, "standard input")
     if arguments and not any(map(is_table, arguments)):
         return _paths_table(arguments, "the command line", len(arguments))
     tables = []
@@ -174,7 +179,7 @@ def file_stem(row: Row) -> str:
     """
     parts = [row[c] for c in ("knee", "sequence") if row.get(c, MISSING) != MISSING]
     stem = "_".join(parts)
-    if not stem or "/" in stem or stem.startswith("."):
+    if not stem or "/" in stem or stem.startswith(".") or not is_cell(stem):
         raise ItemError(
             "knee and sequence give no usable file name",
             "set the columns 'knee' and 'sequence'",
@@ -250,9 +255,14 @@ def emit(line: str) -> None:
     sys.stdout.flush()
 
 
+def is_cell(text: str) -> bool:
+    """Tell whether a text can be a cell: one with a tab or a line break cannot."""
+    return "\t" not in text and "\n" not in text and "\r" not in text
+
+
 def _join(cells: Sequence[str]) -> str:
     for cell in cells:
-        if "\t" in cell or "\n" in cell or "\r" in cell:
+        if not is_cell(cell):
             raise ItemError(
                 f"a tab or line break in the value {cell!r} cannot be written to a table",
                 "remove it",
@@ -284,6 +294,8 @@ def _stdin_is_replaced() -> bool:
 def _open_table(source: str) -> Table[Row | BadRow]:
     """Open a table or a list of paths, and read its first line, which says which of them it is."""
     name = "standard input" if source == "-" else source
+    if source != "-":
+        require_readable(source)
     try:
         # Closed by `_lines`: the rows are read long after this function has returned.
         stream = _stdin() if source == "-" else open(source, "rb")  # noqa: SIM115, PTH123
@@ -291,7 +303,7 @@ def _open_table(source: str) -> Table[Row | BadRow]:
         raise UsageError(f"{source}: {error.strerror}") from None
     if stream is None:
         raise UsageError("standard input is closed", "give a table or paths")
-    lines = _lines(stream, is_ours=source != "-")
+    lines = _lines(stream, name, is_ours=source != "-")
     first = next(lines, None)
     if first is None:
         raise UsageError(
@@ -300,6 +312,11 @@ def _open_table(source: str) -> Table[Row | BadRow]:
     if "\0" in first:
         raise UsageError(
             f"{name} is no table: its first line holds binary data (or UTF-16; save it as UTF-8)"
+        )
+    if "\r" in first:
+        raise UsageError(
+            f"{name} is no table: its first line holds a line break (CR) that no line feed follows",
+            "save it again with line feeds",
         )
     cells = first.removeprefix("\ufeff").split("\t")
     if len(cells) == 1 and cells[0] not in IDENTITY:
@@ -311,16 +328,38 @@ def _open_table(source: str) -> Table[Row | BadRow]:
 def _check_header(cells: list[str], name: str) -> None:
     if "" in cells:
         raise UsageError(f"{name}: the header has a column without a name", "name it, or delete it")
-    doubled = sorted({cell for cell in cells if cells.count(cell) > 1})
-    if doubled:
-        raise UsageError(f"{name}: the header has two columns {doubled[0]!r}")
+    if len(set(cells)) < len(cells):
+        doubled = min(cell for cell, count in Counter(cells).items() if count > 1)
+        raise UsageError(f"{name}: the header has two columns {doubled!r}")
 
 
-def _lines(stream: BinaryIO, is_ours: bool) -> Iterator[str]:
+def _lines(stream: BinaryIO, name: str, is_ours: bool) -> Iterator[str]:
     """Yield the lines of a stream, and close it at the end if it is ours."""
     with stream if is_ours else contextlib.nullcontext():
-        for line in stream:
+        for line in iter(partial(stream.readline, _LONGEST_LINE), b""):
+            if len(line) == _LONGEST_LINE:
+                raise _too_long(name, "line")
             yield line.decode("utf-8", "surrogateescape").rstrip("\r\n")
+
+
+def _records(stream: BinaryIO) -> Iterator[str]:
+    """Yield the texts of standard input that NULs end, as soon as they are there."""
+    begun = b""
+    # Of a pipe, what is there already; a file of our own has no `read1`.
+    read = getattr(stream, "read1", stream.read)
+    while block := read(_BLOCK_BYTES):
+        *whole, begun = (begun + block).split(b"\0")
+        if len(begun) > _LONGEST_LINE:
+            raise _too_long("standard input", "name")
+        for record in whole:
+            yield record.decode("utf-8", "surrogateescape")
+    yield begun.decode("utf-8", "surrogateescape")
+
+
+def _too_long(name: str, what: str) -> UsageError:
+    return UsageError(
+        f"{name}: a {what} is longer than {_LONGEST_LINE >> 20} MiB, so that it is no table"
+    )
 
 
 def _rows(columns: list[str], lines: Iterable[str], name: str) -> Iterator[Row | BadRow]:
@@ -330,7 +369,10 @@ def _rows(columns: list[str], lines: Iterable[str], name: str) -> Iterator[Row |
         if cells == columns or not any(cells):
             continue  # spreadsheets end tables with rows of nothing
         place = f"{name} line {count}"
-        if cells[0] == columns[0] == "knee":
+        if "\0" in line or "\r" in line:
+            held = "a NUL" if "\0" in line else "a line break within it (CR)"
+            yield BadRow(place, f"the line holds {held}", remedy="save the table again as text")
+        elif cells[0] == columns[0] == "knee":
             error = "a second header that differs from the first"
             yield BadRow(place, error, remedy="give such tables one by one")
         elif len(cells) != len(columns):
@@ -349,5 +391,11 @@ def _strict(table: Table[Row | BadRow]) -> Iterator[Row]:
 
 
 def _paths_table(paths: Iterable[str], name: str, total: int | None = None) -> Table[Row | BadRow]:
-    rows = (row_from_path(path) for path in paths if path)
+    rows = (_row_or_bad(path) for path in paths if path)
     return Table(list(IDENTITY), rows, name, total, headed=False)
+
+
+def _row_or_bad(path: str) -> Row | BadRow:
+    if "\0" in path:
+        return BadRow(path, "no file has a NUL in its name", remedy="give a list of paths")
+    return row_from_path(path)
