@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from oatools.commands.training_data import read_training_data
+from oatools.commands.training_data import read_training_data, require_no_features, require_safe
 from oatools.commands.training_options import TrainingRun, training_options
 from oatools.core.cli import command
 from oatools.core.console import Console
@@ -59,8 +59,12 @@ def main(
     A fifth of the patients is set apart to choose the epoch and the threshold. Prints one row: the
     model's path and how training went. oa-cv tells how good the model is.
     """
+    out = out_dir
+    left = out.with_name(out.name + ".resume")
+    require_safe(run, {"-o": out, "the state of -o": left})
     loaded = read_training_data(console, run)
     cohort = loaded.cohort
+    require_no_features(out, cohort.rows)
     from oatools.core.files import digest_json
     from oatools.learning.checkpoint import Checkpoint
     from oatools.learning.crossval import candidates, model_record
@@ -68,17 +72,16 @@ def main(
     from oatools.learning.folds import split_training
     from oatools.learning.workers import fit_best
 
-    out = out_dir
     tried = candidates(run.settings, run.tune)
     split = split_training(cohort, run.settings.validation, seed)
     record = model_record(cohort, split, tried, seed, loaded.endpoint)
-    left = out.with_name(out.name + ".resume")
 
     def train_one(
         cohort: "Cohort", settings: "Settings", seed: int, split: "Split"
     ) -> "FittedModel":
         made_from = digest_json([record["made_from"], settings.as_dict()])
-        return Checkpoint(left, made_from).fit(cohort, settings, seed, split, resume)
+        checkpoint = Checkpoint(left, made_from, say=console.note)
+        return checkpoint.fit(cohort, settings, seed, split, resume)
 
     if is_done(out, record["made_from"], force, console.note):
         model = load_model(out)

@@ -12,6 +12,7 @@ import torch
 from torch.nn import functional
 
 from oatools.core.errors import ItemError, UsageError
+from oatools.core.records import Fields, RecordError
 from oatools.features.backbone import Backbone, load_backbone
 from oatools.features.backbone_record import PRETRAINED, RANDOM, Weights
 from oatools.features.slices import Preprocessing, chosen, images, square_padding
@@ -19,6 +20,8 @@ from oatools.imaging.volume import Volume
 from oatools.learning.model import FittedModel, middle_slices
 
 _BATCH = 16
+# What a record may say of images, at most.
+_MOST_PIXELS, _MOST_SLICES = 1 << 12, 1 << 16
 
 
 @dataclass(frozen=True)
@@ -126,7 +129,7 @@ def prepare(volumes: Sequence[Volume], model: FittedModel) -> KneeImages:
 
     There is one volume for each sequence of the model, in its order.
     """
-    settings = Preprocessing.from_record(model.record["feature_space"]["preprocessing"])
+    settings = preprocessing_of(model)
     indices = tuple(chosen(volume.data.shape[2], settings.slices) for volume in volumes)
     pixels = torch.from_numpy(np.concatenate([images(volume, settings) for volume in volumes]))
     seen: list[int] = []
@@ -136,6 +139,51 @@ def prepare(volumes: Sequence[Volume], model: FittedModel) -> KneeImages:
         seen += range(start + used.start, start + used.stop)
         start += len(each)
     return KneeImages(tuple(volumes), pixels, indices, np.array(seen))
+
+
+def preprocessing_of(model: FittedModel) -> Preprocessing:
+    """Return how the images of a model's features were prepared.
+
+    Raises a `UsageError` for a model whose record does not say so, as oa-embed would.
+    """
+    try:
+        recorded = _space(model).part("preprocessing")
+        recorded.text("interpolation")
+        recorded.whole("size", 1, _MOST_PIXELS)
+        low, high = recorded.numbers("window", 2)
+        if not 0 <= low < high <= 100:
+            raise RecordError("'window' is not two percentiles")
+        recorded.numbers("mean", 3)
+        if min(recorded.numbers("std", 3)) <= 0:
+            raise RecordError("'std' is not positive")
+        if "triplet" in recorded.values:
+            recorded.flag("triplet")
+        if recorded.has("slices"):
+            _check_slices(recorded)
+    except RecordError as error:
+        raise _unknown_images(error) from None
+    return Preprocessing.from_record(recorded.values)
+
+
+def _check_slices(recorded: Fields) -> None:
+    """Raise a `RecordError` unless `slices` is a count, or a first and a last slice."""
+    if not isinstance(recorded.values["slices"], list):
+        recorded.whole("slices", 1, _MOST_SLICES)
+        return
+    recorded.numbers("slices", 2)
+    both = Fields(dict(zip(("first", "last"), recorded.values["slices"], strict=True)))
+    both.whole("last", both.whole("first", 1, _MOST_SLICES), _MOST_SLICES)
+
+
+def _space(model: FittedModel) -> Fields:
+    return Fields(model.record).part("feature_space")
+
+
+def _unknown_images(error: RecordError) -> UsageError:
+    return UsageError(
+        f"the model does not say how its features were made of images ({error})",
+        "train it on features of oa-embed",
+    )
 
 
 def to_grid(maps: torch.Tensor, volume: Volume) -> np.ndarray:
@@ -159,19 +207,23 @@ def backbone_of(model: FittedModel, weights: str | None = None, device: str = "c
     Random weights are made again from their seed; `weights` names a file for those that came from
     one. Raises a `UsageError` for weights that are not the model's, by their digest.
     """
-    source, seed = _source_of(model, weights)
-    space = model.record["feature_space"]
-    backbone = _load_once(space["backbone"], source, seed, device, space["weights_sha256"])
-    if backbone.record.weights.sha256 != space["weights_sha256"]:
+    try:
+        space = _space(model)
+        name, sha256 = space.text("backbone"), space.text("weights_sha256")
+        label = space.text("weights")
+        source, seed = _source_of(model, weights, label)
+    except RecordError as error:
+        raise _unknown_images(error) from None
+    backbone = _load_once(name, source, seed, device, sha256)
+    if backbone.record.weights.sha256 != sha256:
         raise UsageError(
-            f"the weights of {space['backbone']} are not those that the model's features came from "
-            f"({space['weights']})",
+            f"the weights of {name} are not those that the model's features came from ({label})",
             "give these with `weights`",
         )
     return backbone
 
 
-def _source_of(model: FittedModel, given: str | None) -> tuple[str, int]:
+def _source_of(model: FittedModel, given: str | None, label: str) -> tuple[str, int]:
     """Return the weights to load, and the seed of random ones."""
     recorded = model.record.get("weights")
     origin = Weights.from_json(recorded) if recorded else None
@@ -181,7 +233,6 @@ def _source_of(model: FittedModel, given: str | None) -> tuple[str, int]:
         return given, 0
     if origin is not None and origin.source == PRETRAINED:
         return PRETRAINED, 0
-    label = model.record["feature_space"]["weights"]
     raise UsageError(
         f"the model's features came from the weights '{label}'", "give that file with `weights`"
     )

@@ -7,12 +7,15 @@ from typing import Any, Literal
 
 from oatools.core.files import digest
 from oatools.core.provenance import Provenance
+from oatools.core.records import Fields, RecordError, plain_text
 
 PRETRAINED: Literal["pretrained"] = "pretrained"
 RANDOM: Literal["random"] = "random"
 FILE: Literal["file"] = "file"
 
 Source = Literal["pretrained", "random", "file"]
+_SOURCES: dict[str, Source] = {PRETRAINED: PRETRAINED, RANDOM: RANDOM, FILE: FILE}
+_MOST_PIXELS = 1 << 12  # a side of an image
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,9 @@ class Weights:
             return None
         given = step.parameters.get("weights")
         if given == RANDOM:
-            return cls(RANDOM, sha256, seed=int(step.parameters.get("seed", 0)))
+            parameters = Fields(step.parameters)
+            seed = parameters.whole("seed") if parameters.has("seed") else 0
+            return cls(RANDOM, sha256, seed=seed)
         if given == PRETRAINED:
             return cls(PRETRAINED, sha256)
         # A step records weights from a file by the file's digest.
@@ -51,13 +56,17 @@ class Weights:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "Weights":
-        """Rebuild weights from what `to_json` gave."""
+        """Rebuild weights from what `to_json` gave; a `RecordError` for anything else."""
+        fields = Fields.of(values, "the record of the weights")
+        source = fields.text("source")
+        if source not in _SOURCES:
+            raise RecordError(f"there are no weights '{plain_text(source)}'")
         return cls(
-            values["source"],
-            values["sha256"],
-            values.get("seed"),
-            values.get("name", ""),
-            values.get("averaged", ""),
+            _SOURCES[source],
+            fields.text("sha256"),
+            fields.whole("seed") if fields.has("seed") else None,
+            fields.text("name") if fields.has("name") else "",
+            fields.text("averaged") if fields.has("averaged") else "",
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -119,15 +128,16 @@ class BackboneRecord:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "BackboneRecord":
-        """Rebuild a record from what `to_json` gave."""
+        """Rebuild a record from what `to_json` gave; a `RecordError` for anything else."""
+        fields = Fields.of(values, "the record of the backbone")
         return cls(
-            name=values["name"],
-            weights=Weights.from_json(values["weights"]),
-            size=values["size"],
-            mean=tuple(values["mean"]),
-            std=tuple(values["std"]),
-            interpolation=values["interpolation"],
-            channels=values["channels"],
+            name=fields.text("name"),
+            weights=Weights.from_json(fields.part("weights").values),
+            size=fields.whole("size", 1, _MOST_PIXELS),
+            mean=tuple(fields.numbers("mean", 3)),
+            std=tuple(fields.numbers("std", 3)),
+            interpolation=fields.text("interpolation"),
+            channels=fields.whole("channels", 1),
         )
 
 

@@ -3,17 +3,16 @@
 Going on from it gives the bytes that no interruption would have given.
 """
 
-import json
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 
-from oatools.core.files import write_bytes
+from oatools.core.records import Fields, RecordError
+from oatools.learning import sealed
 from oatools.learning.cohort import Cohort
 from oatools.learning.folds import Split
 from oatools.learning.model import FittedModel
@@ -27,12 +26,14 @@ KEY = "oatools checkpoint"
 class Checkpoint:
     """The file of a training's progress, written every `every` seconds, at the end of an epoch.
 
-    `made_from` says of which inputs and settings; the file of another training is passed over.
+    `made_from` says of which inputs and settings; the file of another training is passed over, and
+    so is one that was damaged, which `say` is told.
     """
 
     path: Path
     made_from: str
     every: float = 5.0
+    say: Callable[[str], None] | None = None
 
     def fit(
         self, cohort: Cohort, settings: Settings, seed: int, split: Split, resume: bool
@@ -50,7 +51,11 @@ class Checkpoint:
                 self.write(progress)
                 last = time.monotonic()
 
-        model = fit(cohort, settings, seed, split, start, keep)
+        try:
+            model = fit(cohort, settings, seed, split, start, keep)
+        except RecordError:
+            self._say_damaged()
+            model = fit(cohort, settings, seed, split, None, keep)
         self.path.unlink(missing_ok=True)
         return model
 
@@ -70,22 +75,29 @@ class Checkpoint:
             "random_state": progress.random_state,
             "groups": progress.optimiser["param_groups"],
         }
-        write_bytes(self.path, save(tensors, {KEY: json.dumps(said)}))
+        sealed.write_sealed(self.path, KEY, said, tensors)
 
     def read(self) -> Progress | None:
-        """Read the file; None where there is none, or none of this training."""
+        """Read the file; None where there is none, none of this training, or a damaged one."""
         try:
-            with safe_open(self.path, framework="pt") as file:
-                said = json.loads((file.metadata() or {})[KEY])
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        except (OSError, SafetensorError, KeyError, ValueError):
+            record = sealed.read_record(self.path, KEY)
+            if record.get("made_from") != self.made_from:
+                return None
+            return _progress(*sealed.read_sealed(self.path, KEY))
+        except FileNotFoundError:
             return None
-        if said["made_from"] != self.made_from:
+        except (sealed.NotSealed, OSError, RecordError):
+            self._say_damaged()
             return None
-        return _progress(said, tensors)
+
+    def _say_damaged(self) -> None:
+        if self.say is not None:
+            self.say(f"warning: {self.path} is damaged; training begins anew")
 
 
-def _progress(said: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Progress:
+def _progress(record: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Progress:
+    """Return the progress of a record and its tensors; a `RecordError` where it is none."""
+    fields = Fields(record)
     parts: dict[str, dict[str, torch.Tensor]] = {"best": {}, "state": {}}
     moments: dict[int, dict[str, torch.Tensor]] = {}
     for name, value in tensors.items():
@@ -94,12 +106,16 @@ def _progress(said: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Progres
             parts[kind][key] = value
         elif kind == "optimiser":
             number, _, moment = key.partition("/")
+            if not (number.isascii() and number.isdecimal() and len(number) < 9):
+                raise RecordError(f"there is a tensor '{name[:40]}' too many")
             moments.setdefault(int(number), {})[moment] = value
+    if "torch_state" not in tensors:
+        raise RecordError("tensor 'torch_state' is missing")
     return Progress(
-        history=said["history"],
+        history=fields.numbers("history"),
         best=parts["best"],
         state=parts["state"],
-        optimiser={"state": moments, "param_groups": said["groups"]},
+        optimiser={"state": moments, "param_groups": fields.values.get("groups")},
         torch_state=tensors["torch_state"],
-        random_state=said["random_state"],
+        random_state=dict(fields.part("random_state").values),
     )

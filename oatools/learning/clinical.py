@@ -10,13 +10,16 @@ from oatools.core.errors import ItemError
 from oatools.core.manifest import MISSING, Row, number, read_table
 from oatools.core.people import People, normal_knee, subject_of, zero_knee
 
+#: The largest value of a variable. Counts of cells reach 1e12; single precision ends at 3e38.
+MOST = 1e15
 CODES = {"sex": {"female": 0.0, "male": 1.0}}
 
 
 def clinical_value(row: Row, name: str) -> float:
     """One clinical variable of a row, NaN where it is missing; sex is 0 female, 1 male.
 
-    Raises an `ItemError` for text that is not a number.
+    Raises an `ItemError` for text that is not a number, and for one that nothing measured in a
+    patient can be.
     """
     codes = CODES.get(name, {})
     if row.get(name) in codes:
@@ -24,6 +27,11 @@ def clinical_value(row: Row, name: str) -> float:
     value = number(row, name)
     if value is None:
         return math.nan
+    if abs(value) > MOST:
+        raise ItemError(
+            f"column '{name}' holds '{row[name]}', which is more than anything that is measured",
+            "correct it or write n/a",
+        )
     return value
 
 

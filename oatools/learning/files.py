@@ -3,36 +3,31 @@
 Reading one runs no code.
 """
 
-import hashlib
-import json
+import functools
 import platform
-import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 
 from oatools.core.errors import UsageError
-from oatools.core.files import write_bytes
-from oatools.core.provenance import may_keep
-from oatools.learning.model import FittedModel, build
+from oatools.core.provenance import Caution, may_keep
+from oatools.core.records import Fields, RecordError, plain_text
+from oatools.features.backbone_record import Weights
+from oatools.learning import sealed
+from oatools.learning.model import FittedModel, KneeModel, build
 from oatools.learning.scaling import ClinicalScaling
-from oatools.learning.settings import Settings
+from oatools.learning.settings import MOST, Settings
 from oatools.version import __version__
 
-# One key for all: safetensors writes several in no fixed order, and the same model must be the same
-# bytes.
+#: The key of a model's record in the metadata of its file.
 KEY = "oatools"
 FORMAT = 4
 
-# The digest of all else in the file, by which damage is noticed; models of before have none.
-_CONTENT = "content_sha256"
-_START = f'{{"__metadata__":{{"{KEY}":'.encode()
+_CAUTIONS = {caution.value for caution in Caution}
 
 
 def save_model(path: str | Path, model: FittedModel, **more: Any) -> FittedModel:
@@ -54,71 +49,62 @@ def save_model(path: str | Path, model: FittedModel, **more: Any) -> FittedModel
     tensors = {}
     for name, value in model.module.state_dict().items():
         tensors[name] = value.detach().cpu().contiguous()
-    record[_CONTENT] = _digest(record, tensors)
-    metadata = {KEY: json.dumps(record, sort_keys=True, allow_nan=True)}
-    write_bytes(path, save(tensors, metadata))
-    return replace(model, record=record)
+    return replace(model, record=sealed.write_sealed(path, KEY, record, tensors))
 
 
 def load_model(path: str | Path) -> FittedModel:
     """Rebuild a model from its file, in evaluation mode.
 
-    Raises a `UsageError` for a file that `save_model` has not written.
+    Raises a `UsageError` for a file that `save_model` has not written, or that was changed since.
     """
-    record = read_record(path)
+    read_record(path)
     try:
-        settings = Settings(**record["settings"])
-        scaling = ClinicalScaling.from_records(record["clinical"])
-        sequences = len(record["joined"]) or 1
-        module = build(settings, record["channels"], len(scaling.names), sequences)
-        with safe_open(path, framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        if record.get(_CONTENT, _digest(record, tensors)) != _digest(record, tensors):
-            raise ValueError("its content is not what was written")
-        module.load_state_dict(tensors)
-        return FittedModel(module.eval(), settings, scaling, float(record["threshold"]), record)
-    except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise UsageError(
-            f"{path} is damaged or of another version of oatools ({reason})", "train it again"
-        ) from None
+        record, tensors = sealed.read_sealed(path, KEY)
+        return _rebuilt(record, tensors)
+    except (sealed.NotSealed, OSError, RecordError) as error:
+        raise _damaged(path, error) from None
 
 
 def read_record(path: str | Path) -> dict[str, Any]:
-    """Read what a model file says of itself, without its weights; errors as for `load_model`."""
+    """Read what a model file says of itself, without its weights.
+
+    Raises a `UsageError` for a file that no such model can be in; what it says is not checked.
+    """
     try:
-        with safe_open(path, framework="np") as file:
-            text = (file.metadata() or {}).get(KEY)
-        record = json.loads(text) if text else None
+        record = sealed.read_record(path, KEY)
     except FileNotFoundError:
         raise UsageError(f"{path}: no such model") from None
-    except (SafetensorError, OSError, ValueError):
-        raise UsageError(
-            f"{path} is not a model that oa-train or oa-cv wrote (no safetensors file)"
-        ) from None
-    if not isinstance(record, dict):
-        raise UsageError(
-            f"{path} is a safetensors file, but not a model that oa-train or oa-cv wrote"
-        )
+    except sealed.NotSealed as error:
+        raise UsageError(f"{path} is not a model that oa-train or oa-cv wrote ({error})") from None
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}") from None
+    except RecordError as error:
+        raise _damaged(path, error) from None
     if record.get("format") != FORMAT:
+        found = plain_text(record.get("format"))
         raise UsageError(
-            f"{path} has format {record.get('format')}, and this version reads {FORMAT}",
+            f"{path} has format {found}, and this version reads {FORMAT}",
             "use the oatools that wrote it, or train it again",
         )
     return record
 
 
 def is_done(
-    path: str | Path, made_from: str, force: bool, say: Callable[[str], None] | None = None
+    path: str | Path,
+    made_from: str,
+    force: bool,
+    say: Callable[[str], None] | None = None,
+    fold: int | None = None,
 ) -> bool:
     """Tell whether the model at `path` is what would be trained.
 
-    One that was damaged since it was made (cut, emptied, changed) is not, which `say` is told.
-    Raises a `UsageError` where it is another, unless `force`.
+    One that was damaged since it was made (cut, emptied, changed, exchanged for that of another
+    `fold`) is not, which `say` is told. Raises a `UsageError` where it is another, unless `force`.
     """
-    if not force and _is_damaged(Path(path), made_from):
+    damage = "" if force else _damage(Path(path), made_from, fold)
+    if damage:
         if say is not None:
-            say(f"warning: {path} was damaged since it was made; it is made again")
+            say(f"warning: {path} {damage}; it is made again")
         return False
 
     def why_not() -> str:
@@ -139,20 +125,33 @@ def versions() -> dict[str, str]:
     }
 
 
+def _damage(path: Path, made_from: str, fold: int | None) -> str:
+    """Say what has become of the model that would be trained; empty where it is another."""
+    if _is_damaged(path, made_from):
+        return "was damaged since it was made"
+    if fold is not None and path.is_file():
+        try:
+            found = read_record(path).get("fold", fold)
+        except UsageError:
+            return ""
+        if found != fold:
+            return f"was exchanged for the model of fold {plain_text(found)} since it was made"
+    return ""
+
+
 def _is_damaged(path: Path, made_from: str) -> bool:
     """Tell whether a file is what is left of the model that would be trained."""
     if not path.is_file():
         return False
+    start = sealed.start_of(KEY)
     with path.open("rb") as file:
-        start = file.read(8 + len(_START))
-        if start[8:] != _START:
-            return not start  # else a file of somebody else
-        try:
-            length = struct.unpack("<Q", start[:8])[0]
-            file.seek(8)
-            record = json.loads(json.loads(file.read(length))["__metadata__"][KEY])
-        except (struct.error, ValueError, KeyError, TypeError, OverflowError):
-            return True
+        found = file.read(8 + len(start))
+    if found[8:] != start:
+        return not found  # else a file of somebody else
+    try:
+        record = sealed.read_record(path, KEY)
+    except (sealed.NotSealed, OSError, RecordError):
+        return True
     if record.get("made_from") != made_from or record.get("format") != FORMAT:
         return False  # another model, whole or not, which is for its owner to decide on
     try:
@@ -162,12 +161,112 @@ def _is_damaged(path: Path, made_from: str) -> bool:
     return False
 
 
-def _digest(record: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> str:
-    """SHA-256 of all that a model file holds, but for this digest itself."""
-    said = {key: value for key, value in record.items() if key != _CONTENT}
-    plain = json.loads(json.dumps(said))  # as it will be read
-    total = hashlib.sha256(json.dumps(plain, sort_keys=True).encode())
-    for name, value in sorted(tensors.items()):
-        total.update(f"\n{name} {tuple(value.shape)} {value.dtype}\n".encode())
-        total.update(value.numpy().tobytes())
-    return total.hexdigest()
+def _damaged(path: str | Path, error: Exception) -> UsageError:
+    return UsageError(
+        f"{path} is damaged or of another version of oatools ({error})", "train it again"
+    )
+
+
+def _rebuilt(record: dict[str, Any], tensors: dict[str, torch.Tensor]) -> FittedModel:
+    """Return the model of a record and its tensors; a `RecordError` where they are none."""
+    fields = Fields(record)
+    _check_record(fields)
+    settings = Settings.from_record(fields.part("settings"))
+    scaling = ClinicalScaling.from_records(fields.parts("clinical"))
+    sequences = len(fields.texts("joined")) or 1
+    channels = fields.whole("channels", 1, MOST)
+    try:
+        with torch.device("meta"):  # shapes alone, so that none of them takes memory
+            module = build(settings, channels, len(scaling.names), sequences)
+    except RuntimeError:
+        raise RecordError("its settings are those of no network") from None
+    _check_tensors(module, tensors)
+    module.load_state_dict(tensors, assign=True)
+    threshold = fields.number("threshold", 0, 1)
+    return FittedModel(module.eval(), settings, scaling, threshold, record)
+
+
+def _check_tensors(module: KneeModel, tensors: dict[str, torch.Tensor]) -> None:
+    """Raise a `RecordError` for tensors that are not those of a network, by name."""
+    wanted = module.state_dict()
+    for name in sorted(wanted.keys() ^ tensors.keys()):
+        what = "tensor '{}' is missing" if name in wanted else "there is a tensor '{}' too many"
+        raise RecordError(what.format(plain_text(name)))
+    for name, value in tensors.items():
+        if value.shape != wanted[name].shape or value.dtype != torch.float32:
+            found = f"{tuple(value.shape)}, {value.dtype}"
+            raise RecordError(f"tensor '{name}' is {found}, not {tuple(wanted[name].shape)}")
+    for name, value in tensors.items():
+        if name.endswith("feature_sd") and not (value > 0).all():
+            raise RecordError(f"tensor '{name}' holds a deviation that is not positive")
+
+
+def _check_record(fields: Fields) -> None:
+    """Raise a `RecordError` for a field that is missing, or of another kind or range.
+
+    Here is all that a model's record holds, but for settings, scaling, channels and threshold, from
+    which the model itself is made.
+    """
+    for name, kind in _REQUIRED.items():
+        kind(fields, name)
+    for name, kind in _OPTIONAL.items():
+        if fields.has(name):
+            kind(fields, name)
+
+
+def _cautions(fields: Fields, name: str) -> None:
+    for caution in fields.texts(name):
+        if caution not in _CAUTIONS:
+            raise RecordError(f"there is no caution '{plain_text(caution)}'")
+
+
+def _versions(fields: Fields, name: str) -> None:
+    versions = fields.part(name)
+    for each in ("oatools", *versions.values):
+        versions.text(each)
+
+
+def _feature_space(fields: Fields, name: str) -> None:
+    space = fields.part(name)
+    for each in ("backbone", "weights", "weights_sha256", "precision"):
+        if space.has(each):
+            space.text(each)
+    if space.has("preprocessing"):
+        space.part("preprocessing")
+
+
+def _weights(fields: Fields, name: str) -> None:
+    Weights.from_json(fields.part(name).values)
+
+
+def _tried(fields: Fields, name: str) -> None:
+    for each in fields.parts(name):
+        Settings.from_record(each.part("settings"))
+        each.number("validation_loss")
+
+
+_COUNT = functools.partial(Fields.whole, least=1, most=MOST)
+_REQUIRED: dict[str, Callable[[Fields, str], object]] = {
+    "training_knees": Fields.texts,
+    "validation_knees": Fields.texts,
+    "joined": Fields.texts,
+    "epochs": _COUNT,
+    "best_epoch": _COUNT,
+    "threshold_rule": Fields.text,
+    "class_weights": functools.partial(Fields.numbers, count=2),
+    "validation_loss": Fields.number,
+    "validation_roc_auc": functools.partial(Fields.number, least=0, most=1),
+    "cautions": _cautions,
+    "versions": _versions,
+    "feature_space": _feature_space,
+}
+#: What may be absent, or null.
+_OPTIONAL: dict[str, Callable[[Fields, str], object]] = {
+    "weights": _weights,
+    "volume_steps": Fields.texts,
+    "sequences": Fields.texts,
+    "endpoint": Fields.text,
+    "made_from": Fields.text,
+    "inputs_sha256": Fields.text,
+    "tried": _tried,
+}

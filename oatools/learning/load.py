@@ -169,6 +169,7 @@ def load_training_data(
     doubts = check_patients(
         [reader.witness(knee, labelled[knee]) for knee in reader.knees], labels.name
     )
+    doubts += reader.doubts()
     cohort = _cohort(reader, chosen, labelled, clinical)
     if len(np.unique(cohort.label)) < 2:
         raise UsageError(

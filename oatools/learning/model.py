@@ -5,6 +5,7 @@ perceptron -> two classes. With the pooling `gru` and no dense layers it is the 
 et al. (2021).
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -15,6 +16,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from oatools.core.errors import ItemError
 from oatools.core.provenance import Caution
 from oatools.features.slices import chosen
 from oatools.learning.pooling import POOLINGS, product
@@ -262,7 +264,8 @@ def predict(
 
     `features` are raw, one (slices, channels) array a knee; `clinical` (knees, variables) raw, NaN
     where missing; `extents` (knees, sequences) as in `FittedModel.logits`. Knees are scored one by
-    one, so a probability depends neither on the company nor on the order.
+    one, so a probability depends neither on the company nor on the order. Raises an `ItemError`
+    for one that is not a finite number.
 
         probability, attention = predict(model, *cohort.scored())
     """
@@ -276,9 +279,23 @@ def predict(
         for i, values in enumerate(features):
             tensor = torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))
             logits, weights = model.logits(tensor, clinical[i], extents[i])
-            probability[i] = torch.softmax(logits.double(), dim=0)[1].item()
+            probability[i] = finite_probability(logits)
             attention.append(weights.numpy())
     return probability, attention
+
+
+def finite_probability(logits: torch.Tensor) -> float:
+    """Return the probability of the positive class from logits (2,) of one knee.
+
+    Raises an `ItemError` where that is not a finite number.
+    """
+    probability = float(torch.softmax(logits.double(), dim=0)[1])
+    if not math.isfinite(probability):
+        raise ItemError(
+            "the model's answer is not a finite number",
+            "its features or clinical variables are far from all that the model was trained on",
+        )
+    return probability
 
 
 def _sequence_numbers(lengths: Sequence[int], device: torch.device) -> torch.Tensor:

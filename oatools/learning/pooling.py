@@ -120,7 +120,8 @@ class Transformer(Pooling):
         super().__init__(channels, settings)
         self.width = width = settings.units
         self.project = nn.Linear(channels, width)
-        self.token = nn.Parameter(torch.randn(width) * 0.02)
+        # Drawn where there is something to draw on, also when shapes alone are asked for (meta).
+        self.token = nn.Parameter(torch.randn(width, device="cpu") * 0.02)
         self.before, self.between, self.after = (nn.LayerNorm(width) for _ in range(3))
         self.attention = nn.MultiheadAttention(width, HEADS, batch_first=True)
         self.inner = nn.Sequential(

@@ -13,7 +13,13 @@ from oatools.core.manifest import MISSING, BadRow, Row
 from oatools.core.provenance import Caution, Provenance
 from oatools.core.runner import item_name
 from oatools.features.backbone_record import Weights
-from oatools.features.featurefile import Features, feature_space, read_features, space_difference
+from oatools.features.featurefile import (
+    NO_DIGEST,
+    Features,
+    feature_space,
+    read_features,
+    space_difference,
+)
 from oatools.learning.identity import Witness, known_side, recorded_patients
 from oatools.learning.join import FailedRow
 from oatools.learning.model import middle_slices
@@ -72,6 +78,7 @@ class Reader:
     sequences: dict[str, str] = field(default_factory=dict)  # by knee
     cautions: set[Caution] = field(default_factory=set)
     steps: set[tuple[str, ...]] = field(default_factory=set)
+    without_digest: list[str] = field(default_factory=list)  # paths
 
     def read(self, knee: str, rows: Sequence[Row]) -> None:
         """Read the files of one knee; one that cannot be read leaves the knee out."""
@@ -88,6 +95,8 @@ class Reader:
         found = [_used(each, self.selection) for each in found]
         for row, features in zip(rows, found, strict=True):
             self._check(row["path"], features)
+            if not features.has_digest:
+                self.without_digest.append(row["path"])
         self.sequences[knee] = row_sequence(rows[0], found[0].provenance)
         augmented = None
         if self.selection.augmented:
@@ -115,6 +124,14 @@ class Reader:
             is_stated=read.rows[0].get("subject", MISSING) != MISSING,
         )
 
+    def doubts(self) -> list[str]:
+        """Return what is doubtful about the files, in words for the user."""
+        if not self.without_digest:
+            return []
+        first, more = self.without_digest[0], len(self.without_digest) - 1
+        others = f" and {more} more files" if more else ""
+        return [f"{first}{others}: {NO_DIGEST}"]
+
     def fail(self, row: Row | BadRow, error: OatoolsError) -> None:
         """Note that a row cannot be used, or raise why not."""
         if self.selection.on_failure == "raise":
@@ -131,6 +148,12 @@ class Reader:
         if difference:
             raise UsageError(
                 f"{path} and {first_path} hold features that do not belong together: {difference}"
+            )
+        channels = [each.features.shape[1] for each in (features, first)]
+        if channels[0] != channels[1]:
+            raise UsageError(
+                f"{path} and {first_path} hold features that do not belong together: "
+                f"{channels[0]} a slice, not {channels[1]}"
             )
         if _copies(features) != _copies(first):
             raise UsageError(

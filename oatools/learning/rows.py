@@ -13,7 +13,13 @@ from oatools.core.files import file_stamp
 from oatools.core.manifest import BadRow, Row, Table
 from oatools.core.people import normal_knee
 from oatools.core.runner import Done
-from oatools.features.featurefile import Features, feature_space, read_features, space_difference
+from oatools.features.featurefile import (
+    NO_DIGEST,
+    Features,
+    feature_space,
+    read_features,
+    space_difference,
+)
 from oatools.learning.clinical import ClinicalTable, clinical_values, read_clinical
 from oatools.learning.files import load_model
 from oatools.learning.model import FittedModel, predict
@@ -75,6 +81,8 @@ def score_row(
     model = shared_model(model_path)
     found = [_read(path, model) for path in input_paths(row, model.joined)]
     remarks = check_kind(image_kind(row, found[0].provenance), model, any_sequence)
+    if not all(each.has_digest for each in found):
+        remarks = (*remarks, f"the feature file {NO_DIGEST}")
     values = checked_clinical(row, clinical, model.scaling.names)
     features = [each.features.astype(np.float32, copy=False) for each in found]
     extents = [[len(each) for each in features]]
@@ -165,6 +173,12 @@ def _read(path: str, model: FittedModel) -> Features:
     if difference:
         raise ItemError(
             f"{path} does not hold the features that the model was trained on: {difference}"
+        )
+    channels = found.features.shape[1]
+    if channels != model.module.channels:
+        raise ItemError(
+            f"{path} does not hold the features that the model was trained on: {channels} a slice, "
+            f"not {model.module.channels}"
         )
     return found
 

@@ -7,6 +7,10 @@ from typing import Any
 import numpy as np
 
 from oatools.core.errors import UsageError
+from oatools.core.records import Fields, RecordError
+
+#: Below this, a variable or channel is one that does not vary.
+_SMALLEST_SD = 1e-12
 
 
 @dataclass(frozen=True)
@@ -38,12 +42,16 @@ class ClinicalScaling:
         return records
 
     @classmethod
-    def from_records(cls, records: list[dict[str, Any]]) -> "ClinicalScaling":
-        """Rebuild a scaling from what `as_records` gave."""
+    def from_records(cls, records: Sequence[Fields]) -> "ClinicalScaling":
+        """Rebuild a scaling from what `as_records` gave; a `RecordError` for anything else."""
+        names = tuple(record.text("name") for record in records)
+        if len(set(names)) < len(names):
+            raise RecordError("a clinical variable is there twice")
         numbers = np.empty((3, len(records)))
         for column, record in enumerate(records):
-            numbers[:, column] = record["fill"], record["mean"], record["sd"]
-        return cls(tuple(record["name"] for record in records), *numbers)
+            sd = record.number("sd", least=_SMALLEST_SD)
+            numbers[:, column] = record.number("fill"), record.number("mean"), sd
+        return cls(names, *numbers)
 
 
 def fit_clinical(values: np.ndarray, names: tuple[str, ...]) -> ClinicalScaling:
@@ -77,4 +85,4 @@ def fit_features(features: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray
 
 
 def _positive(sd: np.ndarray) -> np.ndarray:
-    return np.where(sd > 1e-12, sd, 1.0)
+    return np.where(sd > _SMALLEST_SD, sd, 1.0)

@@ -5,9 +5,12 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from oatools.core.errors import UsageError
+from oatools.core.records import Fields, RecordError, plain_text
 
 #: Attention heads of the transformer.
 HEADS = 4
+#: The most units, epochs and the like that a model may record.
+MOST = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -156,9 +159,36 @@ class Settings:
         if self.learning_rate <= 0 or self.weight_decay < 0:
             raise UsageError("learning rate must be positive and weight decay not negative")
 
+    @classmethod
+    def from_record(cls, fields: Fields) -> "Settings":
+        """Rebuild settings from what `as_dict` gave; a `RecordError` for anything else."""
+        known = options()
+        unknown = sorted(set(fields.values) - set(known))
+        if unknown:
+            raise RecordError(f"there is no setting '{plain_text(unknown[0])}'")
+        values = {name: _recorded(fields, name, known[name]) for name in fields.values}
+        try:
+            return cls(**values)
+        except UsageError as error:
+            raise RecordError(error.reason) from None
+
     def as_dict(self) -> dict[str, Any]:
         """Return the settings as plain values, as a model records them."""
         return asdict(self) | {"instance": list(self.instance)}
+
+
+def _recorded(fields: Fields, name: str, option: Option) -> Any:
+    """Return one setting of a record, of the kind and in the range that it may have."""
+    if option.kind is tuple:
+        fields.numbers(name)
+        return tuple(Fields({name: each}).whole(name, 1, MOST) for each in fields.values[name])
+    if option.kind is bool:
+        return fields.flag(name)
+    if option.kind is float:
+        return fields.number(name)
+    if option.kind is str:
+        return fields.text(name)
+    return fields.whole(name, 0, MOST) if fields.has(name) else None
 
 
 def options() -> dict[str, Option]:

@@ -2,8 +2,9 @@
 
 import contextlib
 import copy
+import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -11,6 +12,8 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from oatools.core.errors import UsageError
+from oatools.core.records import Fields, RecordError
 from oatools.learning.cohort import Cohort
 from oatools.learning.folds import Split, split_training
 from oatools.learning.metrics import choose_threshold, roc_auc
@@ -99,7 +102,8 @@ def fit(
 
         model = fit(load_cohort("features.tsv", "labels.tsv"))
 
-    Raises `UsageError` for too few patients.
+    Raises `UsageError` for too few patients, or where the loss is no longer a finite number; and a
+    `RecordError` for a `start` that is not of this training.
     """
     if split is None:
         split = split_training(cohort, settings.validation, seed)
@@ -205,6 +209,12 @@ class Training:
         while not self.is_over():
             self._train_epoch()
             self.history.append(validation_loss(self.module, self.held, self.weights))
+            if not math.isfinite(self.history[-1]):
+                raise UsageError(
+                    f"the validation loss of epoch {len(self.history)} is not a finite number",
+                    "look for features or clinical variables that are far too large, or lower "
+                    "`learning_rate`",
+                )
             if self._best_epoch() == len(self.history) - 1:
                 self.best = copy.deepcopy(self.module.state_dict())
             if keep is not None:
@@ -245,11 +255,34 @@ class Training:
             group["lr"] = self.settings.learning_rate * (1 + math.cos(angle)) / 2
 
     def _go_on_from(self, start: Progress) -> None:
+        self._check(start)
         self.history, self.best = list(start.history), start.best
         self.module.load_state_dict(start.state)
         self.optimiser.load_state_dict(start.optimiser)
         torch.set_rng_state(start.torch_state)
         self.random.bit_generator.state = start.random_state
+
+    def _check(self, start: Progress) -> None:
+        """Raise a `RecordError` for a progress that this training has not made."""
+        own = self._progress()
+        if not 0 < len(start.history) <= self.settings.epochs:
+            raise RecordError("it has no epoch, or too many")
+        for found in (start.best, start.state):
+            _check_alike(found, own.state)
+        parameters = list(self.module.parameters())
+        moments = start.optimiser["state"]
+        if moments.keys() != set(range(len(parameters))):
+            raise RecordError("its optimiser is that of another network")
+        for number, each in enumerate(parameters):
+            wanted = {"step": torch.zeros(()), "exp_avg": each, "exp_avg_sq": each}
+            _check_alike(moments[number], wanted)
+        _check_groups(start.optimiser["param_groups"], own.optimiser["param_groups"])
+        _check_alike({"torch_state": start.torch_state}, {"torch_state": own.torch_state})
+        _check_random(Fields(start.random_state), own.random_state)
+        try:
+            torch.set_rng_state(start.torch_state)
+        except RuntimeError:
+            raise RecordError("its generator of random numbers is in no state") from None
 
     def _progress(self) -> Progress:
         return Progress(
@@ -260,6 +293,39 @@ class Training:
             torch_state=torch.get_rng_state(),
             random_state=dict(self.random.bit_generator.state),
         )
+
+
+def _check_alike(found: Mapping[str, torch.Tensor], wanted: Mapping[str, torch.Tensor]) -> None:
+    """Raise a `RecordError` for tensors of other names, shapes or types, or that are not finite."""
+    if found.keys() != wanted.keys():
+        raise RecordError("its tensors are not those of this network")
+    for name, value in found.items():
+        if value.shape != wanted[name].shape or value.dtype != wanted[name].dtype:
+            raise RecordError(f"tensor '{name}' has another shape or type")
+        if not torch.isfinite(value).all():
+            raise RecordError(f"tensor '{name}' holds numbers that are not finite")
+
+
+def _check_groups(found: Any, wanted: Sequence[dict[str, Any]]) -> None:
+    """Raise a `RecordError` for an optimiser of other settings, but for the step size of now."""
+    plain = json.loads(json.dumps(list(wanted)))  # as it is read from a file
+    if not isinstance(found, list) or len(found) != len(plain):
+        raise RecordError("its optimiser is another")
+    for group, own in zip(found, plain, strict=True):
+        fields = Fields.of(group, "a group")
+        rate = fields.number("lr", 0)
+        if {**fields.values, "lr": rate} != {**own, "lr": rate}:
+            raise RecordError("its optimiser has other settings")
+
+
+def _check_random(fields: Fields, own: Mapping[str, Any]) -> None:
+    """Raise a `RecordError` for what is no state of this kind of generator."""
+    if fields.text("bit_generator") != own["bit_generator"]:
+        raise RecordError("its generator of random numbers is another")
+    for name in ("state", "inc"):
+        fields.part("state").whole(name, 0, 2**128 - 1)
+    fields.whole("has_uint32", 0, 1)
+    fields.whole("uinteger", 0, 2**32 - 1)
 
 
 def drop_channels_(values: torch.Tensor, share: float, random: np.random.Generator) -> None:

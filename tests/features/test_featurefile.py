@@ -156,7 +156,13 @@ def test_numbers_that_are_not_those_that_were_written_are_refused_wherever_they_
     # A file of another program says nothing of its numbers, and is read.
     with h5py.File(tmp_path / "a.h5", "r+") as file:
         del file.attrs["features_sha256"]
-    assert read_features(tmp_path / "a.h5").augmented is None
+    found = read_features(tmp_path / "a.h5")
+    assert found.augmented is None and not found.has_digest
+    # One of oa-embed always does.
+    with h5py.File(tmp_path / "a.h5", "r+") as file:
+        file.attrs["OatoolsSteps"] = '[{"tool": "oa-embed", "parameters": {"weights": "random"}}]'
+    with pytest.raises(ItemError, match="the digest of its numbers was removed"):
+        read_features(tmp_path / "a.h5")
 
 
 @pytest.mark.parametrize(

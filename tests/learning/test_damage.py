@@ -88,13 +88,14 @@ def test_another_model_or_file_is_never_taken_for_a_damaged_one(study, run, tmp_
         assert path.read_bytes() == content
 
 
-def test_a_model_of_before_has_no_digest_and_is_read(study, run, tmp_path):
+def test_a_model_whose_digest_was_removed_is_refused_and_trained_again(study, run, tmp_path):
     study(knees=40)
     run(TRAIN)
     path = tmp_path / "m.safetensors"
     exchange(path, lambda record: record.pop("content_sha256"))
-    load_model(path)
-    assert "m.safetensors kept" in run(TRAIN).stderr
+    with pytest.raises(UsageError, match="it has no digest of its content.; train it again"):
+        load_model(path)
+    assert "m.safetensors trained" in run(TRAIN).stderr
 
 
 def test_a_feature_file_that_was_damaged_is_left_out_and_named(study, run, tmp_path):
