@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from oatools.core.errors import ItemError, OatoolsError
 from oatools.core.files import Snapshot, digest, digest_json, tree_digest
+from oatools.core.ownsteps import STRANGER, own_step
 from oatools.core.scanfields import SCAN_FIELDS, is_scan_field
 from oatools.core.sequences import is_sequence_name
 from oatools.version import __version__
@@ -38,14 +39,6 @@ _OTHER_HALF = {".img": ".hdr", ".hdr": ".img"}
 # The endings of files that are made with a volume.
 _BESIDE = (".tsv", ".png")
 _STEP_KEYS = ("tool", "version", "parameters", "input")
-# What a step of ours may hold beside these: `Step.results`, in numbers.
-_RESULT_KEYS = ("shrink", "floor", "levels")
-_LEVEL_KEYS = {"spans", "iterations", "convergence"}
-_OWN_TOOL = re.compile(r"oa-[a-z0-9]+")
-_VERSION = re.compile(r"[0-9][0-9A-Za-z.+]{0,31}")
-_SHA256 = re.compile(r"[0-9a-f]{0,64}")
-#: The place in the record of a step that another program left there, whatever it wrote.
-_STRANGER = {"tool": "another program"}
 
 # Cells of the table that oa-convert records, which pass where our own steps stand beside them.
 _IDENTITY = {
@@ -173,9 +166,9 @@ class Provenance:
             return None
         axes, flips = step.parameters.get("axes"), step.parameters.get("flips")
         return RecordedOrientation(
-            reference=str(step.parameters.get("reference", "left")),
-            axes=None if axes is None else tuple(axes),
-            flips=None if flips is None else tuple(flips),
+            reference=_reference(step),
+            axes=tuple(axes) if isinstance(axes, list) else None,
+            flips=tuple(flips) if isinstance(flips, list) else None,
         )
 
     def bias_correction(self) -> Step | None:
@@ -190,10 +183,15 @@ class Provenance:
         found = []
         for step in self.steps:
             if step.tool == "oa-orient":
-                found.append(f"oa-orient --reference {step.parameters.get('reference')}")
+                found.append(f"oa-orient --reference {_reference(step)}")
             elif step.tool == "oa-n4":
                 found.append("oa-n4")
         return tuple(found)
+
+
+def _reference(step: Step) -> str:
+    """Return the side onto which oa-orient brought a knee, `left` where its step does not say."""
+    return "right" if step.parameters.get("reference") == "right" else "left"
 
 
 def step(
@@ -334,7 +332,7 @@ def load_sidecar(volume: str | Path) -> Sidecar:
     but for the mark of a phantom, which is looked for in its bytes.
     """
     raw = _raw_sidecar(volume)
-    fields = passed_on(raw.fields)
+    fields = passed_on(raw.fields, _stem(Path(volume).name))
     if raw.doubt and _MARK.search(raw.content):
         fields[PHANTOM_FIELD] = True
     return Sidecar(fields, raw.doubt)
@@ -356,16 +354,25 @@ def recorded_cells(volume: str | Path) -> dict[str, str]:
     return cells
 
 
-def passed_on(fields: Mapping[str, Any]) -> dict[str, Any]:
+def passed_on(fields: Mapping[str, Any], stem: str = "") -> dict[str, Any]:
     """Return the fields of a sidecar that may go into another: nothing that could name a person.
 
     They are the settings of the scan (`core.scanfields`), the mark of a phantom, the steps of these
-    commands, and what oa-convert says of the knee where such steps stand beside it. Of a step of
-    another program only its place is kept.
+    commands in their own form (`core.ownsteps`), and what oa-convert says of the knee where such
+    steps stand beside it. Of a step of another program only its place is kept. `stem` is the name
+    of the volume without its extension: a sidecar that does not carry our own digest of itself may
+    say of the knee, and of an input, only what the volume is called anyway.
     """
+    seal = fields.get(SEAL)
+    is_sealed = bool(seal) and seal == _seal(fields)
+
+    def may_be_named(name: str) -> bool:
+        named = _stem(name)
+        return is_sealed or name == "series" or stem == named or stem.startswith(f"{named}_")
+
     listed = fields.get(STEPS)
-    steps = [_own_step(each) for each in listed] if isinstance(listed, list) else []
-    is_ours = any(step is not _STRANGER for step in steps)
+    steps = [own_step(each, may_be_named) for each in listed] if isinstance(listed, list) else []
+    is_ours = any(step is not STRANGER for step in steps)
     kept: dict[str, Any] = {}
     for name, value in fields.items():
         if name == STEPS and isinstance(listed, list):
@@ -374,50 +381,27 @@ def passed_on(fields: Mapping[str, Any]) -> dict[str, Any]:
             if value:
                 kept[name] = True
         elif name in _IDENTITY:
-            if _is_identity(name, value, is_ours):
+            if _is_identity(name, value, is_ours, None if is_sealed else stem):
                 kept[name] = value
         elif is_scan_field(name, value):
             kept[name] = value
     return kept
 
 
-def _is_identity(name: str, value: Any, is_ours: bool) -> bool:
-    """Tell whether a field of the knee may pass: as oa-convert writes it, or a known sequence."""
-    if name == "Sequence" and not is_ours:
-        return is_sequence_name(value)
-    return is_ours and isinstance(value, str) and bool(_IDENTITY[name].fullmatch(value))
+def _is_identity(name: str, value: Any, is_ours: bool, stem: str | None) -> bool:
+    """Tell whether a field of the knee may pass: a known sequence, or as oa-convert writes it.
 
-
-def _own_step(recorded: Any) -> dict[str, Any]:
-    """Return a recorded step without what these commands never write into one."""
-    tool = recorded.get("tool") if isinstance(recorded, dict) else None
-    if not isinstance(tool, str) or not _OWN_TOOL.fullmatch(tool):
-        return _STRANGER
-    checks: dict[str, Callable[[Any], bool]] = {
-        "tool": lambda _: True,
-        "version": lambda value: isinstance(value, str) and bool(_VERSION.fullmatch(value)),
-        "parameters": lambda value: isinstance(value, dict),
-        "input": _is_input,
-        **dict.fromkeys(_RESULT_KEYS, _is_numbers),
-    }
-    return {key: value for key, value in recorded.items() if key in checks and checks[key](value)}
-
-
-def _is_input(value: Any) -> bool:
-    """Tell whether a value is the record of an input: its name and its digest, and no more."""
-    if not isinstance(value, dict) or not set(value) <= {"name", "sha256"}:
+    With a `stem`, it must also be a part of that, from one end of it on.
+    """
+    if name == "Sequence" and is_sequence_name(value):
+        return True
+    if not is_ours or not isinstance(value, str) or not _IDENTITY[name].fullmatch(value):
         return False
-    name, sha256 = value.get("name", ""), value.get("sha256", "")
-    return isinstance(name, str) and isinstance(sha256, str) and bool(_SHA256.fullmatch(sha256))
-
-
-def _is_numbers(value: Any) -> bool:
-    """Tell whether a value has numbers alone, in lists and under the names of a level of N4."""
-    if isinstance(value, dict):
-        return set(value) <= _LEVEL_KEYS and all(map(_is_numbers, value.values()))
-    if isinstance(value, list):
-        return all(map(_is_numbers, value))
-    return isinstance(value, int | float)
+    if stem is None or name in ("Visit", "Side"):
+        return True
+    if name == "Sequence":
+        return stem.endswith(f"_{value}")
+    return stem == value or stem.startswith(f"{value}_")
 
 
 class _RawSidecar(NamedTuple):

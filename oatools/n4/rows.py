@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from oatools.core import provenance
-from oatools.core.files import COMPRESSION, first_repeated
+from oatools.core.files import COMPRESSION, digest, first_repeated
 from oatools.core.manifest import Row, without_extension
 from oatools.core.runner import Done
 from oatools.imaging.rows import VolumeWriter, refuse_other_form, refuse_same, sidecar_with
@@ -88,6 +88,8 @@ def correct_volume(row: Row, out: Outputs, settings: N4Settings) -> Done:
     for path in beside:
         refuse_other_form(path, out.volumes.force)
     parameters = {**asdict(settings), "dtype": out.dtype}
+    if settings.mask_file is not None:  # by what it holds: where it lies is nobody's business
+        parameters["mask"] = digest(settings.mask_file)
     seen = provenance.seen(source)
     wanted = provenance.step("oa-n4", parameters, source)
     cells = {"path": str(target)}

@@ -16,20 +16,20 @@ A_SIDECAR = """{
     {
       "tool": "oa-convert",
       "version": "0.0.9",
-      "parameters": {"compression": 2},
-      "input": {"name": "9000099_00m_right", "sha256": "11"}
+      "parameters": {"echo": 2},
+      "input": {"name": "9000099_00m_right", "sha256": "1111111111111111111111111111111111111111111111111111111111111111"}
     },
     {
       "tool": "oa-orient",
       "version": "0.0.9",
       "parameters": {"reference": "left", "axes": [1, 2, 0], "flips": [true, false, true]},
-      "input": {"name": "9000099_00m_right_cor-iw-tse.nii.gz", "sha256": "22"}
+      "input": {"name": "9000099_00m_right_cor-iw-tse.nii.gz", "sha256": "2222222222222222222222222222222222222222222222222222222222222222"}
     },
     {
       "tool": "oa-n4",
       "version": "0.1.0",
       "parameters": {"shrink": "auto"},
-      "input": {"name": "9000099_00m_right_cor-iw-tse.nii.gz", "sha256": "33"},
+      "input": {"name": "9000099_00m_right_cor-iw-tse.nii.gz", "sha256": "3333333333333333333333333333333333333333333333333333333333333333"},
       "shrink": [4, 4, 1]
     }
   ]
@@ -55,7 +55,7 @@ def test_a_sidecar_says_how_its_volume_was_made(volume):
     assert made.preparation() == ("oa-orient --reference left", "oa-n4")
     correction = made.bias_correction()
     assert correction is made.last
-    assert correction.input_sha256 == "33" and correction.version == "0.1.0"
+    assert correction.input_sha256 == "33" * 32 and correction.version == "0.1.0"
     assert correction.parameters == {"shrink": "auto"}
     assert correction.results == {"shrink": [4, 4, 1]}
 
@@ -181,34 +181,100 @@ def test_nothing_of_a_foreign_sidecar_is_passed_on_but_settings_of_the_scan():
     assert provenance.passed_on(foreign) == {"EchoTime": 0.03, "OatoolsSteps": [another] * 3}
 
 
+OURS = {
+    "Knee": "9000099_00m_right",
+    "Subject": "9000099",
+    "Visit": "00m",
+    "Side": "right",
+    "Sequence": "cor-iw-tse",
+    **{key: value for key, value in json.loads(A_SIDECAR).items() if key != "ImageLaterality"},
+    "ScanningSequence": "SE",
+}
+
+
 def test_our_own_fields_pass_as_they_are_and_in_order():
-    ours = {
-        "Knee": "9000099_00m_right",
-        "Subject": "9000099",
-        "Visit": "00m",
-        "Side": "right",
-        "Sequence": "cor-petra",
-        **{key: value for key, value in json.loads(A_SIDECAR).items() if key != "ImageLaterality"},
-        "ScanningSequence": "SE",
-    }
-    assert list(provenance.passed_on(ours).items()) == list(ours.items())
+    passed = provenance.passed_on(OURS, "9000099_00m_right_cor-iw-tse")
+    assert list(passed.items()) == list(OURS.items())
+
+
+def test_a_sidecar_that_we_sealed_may_stand_beside_a_volume_of_any_name(tmp_path):
+    ours = {**OURS, "Sequence": "my-own-name"}
+    record = {"OatoolsOutput": {"bytes": 1, "sha256": "00"}}
+    text = provenance.sidecar_text({**ours, **record})
+    (tmp_path / "renamed.json").write_text(text)
+    assert provenance.read_sidecar(tmp_path / "renamed.nii.gz") == ours
+    changed = json.loads(text) | {"Subject": "Meyerhof"}
+    (tmp_path / "renamed.json").write_text(json.dumps(changed))
+    found = provenance.read_sidecar(tmp_path / "renamed.nii.gz")
+    assert not found.keys() & {"Knee", "Subject", "Sequence"}
+
+
+def test_who_claims_our_record_says_no_more_of_the_knee_than_the_name_of_its_volume():
+    claimed = {**OURS, "Knee": "Meyerhof", "Subject": "HOSP-4711", "Sequence": "cor-petra"}
+    step = claimed["OatoolsSteps"][-1]
+    claimed["OatoolsSteps"] = [{**step, "input": {**step["input"], "name": "Meyerhof.nii.gz"}}]
+    passed = provenance.passed_on(claimed, "scan7_cor-iw-tse")
+    assert not passed.keys() & {"Knee", "Subject", "Sequence"}
+    assert passed["OatoolsSteps"][0]["input"] == {"sha256": "33" * 32}
+    assert (passed["Visit"], passed["Side"]) == ("00m", "right")
+    known = {**claimed, "Sequence": "sag-t2-x3f9a1c20"}
+    assert provenance.passed_on(known, "scan7")["Sequence"] == "sag-t2-x3f9a1c20"
 
 
 def test_what_was_added_to_our_record_by_others_stays_behind():
     step = {
         "tool": "oa-n4",
         "version": "0.1.0",
-        "parameters": {},
-        "input": {"name": "a.nii.gz", "sha256": "33"},
+        "parameters": {"engine": "fast", "bins": 200, "spans": [1, 1, 1], "mask": "ab" * 32},
+        "input": {"name": "a.nii.gz", "sha256": "33" * 32},
         "floor": 3.5,
         "levels": [{"spans": [1, 1, 1], "iterations": 3, "convergence": 0.001}],
     }
     added = {**step, "operator": "Meyerhof", "shrink": [{"Meyerhof": 3}]}
-    marked = {**step, "input": {"name": "a.nii.gz", "operator": "Meyerhof"}}
-    del marked["input"]["name"]
-    found = provenance.passed_on({"Subject": "Meyerhof, Petra", "OatoolsSteps": [added, marked]})
-    without_input = {key: value for key, value in step.items() if key != "input"}
-    assert found == {"OatoolsSteps": [step, without_input]}
+    added["parameters"] = {
+        **step["parameters"],
+        "operator": "Meyerhof",
+        "start": "Meyerhof",
+        "noise": "0.01",
+        "fwhm": 19500203,
+        "iterations": [[[[[1]]]]],
+        "shrink": {"Meyerhof": 1},
+        "Meyerhof": 1,
+    }
+    marked = {**step, "input": {"name": "a.nii.gz", "sha256": "33" * 32, "operator": "Meyerhof"}}
+    foreign = {**step, "tool": "oa-meyerhof"}
+    found = provenance.passed_on(
+        {"Subject": "Meyerhof, Petra", "OatoolsSteps": [added, marked, foreign]}, "a"
+    )
+    assert found == {"OatoolsSteps": [step, step, {"tool": "another program"}]}
+
+
+@pytest.mark.parametrize(
+    "tool, parameters",
+    [
+        ("oa-convert", {"echo": "Meyerhof", "series": "19500203x", "coverage": [60]}),
+        ("oa-convert", {"series": "Meyerhof"}),
+        ("oa-orient", {"reference": "Meyerhof", "side": ["left"], "plane": "Meyerhof"}),
+        ("oa-orient", {"axes": "Meyerhof", "flips": ["Meyerhof"], "input_affine": [["Meyerhof"]]}),
+        ("oa-n4", {"engine": "Meyerhof", "dtype": "Meyerhof", "mask": "/home/meyerhof/mask.nii"}),
+        ("oa-cam", {"model": "Meyerhof", "method": "Meyerhof", "with": ["Meyerhof"], "grid": 1}),
+        ("oa-cam", {"clinical": ["Meyerhof"], "montage": "4711", "faithfulness": "yes"}),
+        ("oa-embed", {"weights": "Meyerhof"}),
+    ],
+)
+def test_parameters_pass_in_the_form_in_which_the_step_writes_them(tool, parameters):
+    found = provenance.passed_on({"OatoolsSteps": [{"tool": tool, "parameters": parameters}]})
+    assert found == {"OatoolsSteps": [{"tool": tool, "parameters": {}}]}
+
+
+def test_what_an_orientation_was_is_read_of_any_record():
+    for wrong in ("Meyerhof", 3, None, ["Meyerhof"], {"Meyerhof": 1}):
+        parameters = {"reference": wrong, "axes": "Meyerhof", "flips": 3}
+        made = Provenance.from_fields(
+            {"OatoolsSteps": [{"tool": "oa-orient", "parameters": parameters}]}
+        )
+        assert made.orientation() == RecordedOrientation("left", None, None)
+        assert made.preparation() == ("oa-orient --reference left",)
 
 
 def test_names_typed_into_settings_are_not_written():
@@ -224,7 +290,7 @@ def test_names_typed_into_settings_are_not_written():
 
 def test_a_step_is_added_after_those_of_the_input_and_nothing_else_changes(volume):
     fields = json.loads(A_SIDECAR)
-    added = provenance.Step("oa-embed", {"slices": 8}, "knee.nii.gz", "44", version="0.1.0")
+    added = provenance.Step("oa-embed", {"slices": 8}, "knee.nii.gz", "44" * 32, version="0.1.0")
     after = provenance.with_step(fields, added)
     assert fields == json.loads(A_SIDECAR)
     assert {**after, "OatoolsSteps": after["OatoolsSteps"][:-1]} == fields
@@ -232,7 +298,10 @@ def test_a_step_is_added_after_those_of_the_input_and_nothing_else_changes(volum
         "tool": "oa-embed",
         "version": "0.1.0",
         "parameters": {"slices": 8},
-        "input": {"name": "knee.nii.gz", "sha256": "44"},
+        "input": {
+            "name": "knee.nii.gz",
+            "sha256": "4444444444444444444444444444444444444444444444444444444444444444",
+        },
     }
 
 
