@@ -13,7 +13,9 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from oatools.core.errors import UsageError
+from oatools.core.errors import ItemError, UsageError
+from oatools.core.limits import VARIABLE, allowance, in_units, require_memory
+from oatools.core.paths import require_readable
 from oatools.oai.codes import Record, cell_of
 
 #: The mark of UTF-8 at the beginning of a file, read as latin-1.
@@ -24,6 +26,9 @@ _SHOWN_COLUMNS = 12
 # A cell of the longest tables passes the csv module's default of 128 KiB.
 _LONGEST_CELL = 1 << 24
 _HEADER_BYTES = 1 << 20
+# Of memory: of text, so many times its length on the way to its cells; of a line, and of a SAS
+# table's cell, as they are kept.
+_TIMES_HELD, _LINE_BYTES, _CELL_BYTES = 12, 512, 100
 _DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
 # Spreadsheets may state the separator in a line above the header.
 _STATED = re.compile(r'"?sep=([|\t;,])"?\n', re.IGNORECASE)
@@ -50,8 +55,10 @@ def read_text(path: str | Path) -> TextTable:
     for what cannot be read, and for a line of another length.
     """
     path = Path(path)
+    require_readable(path)
     try:
-        text = _decoded(path.read_bytes())
+        allowed = allowance(path)
+        text = _decoded(_content(path, allowed // _TIMES_HELD))
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}") from None
     if "\0" in text:
@@ -61,7 +68,7 @@ def read_text(path: str | Path) -> TextTable:
     header = [clean(name) for name in names]
     while len(header) > 1 and not header[-1]:
         header.pop()
-    return TextTable(path, header, _lines(path, header, rows))
+    return TextTable(path, header, _lines(path, header, rows, allowed // _LINE_BYTES))
 
 
 def clean(cell: str) -> str:
@@ -114,8 +121,16 @@ def read_sas(
         ) from None
     path = Path(path)
     try:
-        frame = pandas.read_sas(path, encoding="cp1252")
-    except (OSError, ValueError, KeyError, IndexError, TypeError, NotImplementedError) as error:
+        with pandas.read_sas(path, encoding="cp1252", iterator=True) as reader:
+            rows, width = reader.row_count, reader.column_count
+            stated = f"{path}: its header states {rows} lines of {width} cells"
+            require_memory(rows * width * _CELL_BYTES, allowance(path), stated)
+            frame = reader.read()
+    except ItemError as error:
+        raise UsageError(error.reason, error.remedy) from None
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror or error}") from None
+    except Exception as error:  # of arbitrary bytes: what can be raised is no closed list
         reason = str(error).strip().split("\n")[0] or type(error).__name__
         raise UsageError(
             f"{path}: not a readable SAS table ({reason})", "download it again"
@@ -130,6 +145,18 @@ def read_sas(
             kept_cells.append([_cell(value) for value in frame[original]])
     lines = zip(*kept_cells, strict=True)
     return [dict(zip(kept_names, cells, strict=True)) for cells in lines]
+
+
+def _content(path: Path, most: int) -> bytes:
+    """Return the bytes of a file or pipe; a `UsageError` for more than there is memory for."""
+    with path.open("rb") as stream:
+        content = stream.read(most + 1)
+    if len(content) > most:
+        raise UsageError(
+            f"{path}: it is longer than {in_units(most)}",
+            f"if it is the table that it should be, set {VARIABLE} to more",
+        )
+    return content
 
 
 def _decoded(content: bytes) -> str:
@@ -177,9 +204,14 @@ def _split(path: Path, text: str) -> Iterator[tuple[int, list[str]]]:
 
 
 def _lines(
-    path: Path, header: Sequence[str], rows: Iterable[tuple[int, list[str]]]
+    path: Path, header: Sequence[str], rows: Iterable[tuple[int, list[str]]], most: int
 ) -> Iterator[tuple[int, list[str]]]:
     for number, cells in rows:
+        if number > most:
+            raise UsageError(
+                f"{path}: it has more than {most} lines",
+                f"if it is the table that it should be, set {VARIABLE} to more",
+            )
         if len(cells) > len(header) and _is_blank(cells[len(header) :]):
             del cells[len(header) :]
         if len(cells) != len(header):

@@ -1,6 +1,7 @@
 """The lines of a plain table: who, which knee, when, and what yes and no are written as."""
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,9 +60,10 @@ def read_lines(path: Path, also: str | None = None) -> PlainTable:
     """
     table = read_text(path)
     header = [_UNIT.sub("", name).casefold() for name in table.header]
-    doubled = sorted({name for name in header if name and header.count(name) > 1})
+    named = Counter(name for name in header if name)
+    doubled = min((name for name, count in named.items() if count > 1), default="")
     if doubled:
-        raise UsageError(f"{path}: two columns '{doubled[0]}'", "keep one")
+        raise UsageError(f"{path}: two columns '{doubled}'", "keep one")
     needed = list(_REQUIRED) if also is None else [*_REQUIRED, also.casefold()]
     for column in needed:
         if column not in header:
