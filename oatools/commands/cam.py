@@ -17,6 +17,7 @@ from oatools.core.options import (
     require_inputs,
     run_options,
 )
+from oatools.core.outfolder import IntoFolder
 from oatools.core.runner import RunOptions, run_rows
 
 if TYPE_CHECKING:
@@ -157,12 +158,13 @@ def main(
         finished.extend(finished_maps(row, out_dir, fitted, label))
 
     measures = COLUMNS if faithfulness else ()
+    work = partial(
+        explain_row, out_dir=out_dir, settings=settings, clinical=clinical_rows, force=force
+    )
     status = run_rows(
         console,
         scoring.table,
-        partial(
-            explain_row, out_dir=out_dir, settings=settings, clinical=clinical_rows, force=force
-        ),
+        IntoFolder(out_dir, work),
         run,
         added=["heat", "probability", "hottest_slice", *measures],
         target=lambda row: claims(row, out_dir, fitted),

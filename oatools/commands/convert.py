@@ -32,6 +32,7 @@ from oatools.core.options import (
     require_inputs,
     run_options,
 )
+from oatools.core.outfolder import IntoFolder
 from oatools.core.runner import RunOptions, run_rows
 
 if TYPE_CHECKING:
@@ -178,7 +179,7 @@ def main(
 
         out = VolumeWriter(out_dir, compression, force)
         settings = ConvertSettings(echo, coverage, side_check, run.timeout)
-        work = partial(convert_series, out=out, settings=settings)
+        work = IntoFolder(out_dir, partial(convert_series, out=out, settings=settings))
         status = run_rows(console, table, work, run, target=out.claim, workers="threads")
     for reason, count in left_out.most_common():
         console.note(f"not taken: {count} {reason}")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from oatools.commands.training_data import read_training_data
+from oatools.commands.training_data import read_training_data, require_safe
 from oatools.commands.training_options import (
     ColumnValue,
     TrainingRun,
@@ -28,6 +28,9 @@ from oatools.core.options import (
 
 if TYPE_CHECKING:
     from oatools.learning.results import CrossValidation, Prediction
+
+# The tables of results, beside folds.tsv.
+_TABLES = ("predictions.tsv", "metrics.tsv", "null.tsv")
 
 
 @command("oa-cv")
@@ -114,6 +117,10 @@ def main(
     scored in the same folds.
     """
     _check_division(folds, folds_file, hold_out, has_more=repeats > 1 or bool(stratify))
+    tables = {f"-o: {name}": out_dir / name for name in _TABLES}
+    require_safe(run, tables, [folds_file])
+    folds_table = {"-o: folds.tsv": out_dir / "folds.tsv"}  # it may be taken for --folds-file
+    require_safe(run, folds_table)
     columns = [*stratify, *(hold_out or ())[:1]]
     loaded = read_training_data(console, run, columns)
     from oatools.core.provenance import Caution

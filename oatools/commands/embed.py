@@ -19,6 +19,7 @@ from oatools.core.options import (
     run_options,
     seed_option,
 )
+from oatools.core.outfolder import IntoFolder
 from oatools.core.runner import RunOptions, run_rows
 
 _RANDOM = (
@@ -185,7 +186,7 @@ def main(
     status = run_rows(
         console,
         table,
-        partial(embed_row, out_dir=out_dir, settings=settings, force=force),
+        IntoFolder(out_dir, partial(embed_row, out_dir=out_dir, settings=settings, force=force)),
         replace(run, jobs=settings.engine.volumes_in_hand(jobs)),
         target=lambda row: str(out_dir / f"{file_stem(row)}.h5"),
         workers="threads",

@@ -1,5 +1,6 @@
 """oa-label: labels and clinical variables of knees, from a study's tables."""
 
+from collections.abc import Sequence
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
@@ -10,11 +11,15 @@ from oatools.core import manifest
 from oatools.core.cli import command
 from oatools.core.console import Console
 from oatools.core.errors import UsageError
+from oatools.core.files import check_outputs
 from oatools.oai.clinical import variable_rows
 from oatools.oai.endpoints import ENDPOINTS, Endpoint, Kind, endpoint_of
 from oatools.oai.labels import Labels, checked_cut, label_tables, open_tables
 from oatools.oai.reliability import MeasurementError, ReliableChange
 from oatools.oai.widths import MINIMUM, WIDTHS
+
+_FLOW_COLUMNS = ["reason", "knees"]
+_FLOW_HEADER = manifest.table_bytes(_FLOW_COLUMNS, [])
 
 
 def _list_variables(context: click.Context, _: click.Parameter, wanted: bool) -> None:
@@ -145,6 +150,7 @@ def main(
         _refuse_both_names()
         console.note("warning: --jsw is now called --width")
         width = old_width
+    _check_flows(flows, source)
     chosen = endpoint_of(endpoint, horizon, visit, width)
     if chosen.kind is not Kind.GIVEN and _is_given("outcome"):
         raise UsageError("--outcome names the column of --endpoint given", "leave it out")
@@ -173,6 +179,25 @@ def _print_expectations(console: Console, source: Path) -> None:
         raise UsageError(f"no table of OAI anywhere below {source}", "unpack the tables there")
     manifest.print_table(COLUMNS, [item.row() for item in found])
     console.note(agreement(found))
+
+
+def _check_flows(flows: Sequence[Path], source: Path) -> None:
+    """Raise a `UsageError` for a file of `--flow` that would destroy something.
+
+    That is one given twice, one of the tables, or any table that is no flow.
+    """
+    named = {f"--flow {index}": path for index, path in enumerate(flows, start=1)}
+    check_outputs(named, [source], force=True)
+    for path in flows:
+        if path.suffix.lower() != ".tsv" or not path.exists() or not path.stat().st_size:
+            continue
+        with path.open("rb") as stream:
+            start = stream.read(len(_FLOW_HEADER))
+        if start != _FLOW_HEADER:
+            raise UsageError(
+                f"--flow {path}: a table that is no flow is there, and would be lost",
+                "give it another name",
+            )
 
 
 def _is_given(parameter: str) -> bool:
@@ -270,7 +295,7 @@ def _tell_flow(console: Console, labels: Labels) -> None:
 def _write_flow(path: Path, labels: Labels) -> None:
     if path.suffix.lower() == ".tsv":
         rows = [{"reason": step.name, "knees": str(step.knees)} for step in labels.flow()]
-        manifest.write_table(path, ["reason", "knees"], rows)
+        manifest.write_table(path, _FLOW_COLUMNS, rows)
         return
     from oatools.report.flow import draw_flow
 

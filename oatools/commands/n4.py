@@ -22,6 +22,7 @@ from oatools.core.options import (
     require_inputs,
     run_options,
 )
+from oatools.core.outfolder import IntoFolder
 from oatools.core.runner import RunOptions, run_rows
 from oatools.n4.settings import N4Settings
 
@@ -213,7 +214,7 @@ def main(
     return run_rows(
         console,
         table,
-        partial(correct_volume, out=out, settings=settings),
+        IntoFolder(out_dir, partial(correct_volume, out=out, settings=settings)),
         run,
         target=out.claims,
         reads=[*tables_among(inputs), *([] if mask is None else [mask])],

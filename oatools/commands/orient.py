@@ -18,6 +18,7 @@ from oatools.core.options import (
     require_inputs,
     run_options,
 )
+from oatools.core.outfolder import IntoFolder
 from oatools.core.runner import RunOptions, run_rows
 
 
@@ -78,7 +79,7 @@ def main(
 
     out = VolumeWriter(out_dir, compression, force)
     settings = OrientSettings(reference, side, side_check)
-    work = partial(orient_volume, out=out, settings=settings)
+    work = IntoFolder(out_dir, partial(orient_volume, out=out, settings=settings))
     return run_rows(
         console, table, work, run, added=["side"], target=out.claim, reads=tables_among(inputs)
     )

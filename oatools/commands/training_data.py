@@ -1,15 +1,18 @@
 """The reading of training data that oa-train and oa-cv begin with, and what is said of it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from oatools.commands.training_options import TrainingRun
+from oatools.core.claims import inputs_of
 from oatools.core.console import Console
 from oatools.core.errors import UsageError
 from oatools.core.failures import FailedTable
-from oatools.core.manifest import MISSING, BadRow, Row, read_rows, read_table
+from oatools.core.files import check_outputs, is_same_file
+from oatools.core.manifest import MISSING, BadRow, Row, read_rows, read_table, tables_among
 from oatools.core.options import require_inputs
 from oatools.core.runner import item_name
 
@@ -60,6 +63,30 @@ def read_training_data(console: Console, run: TrainingRun, columns: Sequence[str
     elif loaded.leaks:
         loaded.refuse_leaks()
     return loaded
+
+
+def require_safe(
+    run: TrainingRun, outputs: Mapping[str, Path], more: Iterable[str | None] = ()
+) -> None:
+    """Raise a `UsageError` if an output, or the table of failures, would destroy a table.
+
+    The tables are those of the run, and `more`. The features may be a table of failures
+    themselves: what has been done since is taken out of it.
+    """
+    named = [run.labels, run.clinical, *more]
+    read = [*tables_among(run.inputs), *(path for path in named if path is not None)]
+    check_outputs(outputs, read, force=True)
+    check_outputs({**outputs, "--failed": run.failed}, force=True)
+
+
+def require_no_features(path: Path, rows: Iterable[Row]) -> None:
+    """Raise a `UsageError` if a file that is to be replaced holds the features of a row."""
+    if not path.exists():
+        return
+    for row in rows:
+        for name in inputs_of(row):
+            if is_same_file(path, Path(name)):
+                raise UsageError(f"{path} holds features that are read", "give another `out_dir`")
 
 
 def _noted(rows: Iterator[Row | BadRow], failures: FailedTable) -> Iterator[Row | BadRow]:

@@ -42,7 +42,7 @@ class FilesOfRun:
     def enter(self, row: Row, writes: Sequence[str], owner: str) -> None:
         """Enter a row that is called `owner` in messages; an `ItemError` where its files clash."""
         names = [self._name(path) for path in writes]
-        read = {path: self._names(path) for path in _inputs(row)}
+        read = {path: self._names(path) for path in inputs_of(row)}
         self._refuse(writes, names, read)
         for name in names:
             self._writers.setdefault(name, owner)
@@ -99,6 +99,6 @@ def _folder(path: str) -> str:
     return os.path.split(path)[0]
 
 
-def _inputs(row: Row) -> list[str]:
-    """The files that a row reads, several where rows were joined."""
+def inputs_of(row: Row) -> list[str]:
+    """Return the files that a row reads, several where rows were joined."""
     return [cell for column, cell in row.items() if column == "path" or column[:5] == "path:"]

@@ -92,13 +92,14 @@ def draw_command(
     """
     from oatools.reading.blinding import shown_columns
     from oatools.reading.draw import draw_pairs, parse_calipers
-    from oatools.reading.pairs import draw_step, pair_columns, pair_rows, save_key
+    from oatools.reading.pairs import draw_step, pair_columns, pair_rows, record_path, save_key
 
     if strata and (count is not None or no_strata):
         raise UsageError(
             "--stratum says how many pairs there are", "leave out --pairs and --no-strata"
         )
-    check_outputs({"--key": key}, [labels], force=True)  # `save_key` asks about its content
+    # `save_key` asks about their content.
+    check_outputs({"--key": key, "the record of --key": record_path(key)}, [labels], force=True)
     calipers = parse_calipers(matched)
     table = read_table(labels, ["knee", "subject", "visit", "side", "label"])
     table.require(*[caliper.column for caliper in calipers])
