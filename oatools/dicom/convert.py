@@ -6,7 +6,6 @@ are compared with what pydicom reads (`compare`).
 """
 
 import contextlib
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,6 +13,7 @@ from typing import Any, NamedTuple
 import nibabel
 
 from oatools.core.errors import ItemError
+from oatools.core.files import working_folder
 from oatools.core.limits import allowance_of, require_memory
 from oatools.dicom.compare import Undecoded, compare
 from oatools.dicom.complete import doubtful, missing
@@ -106,8 +106,8 @@ def convert(
     headers say that images are missing at an end; with a `coverage` of 0 that is a warning. A run
     of dcm2niix may take so many `seconds`, and the series as much memory as `core.limits` allows.
     """
-    with tempfile.TemporaryDirectory(prefix="oa-convert.") as spool:
-        stock = take_stock(source, series, Path(spool))
+    with working_folder() as spool:
+        stock = take_stock(source, series, spool)
         known = _placed(stock.images, echo)
         _refuse_large(known)
         refuse_scales(known.frames)

@@ -13,7 +13,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,6 +20,7 @@ from typing import Any, NamedTuple
 import dcm2niix
 
 from oatools.core.errors import ItemError
+from oatools.core.files import working_folder
 from oatools.core.limits import VARIABLE, allowance_of, in_units
 from oatools.dicom.frames import Image, read_dataset
 from oatools.dicom.headers import SILENCE, read_header
@@ -87,8 +87,8 @@ def run_on(
     make one volume of them. Raises an `ItemError` if it takes more than so many `seconds`, more
     memory than `core.limits` allows for files of that size, or crashes.
     """
-    with tempfile.TemporaryDirectory(prefix="oa-convert.") as temporary:
-        folder, out = Path(temporary, "in"), Path(temporary, "out")
+    with working_folder() as temporary:
+        folder, out = temporary / "in", temporary / "out"
         folder.mkdir()
         out.mkdir()
         names: dict[str, str] = {}
