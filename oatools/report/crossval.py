@@ -54,7 +54,9 @@ def write_report(out_dir: Path, report: Report) -> None:
     )
     write_text(out_dir / "report.html", render(page))
     write_text(out_dir / "model-card.md", model_card(report))
-    write_checksums(out_dir, _files(report, [picture.name for picture in pictures]))
+    names = _files(report, [picture.name for picture in pictures])
+    # A report may be written without the models that it is about.
+    write_checksums(out_dir, [name for name in names if (out_dir / name).is_file()])
 
 
 def _files(report: Report, pictures: Sequence[str]) -> Iterator[str]:

@@ -80,6 +80,7 @@ def test_cv_prints_every_knee_once_and_writes_its_folder(call, study, tmp_path, 
         "fold-2.safetensors",
     }
     assert names == figures | {
+        "checksums.sha256",
         "images",
         "model-card.md",
         "folds.tsv",
