@@ -1,16 +1,11 @@
 """Backbones in OpenVINO, exported once and kept, so that later processes need no PyTorch or timm.
 
-An exported network is kept in `cache_folder()` under the digest of what made it: the backbone, its
-weights, and the versions of everything between. It is opened only if its files have the digests
-that were recorded with them.
+An exported network is kept under what made it (see `networkcache`): the backbone, its weights, and
+the versions of everything between.
 """
 
 import contextlib
-import json
-import os
-import shutil
 import sys
-import tempfile
 import threading
 import warnings
 from collections.abc import Iterator
@@ -21,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from oatools.core.files import digest, digest_json
+from oatools.core.records import RecordError
+from oatools.features import networkcache
 from oatools.features.backbone_record import FILE, BackboneRecord, weights_id
 from oatools.features.engine import CPU_BATCH, EngineSettings, filled
 
@@ -44,8 +40,7 @@ def _without(*modules: str) -> Iterator[None]:
 with _without("openvino.tools.ovc", "openvino_telemetry"):
     import openvino
 
-_FORMAT = 3
-_RECORD = "record.json"
+_FORMAT = 4
 _PRECISION = "oatools_precision"  # what a part is computed in, kept in its file
 
 
@@ -91,18 +86,6 @@ class OpenVinoEngine:
         return values[: len(images)].copy()
 
 
-def cache_folder() -> Path:
-    """Return the folder of exported networks: OATOOLS_CACHE, or oatools in the user's cache."""
-    given = os.environ.get("OATOOLS_CACHE")
-    if given:
-        return Path(given)
-    user_cache = os.environ.get("XDG_CACHE_HOME")
-    try:
-        return Path(user_cache or Path.home() / ".cache") / "oatools"
-    except RuntimeError:  # a user whom the system does not know, as in a container
-        return Path(os.devnull) / "oatools"  # where nothing can be kept, which is then said
-
-
 @dataclass(frozen=True)
 class _Exported:
     """The parts of a network, to run one after the other, and the record of their backbone."""
@@ -127,24 +110,23 @@ def _compile(
 
 def _exported(core: openvino.Core, settings: EngineSettings) -> tuple[_Exported, tuple[str, ...]]:
     """Return the network from the cache, or export it into the cache; and what is to be said."""
-    key = _key(settings)
-    folder = cache_folder() / digest_json(key)
-    kept = _read(core, folder)
+    made_from = _made_from(settings)
+    kept = _read(core, made_from)
     if kept is not None:
         return _renamed(kept, settings), ()
     made = _export(settings)
     try:
-        _write(folder, made, key)
-    except OSError as error:
+        networkcache.keep(made_from, made.record.to_json(), lambda folder: _save(made, folder))
+    except networkcache.NotKept as error:
         note = (
-            f"the exported network cannot be kept in {cache_folder()} ({error.strerror}), so every "
-            "process exports it anew; set OATOOLS_CACHE to a folder that can be written"
+            f"the exported network cannot be kept ({error}), so every process exports it anew; set "
+            "OATOOLS_CACHE to a folder that can be written"
         )
         return made, (note,)
     return made, ()
 
 
-def _key(settings: EngineSettings) -> dict[str, Any]:
+def _made_from(settings: EngineSettings) -> dict[str, Any]:
     """Return all that decides the numbers of an export; its precision only says where it is cut."""
     return {
         "format": _FORMAT,
@@ -168,37 +150,16 @@ def _renamed(kept: _Exported, settings: EngineSettings) -> _Exported:
     return replace(kept, record=replace(kept.record, weights=weights))
 
 
-def _read(core: openvino.Core, folder: Path) -> _Exported | None:
-    """Open a kept export; None where there is none, or where it is damaged."""
-    try:
-        recorded = json.loads((folder / _RECORD).read_text())
-        for name, sha256 in recorded["files"].items():
-            if digest(folder / name) != sha256:
-                return None
-        names = [name for name in sorted(recorded["files"]) if name.endswith(".xml")]
-        networks = [core.read_model(folder / name) for name in names]
-        return _Exported(networks, BackboneRecord.from_json(recorded["backbone"]))
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError):
+def _read(core: openvino.Core, made_from: dict[str, Any]) -> _Exported | None:
+    """Open a kept export; None where there is none."""
+    kept = networkcache.find(made_from)
+    if kept is None:
         return None
-
-
-def _write(folder: Path, made: _Exported, key: dict[str, Any]) -> None:
-    """Keep an export: its files are written beside the folder, which then gets its name."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=".", dir=folder.parent))
     try:
-        _save(made, temporary)
-        files = {path.name: digest(path) for path in sorted(temporary.iterdir())}
-        recorded = {"key": key, "backbone": made.record.to_json(), "files": files}
-        (temporary / _RECORD).write_text(json.dumps(recorded, indent=1))
-        shutil.rmtree(folder, ignore_errors=True)  # damaged, or there is none
-        try:
-            temporary.replace(folder)
-        except OSError:
-            if not folder.is_dir():  # else another process was faster, with the same network
-                raise
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        networks = [core.read_model(path) for path in kept.files if path.suffix == ".xml"]
+        return _Exported(networks, BackboneRecord.from_json(kept.record.values))
+    except (RecordError, RuntimeError):
+        return None
 
 
 def _save(made: _Exported, folder: Path) -> None:
@@ -207,8 +168,8 @@ def _save(made: _Exported, folder: Path) -> None:
         path = folder / f"network{number}.xml"
         try:
             openvino.save_model(network, path, compress_to_fp16=False)
-        except RuntimeError as error:
-            raise OSError(0, _last_line(error)) from None
+        except RuntimeError as error:  # of whatever the system said, nothing is left
+            raise OSError(0, f"not written, is the disk full? {_last_line(error)}") from None
 
 
 def _export(settings: EngineSettings) -> _Exported:

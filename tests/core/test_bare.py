@@ -64,19 +64,3 @@ def test_a_volume_is_corrected_without_a_home_and_with_closed_streams(
     done = shell(call, TMPDIR="/proc/nowhere", **NOWHERE)
     assert (tmp_path / "n4/1_00m_left.nii.gz").is_file()
     assert done.stderr == ("" if "2>" in redirected else "oa-n4: 1 done, 0 kept, 0 failed\n")
-
-
-def test_a_user_whom_the_system_does_not_know_has_no_cache(monkeypatch):
-    """So `Path.home` ends for a number without a name, as containers run under."""
-    from pathlib import Path
-
-    from oatools.features.openvino import cache_folder
-
-    def unknown():
-        raise RuntimeError("Could not determine home directory.")
-
-    monkeypatch.setattr(Path, "home", unknown)
-    monkeypatch.delenv("OATOOLS_CACHE", raising=False)
-    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
-    with pytest.raises(OSError, match="Not a directory"):
-        cache_folder().mkdir()
