@@ -1,6 +1,12 @@
 import dataclasses
+import fcntl
 import hashlib
 import os
+import shutil
+import socket
+import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -27,6 +33,157 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path):
         raise ZeroDivisionError
     assert target.read_text() == "old"
     assert os.listdir(tmp_path) == ["a.txt"]
+
+
+def mode_of(path):
+    return stat.S_IMODE(Path(path).stat().st_mode)
+
+
+@pytest.mark.parametrize("umask,file,folder", [(0o022, 0o644, 0o755), (0o007, 0o660, 0o770)])
+def test_files_and_folders_have_the_permissions_that_the_umask_leaves(
+    tmp_path, umask, file, folder
+):
+    before = os.umask(umask)
+    try:
+        files.write_text(tmp_path / "a.txt", "a")
+        with files.scratch_folder(tmp_path) as made:
+            made.rename(tmp_path / "kept")
+        with files.scratch(tmp_path) as stream, files.scratch_folder(tmp_path, 0o700) as private:
+            assert mode_of(stream.name) == file and mode_of(private) == 0o700
+    finally:
+        os.umask(before)
+    assert mode_of(tmp_path / "a.txt") == file and mode_of(tmp_path / "kept") == folder
+
+
+def test_temporary_names_are_never_the_same_twice_and_say_nothing_of_target_or_host(tmp_path):
+    names = set()
+    for _ in range(50):
+        with files.under_way(tmp_path / "secret.txt") as file:
+            names.add(file.temporary.name)
+    assert len(names) == 50
+    assert not [name for name in names if "secret" in name or socket.gethostname() in name]
+
+
+def test_a_link_at_a_temporary_name_is_never_followed(tmp_path, monkeypatch):
+    """Not even by somebody who has guessed 64 random bits."""
+    monkeypatch.setattr(files, "_temporary_name", lambda: ".oatools-guessed")
+    victim, planted = tmp_path / "victim", tmp_path / "shared" / ".oatools-guessed"
+    victim.write_text("precious")
+    planted.parent.mkdir()
+    planted.symlink_to(victim)
+    with pytest.raises(FileExistsError) as caught:
+        files.write_text(tmp_path / "shared" / "a.txt", "a")
+    assert caught.value.filename == str(tmp_path / "shared" / "a.txt")
+    planted.unlink()
+    planted.symlink_to(tmp_path / "new")  # nor one that leads nowhere
+    with pytest.raises(FileExistsError):
+        files.write_text(tmp_path / "shared" / "a.txt", "a")
+    assert victim.read_text() == "precious" and not (tmp_path / "new").exists()
+    assert sorted(os.listdir(tmp_path / "shared")) == [".oatools-guessed"]
+
+
+def test_a_file_that_is_exchanged_while_it_is_written_gets_no_name(tmp_path):
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    with (
+        pytest.raises(FileNotFoundError, match="was removed while it was written"),
+        files.under_way(tmp_path / "a.txt") as file,
+    ):
+        file.stream.write(b"ours")
+        file.temporary.unlink()
+        file.temporary.symlink_to(victim)
+        file.finish()
+        file.publish()
+    assert victim.read_text() == "precious" and os.listdir(tmp_path) == ["victim"]
+
+
+def test_a_folder_that_is_removed_while_a_file_is_written_is_an_error_that_names_the_file(
+    tmp_path,
+):
+    target = tmp_path / "out" / "a.txt"
+    with pytest.raises(OSError) as caught, files.atomic(target) as stream:
+        stream.write(b"a")
+        shutil.rmtree(target.parent)
+        target.parent.mkdir()
+    assert caught.value.filename == str(target) and os.listdir(target.parent) == []
+
+
+_HOLDER = """
+import sys
+from oatools.core import files
+with files.scratch(sys.argv[1]) as stream, files.scratch_folder(sys.argv[1]) as folder:
+    (folder / "a").write_text("a")
+    print(stream.name, folder, flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_what_a_killed_process_left_is_removed_and_what_a_living_one_writes_is_not(
+    tmp_path, monkeypatch
+):
+    holder = subprocess.Popen(
+        [sys.executable, "-c", _HOLDER, tmp_path],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    held = [Path(name) for name in holder.stdout.readline().split()]
+    monkeypatch.setattr(files, "_swept", set())
+    files.write_text(tmp_path / "a.txt", "a")
+    assert all(path.exists() for path in held)
+    holder.kill()
+    holder.communicate()
+    files.write_text(tmp_path / "b.txt", "b")  # this process has looked already
+    assert all(path.exists() for path in held)
+    monkeypatch.setattr(files, "_swept", set())
+    files.write_text(tmp_path / "c.txt", "c")
+    assert sorted(os.listdir(tmp_path)) == ["a.txt", "b.txt", "c.txt"]
+
+
+def test_what_another_machine_left_in_a_shared_folder_is_removed_once_it_is_old(tmp_path):
+    fresh, old = tmp_path / ".oatools-0badcafe-11", tmp_path / ".oatools-0badcafe-22"
+    link = tmp_path / ".oatools-0badcafe-33"
+    others = tmp_path / ".other-0badcafe-44"
+    for path in (fresh, old, others):
+        path.write_text("part")
+    link.symlink_to(fresh)
+    for path in (old, others):
+        os.utime(path, (0, 0))
+    files.write_text(tmp_path / "a.txt", "a")
+    assert sorted(os.listdir(tmp_path)) == [fresh.name, link.name, others.name, "a.txt"]
+
+
+def test_one_at_a_time_is_alone_in_a_folder(tmp_path):
+    other = os.open(tmp_path, os.O_RDONLY)
+    with files.alone_in(tmp_path), pytest.raises(BlockingIOError):
+        fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    os.close(other)
+
+
+def replace_content(path):
+    new = path.with_name("new")
+    new.write_text("2")
+    new.replace(path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [replace_content, lambda path: path.write_text("22"), Path.unlink, lambda path: os.utime(path)],
+)
+def test_a_file_that_changes_between_two_looks_is_noticed(tmp_path, change):
+    path, folder = tmp_path / "in" / "a", tmp_path / "in"
+    folder.mkdir()
+    path.write_text("1")
+    os.utime(path, (0, 0))
+    seen = files.Snapshot.of(path)
+    seen_in_folder = files.Snapshot.of(folder)
+    seen.require()
+    change(path)
+    for snapshot, name in ((seen, path), (seen_in_folder, folder)):
+        with pytest.raises(ItemError) as caught:
+            snapshot.require()
+        assert caught.value.reason == f"{name} was changed while it was read"
 
 
 def test_a_file_digest_is_that_of_hashlib(tmp_path):
@@ -126,6 +283,19 @@ def test_outputs_that_would_do_harm_are_refused(tmp_path, names, inputs, force, 
         files.check_outputs(outputs, [tmp_path / name for name in inputs], force)
     assert said.format(tmp_path) in str(caught.value)
     assert (tmp_path / "old.tsv").read_text() == "old.tsv"
+
+
+def test_an_output_that_is_an_input_by_another_name_is_refused(tmp_path):
+    (tmp_path / "in.tsv").write_text("in")
+    (tmp_path / "folder").symlink_to(tmp_path)
+    (tmp_path / "soft.tsv").symlink_to(tmp_path / "in.tsv")
+    os.link(tmp_path / "in.tsv", tmp_path / "hard.tsv")
+    for name in ("./in.tsv", "folder/in.tsv", "soft.tsv", "hard.tsv"):
+        with pytest.raises(UsageError, match="is also read"):
+            files.check_outputs({"first": Path(f"{tmp_path}/{name}")}, [tmp_path / "in.tsv"], True)
+    twice = {"first": tmp_path / "new.tsv", "second": tmp_path / "folder" / "new.tsv"}
+    with pytest.raises(UsageError, match="first writes"):
+        files.check_outputs(twice)
 
 
 def test_standard_output_is_not_an_output_file(tmp_path):
