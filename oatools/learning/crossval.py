@@ -143,7 +143,8 @@ def divide_and_validate(
     `out_dir/folds.tsv` is written before any training, and what is in each fold is told.
     """
     fold = plan.splitter.split(cohort, plan.seed)
-    write_folds(out_dir / "folds.tsv", cohort.knee, cohort.subject, fold, plan.force)
+    path = out_dir / "folds.tsv"
+    write_folds(path, cohort.knee, cohort.subject, fold, plan.force, listener.note)
     for line in describe(cohort.subject, cohort.label, fold):
         listener.note(line)
     if plan.force:
@@ -231,7 +232,7 @@ class _Series:
         for number, split in enumerate(splits, start=1):
             record = model_record(self.cohort, split, plan.candidates, plan.seed, plan.endpoint)
             path = fold_path(self.out_dir, number)
-            if is_done(path, record["made_from"], plan.force, listener.note):
+            if is_done(path, record["made_from"], plan.force, listener.note, fold=number):
                 continue
             task = Task(
                 name=f"fold {number}, {self.name}",
