@@ -17,6 +17,7 @@ from sys import intern
 from oatools.core import manifest
 from oatools.core.errors import ItemError, UsageError
 from oatools.core.manifest import Row
+from oatools.core.paths import other_kind
 
 # What tells rows of the same columns apart.
 _KEYS = ("knee", "sequence", "path")
@@ -39,6 +40,11 @@ class FailedTable:
     _failed_again: dict[int, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        kind = other_kind(self.path)
+        if kind:  # it would be waited for, or replaced
+            raise UsageError(
+                f"{self.path} is {kind}, not a table of failures", "give a file with `failed`"
+            )
         self.columns = [*self.columns, _ERROR]
         with self._alone():
             self._before = {_key(row) for row in self._rows()}

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 from oatools.core.errors import ItemError, OatoolsError
 from oatools.core.files import Snapshot, digest, digest_json, tree_digest
 from oatools.core.ownsteps import STRANGER, own_step
+from oatools.core.paths import require_file
 from oatools.core.scanfields import SCAN_FIELDS, is_scan_field
 from oatools.core.sequences import is_sequence_name
 from oatools.version import __version__
@@ -236,7 +237,11 @@ def _other_half(source: Path) -> Path | None:
 
 
 def seen(volume: Path) -> Snapshot:
-    """Return what a volume and its sidecar are like before they are read, see `Snapshot`."""
+    """Return what a volume and its sidecar are like before they are read, see `Snapshot`.
+
+    Raises an `ItemError` for what is not a file: what is below a folder is not looked at.
+    """
+    require_file(volume, "a volume")
     other = _other_half(volume)
     return Snapshot.of(volume, sidecar(volume), *([] if other is None else [other]))
 

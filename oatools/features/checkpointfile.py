@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
 from oatools.core.errors import UsageError
+from oatools.core.paths import other_kind
 
 #: Classes of plain values, which hide nothing; other builtins are a reason to close a file.
 _HARMLESS = frozenset(
@@ -44,6 +45,9 @@ def read_checkpoint(path: Path) -> Any:
     than tensors and plain values, such as the settings of a training run, are replaced by empty
     stand-ins. Raises a `UsageError` for anything else.
     """
+    kind = other_kind(path)
+    if kind:
+        raise UsageError(f"{path} is {kind}, not a file of weights", "give a file")
     if not path.is_file():
         raise UsageError(f"{path}: no such weights file", "give a path, 'pretrained' or 'random'")
     with path.open("rb") as file:

@@ -17,6 +17,7 @@ from oatools.core.errors import ItemError
 from oatools.core.files import write_bytes
 from oatools.core.guard import guarded
 from oatools.core.manifest import IDENTITY
+from oatools.core.paths import require_file
 from oatools.core.provenance import STEPS, Provenance, Step
 from oatools.core.records import Fields, parse_json, plain_text
 
@@ -199,10 +200,7 @@ def is_ruin(path: str | Path) -> bool:
 
 
 def _require_file(path: str | Path) -> None:
-    if not Path(path).is_file():
-        raise ItemError(
-            f"{path}: no such file", "check the column 'path' and the current directory"
-        )
+    require_file(path, "a feature file")
 
 
 def _read(path: str | Path, augmented: bool) -> Features:
