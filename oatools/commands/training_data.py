@@ -50,6 +50,7 @@ def read_training_data(console: Console, run: TrainingRun, columns: Sequence[str
         columns=tuple(columns),
         on_failure="stop" if run.fail_fast else "leave out",
         any_sequence=run.any_sequence,
+        allow_label_leakage=run.allow_label_leakage,
     )
     loaded = load_training_data(features, read_table(run.labels), selection, run.endpoint)
     _report_failures(console, loaded, failures)

@@ -15,7 +15,7 @@ from oatools.core.process import Child, Children, Died, TimedOut, is_child
 Result = TypeVar("Result")
 
 #: Limits of one call: processor time, wall clock (networks are slow), memory beyond that in use.
-PROCESSOR_SECONDS, WALL_SECONDS, MEMORY_BYTES = 10, 600.0, 2 << 30
+PROCESSOR_SECONDS, WALL_SECONDS, MEMORY_BYTES = 3, 600.0, 2 << 30
 
 _REMEDY = "the file is damaged or was made to do harm: make it again"
 _lock = threading.Lock()
@@ -29,7 +29,7 @@ def guarded(
 
     The function is called in a process of its own, kept for the next call, unless this is a child
     of a run over rows already, which its parent survives. It and its arguments must be picklable.
-    It must not take more than 10 s of processor time, or 2 GiB of memory.
+    It must not take more than 3 s of processor time, or 2 GiB of memory.
 
     Raises whatever the function raises; and an `ItemError` if it hangs, crashes, or takes more.
     """

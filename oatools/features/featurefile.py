@@ -35,6 +35,7 @@ _TEXTS = (
     *("version", _CONTENT),
 )
 _OBJECTS = ("preprocessing", "augmentation")
+_KNOWN = {name.encode() for name in (*_TEXTS, *_OBJECTS, STEPS)}
 _PLAIN_LAYOUTS = (h5py.h5d.CONTIGUOUS, h5py.h5d.COMPACT)
 _NUMBERS = (h5py.h5t.TypeIntegerID, h5py.h5t.TypeFloatID, h5py.h5t.TypeEnumID)
 _TEXT = h5py.string_dtype()
@@ -327,9 +328,9 @@ def _check_arrays(path: str | Path, found: Features) -> None:
         )
     for name, array in found.arrays().items():
         if not np.isfinite(array).all():
-            raise ItemError(f"{path}: {name} are not finite numbers", _REMEDY)
+            raise ItemError(f"{path}: '{name}' holds numbers that are not finite", _REMEDY)
         if array.itemsize > _MODEL.itemsize and np.abs(array).max() > np.finfo(_MODEL).max:
-            raise ItemError(f"{path}: {name} hold numbers too large for {_MODEL}", _REMEDY)
+            raise ItemError(f"{path}: '{name}' holds numbers too large for {_MODEL}", _REMEDY)
 
 
 def _attributes(file: h5py.File, size: int) -> dict[str, Any]:
@@ -347,6 +348,8 @@ def _attributes(file: h5py.File, size: int) -> dict[str, Any]:
         is_text = isinstance(kind, h5py.h5t.TypeStringID)
         is_plain = is_text or isinstance(kind, _NUMBERS)
         if attribute.shape != () or not is_plain or kind.get_size() > size:
+            if name in _KNOWN:
+                raise ValueError(f"'{name.decode()}' is no text or number")
             continue
         held = np.empty((), _TEXT if is_text and kind.is_variable_str() else kind.dtype)
         attribute.read(held)

@@ -23,7 +23,7 @@ from oatools.learning.join import (
     require_labels,
 )
 from oatools.learning.leaks import Leak, label_leaks
-from oatools.learning.presets import clinical_set
+from oatools.learning.presets import clinical_set, reveals_outcome
 from oatools.learning.reader import EVERYTHING, Reader, Selection
 from oatools.learning.sequences import several
 
@@ -113,6 +113,7 @@ def load_cohort(
         sequences=tuple(sequences),
         on_failure="raise",
         any_sequence=any_sequence,
+        allow_label_leakage=allow_label_leakage,
     )
     loaded = load_training_data(features, labels, selection)
     if not allow_label_leakage:
@@ -138,7 +139,8 @@ def load_training_data(
     """
     if endpoint is None:
         labels, endpoint = endpoint_of(labels)
-    names = clinical_set(",".join(selection.clinical) or "none", endpoint or "")
+    given = ",".join(selection.clinical) or "none"
+    names = clinical_set(given, endpoint or "", selection.allow_label_leakage)
     selection = replace(selection, clinical=tuple(names))
     people = People()
     chosen = choose_rows(features.require("knee", "path"), selection.sequences, people)
@@ -170,6 +172,8 @@ def load_training_data(
         [reader.witness(knee, labelled[knee]) for knee in reader.knees], labels.name
     )
     doubts += reader.doubts()
+    for name in filter(reveals_outcome, names):
+        doubts.append(f"by its name, '{name}' was found after the visit, or made from the outcome")
     cohort = _cohort(reader, chosen, labelled, clinical)
     if len(np.unique(cohort.label)) < 2:
         raise UsageError(

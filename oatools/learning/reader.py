@@ -34,7 +34,8 @@ class Selection:
     sequence only `slices` around the middle are kept. With several `sequences` a knee has a file of
     each; without, it has one row, and knees of different sequences are refused unless
     `any_sequence`. `augmented` asks for augmented copies too. `columns` of the
-    labels are kept in the rows of the cohort.
+    labels are kept in the rows of the cohort. `allow_label_leakage` takes variables that, by their
+    names, were found after the visit.
 
     `on_failure` says what a row or feature file that cannot be used does: with "leave out" its knee
     is left out and counted, with "stop" nothing more is read after it, with "raise" its error ends
@@ -48,6 +49,7 @@ class Selection:
     columns: tuple[str, ...] = ()
     on_failure: Literal["leave out", "stop", "raise"] = "leave out"
     any_sequence: bool = False
+    allow_label_leakage: bool = False
 
 
 #: All of the one sequence that the tables have, with no clinical variable.
