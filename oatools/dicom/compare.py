@@ -56,7 +56,7 @@ def compare(volume: Volume, frames: Sequence[Frame]) -> None:
     tolerance = _RELATIVE
     with SILENCE:
         for frame, plane in planes:
-            dataset = read_dataset(frame.image.content, pixels=True)
+            dataset = read_dataset(frame.image, pixels=True)
             expected = meant(dataset, frame)
             pixels.append((frame, expected, plane))
             if str(dataset.file_meta.get("TransferSyntaxUID", "")) in _LOSSY:
@@ -72,8 +72,8 @@ def compare(volume: Volume, frames: Sequence[Frame]) -> None:
             raise ItemError(
                 f"the pixels of {frame.name} differ by up to {difference:.6g} from what dcm2niix "
                 "made of them",
-                "the series is left out, as it is not known which is right; please report it with "
-                "the make of the scanner",
+                "the series is left out, as nobody knows which is right: look at it in a viewer of "
+                "DICOM, and set its header right",
             )
 
 
@@ -113,13 +113,14 @@ def meant(dataset: Dataset, frame: Frame) -> Voxels:
         raise _unreadable(frame, error) from None
     if stored.ndim != 2:
         raise ItemError(f"the pixels of {frame.name} are no plane of grey values")
-    if (frame.slope, frame.intercept) == (1, 0) and not is_inverted(frame.image):
+    slope, intercept = frame.scale
+    if (slope, intercept) == (1, 0) and not is_inverted(frame.image):
         return stored
     values = stored.astype(np.float64)
     if is_inverted(frame.image):
         low, high = stored_range(dataset)
         values = low + high - values
-    rescaled: Voxels = values * frame.slope + frame.intercept
+    rescaled: Voxels = values * slope + intercept
     return rescaled
 
 

@@ -9,6 +9,7 @@ The distance between slices (SpacingBetweenSlices) is that of their centres, say
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -109,7 +110,12 @@ def _by_numbers(numbers: list[int], depths: Vector, first: Image) -> tuple[int, 
     step = int(math.gcd(*steps.tolist()))
     if step == 0:
         return 1, ""
-    absent = [n for n in range(numbers[0], numbers[-1], step) if n not in set(numbers)]
+    absent: list[int] = []
+    for before, after in pairwise(numbers):
+        # A number that is damaged may be of any size.
+        absent += range(before + step, min(after, before + step * (_SHOWN + 2)), step)
+        if len(absent) > _SHOWN:
+            break
     if absent:
         return step, f"number {_listed(absent)} of its images is missing"
     if numbers[0] > step:

@@ -19,7 +19,7 @@ from oatools.dicom.compare import Undecoded, compare
 from oatools.dicom.complete import doubtful, missing
 from oatools.dicom.dcm2niix import Output, Run, personal_words_of, run_on
 from oatools.dicom.files import contents
-from oatools.dicom.frames import Frame, Image, frames_of, is_mosaic, read_image
+from oatools.dicom.frames import Frame, Image, frames_of, is_mosaic, read_image, series_number
 from oatools.dicom.geometry import Stack, depths_of, stack_of
 from oatools.dicom.names import PersonalWords
 from oatools.dicom.photometry import upright
@@ -245,6 +245,8 @@ def _only_output(known: _Series, run: Run, echo: int | None) -> Output:
         raise ItemError(f"no volume came out{of_echo}{problem}{said}", "the series is left out")
     # dcm2niix marks what it could not stack in the names of its files.
     if any("_Eq" in output.path.name for output in outputs):
+        if known.stack.problem and not known.stack.is_gap:
+            raise ItemError(f"{known.stack.problem}{said}", "the slices do not form one stack")
         gap = f" ({known.stack.problem})" if known.stack.problem else said
         raise ItemError(f"slices are missing or unevenly spaced{gap}", "get the whole series")
     if any("_Tilt" in output.path.name for output in outputs):
@@ -255,7 +257,7 @@ def _only_output(known: _Series, run: Run, echo: int | None) -> Output:
     if len(echoes) > 1:
         listed = ", ".join(map(str, echoes))
         raise ItemError(f"{len(echoes)} echoes in one folder ({listed})", "choose one with `echo`")
-    numbers = sorted({image.header.text("SeriesNumber") for image in known.images})
+    numbers = sorted({series_number(image) for image in known.images})
     if len(numbers) > 1:
         listed = ", ".join(numbers)
         raise ItemError(

@@ -27,7 +27,7 @@ from oatools.dicom.headers import SILENCE, read_header
 from oatools.dicom.names import KEYWORDS, PersonalWords, personal_words
 
 _TEXT_BYTES = 1 << 20  # of its messages; a damaged header can make it say the same for hours
-_LINE = 400  # characters
+_LINE, _MESSAGES = 400, 100  # characters of a message, and messages
 _NOT_STARTED = (126, 127)  # exit codes of what starts another program
 # Lines of dcm2niix that tell of no trouble.
 _CHATTER = re.compile(
@@ -121,8 +121,8 @@ def personal_words_of(images: Sequence[Image]) -> PersonalWords:
 def _write_alike(image: Image, first: Image, target: Path) -> None:
     """Write a copy of an image with what does not place it taken from the series' first image."""
     with SILENCE:
-        dataset = read_dataset(image.content, pixels=True)
-        model = read_dataset(first.content, pixels=False)
+        dataset = read_dataset(image, pixels=True)
+        model = read_dataset(first, pixels=False)
         for keyword in _MADE_ALIKE:
             if keyword in model:
                 dataset[keyword] = model[keyword]
@@ -175,7 +175,7 @@ def _run(folder: Path, out: Path, merged: bool, seconds: float | None, allowed: 
         message = message.split("::")[0].strip()
         if not _CHATTER.match(message):
             messages.append(message)
-    return sorted(dict.fromkeys(messages), key=_is_doubt)
+    return sorted(dict.fromkeys(messages), key=_is_doubt)[:_MESSAGES]
 
 
 def _beginning(text: Path) -> str:

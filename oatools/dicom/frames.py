@@ -52,6 +52,8 @@ KEYWORDS = (
 #: The class of MR images of several frames, each of which is described in a sequence.
 ENHANCED = "1.2.840.10008.5.1.4.1.1.4.1"
 
+_DIGITS = 12  # of a whole number, at most (PS3.5, IS)
+
 #: What a point or direction of DICOM is multiplied by to be one of NIfTI.
 LPS_TO_RAS = np.array([-1.0, -1.0, 1.0])
 
@@ -78,7 +80,8 @@ class Frame:
     `stack`, `echo`, `time` and `side` tell frames at one place apart, as written; `number` is that
     of the image in its series, or of the frame in its stack. `thickness` and `apart` are what is
     stated of a slice and of the distance between two (mm, None where nothing is). A stored pixel is
-    multiplied by `slope`, and `intercept` is added; NaN where what is stated is no number.
+    multiplied by `slope`, and `intercept` is added; None where nothing is stated, which means 1 and
+    0, and NaN where what is stated is no number.
     """
 
     image: Image
@@ -94,13 +97,21 @@ class Frame:
     number: int | None = None
     thickness: float | None = None
     apart: float | None = None
-    slope: float = 1.0
-    intercept: float = 0.0
+    slope: float | None = None
+    intercept: float | None = None
 
     @property
     def name(self) -> str:
         """The name that a message gives it."""
         return self.image.name if self.index is None else f"frame {self.index + 1}"
+
+    @property
+    def scale(self) -> tuple[float, float]:
+        """The slope and the intercept of its pixels."""
+        return (
+            1.0 if self.slope is None else self.slope,
+            0.0 if self.intercept is None else self.intercept,
+        )
 
     @property
     def normal(self) -> Vector:
@@ -126,7 +137,9 @@ class Frame:
             return "position (ImagePositionPatient)"
         if self.axes is None:
             return "orientation (ImageOrientationPatient)"
-        return "" if self.spacing else "size of a pixel (PixelSpacing)"
+        if self.spacing is None:
+            return "size of a pixel (PixelSpacing)"
+        return "" if self.size else "size (Rows, Columns)"
 
 
 def read_image(name: str, content: Path | bytes) -> Image | None:
@@ -149,8 +162,13 @@ def frames_of(images: Sequence[Image]) -> list[Frame]:
 
 def frame_count(image: Image) -> int:
     """Return the number of frames that a header states, 1 where it states none."""
-    stated = image.header.text("NumberOfFrames")
-    return int(stated) if stated.isdecimal() else 1
+    return _whole(image.header.text("NumberOfFrames")) or 1
+
+
+def series_number(image: Image) -> str:
+    """Return the number of an image's series as it is written; `?` where that is no number."""
+    number = image.header.text("SeriesNumber")
+    return number if _whole(number) is not None else "?"
 
 
 def is_mosaic(image: Image) -> bool:
@@ -171,14 +189,14 @@ def _of_single(image: Image) -> Frame:
         number=_whole(header.text("InstanceNumber")),
         thickness=_length(header.number("SliceThickness")),
         apart=_length(header.number("SpacingBetweenSlices")),
-        slope=_number(header.text("RescaleSlope"), 1.0),
-        intercept=_number(header.text("RescaleIntercept"), 0.0),
+        slope=_number(header.text("RescaleSlope")),
+        intercept=_number(header.text("RescaleIntercept")),
     )
 
 
 def _of_multi_frame(image: Image) -> list[Frame]:
     with SILENCE:
-        dataset = read_dataset(image.content, pixels=False)
+        dataset = read_dataset(image, pixels=False)
         shared = _item(dataset, "SharedFunctionalGroupsSequence")
         own = list(dataset.get("PerFrameFunctionalGroupsSequence") or ())
         count = frame_count(image)
@@ -200,11 +218,9 @@ def _frame(
         for groups in (own, shared):
             try:
                 value = _item(groups, sequence).get(keyword)
-            except Exception as error:  # what damaged values raise is not a closed list
-                said = " ".join(str(error).split())
+            except Exception:  # what damaged values raise is not a closed list
                 raise ItemError(
-                    f"{image.name}: {keyword} of frame {index + 1} is damaged ({said})",
-                    "get it again",
+                    f"{image.name}: {keyword} of frame {index + 1} is damaged", "get it again"
                 ) from None
             if value is not None:
                 return value
@@ -214,12 +230,12 @@ def _frame(
         value = stated(sequence, keyword)
         return "" if value is None else str(value)
 
-    def scale(keyword: str, unstated: float) -> float:
+    def scale(keyword: str) -> float | None:
         own_scale = text("PixelValueTransformationSequence", keyword)
-        return _number(own_scale or image.header.text(keyword), unstated)
+        return _number(own_scale or image.header.text(keyword))
 
     def length(keyword: str) -> float | None:
-        return _length(_number(text("PixelMeasuresSequence", keyword), np.nan))
+        return _length(_number(text("PixelMeasuresSequence", keyword)))
 
     return Frame(
         image=image,
@@ -235,21 +251,23 @@ def _frame(
         number=_whole(text("FrameContentSequence", "InStackPositionNumber")),
         thickness=length("SliceThickness"),
         apart=length("SpacingBetweenSlices"),
-        slope=scale("RescaleSlope", 1.0),
-        intercept=scale("RescaleIntercept", 0.0),
+        slope=scale("RescaleSlope"),
+        intercept=scale("RescaleIntercept"),
     )
 
 
-def read_dataset(content: Path | bytes, pixels: bool) -> Dataset:
+def read_dataset(image: Image, pixels: bool) -> Dataset:
     """Read a whole header, with `pixels` the whole file. Raises an `ItemError` if it cannot be."""
     try:
-        with open_plain(content) as stream:
+        with open_plain(image.content) as stream:
             return dcmread(stream, stop_before_pixels=not pixels, force=True)
     except Exception as error:  # what a parser can raise on arbitrary bytes is not a closed list
         if is_of_the_disk(error):
             raise
         said = " ".join(str(error).split())
-        raise ItemError(f"its header cannot be read to its end ({said})") from None
+        raise ItemError(
+            f"the header of {image.name} cannot be read to its end ({said})", "get it again"
+        ) from None
 
 
 def _item(groups: Dataset, sequence: str) -> Dataset:
@@ -259,13 +277,14 @@ def _item(groups: Dataset, sequence: str) -> Dataset:
 
 
 def _whole(text: str) -> int | None:
-    return int(text) if text.isdecimal() else None
+    is_number = text.isdecimal() and len(text) <= _DIGITS
+    return int(text) if is_number else None
 
 
-def _number(text: str, unstated: float) -> float:
-    """Return a number as it is written, `unstated` for an empty text, and NaN for any other."""
+def _number(text: str) -> float | None:
+    """Return a number as it is written, None for an empty text, and NaN for any other."""
     try:
-        return float(text) if text else unstated
+        return float(text) if text else None
     except ValueError:
         return float("nan")
 
@@ -305,5 +324,5 @@ def _spacing(numbers: list[float] | None) -> tuple[float, float] | None:
 
 
 def _size(header: Header) -> tuple[int, int] | None:
-    rows, columns = header.text("Rows"), header.text("Columns")
-    return (int(rows), int(columns)) if rows.isdecimal() and columns.isdecimal() else None
+    rows, columns = _whole(header.text("Rows")), _whole(header.text("Columns"))
+    return (rows, columns) if rows and columns else None

@@ -30,11 +30,13 @@ class Stack:
     """The number of slices, and what is wrong with them; without a `problem` they form a volume.
 
     `centre` is the middle of that volume, LPS mm, shape (3,); None where the headers do not say.
+    `is_gap` tells that the problem is a step between slices that differs from the others.
     """
 
     slices: int
     problem: str = ""
     centre: Vector | None = None
+    is_gap: bool = False
 
 
 def assess(source: Path, series: str | None = None) -> Stack:
@@ -71,9 +73,9 @@ def stack_of(frames: Sequence[Frame]) -> Stack:
     at one place (stacks, echoes, times), and steps between slices that differ by more than a fifth
     of the usual step.
     """
-    stacks = sorted({frame.stack for frame in frames})
+    stacks = {frame.stack for frame in frames}
     if len(stacks) > 1:
-        return Stack(len(frames), f"{len(stacks)} stacks in one file ({', '.join(stacks)})")
+        return Stack(len(frames), f"{len(stacks)} stacks in one file")
     sides = sorted({frame.side for frame in frames if frame.side in ("L", "R")})
     if len(sides) > 1:
         return Stack(len(frames), "both knees in one file, by FrameLaterality")
@@ -155,7 +157,8 @@ def _along(frames: Sequence[Frame], normal: Vector) -> Stack:
         return Stack(len(frames))
     first = int(odd[0])
     gap = _gap(round(steps[first] / usual) - 1)
-    return Stack(len(frames), f"{gap} between {along[first][1]} and {along[first + 1][1]}")
+    problem = f"{gap} between {along[first][1]} and {along[first + 1][1]}"
+    return Stack(len(frames), problem, is_gap=True)
 
 
 def _aside(frames: Sequence[Frame], normal: Vector) -> str:

@@ -9,6 +9,16 @@ from oatools.dicom.compare import is_inverted, stored_range
 from oatools.dicom.frames import Frame, read_dataset
 from oatools.imaging.volume import Volume, Voxels
 
+_GREY = {"MONOCHROME1", "MONOCHROME2"}
+_COLOURS = {
+    "PALETTE COLOR",
+    "RGB",
+    "YBR_FULL",
+    "YBR_FULL_422",
+    "YBR_PARTIAL_420",
+    "YBR_RCT",
+    "YBR_ICT",
+}
 _TYPES = (np.int16, np.uint16, np.int32, np.float32)
 
 
@@ -20,9 +30,13 @@ def upright(volume: Volume, frames: Sequence[Frame]) -> tuple[Volume, str]:
     a palette of colours.
     """
     kinds = {frame.image.header.text("PhotometricInterpretation") for frame in frames}
-    if any(kind.startswith("PALETTE") for kind in kinds):
+    if not kinds <= _GREY:
+        colours = sorted(kinds & _COLOURS)
         raise ItemError(
-            "its pixels are numbers of a table of colours (PALETTE COLOR), no intensities",
+            f"its pixels are colours, or numbers in a table of them ({', '.join(colours)}), no "
+            "intensities"
+            if colours
+            else "PhotometricInterpretation, what its pixels are, is missing or damaged",
             "the series is left out",
         )
     inverted = {is_inverted(frame.image) for frame in frames}
@@ -33,8 +47,9 @@ def upright(volume: Volume, frames: Sequence[Frame]) -> tuple[Volume, str]:
     for frame in frames:
         key = id(frame.image)
         if key not in read:
-            read[key] = read_dataset(frame.image.content, pixels=False)
-        sums.add(frame.slope * sum(stored_range(read[key])) + 2 * frame.intercept)
+            read[key] = read_dataset(frame.image, pixels=False)
+        slope, intercept = frame.scale
+        sums.add(slope * sum(stored_range(read[key])) + 2 * intercept)
     if len(inverted) > 1 or len(sums) > 1:
         raise ItemError(
             "low values are white (MONOCHROME1) in some slices, or on scales that differ",

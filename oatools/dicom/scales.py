@@ -19,31 +19,39 @@ from oatools.imaging.volume import Volume
 _STORED = ("BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation")
 # Of a scale that any quantity has, in any unit; float32 holds what comes out.
 _LEAST, _MOST = 1e-20, 1e20
+_REMEDY = "get the series from the scanner's own archive, or set right what wrote that"
 
 
 def refuse_scales(frames: Sequence[Frame]) -> None:
     """Raise an `ItemError` where a header's scale makes no values of the stored pixels.
 
-    That is a slope of 0, with which all are alike, and what is no number.
+    That is a slope of 0, with which all are alike, what is no number, and one that some slices
+    leave out: they would come out on another scale than the others.
     """
-    flat = [frame for frame in frames if frame.slope == 0]
-    wrong = [
-        frame
-        for frame in frames
-        if not (_LEAST < abs(frame.slope) < _MOST and abs(frame.intercept) < _MOST)
-    ]
+    slopes = [frame.scale[0] for frame in frames]
+    flat = [frame for frame, slope in zip(frames, slopes, strict=True) if slope == 0]
     if flat:
         raise ItemError(
-            f"RescaleSlope is 0 in {len(flat)} of {len(frames)} images "
-            f"({some(frame.name for frame in flat)}), which makes all pixels alike",
-            "get the series from the scanner's own archive, or set right what wrote that",
+            f"RescaleSlope is 0 in {_which(flat, frames)}, which makes all pixels alike", _REMEDY
         )
+    wrong = [frame for frame in frames if not _is_scale(*frame.scale)]
     if wrong:
         raise ItemError(
-            f"RescaleSlope or RescaleIntercept is no number of a scale in {len(wrong)} of "
-            f"{len(frames)} images ({some(frame.name for frame in wrong)})",
-            "get the series from the scanner's own archive, or set right what wrote that",
+            f"RescaleSlope or RescaleIntercept is no number of a scale in {_which(wrong, frames)}",
+            _REMEDY,
         )
+    silent = [frame for frame in frames if frame.slope is None]
+    if 0 < len(silent) < len(frames) and len(set(slopes)) > 1:
+        raise ItemError(f"RescaleSlope is missing in {_which(silent, frames)}", _REMEDY)
+
+
+def _is_scale(slope: float, intercept: float) -> bool:
+    return _LEAST < abs(slope) < _MOST and abs(intercept) < _MOST
+
+
+def _which(some_of: Sequence[Frame], frames: Sequence[Frame]) -> str:
+    names = some(frame.name for frame in some_of)
+    return f"{len(some_of)} of {len(frames)} images ({names})"
 
 
 def differing(frames: Sequence[Frame]) -> str:
@@ -53,10 +61,12 @@ def differing(frames: Sequence[Frame]) -> str:
         for keyword in _STORED
         if len({frame.image.header.text(keyword) for frame in frames}) > 1
     ]
-    if len({frame.slope for frame in frames}) > 1:
-        found.append("RescaleSlope")
-    if len({frame.intercept for frame in frames}) > 1:
-        found.append("RescaleIntercept")
+    scales = {frame.scale for frame in frames}
+    for keyword, values in zip(
+        ("RescaleSlope", "RescaleIntercept"), zip(*scales, strict=True), strict=True
+    ):
+        if len(set(values)) > 1:
+            found.append(keyword)
     return ", ".join(found)
 
 
@@ -71,7 +81,7 @@ def read_anew(volume: Volume, frames: Sequence[Frame]) -> Volume:
         read = None
         for frame in frames:
             if read is None or read[0] is not frame.image:
-                read = frame.image, read_dataset(frame.image.content, pixels=True)
+                read = frame.image, read_dataset(frame.image, pixels=True)
             try:
                 slice_at(values, frame)[...] = meant(read[1], frame)
             except Undecoded as error:

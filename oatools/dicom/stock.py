@@ -17,8 +17,8 @@ from pathlib import Path, PurePath
 from oatools.core.errors import ItemError
 from oatools.dicom.bare import in_part_10
 from oatools.dicom.files import all_contents, digest_of, is_folder, may_be_dicom
-from oatools.dicom.frames import Image, read_dataset, read_image
-from oatools.dicom.survey import holds_image, some
+from oatools.dicom.frames import Image, read_dataset, read_image, series_number
+from oatools.dicom.survey import holds_image, is_damaged, some
 
 # Names of random letters and digits have as many forms as there are files.
 _MANY_FORMS = 4
@@ -57,7 +57,10 @@ def take_stock(source: Path, series: str | None = None, spool: Path | None = Non
         if fault or image is None:
             lost[fault or "not DICOM"].append(name)
         elif not holds_image(image.header):
-            stock.beside["DICOM files without an image"].append(name)
+            if is_damaged(image.header):
+                lost["damaged in their header"].append(name)
+            else:
+                stock.beside["DICOM files without an image"].append(name)
         elif not image.header.text("Rows"):
             lost["cut within their header"].append(name)
         elif series is None or _digest(image) == series:
@@ -119,14 +122,10 @@ def _refuse_lost(lost: dict[str, list[str]], images: Sequence[str], count: int) 
     """Raise an `ItemError` if a file that cannot be read bears the name of an image."""
     everything = sum(map(len, lost.values())) + count
     if not images:
-        if lost:
-            said = "; ".join(f"{len(names)} {why} ({some(names)})" for why, names in lost.items())
-            raise ItemError(
-                f"no file of it is DICOM: {said}",
-                "give the folder or archive that holds the images",
-            )
+        said = "; ".join(f"{len(names)} {why} ({some(names)})" for why, names in lost.items())
         raise ItemError(
-            "no file of it is DICOM", "give the folder or archive that holds the images"
+            "no image can be read from it" + (f": {said}" if said else ""),
+            "give the folder or archive that holds the images, or get them again",
         )
     forms = {_form(name) for name in images}
     endings = {_ending(name) for name in images}
@@ -167,7 +166,7 @@ def _refuse_several(images: Sequence[Image]) -> None:
     if len(of_series) < 2:
         return
     fewest = min(of_series.values(), key=len)
-    numbers = sorted({image.header.text("SeriesNumber") or "?" for image in images}, key=_by_value)
+    numbers = sorted({series_number(image) for image in images}, key=_by_value)
     names = some(image.name for image in fewest)
     raise ItemError(
         f"{len(of_series)} series in one folder (numbers {', '.join(numbers)}; of the smallest are "
@@ -203,7 +202,7 @@ def _without_copies(images: Sequence[Image]) -> tuple[list[Image], list[str]]:
 
 def _pixel_digest(image: Image) -> bytes:
     """Return a digest of an image's pixels alone: PACS write other headers when they send again."""
-    pixels = read_dataset(image.content, pixels=True).get("PixelData")
+    pixels = read_dataset(image, pixels=True).get("PixelData")
     if pixels is None:
         content = image.content
         pixels = content if isinstance(content, bytes) else content.read_bytes()

@@ -32,14 +32,19 @@ KEYWORDS = (
 )
 
 _ENHANCED = "1.2.840.10008.5.1.4.1.1.4.1"  # MR images of several frames
-_MR_IMAGE = "1.2.840.10008.5.1.4.1.1.4"
+_STORED = "1.2.840.10008.5.1.4.1.1."  # how classes of stored images and other things begin
 _GROUPS = ("SharedFunctionalGroupsSequence",)
 # Storage of what is no image: presentation states, waveforms, raw data, reports, documents,
-# spectra, plans and structures of radiotherapy.
+# spectra, surfaces, measurements of eyes, contents and protocols, plans, structures and records of
+# radiotherapy.
 _NO_IMAGE_CLASSES = tuple(
-    f"1.2.840.10008.5.1.4.1.1.{number}"
-    for number in ("11.", "9.", "66", "88.", "104.", "4.2", "481.3", "481.5", "67")
+    f"{_STORED}{number}"
+    for number in (
+        *("11.", "9.", "66", "88.", "104.", "4.2", "68.", "78.", "79.", "80.", "90.", "131"),
+        *("200.", "201.", "481.3", "481.4", "481.5", "481.6", "481.7", "481.8", "481.9", "67"),
+    )
 )
+_UID = re.compile(r"\d+(\.\d+)+")
 _HEADER_TRIES = 4
 _SHOWN = 3
 
@@ -89,8 +94,14 @@ def holds_image(header: Header) -> bool:
     kind = header.text("SOPClassUID")
     if header.text("Modality") in NO_IMAGES or kind.startswith(_NO_IMAGE_CLASSES):
         return False
-    # An MR image without a size was cut within its header, which its series must fail for.
-    return bool(header.text("Rows")) or kind in (_MR_IMAGE, _ENHANCED)
+    # An image without a size was cut within its header, which its series must fail for.
+    return bool(header.text("Rows")) or kind.startswith(_STORED)
+
+
+def is_damaged(header: Header) -> bool:
+    """Tell whether a header lacks the size of an image, and what all stored things have."""
+    named = (header.text(keyword) for keyword in ("SOPClassUID", "SeriesInstanceUID"))
+    return not header.text("Rows") and not all(_UID.fullmatch(name) for name in named)
 
 
 def counted_names(names: Sequence[str]) -> bool:

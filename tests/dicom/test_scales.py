@@ -122,3 +122,25 @@ def test_a_scale_of_small_numbers_is_compared_on_that_scale(scan, tmp_path, monk
     monkeypatch.setattr(module, "load_volume", one_voxel_wrong)
     with pytest.raises(ItemError, match="differ by up to"):
         convert(tmp_path / "s")
+
+
+def test_a_slope_that_some_slices_leave_out_is_refused(scan, enhanced, tmp_path):
+    scan(tmp_path / "s")
+    edit(tmp_path / "s", lambda ds, k: setattr(ds, "RescaleSlope", "4.25") if k != 9 else None)
+    with pytest.raises(ItemError, match=r"RescaleSlope is missing in 1 of 24 images \(010\)"):
+        convert(tmp_path / "s")
+    enhanced(tmp_path / "a.dcm")
+    ds = scaled(tmp_path / "a.dcm", lambda k: ("4.25", "0"))
+    del ds.PerFrameFunctionalGroupsSequence[23].PixelValueTransformationSequence
+    ds.save_as(tmp_path / "a.dcm")
+    with pytest.raises(ItemError, match=r"RescaleSlope is missing in 1 of 24 images \(frame 24\)"):
+        convert(tmp_path / "a.dcm")
+
+
+def test_a_slope_of_1_may_be_left_out(scan, tmp_path):
+    scan(tmp_path / "s")
+    edit(tmp_path / "s", lambda ds, k: setattr(ds, "RescaleSlope", "1") if k != 9 else None)
+    volume = convert(tmp_path / "s").volume
+    for path in sorted((tmp_path / "s").iterdir()):
+        ds = pydicom.dcmread(path)
+        assert corner(volume, ds.ImagePositionPatient) == ds.pixel_array[0, 0]

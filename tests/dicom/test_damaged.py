@@ -1,0 +1,118 @@
+"""Headers that were damaged: refused in one line that names the file, or read as they are meant."""
+
+import re
+
+import pytest
+
+from oatools.core.errors import ItemError
+from oatools.dicom.convert import convert
+
+
+def refused(source, **options):
+    with pytest.raises(ItemError) as error:
+        convert(source, **options)
+    return error.value.reason
+
+
+def put(path, element, value):
+    """Write a value (bytes) into an element of a file in explicit little endian, whatever it is."""
+    content = path.read_bytes()
+    start = content.index(element)
+    length = int.from_bytes(content[start + 6 : start + 8], "little")
+    value += b" " * (len(value) % 2)
+    head = content[: start + 6] + len(value).to_bytes(2, "little") + value
+    path.write_bytes(head + content[start + 8 + length :])
+
+
+ECHO_TIME = b"\x18\x00\x81\x00DS"
+NUMBER = b"\x20\x00\x13\x00IS"
+COLOURS = b"\x28\x00\x04\x00CS"
+ROWS = b"\x28\x00\x10\x00US"
+CLASS = b"\x08\x00\x16\x00UI"
+
+
+@pytest.mark.parametrize("number", ["2147483647", "999999999999"])
+def test_a_number_of_an_image_that_is_huge_costs_neither_time_nor_memory(scan, tmp_path, number):
+    scan(tmp_path / "s")
+    put(tmp_path / "s" / "024", NUMBER, number.encode())
+    said = "number 24, 25, 26, 27, 28, … of its images is missing"
+    assert refused(tmp_path / "s", coverage=60) == said
+    assert f"warning: {said}" in convert(tmp_path / "s").warnings
+
+
+@pytest.mark.parametrize("length", [13, 5000])
+def test_a_number_of_too_many_digits_is_none(scan, tmp_path, length):
+    scan(tmp_path / "s")
+    put(tmp_path / "s" / "024", NUMBER, b"9" * length)
+    assert convert(tmp_path / "s", coverage=60).volume.shape[2] == 24
+
+
+def test_an_echo_time_without_end_crashes_dcm2niix_and_no_more(scan, tmp_path):
+    scan(tmp_path / "s")
+    put(tmp_path / "s" / "003", ECHO_TIME, b"1e999")
+    said = refused(tmp_path / "s")
+    # Later versions of it may bear that number.
+    assert re.match(r"dcm2niix crashed over it \(SIG(SEGV|BUS|ABRT)\)$|.* volumes came out", said)
+
+
+@pytest.mark.parametrize("name", ["001", "013", "024"])
+@pytest.mark.parametrize("start", [132, 160, 330])
+def test_a_header_that_was_overwritten_is_not_taken_for_no_image(scan, tmp_path, name, start):
+    scan(tmp_path / "s")
+    path = tmp_path / "s" / name
+    content = path.read_bytes()
+    path.write_bytes(content[:start] + bytes(120) + content[start + 120 :])
+    said = refused(tmp_path / "s")
+    assert said.startswith("1 of 24 files are ") and said.endswith(f"({name})")
+
+
+def test_a_class_that_was_cut_is_not_taken_for_one_without_images(scan, tmp_path):
+    scan(tmp_path / "s")
+    path = tmp_path / "s" / "024"
+    put(path, CLASS, b"1.2.840.10")
+    content = path.read_bytes()
+    path.write_bytes(content[: content.index(b"\x08\x00\x18\x00UI")])
+    assert refused(tmp_path / "s") == "1 of 24 files are damaged in their header (024)"
+
+
+@pytest.mark.parametrize("value", [b"", b"MONOCHROME3", b"\xe9\xe9"])
+def test_a_slice_of_unknown_photometry_is_refused(scan, tmp_path, value):
+    scan(tmp_path / "s")
+    put(tmp_path / "s" / "005", COLOURS, value)
+    said = refused(tmp_path / "s")
+    assert said == "PhotometricInterpretation, what its pixels are, is missing or damaged"
+
+
+def test_a_slice_without_rows_is_refused(scan, tmp_path):
+    scan(tmp_path / "s")
+    put(tmp_path / "s" / "005", ROWS, b"\0\0")
+    assert refused(tmp_path / "s") == "1 of 24 images state no size (Rows, Columns): 005"
+
+
+def test_slices_of_other_sizes_are_not_said_to_be_missing(scan, tmp_path):
+    scan(tmp_path / "s")
+    for name in ("005", "009"):
+        put(tmp_path / "s" / name, ROWS, b"\x0a\0")
+    assert "numbers of rows and columns differs" in refused(tmp_path / "s")
+    assert "missing" not in refused(tmp_path / "s")
+
+
+@pytest.mark.parametrize("end", [700, 2000])
+def test_frames_whose_header_was_cut_are_refused_with_the_name_of_the_file(enhanced, tmp_path, end):
+    enhanced(tmp_path / "a.dcm")
+    content = (tmp_path / "a.dcm").read_bytes()
+    at = content.index(b"\x28\x00\x10\x00US") + end
+    (tmp_path / "a.dcm").write_bytes(content[:at])
+    assert "a.dcm" in refused(tmp_path / "a.dcm")
+
+
+def test_a_frame_whose_values_are_of_no_length_is_refused(enhanced, tmp_path):
+    enhanced(tmp_path / "a.dcm")
+    content = (tmp_path / "a.dcm").read_bytes()
+    # The eighth of the numbers within the stack (0020,9057), of four bytes, as one of eight.
+    number = b"\x20\x00\x57\x90UL\x04\x00"
+    parts = content.split(number)
+    assert len(parts) == 25
+    damaged = number.join(parts[:8]) + number.replace(b"UL", b"FD") + number.join(parts[8:])
+    (tmp_path / "a.dcm").write_bytes(damaged)
+    assert refused(tmp_path / "a.dcm") == "a.dcm: InStackPositionNumber of frame 8 is damaged"
