@@ -63,6 +63,8 @@ def read_text(path: str | Path) -> TextTable:
         raise UsageError(f"{path}: {error.strerror}") from None
     if "\0" in text:
         raise UsageError(f"{path}: it is no text", "give a table of text, or a folder of tables")
+    if len(text) > _HEADER_BYTES and "\n" not in text[:_HEADER_BYTES]:
+        raise UsageError(f"{path}: its first line is longer than 1 MiB, so that it is no header")
     rows = _split(path, text)
     _, names = next(rows, (1, [""]))
     header = [clean(name) for name in names]
