@@ -16,7 +16,7 @@ from typing import Literal
 from oatools.core import manifest
 from oatools.core.claims import FilesOfRun
 from oatools.core.console import Console
-from oatools.core.errors import ItemError, OatoolsError, UsageError, item_error, with_options
+from oatools.core.errors import ItemError, OatoolsError, item_error, with_options
 from oatools.core.failures import FailedTable
 from oatools.core.manifest import BadRow, Row, Table
 from oatools.core.process import GRACE_SECONDS, Child, Children, Died, Stopped, TimedOut

@@ -57,7 +57,7 @@ def read_record(path: str | Path, key: str) -> dict[str, Any]:
     path = Path(path)
     if not path.is_file():
         if path.exists():
-            raise NotSealed("no file")
+            raise NotSealed(other_kind(path) or "no file")
         raise FileNotFoundError(path)
     with path.open("rb") as file:
         return _record(file.read(_LENGTH.size), file.read, key)
