@@ -16,7 +16,8 @@ class FilesOfRun:
     """Who reads and who writes which file, so far.
 
     Rows are entered in their order. A row whose files clash with those of an earlier one is
-    refused, whatever became of that: so it does not depend on who was faster.
+    refused, whatever became of that: so it does not depend on who was faster. A row whose own files
+    clash is for its work to refuse.
 
     A row's first output is what it is known by; where that is without an extension it stands for
     all files of that name. Rows with the same first output are not refused here, as one of them may
@@ -58,14 +59,7 @@ class FilesOfRun:
     def _refuse(
         self, writes: Sequence[str], names: Sequence[str], read: dict[str, list[str]]
     ) -> None:
-        inputs = {name for known in read.values() for name in known}
         for index, (path, name) in enumerate(zip(writes, names, strict=True)):
-            if name in names[:index]:
-                raise ItemError(
-                    f"{path} would be written twice", "give the outputs different names"
-                )
-            if index and name in inputs:
-                raise ItemError(f"{path} is the input itself", "give the output another name")
             if name in self._readers:
                 raise ItemError(f"{path} is also read, by {self._readers[name]}", _SEPARATELY)
             is_taken = name in self._writers if index else name in self._first
