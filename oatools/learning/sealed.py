@@ -16,6 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 
 from oatools.core.files import write_bytes
+from oatools.core.paths import other_kind
 from oatools.core.records import Fields, RecordError, parse_json
 
 #: The field of a record that holds the digest of all else in the file.
