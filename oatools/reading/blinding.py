@@ -1,9 +1,13 @@
 """Blinding of readers: the columns that they may see, and those that would reveal the outcome."""
 
+import math
 from collections.abc import Collection, Iterable, Sequence
+
+import numpy as np
 
 from oatools.core.errors import UsageError
 from oatools.core.manifest import MISSING, Row
+from oatools.learning.leaks import Leak, clinical_leak
 from oatools.learning.presets import is_part_of_label, reveals_outcome
 from oatools.reading.pairs import PAIR_IDENTITY
 
@@ -46,7 +50,8 @@ def shown_columns(
 
     `columns` are those of the labels, and `endpoints` what the labels were made for. Raises a
     `UsageError` for a variable that is not in the table, names the knee, or reveals the answer: by
-    its name, or because it separates the labels of `rows` (see `separates_classes`).
+    its name, or because it (nearly) separates the labels of `rows` (see `separates_classes`, and
+    `learning.leaks.clinical_leak`).
     """
     for column in shown:
         _check_asked_for(column, columns, shown, endpoints)
@@ -59,7 +64,25 @@ def shown_columns(
                 f"'{column}' tells the labels apart without an error, as the answer itself would",
                 "choose others with `shown`",
             )
+        leak = _leak(column, [row for row in labelled if row["label"] in ("0", "1")])
+        if leak is not None:
+            raise UsageError(leak.message(), "choose others with `shown`")
     return chosen
+
+
+def _leak(column: str, rows: Sequence[Row]) -> Leak | None:
+    """Find out whether a column gives the labels of rows away, by its numbers or its texts."""
+    if not rows:
+        return None
+    cells = [row[column] for row in rows]
+    try:
+        values = [math.nan if cell == MISSING else float(cell) for cell in cells]
+    except ValueError:
+        kinds = {cell: float(n) for n, cell in enumerate(sorted({*cells} - {MISSING}))}
+        values = [kinds.get(cell, math.nan) for cell in cells]
+    label = np.array([int(row["label"]) for row in rows])
+    subjects = tuple(row.get("subject", row["knee"]) for row in rows)
+    return clinical_leak(column, np.array(values), label, subjects)
 
 
 def _check_asked_for(
