@@ -47,6 +47,8 @@ _PUBLIC = {
     "load_model": "oatools.learning.files",
     "predict": "oatools.learning.model",
     "explain_volume": "oatools.explain.explanation",
+    # Files of all kinds.
+    "check": "oatools.checking.check",
     # Errors.
     "OatoolsError": "oatools.core.errors",
     "ItemError": "oatools.core.errors",
@@ -56,6 +58,7 @@ _PUBLIC = {
 __all__ = ["__version__", *_PUBLIC]
 
 if TYPE_CHECKING:
+    from oatools.checking.check import check as check
     from oatools.core.errors import ItemError as ItemError
     from oatools.core.errors import OatoolsError as OatoolsError
     from oatools.core.errors import UsageError as UsageError
