@@ -10,6 +10,7 @@ from oatools.core.cli import command
 from oatools.core.console import Console
 from oatools.core.manifest import IDENTITY, Row, Table
 from oatools.core.options import run_options, seed_option
+from oatools.core.outfolder import IntoFolder
 from oatools.core.runner import Done, RunOptions, run_rows
 
 if TYPE_CHECKING:
@@ -141,7 +142,7 @@ def main(
         f"synthetic data; best possible AUC {jsn_auc:g} for narrowing, {pain_auc:g} for pain"
     )
     table = Table(list(IDENTITY), iter(rows), "the phantom", len(rows))
-    return run_rows(console, table, partial(_write, settings), run)
+    return run_rows(console, table, IntoFolder(folder, partial(_write, settings)), run)
 
 
 def _write(settings: "PhantomSettings", row: Row) -> Done:

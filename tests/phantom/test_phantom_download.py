@@ -13,10 +13,10 @@ import numpy as np
 import pydicom
 import pytest
 
-from oatools.core.errors import UsageError
+from oatools.core.errors import ItemError, UsageError
 from oatools.core.files import scratch_folder
 from oatools.core.files import tree_digest as digest
-from oatools.phantom import findings, most_images, rendering
+from oatools.phantom import findings, most_images, rendering, series
 from oatools.phantom.contrast import Tissue
 from oatools.phantom.download import make_series, prepare, write_release
 from oatools.phantom.people import PhantomSettings, make_patient
@@ -28,11 +28,13 @@ ALL_SEQUENCES = SEQUENCES | most_images.SEQUENCES
 CORONAL = replace(SMALL, sequences=("cor-iw-tse",))
 
 
-def run(*arguments):
+def command(*arguments):
     code = "from oatools.commands.phantom import main; main()"
-    return subprocess.run(
-        [sys.executable, "-c", code, *map(str, arguments)], capture_output=True, text=True
-    )
+    return [sys.executable, "-c", code, *map(str, arguments)]
+
+
+def run(*arguments):
+    return subprocess.run(command(*arguments), capture_output=True, text=True)
 
 
 def convert(folder, out):
@@ -283,6 +285,42 @@ def test_a_second_run_completes_what_the_first_left_and_keeps_the_rest(tmp_path)
     assert "1 done, 3 kept, 0 failed" in again.stderr
     assert digest(tmp_path / "demo") == before
     assert Path(rows[1]["path"], "001").stat().st_mtime_ns == kept
+
+
+def test_four_runs_at_once_write_the_series_of_one(tmp_path):
+    write_release(tmp_path / "one", CORONAL)
+    calls = [command(tmp_path / "four", *ARGUMENTS, "--quiet") for _ in range(4)]
+    runs = [
+        subprocess.Popen(call, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) for call in calls
+    ]
+    assert [(r.communicate()[1], r.returncode) for r in runs] == [(b"", 0)] * 4
+    assert digest(tmp_path / "four") == digest(tmp_path / "one")
+
+
+def test_a_series_that_another_run_finishes_first_stays(tmp_path, monkeypatch):
+    rows = prepare(tmp_path / "demo", CORONAL)
+    target = Path(rows[0]["path"])
+    write = series.write_series
+
+    def slowly(folder, *arguments):
+        write(folder, *arguments)
+        if not target.exists():
+            shutil.copytree(folder, target)
+            (target / "001").touch()
+
+    monkeypatch.setattr(series, "write_series", slowly)
+    assert not make_series(CORONAL, rows[0])
+    assert len(list(target.iterdir())) == 35
+    assert [path.name for path in target.parent.iterdir()] == [target.name]
+
+
+def test_a_series_that_has_lost_slices_is_no_series_that_is_done(tmp_path):
+    rows = prepare(tmp_path / "demo", CORONAL)
+    make_series(CORONAL, rows[0])
+    Path(rows[0]["path"], "007").unlink()
+    Path(rows[0]["path"], "008").write_bytes(b"")
+    with pytest.raises(ItemError, match="holds 33 slices, not 35; remove it, and it is made again"):
+        make_series(CORONAL, rows[0])
 
 
 def test_a_folder_made_with_other_settings_or_holding_anything_else_is_refused(tmp_path):

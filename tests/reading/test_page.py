@@ -174,6 +174,104 @@ def test_a_page_is_replaced_only_when_asked_and_nothing_else_ever(study, shell):
     assert (study / "precious" / "file").exists()
 
 
+CALL = "oa-pairs page pairs.tsv volumes.tsv -o reading"
+
+
+def bytes_of(folder):
+    return {p.relative_to(folder): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def test_a_page_that_is_there_whole_and_the_same_is_kept(study, shell):
+    first = shell(CALL)
+    made = (study / "reading" / "study.js").stat()
+    again = shell(CALL)
+    assert again.stdout == first.stdout
+    assert again.stderr == "oa-pairs: 3 pairs in reading/index.html, kept\n"
+    assert (study / "reading" / "study.js").stat() == made
+    before = bytes_of(study / "reading")
+    for damage in ("volumes/002-B-2.js", "reader.js", "study.js", "checksums.sha256"):
+        path = study / "reading" / damage
+        path.write_bytes(path.read_bytes()[:-3])
+        mended = shell(CALL)
+        assert f"{damage}" in mended.stderr and "the page is made again" in mended.stderr
+        assert bytes_of(study / "reading") == before
+    # A volume that was prepared anew is another page's.
+    image = nibabel.load(study / "9000001_00m_left_cor-iw-tse.nii")
+    nibabel.save(image.slicer[:, :, ::-1], study / "9000001_00m_left_cor-iw-tse.nii")
+    refused = shell(CALL, status=2)
+    assert "reading exists, and is the page of other pairs, volumes or words" in refused.stderr
+    assert bytes_of(study / "reading") == before
+
+
+def test_a_page_that_lacks_a_pair_is_tried_again(study, shell):
+    broken = study / "9000002_00m_right_cor-iw-tse.nii"
+    content = broken.read_bytes()
+    broken.write_bytes(b"no volume")
+    shell(CALL, status=1)
+    before = bytes_of(study / "reading")
+    again = shell(CALL, status=1)
+    assert "reading lacks 1 pair; it is made again" in again.stderr
+    assert bytes_of(study / "reading") == before
+    broken.write_bytes(content)
+    shell(CALL)
+    assert [pair["pair"] for pair in shown(study / "reading")["pairs"]] == ["001", "002", "003"]
+
+
+@pytest.mark.parametrize(
+    "foreign", ["answers.tsv", ".hidden", "volumes/notes.txt", "volumes/../mine/thesis.txt", "link"]
+)
+def test_a_page_that_holds_anything_else_is_never_replaced(study, shell, foreign):
+    shell(CALL)
+    path = study / "reading" / foreign
+    path.parent.mkdir(exist_ok=True)
+    path.symlink_to(study) if foreign == "link" else path.write_text("weeks of work")
+    before = bytes_of(study / "reading")
+    refused = shell(f"{CALL} --sequence cor-iw-tse --force", status=2)
+    name = foreign.replace("volumes/../", "")
+    assert f"reading holds {name}, no part of the page, which is not replaced" in refused.stderr
+    assert len(refused.stderr.splitlines()) == 1
+    assert bytes_of(study / "reading") == before
+
+
+@pytest.mark.parametrize(
+    "content", ["export const x = 1;", "reading.study([1, 2]);\n", "", "reading.study({"]
+)
+def test_a_folder_with_a_file_study_js_of_another_kind_is_no_page(study, shell, content):
+    foreign = study / "reading"
+    foreign.mkdir()
+    (foreign / "study.js").write_text(content)
+    (foreign / "thesis.txt").write_text("years of work")
+    before = bytes_of(foreign)
+    refused = shell(f"{CALL} --force", status=2)
+    assert "reading exists and is no reading page" in refused.stderr
+    assert bytes_of(foreign) == before
+
+
+def test_lists_of_files_that_no_page_has_remove_nothing(study, shell):
+    """A page's folder says itself what is its own, but not just anything."""
+    import hashlib
+
+    shell(CALL)
+    (study / "thesis.txt").write_text("years of work")
+    (study / "reading" / "notes.txt").write_text("weeks of work")
+    lines = f"{'0' * 64}  ../thesis.txt\n{'0' * 64}  notes.txt\n{'0' * 64}  volumes/../../x.js\n"
+    own = hashlib.sha256(lines.encode()).hexdigest()
+    (study / "reading" / "checksums.sha256").write_text(f"# these lines: {own}\n{lines}")
+    assert "reading holds notes.txt" in shell(f"{CALL} --force", status=2).stderr
+    (study / "reading" / "notes.txt").unlink()
+    shell(f"{CALL} --force")
+    assert (study / "thesis.txt").read_text() == "years of work"
+
+
+@pytest.mark.parametrize("umask,folder,file", [("077", 0o700, 0o600), ("002", 0o775, 0o664)])
+def test_a_page_has_the_permissions_that_the_umask_leaves(study, shell, umask, folder, file):
+    shell(f"umask {umask}; {CALL} --sequence cor-iw-tse")
+    modes = {p.is_dir(): set() for p in (study / "reading").rglob("*")}
+    for path in (study / "reading", *(study / "reading").rglob("*")):
+        modes[path.is_dir()].add(path.stat().st_mode & 0o777)
+    assert modes == {True: {folder}, False: {file}}
+
+
 @pytest.mark.parametrize(
     "change,message",
     [

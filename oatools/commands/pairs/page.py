@@ -152,7 +152,7 @@ def _is_kept(
     if found.damage:
         console.note(f"warning: {found.damage}; the page is made again")
     elif found.missing:
-        console.note(f"{counted(found.missing, 'pair')} are missing in {out_dir}; it is made again")
+        console.note(f"{out_dir} lacks {counted(found.missing, 'pair')}; it is made again")
     else:
         console.note(f"{counted(len(plan.pairs), 'pair')} in {out_dir / 'index.html'}, kept")
     return not found.damage and not found.missing
