@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from oatools.core import manifest
 from oatools.core.claims import FilesOfRun
@@ -19,7 +19,10 @@ from oatools.core.console import Console
 from oatools.core.errors import ItemError, OatoolsError, item_error, with_options
 from oatools.core.failures import FailedTable
 from oatools.core.manifest import BadRow, Row, Table
-from oatools.core.process import GRACE_SECONDS, Child, Children, Died, Stopped, TimedOut
+
+if TYPE_CHECKING:
+    # Loads pickle and socket, which a command that only prints its help need not pay for.
+    from oatools.core.process import Child
 
 
 @dataclass(frozen=True)
@@ -367,12 +370,14 @@ class _Collector:
 class _Process:
     """A child process that does the work on one row at a time, and is replaced when it dies."""
 
-    def __init__(self, child: Child, seconds: float | None) -> None:
+    def __init__(self, child: "Child", seconds: float | None) -> None:
         self.child = child
         self.seconds = seconds
 
     def do(self, row: Row) -> Outcome:
         """Do the work on one row."""
+        from oatools.core.process import Died, Stopped, TimedOut
+
         try:
             outcome: Outcome = self.child.do(row, self.seconds)
         except Stopped:
@@ -401,6 +406,8 @@ class _Process:
 @contextlib.contextmanager
 def _started(work: Work, options: RunOptions) -> Iterator[list[_Process]]:
     """Start processes that do the work, and end them after the block."""
+    from oatools.core.process import Children
+
     children = Children(partial(attempt, work))
     try:
         yield [_Process(children.start(), options.timeout) for _ in range(options.jobs)]
@@ -520,6 +527,8 @@ def _run_side_by_side(
         traffic.is_over.set()
         for worker in workers:
             worker.close()
+        from oatools.core.process import GRACE_SECONDS
+
         until = time.monotonic() + GRACE_SECONDS
         for worker in workers:
             worker.wait(until)
