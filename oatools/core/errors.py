@@ -24,9 +24,10 @@ class OatoolsError(Exception):
 
     def text(self, options: Mapping[str, str] | None = None) -> str:
         """Return reason and remedy as one line, with `options` in place of parameter names."""
+        reason = " ".join(self.reason.splitlines())  # it may quote a cell or a name with a break
         if not self.remedy:
-            return self.reason
-        return f"{self.reason}; {with_options(self.remedy, options or {})}"
+            return reason
+        return f"{reason}; {with_options(self.remedy, options or {})}"
 
 
 def with_options(text: str, options: Mapping[str, str]) -> str:

@@ -6,6 +6,7 @@ releases, packages or folders given) at the same visit. Only their series are he
 of these places are seen.
 """
 
+import contextlib
 import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -137,9 +138,13 @@ class _Search:
     def through(self, places: list[str]) -> Iterator[Series | BadRow]:
         """Yield the series of all places."""
         for place in places:
-            self.repeats.expect(self._people_of(place))
+            with contextlib.suppress(OSError):  # said when it is searched
+                self.repeats.expect(self._people_of(place))
         for place in places:
-            yield from self._at(place)
+            try:
+                yield from self._at(place)
+            except Exception as error:  # whatever is in one place, the others are searched
+                yield BadRow.of(place, error)
         yield from self.repeats.rest()
 
     def _at(self, place: str) -> Iterator[Series | BadRow]:
