@@ -5,6 +5,7 @@ size (`core.limits`) before it is unpacked, and what comes between the files (lo
 headers, maps of sparse files) is counted.
 """
 
+import errno
 import tarfile
 import zipfile
 from collections.abc import Iterator
@@ -73,7 +74,8 @@ def members(archive: Path, links: bool = False) -> Iterator[tuple[str, bytes]]:
     except (ItemError, MemoryError):
         raise
     except Exception as error:  # of arbitrary bytes: what can be raised is no closed list
-        if isinstance(error, OSError) and error.errno is not None:
+        # A place before the beginning, which damaged numbers lead to, is no fault of the disk.
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
             raise
         first_line = str(error).strip().split("\n")[0]
         reason = first_line or type(error).__name__

@@ -168,7 +168,7 @@ def _decoded(content: bytes) -> str:
         try:
             text = content.decode("utf-8-sig")
         except UnicodeDecodeError:
-            text = content.decode("latin-1")
+            text = content.decode("latin-1").removeprefix(BOM)
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 

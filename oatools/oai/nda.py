@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from oatools.core.errors import UsageError
 from oatools.core.files import file_stamp
 from oatools.core.ids import normal_id
 from oatools.oai.codes import SIDES, VISITS, Record, cell_of, is_missing, number_or_none
@@ -201,6 +202,8 @@ def _content(path: Path, stamp: object, names: tuple[str, ...]) -> _Content:
     header = [name.lower() for name in table.header]
     kept = [name for name in names if name in header]
     positions = [header.index(name) for name in kept]
+    if ID not in header:
+        raise UsageError(f"{path}: no column {ID}", "download it again")
     id_place = header.index(ID)
     visit_place = header.index("visit") if "visit" in header else None
     lines = []
