@@ -30,6 +30,8 @@ Row = dict[str, str]
 _NAME = re.compile(
     r"(?P<knee>(?P<subject>.+)_(?P<visit>\d+m)_(?P<side>left|right))(_(?P<sequence>[^_]+))?"
 )
+# Bytes that are not UTF-8, as Python holds them in texts.
+_UNDECODED = re.compile("[\udc80-\udcff]")
 # Of a table; what is longer is something else, or was made to take all memory.
 _LONGEST_LINE = 1 << 24
 _BLOCK_BYTES = 1 << 20
@@ -167,9 +169,19 @@ def tables_among(arguments: Sequence[str]) -> list[str]:
 
 
 def stated_identity(row: Row) -> Row:
-    """The cells that say which knee and sequence a row is about, without those that are missing."""
+    """The cells that say which knee and sequence a row is about, without those that are missing.
+
+    They go into records, so that one which is not UTF-8 is an `ItemError`.
+    """
     named = [column for column in IDENTITY if column != "path"]
-    return {column: row[column] for column in named if row.get(column, MISSING) != MISSING}
+    stated = {column: row[column] for column in named if row.get(column, MISSING) != MISSING}
+    for column, cell in stated.items():
+        if not cell.isascii() and _UNDECODED.search(cell):
+            raise ItemError(
+                f"the name in column '{column}' is not UTF-8, and cannot be recorded",
+                "rename the file, or set the column in a table",
+            )
+    return stated
 
 
 def file_stem(row: Row) -> str:
