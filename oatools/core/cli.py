@@ -10,6 +10,7 @@ import click
 
 from oatools.core.console import Console, silence_libraries
 from oatools.core.errors import ItemError, UsageError
+from oatools.core.forms import watched
 from oatools.core.signals import unwinding
 from oatools.version import __version__
 
@@ -188,7 +189,11 @@ def _with_console(function: Callable[..., Any], versioned: bool = True) -> Calla
             console = Console(context.info_name or "oatools")
         console.quiet, console.verbose = quiet, verbose
         console.options = option_names(context.command)
-        return function(console, *args, **kwargs)
+        with watched() as forms:
+            status = function(console, *args, **kwargs)
+        for line in forms.said():
+            console.note(line)
+        return status
 
     verbose_option = click.option(
         "-v", "--verbose", is_flag=True, help="Print one line for each item on standard error."

@@ -15,6 +15,7 @@ LONGEST = 100
 
 # Characters without a picture: controls, zero-width blanks, marks of direction and of byte order.
 _INVISIBLE = ("Cc", "Cf")
+_SIGNS = re.compile(r"[\W_]+")
 _WHOLE_NUMBER = re.compile(r"(\d+)\.0+")
 _ALLOWED = re.compile(r"[^\W_][\w.+-]*")
 # The knee's name goes on like this after the id: an id with it inside could be read in two ways.
@@ -61,8 +62,27 @@ def subject_id(text: str) -> str:
 
 
 def zero_key(normal: str) -> str:
-    """Return what an id has in common with the same number written with other zeros in front.
-
-    Where two different ids of one table share it, nothing says whether they are one person.
-    """
+    """Return what an id has in common with the same number written with other zeros in front."""
     return normal.lstrip("0") or "0" if normal.isdigit() else normal
+
+
+def alike_key(normal: str) -> str:
+    """Return what an id has in common with those that may be the same, written in another way.
+
+    That is the same number with other zeros in front (`007`, `7`), and the same letters and digits
+    with other signs and blanks between them (`A-9000037`, `A 9000037`, `A9000037`). Between two
+    digits something stays: `1-23` and `12-3` are two. Where two different ids of one table share
+    the key, nothing says whether they are one person.
+    """
+    return zero_key(_SIGNS.sub(_between, normal))
+
+
+def alike_in(one: str, other: str) -> str:
+    """Return in what alone two ids of one `alike_key`, or two knees of such, differ, in words."""
+    is_by_zeros = one.lstrip("0") == other.lstrip("0")
+    return "leading zeros" if is_by_zeros else "signs or blanks inside"
+
+
+def _between(signs: re.Match[str]) -> str:
+    before, after = signs.string[: signs.start()][-1:], signs.string[signs.end() :][:1]
+    return "-" if before.isdigit() and after.isdigit() else ""

@@ -9,10 +9,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from oatools.core.errors import UsageError
-from oatools.core.ids import normal_id, zero_key
+from oatools.core.forms import note_form
+from oatools.core.ids import alike_in, alike_key, normal_id
 from oatools.core.manifest import MISSING, Row
 
 _KNEE = re.compile(r"(?P<subject>.+)(?P<rest>_\d+m_(left|right))")
+_WRITTEN_KNEE = re.compile(r"(?P<subject>.+)(?P<rest>_\d+m_(left|right)\s*)", re.IGNORECASE)
 
 
 def normal_knee(knee: str) -> str:
@@ -36,10 +38,32 @@ def subject_of(row: Row) -> str:
     return _named_subject(normal_knee(row["knee"])) if subject == MISSING else subject
 
 
-def zero_knee(knee: str) -> str:
-    """Return what a knee's normal name has in common with those with other zeros in front."""
+def alike_knee(knee: str) -> str:
+    """Return what a knee's normal name has in common with those that may be the same knee.
+
+    See `ids.alike_key`, of the patient in it.
+    """
     match = _KNEE.fullmatch(knee)
-    return zero_key(match["subject"]) + match["rest"] if match else zero_key(knee)
+    return alike_key(match["subject"]) + match["rest"] if match else alike_key(knee)
+
+
+def note_forms(row: Row, source: str) -> None:
+    """Note how a row of a table writes its knee and its patient (see `core.forms`)."""
+    written = row.get("knee", MISSING)
+    knee = normal_knee(written)
+    if knee == MISSING:
+        return
+    match, parts = _KNEE.fullmatch(knee), _WRITTEN_KNEE.fullmatch(written)
+    if match and parts:
+        note_form(match["subject"], parts["subject"], source)
+        # The rest by itself, or each id would count twice.
+        note_form(knee, match["subject"] + parts["rest"], source)
+    else:
+        note_form(knee, written, source)
+    stated = row.get("subject", MISSING)
+    subject = normal_id(stated)
+    if subject not in ("", MISSING):
+        note_form(subject, stated, source)
 
 
 @dataclass
@@ -50,16 +74,18 @@ class People:
     """
 
     _patients: dict[str, "_Said"] = field(default_factory=dict)  # by knee
-    _by_zeros: dict[str, "_Said"] = field(default_factory=dict)
-    _knees_by_zeros: dict[str, "_Said"] = field(default_factory=dict)
+    _alike: dict[str, "_Said"] = field(default_factory=dict)
+    _alike_knees: dict[str, "_Said"] = field(default_factory=dict)
 
     def take(self, row: Row, source: str) -> Row:
         """Return a row with `knee` and, where it has one, `subject` in normal form.
 
         `source` names its table. Raises a `UsageError` that names both where the patient in the
         column `subject` is not the one in the knee's name, another row says another one, or two
-        ids differ in leading zeros alone, so that they may be one.
+        ids differ in leading zeros, or in signs and blanks inside, alone, so that they may be one.
+        Ids that are one, but written in two forms, are noted (see `core.forms`).
         """
+        note_forms(row, source)
         knee = normal_knee(row["knee"])
         normal = {**row, "knee": knee}
         subject = named = _named_subject(knee)
@@ -72,7 +98,7 @@ class People:
                 "column 'subject'",
                 "write one patient in one way",
             )
-        _refuse_zeros(self._knees_by_zeros, zero_knee(knee), _Said(knee, source), "knees")
+        _refuse_alike(self._alike_knees, alike_knee(knee), _Said(knee, source), "knees")
         subject = named if subject == MISSING else subject
         if subject != MISSING:
             said = _Said(subject, source)
@@ -83,7 +109,7 @@ class People:
                     f"{source}",
                     "write one patient in one way",
                 )
-            _refuse_zeros(self._by_zeros, zero_key(subject), said, "patients")
+            _refuse_alike(self._alike, alike_key(subject), said, "patients")
         return normal
 
     def by_knee(self, rows: Iterable[Row], source: str) -> dict[str, Row]:
@@ -124,13 +150,16 @@ def _named_subject(knee: str) -> str:
     return match["subject"] if match else MISSING
 
 
-def _refuse_zeros(seen: dict[str, _Said], key: str, said: _Said, what: str) -> None:
-    """Raise a `UsageError` if another id with other zeros in front was seen before."""
+def _refuse_alike(seen: dict[str, _Said], key: str, said: _Said, what: str) -> None:
+    """Raise a `UsageError` if another id was seen before that may be the same."""
     first = seen.setdefault(key, said)
     if first.id == said.id:
         return
     where = said.source if first.source == said.source else f"{first.source} and {said.source}"
+    alike = alike_in(first.id, said.id)
+    remedy = "write one id in one way, or give two people other ids"
+    if alike == "leading zeros":
+        remedy = "write all ids with the same number of digits"
     raise UsageError(
-        f"{where}: {what} {first.id} and {said.id} differ in leading zeros alone, and may be one",
-        "write all ids with the same number of digits",
+        f"{where}: {what} {first.id} and {said.id} differ in {alike} alone, and may be one", remedy
     )

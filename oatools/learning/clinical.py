@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from oatools.core.errors import ItemError
+from oatools.core.ids import alike_in
 from oatools.core.manifest import MISSING, Row, number, read_table
-from oatools.core.people import People, normal_knee, subject_of, zero_knee
+from oatools.core.people import People, alike_knee, normal_knee, subject_of
 
 #: The largest value of a variable. Counts of cells reach 1e12; single precision ends at 3e38.
 MOST = 1e15
@@ -44,11 +45,11 @@ def clinical_values(row: Row, names: Sequence[str]) -> np.ndarray:
 class ClinicalTable:
     """The clinical cells of knees from a table of their own, and the patients it says they are.
 
-    `rows` are by knee in normal form, and `by_zeros` gives the knees without their leading zeros.
+    `rows` are by knee in normal form, and `alike` gives the knees by `people.alike_knee`.
     """
 
     rows: dict[str, Row]
-    by_zeros: dict[str, str]
+    alike: dict[str, str]
     name: str
 
     def cells(self, row: Row) -> Row:
@@ -58,15 +59,16 @@ class ClinicalTable:
     def check(self, row: Row) -> None:
         """Raise an `ItemError` for a row whose cells may be those of another patient.
 
-        That is where row and table name different ones, or their ids differ in leading zeros alone.
+        That is where row and table name different ones, or their ids differ in leading zeros, or
+        signs and blanks inside, alone.
         """
         knee = normal_knee(row.get("knee", MISSING))
         if knee not in self.rows:
-            alike = self.by_zeros.get(zero_knee(knee))
+            alike = self.alike.get(alike_knee(knee))
             if alike is not None:
                 raise ItemError(
-                    f"{self.name} has {alike}, which differs in leading zeros alone",
-                    "write all ids with the same number of digits",
+                    f"{self.name} has {alike}, which differs in {alike_in(knee, alike)} alone",
+                    "write all ids in one way",
                 )
             return
         one, other = subject_of({**row, "knee": knee}), subject_of(self.rows[knee])
@@ -87,4 +89,4 @@ def read_clinical(path: str, names: Sequence[str], also: Sequence[str] = ()) -> 
     rows: dict[str, Row] = {}
     for knee, row in People().by_knee(table.rows, path).items():
         rows[knee] = {name: row[name] for name in kept}
-    return ClinicalTable(rows, {zero_knee(knee): knee for knee in rows}, path)
+    return ClinicalTable(rows, {alike_knee(knee): knee for knee in rows}, path)

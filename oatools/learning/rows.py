@@ -11,7 +11,7 @@ import torch
 from oatools.core.errors import ItemError
 from oatools.core.files import file_stamp
 from oatools.core.manifest import BadRow, Row, Table
-from oatools.core.people import normal_knee
+from oatools.core.people import normal_knee, note_forms
 from oatools.core.runner import Done
 from oatools.features.featurefile import (
     NO_DIGEST,
@@ -63,9 +63,18 @@ def open_scoring(
         table = table.with_rows(rows)
     names = model.scaling.names
     if clinical is not None:
-        return Scoring(table, read_clinical(clinical, names, also), ())
+        found = read_clinical(clinical, names, also)
+        return Scoring(table.with_rows(_noted(table), table.total), found, ())
     absent = tuple(name for name in names if name not in table.columns)
     return Scoring(table, None, absent)
+
+
+def _noted(table: Table[Row | BadRow]) -> Iterator[Row | BadRow]:
+    """Pass rows on, and note how they write the knees by which they are joined with others."""
+    for row in table.rows:
+        if not isinstance(row, BadRow):
+            note_forms(row, table.name)
+        yield row
 
 
 def score_row(

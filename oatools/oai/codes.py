@@ -9,6 +9,7 @@ from decimal import Decimal, InvalidOperation
 from typing import NamedTuple
 
 from oatools.core.errors import ItemError, UsageError
+from oatools.core.forms import note_form
 from oatools.core.ids import subject_id
 
 #: Months since enrolment -> the number in file names (`AllClinical03`) and column prefixes (`V03`).
@@ -121,9 +122,11 @@ def subject_of(record: Record) -> str | None:
     if is_missing(cell):
         return None
     try:
-        return subject_id(cell)
+        subject = subject_id(cell)
     except ItemError as error:
         raise UsageError(error.reason, error.remedy) from None
+    note_form(subject, cell, "the study's tables")
+    return subject
 
 
 def is_yes(cell: str) -> bool:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from oatools.core.errors import ItemError, UsageError
-from oatools.core.ids import subject_id, zero_key
+from oatools.core.forms import note_form
+from oatools.core.ids import alike_in, alike_key, subject_id
 from oatools.core.manifest import MISSING, Row
 from oatools.oai.codes import KneeId, cell_of, code, comparable, is_missing
 from oatools.oai.endpoints import month_of, visit_of
@@ -116,6 +117,7 @@ def _line(place: str, header: Sequence[str], cells: Sequence[str]) -> Line:
         )
     try:
         subject = subject_id(row["subject"])
+        note_form(subject, row["subject"], place.partition(" line ")[0])
         visit = visit_of(month_of(row["visit"].casefold()))
     except (ItemError, UsageError) as error:
         raise UsageError(f"{place}: {error.reason}", error.remedy) from None
@@ -137,14 +139,14 @@ def _side(cell: str) -> str | None:
 
 
 def _require_one_form(path: Path, subjects: Iterable[str]) -> None:
-    """Refuse ids that differ by zeros in front alone: nothing says whether they are one person."""
+    """Refuse ids that differ by zeros or signs alone: nothing says whether they are one person."""
     seen: dict[str, str] = {}
     for subject in subjects:
-        other = seen.setdefault(zero_key(subject), subject)
+        other = seen.setdefault(alike_key(subject), subject)
         if other != subject:
             first, second = sorted((subject, other))
             raise UsageError(
-                f"{path}: subjects {first} and {second} differ by zeros in front alone",
+                f"{path}: subjects {first} and {second} differ in {alike_in(first, second)} alone",
                 "write every person in one way",
             )
 

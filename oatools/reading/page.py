@@ -13,7 +13,7 @@ from typing import Any
 from oatools.core.errors import ItemError, UsageError
 from oatools.core.files import digest_json, write_new
 from oatools.core.manifest import IDENTITY, MISSING, Row
-from oatools.core.people import normal_knee
+from oatools.core.people import normal_knee, note_forms
 from oatools.core.provenance import read_provenance, seen, step
 from oatools.core.runner import Done
 from oatools.imaging.orient import check_side
@@ -360,6 +360,7 @@ def _paths_of(pairs: Mapping[str, Knees], volumes: Iterable[Row]) -> dict[tuple[
         knees.update(row["knee"] for row in pair.values())
     paths: dict[tuple[str, str], str] = {}
     for row in volumes:
+        note_forms(row, "the volumes")
         knee, sequence, path = normal_knee(row["knee"]), row["sequence"], row["path"]
         if knee in knees and paths.setdefault((knee, sequence), path) != path:
             raise UsageError(f"{knee} has two volumes of {sequence}", "keep one of them")

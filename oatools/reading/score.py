@@ -17,7 +17,7 @@ import numpy as np
 
 from oatools.core.errors import ItemError, UsageError
 from oatools.core.manifest import MISSING, Row, number, read_table
-from oatools.core.people import normal_knee
+from oatools.core.people import normal_knee, note_forms
 from oatools.reading.groups import bootstrap_interval, share_interval, t_interval
 from oatools.reading.pairs import (
     OTHER_PLACE,
@@ -253,6 +253,7 @@ def grade_model(predictions: Iterable[Row], key: Key, pairs: Mapping[str, Knees]
     """
     probability: dict[str, float | None] = {}
     for row in predictions:
+        note_forms(row, "the predictions")
         knee = normal_knee(row["knee"])
         if knee in probability:
             raise UsageError(
@@ -450,6 +451,7 @@ def _grade(row: Row, key: Key, pairs: Mapping[str, Knees] | None) -> tuple[str, 
         return pair, None
     if choice not in PLACES:
         raise ItemError(f"choice '{row['choice']}' is not A, B or n/a", "correct it")
+    note_forms(row, "the answers")
     knee = normal_knee(row.get("knee", MISSING))
     if knee == MISSING:
         fits = True

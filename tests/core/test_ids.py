@@ -3,7 +3,7 @@
 import pytest
 
 from oatools.core.errors import ItemError
-from oatools.core.ids import normal_id, subject_id, zero_key
+from oatools.core.ids import alike_key, normal_id, subject_id, zero_key
 
 
 @pytest.mark.parametrize(
@@ -67,3 +67,22 @@ def test_zeros_in_front_are_kept_and_known():
     assert zero_key("007") == zero_key("7") == "7"
     assert zero_key("000") == "0"
     assert zero_key("a007") == "a007"
+
+
+@pytest.mark.parametrize(
+    ("written", "key"),
+    [
+        ("a-9000037", "a9000037"),
+        ("a 9000037", "a9000037"),
+        ("a_9000037", "a9000037"),
+        ("a.-9000037-", "a9000037"),
+        ("9000037-a", "9000037a"),
+        ("9000-37", "9000-37"),
+        ("9000  37", "9000-37"),
+        ("1-23", "1-23"),
+        ("-007", "7"),
+        ("oa-a1", "oaa1"),
+    ],
+)
+def test_ids_that_look_alike_have_one_key(written, key):
+    assert alike_key(written) == key

@@ -270,6 +270,26 @@ def test_prediction_takes_no_clinical_variables_of_another_patient(study, run, t
     assert "the knee is of patient 9000000, and of 9000099 in labels.tsv" in failed.stderr
 
 
+def test_the_commands_say_once_a_table_where_two_forms_of_ids_meet(study, run, tmp_path):
+    study(knees=40)
+    assert "two forms" not in run(f"{TRAIN} --clinical bmi").stderr
+    for name, form in (("labels.tsv", " {}"), ("features.tsv", "{}")):
+        rewrite(tmp_path / name, lambda row, form=form: row.update(knee=form.format(row["knee"])))
+    said = (
+        "features.tsv and labels.tsv: 20 ids are written in two forms, such as '9000000' and "
+        "' 9000000', which count as one\n"
+    )
+    done = run(f"{TRAIN} --clinical bmi")
+    assert done.stderr.count(said) == done.stderr.count("two forms") == 1
+    done = run("oa-predict m.safetensors --with-clinical labels.tsv features.tsv --timeout 0")
+    # The table of clinical variables has its own patients in the other form, too.
+    for tables in ("labels.tsv", "labels.tsv and features.tsv"):
+        said = f"oa-predict: {tables}: 20 ids are written in two forms, such as ' 9000000' and "
+        assert done.stderr.count(said) == 1
+    assert done.stderr.count("two forms") == 2
+    assert "two forms" not in run(f"{TRAIN} --clinical bmi -q").stderr
+
+
 def arrays(knees, subjects):
     label = [n % 2 for n in range(len(knees))]
     return make_cohort(knees, subjects, label, [np.ones((3, 4)) for _ in knees])
