@@ -9,6 +9,7 @@ import click
 from oatools.core.cli import command
 from oatools.core.console import Console
 from oatools.core.errors import UsageError
+from oatools.core.files import is_same_file
 from oatools.core.manifest import MISSING, Row, read_rows, tables_among
 from oatools.core.options import (
     force_option,
@@ -198,6 +199,8 @@ def _write_means(
     from oatools.explain.rows import as_sentence
     from oatools.learning.cautions import model_warning
 
+    if any(is_same_file(each.volume.parent, folder) for each in finished):
+        raise UsageError(f"{folder} holds volumes that were read", "choose another `out_dir`")
     scale = f"{settings.method} ({UNITS[settings.method]})"
     notes = [as_sentence(model_warning(model.cautions))] if model.cautions else []
     for picture in mean_maps(finished, folder, scale, notes):

@@ -2,14 +2,18 @@
 
 import contextlib
 import hashlib
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from oatools.core import provenance
+from oatools.core.errors import ItemError
 from oatools.core.files import COMPRESSION, UnderWay, alone_in, under_way
 from oatools.imaging import kept
 from oatools.imaging.volume import Volume, encode_volume
+
+_REMEDY = "move it away, or use `force` or another `out_dir`"
 
 
 def write_recorded(
@@ -26,9 +30,10 @@ def write_recorded(
     its name, and the volume gets its own last: where it is, the work is done.
 
     The fields record the volume's digest. Without `force`, raises an `ItemError` where another run
-    has put a volume there meanwhile that was made otherwise; of two runs that do the same, either
-    may be the one whose files stay. With it, an older volume goes, also one in the other form,
-    compressed or not, as both would share the sidecar.
+    has put a volume there meanwhile that was made otherwise, and where a file that would go beside
+    it is there without a volume, and is not what an interrupted run of the same step leaves. Of two
+    runs that do the same, either may be the one whose files stay. With `force`, an older volume
+    goes, also one in the other form, compressed or not, as both would share the sidecar.
     """
     wanted = provenance.Provenance.from_fields(fields).last
     with contextlib.ExitStack() as stack:
@@ -53,8 +58,10 @@ def write_recorded(
         sidecar.finish()
         # One run at a time, so that a sidecar and a volume of two runs do not come together.
         with alone_in(target.parent):
-            if wanted is not None and not force and kept.is_done(target, wanted):
-                return
+            if wanted is not None and not force:
+                if kept.is_done(target, wanted):
+                    return
+                _refuse_others(target, wanted, beside or {})
             # The older volume goes first: at no moment does a sidecar stand beside a volume that it
             # does not describe, whenever the process is killed.
             target.unlink(missing_ok=True)
@@ -73,6 +80,22 @@ def other_form(volume: Path) -> Path:
     if volume.suffix == ".gz":
         return volume.with_suffix("")
     return volume.with_name(f"{volume.name}.gz")
+
+
+def _refuse_others(target: Path, wanted: provenance.Step, beside: Mapping[str, bytes]) -> None:
+    """Raise an `ItemError` for a file of somebody else's that would be replaced."""
+    if target.exists():
+        return
+    for suffix, content in beside.items():
+        path = beside_path(target, suffix)
+        is_same = path.is_file() and path.read_bytes() == content
+        if os.path.lexists(path) and not is_same:
+            raise ItemError(f"{path} is there without {target.name}, and is another's", _REMEDY)
+    path = provenance.sidecar(target)
+    if os.path.lexists(path):
+        made = provenance.read_provenance(target).last
+        if made is None or wanted.difference_from(made):
+            raise ItemError(f"{path} is there without {target.name}, and is another's", _REMEDY)
 
 
 def _publish(files: list[UnderWay]) -> None:

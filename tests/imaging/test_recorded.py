@@ -27,11 +27,11 @@ def volume_of(value, edge=8):
 
 
 def fields_of(value, digest="0" * 64):
-    return {"OatoolsSteps": [Step("oa-n4", {"value": value}, "a.nii.gz", digest).to_json()]}
+    return {"OatoolsSteps": [Step("oa-n4", {"bins": value}, "a.nii.gz", digest).to_json()]}
 
 
 def value_in_sidecar(folder):
-    return json.loads((folder / "a.json").read_text())["OatoolsSteps"][-1]["parameters"]["value"]
+    return json.loads((folder / "a.json").read_text())["OatoolsSteps"][-1]["parameters"]["bins"]
 
 
 def is_pair(folder):
@@ -72,8 +72,30 @@ def test_runs_at_once_with_other_settings_leave_a_volume_with_its_own_sidecar(
         assert is_pair(folder)
         assert read_volume(folder / "a.nii.gz").data[0, 0, 0] == value_in_sidecar(folder)
         assert len(failed) == (0 if force else 2)
-        assert all("was made with other settings (value" in reason for reason in failed)
+        assert all("was made with other settings (bins" in reason for reason in failed)
         assert sorted(os.listdir(folder)) == ["a.json", "a.nii.gz"]
+
+
+@pytest.mark.parametrize(
+    "name,content",
+    [("a.json", b'{"mine": 1}'), ("a.json", b"my notes"), ("a.tsv", b"mine"), ("a.png", b"")],
+)
+def test_a_file_of_somebody_else_beside_a_volume_is_not_replaced(tmp_path, name, content):
+    beside = {".tsv": b"x", ".png": b"y"}
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ItemError, match=f"{name} is there without a.nii.gz, and is another's"):
+        write_recorded(tmp_path / "a.nii.gz", volume_of(1), fields_of(1), beside=beside)
+    assert os.listdir(tmp_path) == [name] and (tmp_path / name).read_bytes() == content
+    write_recorded(tmp_path / "a.nii.gz", volume_of(1), fields_of(1), beside=beside, force=True)
+    whole = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    # What an interrupted run leaves is completed.
+    (tmp_path / "a.nii.gz").unlink()
+    write_recorded(tmp_path / "a.nii.gz", volume_of(1), fields_of(1), beside=beside)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == whole
+    # And what one with other settings leaves is not.
+    (tmp_path / "a.nii.gz").unlink()
+    with pytest.raises(ItemError, match="a.json is there without a.nii.gz"):
+        write_recorded(tmp_path / "a.nii.gz", volume_of(2), fields_of(2), beside=beside)
 
 
 def test_an_input_that_is_replaced_while_it_is_read_is_refused(tmp_path, write_volume, monkeypatch):

@@ -297,6 +297,11 @@ def test_four_runs_at_once_write_the_series_of_one(tmp_path):
     assert digest(tmp_path / "four") == digest(tmp_path / "one")
 
 
+def test_a_folder_that_a_killed_run_left_before_it_was_signed_is_taken(tmp_path):
+    (tmp_path / ".oatools-0badcafe-1122334455667788").write_text("{")
+    assert len(prepare(tmp_path, CORONAL)) == 4
+
+
 def test_a_series_that_another_run_finishes_first_stays(tmp_path, monkeypatch):
     rows = prepare(tmp_path / "demo", CORONAL)
     target = Path(rows[0]["path"])
