@@ -8,6 +8,7 @@ otherwise. Neither outlives its parent (on Linux).
 """
 
 import contextlib
+import gc
 import os
 import pickle
 import select
@@ -218,6 +219,8 @@ def _fork(theirs: socket.socket, ours: socket.socket, work: Callable[[Any], Any]
     deaf = (signal.SIGINT, signal.SIGHUP, signal.SIGTERM)
     before = signal.pthread_sigmask(signal.SIG_BLOCK, deaf)
     try:
+        # What is there by now stays: the collector would only copy its pages by looking at it.
+        gc.freeze()
         pid = os.fork()
         if pid == 0:
             ours.close()
