@@ -162,6 +162,7 @@ def main(
     from oatools.features.embed import EmbedSettings
     from oatools.features.engine import EngineSettings
     from oatools.features.rows import embed_row
+    from oatools.features.volumereaders import VolumeReaders
 
     chosen_engine = EngineSettings(
         backbone=backbone,
@@ -183,10 +184,12 @@ def main(
         dtype=dtype,
     ).resolve(jobs)
     embedded: list[str] = []
+    read = VolumeReaders(run.timeout).read
+    work = partial(embed_row, out_dir=out_dir, settings=settings, force=force, read=read)
     status = run_rows(
         console,
         table,
-        IntoFolder(out_dir, partial(embed_row, out_dir=out_dir, settings=settings, force=force)),
+        IntoFolder(out_dir, work),
         replace(run, jobs=settings.engine.volumes_in_hand(jobs)),
         target=lambda row: str(out_dir / f"{file_stem(row)}.h5"),
         workers="threads",

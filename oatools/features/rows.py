@@ -1,5 +1,6 @@
 """One row of a table through oa-embed: a volume is embedded, or a feature file is checked."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +13,21 @@ from oatools.features.engines import shared_batcher
 from oatools.features.featurefile import (
     check_features,
     is_ruin,
-    read_features,
     recorded_identity,
     recorded_step,
     space_difference,
     write_features,
 )
-from oatools.imaging.volume import read_volume
+from oatools.imaging.volume import Volume, read_volume
 
 
-def embed_row(row: Row, out_dir: Path, settings: EmbedSettings, force: bool) -> Done:
+def embed_row(
+    row: Row,
+    out_dir: Path,
+    settings: EmbedSettings,
+    force: bool,
+    read: Callable[[Path], Volume] = read_volume,
+) -> Done:
     """Embed a row's volume into `KNEE_SEQUENCE.h5`; the settings must be resolved."""
     source, target = Path(row["path"]), out_dir / f"{file_stem(row)}.h5"
     seen = provenance.seen(source)
@@ -32,7 +38,7 @@ def embed_row(row: Row, out_dir: Path, settings: EmbedSettings, force: bool) -> 
         damage = _changed(target)
         if not damage:
             return Done(cells, kept=True)
-    volume = read_volume(source)
+    volume = read(source)
     batcher, notes = shared_batcher(settings.engine)
     described, identity = provenance.load_sidecar(source), stated_identity(row)
     fields = described.fields
@@ -70,9 +76,9 @@ def _damage(target: Path, wanted: provenance.Step) -> str:
 
 
 def _changed(target: Path) -> str:
-    """Say what is wrong with the numbers of a feature file that can be opened."""
+    """Say what is wrong with a feature file that can be opened: its numbers, or its attributes."""
     try:
-        read_features(target)
+        check_features(target)
     except ItemError as error:
         return f"{error.reason}, so it was damaged since it was made"
     return ""
