@@ -22,6 +22,7 @@ from oatools.imaging.volume import Volume, Voxels
 # may differ a little, and the affine has one).
 _WITHIN = 0.1
 _ACROSS = 0.3
+_MOST_BITS = 64
 _ROUNDED_MM = 0.12  # positions may be written with one decimal
 _RELATIVE = 1e-5
 # Of syntaxes that lose something, each decoder makes its own numbers.
@@ -106,7 +107,7 @@ def meant(dataset: Dataset, frame: Frame) -> Voxels:
         stored = pixel_array(dataset, index=frame.index)
     except (RuntimeError, NotImplementedError, ImportError) as error:
         syntax = dataset.file_meta.get("TransferSyntaxUID")
-        if syntax is not None and syntax.is_compressed:
+        if syntax is not None and syntax.is_transfer_syntax and syntax.is_compressed:
             raise Undecoded(syntax.name) from None
         raise _unreadable(frame, error) from None
     except Exception as error:  # what damaged pixels raise is not a closed list
@@ -118,7 +119,7 @@ def meant(dataset: Dataset, frame: Frame) -> Voxels:
         return stored
     values = stored.astype(np.float64)
     if is_inverted(frame.image):
-        low, high = stored_range(dataset)
+        low, high = stored_range(frame.image)
         values = low + high - values
     rescaled: Voxels = values * slope + intercept
     return rescaled
@@ -134,10 +135,16 @@ def is_inverted(image: Image) -> bool:
     return image.header.text("PhotometricInterpretation") == "MONOCHROME1"
 
 
-def stored_range(dataset: Dataset) -> tuple[int, int]:
-    """Return the least and the greatest number that the stored bits can hold."""
-    bits = int(dataset.get("BitsStored") or dataset.get("BitsAllocated") or 16)
-    if dataset.get("PixelRepresentation"):
+def stored_range(image: Image) -> tuple[int, int]:
+    """Return the least and the greatest number that the stored bits can hold.
+
+    Raises an `ItemError` for a number of bits that none has.
+    """
+    header = image.header
+    bits = int(header.number("BitsStored") or header.number("BitsAllocated") or 16)
+    if bits > _MOST_BITS:
+        raise ItemError(f"the pixels of {image.name} have {bits} bits (BitsStored)", "get it again")
+    if header.number("PixelRepresentation"):
         return -(1 << (bits - 1)), (1 << (bits - 1)) - 1
     return 0, (1 << bits) - 1
 

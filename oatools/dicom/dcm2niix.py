@@ -123,12 +123,12 @@ def _write_alike(image: Image, first: Image, target: Path) -> None:
     with SILENCE:
         dataset = read_dataset(image, pixels=True)
         model = read_dataset(first, pixels=False)
-        for keyword in _MADE_ALIKE:
-            if keyword in model:
-                dataset[keyword] = model[keyword]
-            elif keyword in dataset:
-                del dataset[keyword]
         try:
+            for keyword in _MADE_ALIKE:
+                if keyword in model:
+                    dataset[keyword] = model[keyword]
+                elif keyword in dataset:
+                    del dataset[keyword]
             dataset.save_as(target)
         except Exception as error:  # headers that can be read and not be written are of many kinds
             said = " ".join(str(error).split())

@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from pydicom import dcmread
 from pydicom.dataset import Dataset
+from pydicom.filereader import read_partial
 
 from oatools.core.errors import ItemError
 from oatools.dicom.elements import open_plain
-from oatools.dicom.headers import SILENCE, Header, is_of_the_disk, read_header
+from oatools.dicom.headers import SILENCE, Header, is_of_the_disk, read_header, up_to
 
 KEYWORDS = (
     "ImageType",
@@ -52,6 +52,9 @@ KEYWORDS = (
 #: The class of MR images of several frames, each of which is described in a sequence.
 ENHANCED = "1.2.840.10008.5.1.4.1.1.4.1"
 
+_LAST_OF_HEADER = 0x7FE00007  # pixels of any type begin with the next
+_MOST_MM = 1e6  # from the centre of a scanner
+_LEAST_MM = 1e-4  # the size of a pixel of a microscope
 _DIGITS = 12  # of a whole number, at most (PS3.5, IS)
 
 #: What a point or direction of DICOM is multiplied by to be one of NIfTI.
@@ -197,8 +200,13 @@ def _of_single(image: Image) -> Frame:
 def _of_multi_frame(image: Image) -> list[Frame]:
     with SILENCE:
         dataset = read_dataset(image, pixels=False)
-        shared = _item(dataset, "SharedFunctionalGroupsSequence")
-        own = list(dataset.get("PerFrameFunctionalGroupsSequence") or ())
+        try:
+            shared = _item(dataset, "SharedFunctionalGroupsSequence")
+            own = list(dataset.get("PerFrameFunctionalGroupsSequence") or ())
+        except Exception:  # sequences are read when they are asked for
+            raise ItemError(
+                f"{image.name}: what its header says of its frames is damaged", "get it again"
+            ) from None
         count = frame_count(image)
         if len(own) != count:
             described = len(own) or "none"
@@ -208,7 +216,7 @@ def _of_multi_frame(image: Image) -> list[Frame]:
                 "such a file cannot be placed in space",
             )
         size = _size(image.header)
-        return [_frame(image, k, groups, shared, size) for k, groups in enumerate(own[:count])]
+        return [_frame(image, k, groups, shared, size) for k, groups in enumerate(own)]
 
 
 def _frame(
@@ -260,7 +268,7 @@ def read_dataset(image: Image, pixels: bool) -> Dataset:
     """Read a whole header, with `pixels` the whole file. Raises an `ItemError` if it cannot be."""
     try:
         with open_plain(image.content) as stream:
-            return dcmread(stream, stop_before_pixels=not pixels, force=True)
+            return read_partial(stream, up_to(None if pixels else _LAST_OF_HEADER), force=True)
     except Exception as error:  # what a parser can raise on arbitrary bytes is not a closed list
         if is_of_the_disk(error):
             raise
@@ -268,6 +276,12 @@ def read_dataset(image: Image, pixels: bool) -> Dataset:
         raise ItemError(
             f"the header of {image.name} cannot be read to its end ({said})", "get it again"
         ) from None
+
+
+def pixel_bytes(image: Image) -> bytes | None:
+    """Return an image's pixels as they are stored; None where there are none."""
+    element = read_dataset(image, pixels=True).get_item("PixelData")
+    return element.value if element is not None and isinstance(element.value, bytes) else None
 
 
 def _item(groups: Dataset, sequence: str) -> Dataset:
@@ -291,7 +305,7 @@ def _number(text: str) -> float | None:
 
 def _length(stated: float | None) -> float | None:
     """Return a length that is one; anonymisers and some scanners write 0 where they know none."""
-    return stated if stated is not None and 0 < stated < 1e3 else None
+    return stated if stated is not None and _LEAST_MM < stated < 1e3 else None
 
 
 def _floats(value: Any) -> list[float] | None:
@@ -302,7 +316,7 @@ def _floats(value: Any) -> list[float] | None:
 
 
 def _vector(numbers: list[float] | None) -> Vector | None:
-    if numbers is None or len(numbers) != 3 or not np.isfinite(numbers).all():
+    if numbers is None or len(numbers) != 3 or not all(abs(each) < _MOST_MM for each in numbers):
         return None
     return np.array(numbers)
 
@@ -318,7 +332,7 @@ def _axes(numbers: list[float] | None) -> Vector | None:
 
 
 def _spacing(numbers: list[float] | None) -> tuple[float, float] | None:
-    if numbers is None or len(numbers) != 2 or not all(0 < each < 1e3 for each in numbers):
+    if numbers is None or len(numbers) != 2 or not all(_LEAST_MM < each < 1e3 for each in numbers):
         return None
     return numbers[0], numbers[1]
 

@@ -3,7 +3,7 @@
 import functools
 import threading
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -25,6 +25,7 @@ _MARK = b"DICM"
 # Values that are text, or 16 bits, need no library unless their letters are not ASCII's.
 _TEXTS = {"AE", "AS", "CS", "DA", "DS", "DT", "IS", "LO", "LT", "PN", "SH", "TM", "UI", "ST"}
 _ONE_TEXT = {"LT", "ST", "PN"}
+_MOST_ELEMENTS = 20_000  # headers have some hundred, and one of many frames has them in sequences
 _RARE_SEQUENCE = "OtherPatientIDsSequence"
 
 
@@ -122,9 +123,6 @@ def _read_any(source: Path | bytes, keywords: tuple[str, ...]) -> Header | None:
     tags = _tags(keywords)
     last = max(tags)
 
-    def is_behind(tag: BaseTag, _vr: str | None, _length: int) -> bool:
-        return tag > last
-
     try:
         opened = open_plain(source)
     except ValueError:
@@ -137,7 +135,7 @@ def _read_any(source: Path | bytes, keywords: tuple[str, ...]) -> Header | None:
         is_bare = not head.startswith(_MARK, _PREAMBLE_BYTES)
         with SILENCE:
             try:
-                dataset = read_partial(stream, is_behind, force=is_bare, specific_tags=list(tags))
+                dataset = read_partial(stream, up_to(last), force=is_bare, specific_tags=list(tags))
             except Exception as error:  # of arbitrary bytes: what can be raised is no closed list
                 if is_of_the_disk(error):
                     raise
@@ -149,6 +147,23 @@ def _read_any(source: Path | bytes, keywords: tuple[str, ...]) -> Header | None:
             for keyword, tag in zip(keywords, tags, strict=True):
                 elements[keyword] = _value(meta if tag.group == _META_GROUP else dataset, tag)
     return Header(elements)
+
+
+def up_to(last: int | None) -> Callable[[BaseTag, str | None, int], bool]:
+    """Return what has pydicom stop behind an element, or, with None, at the end of a file.
+
+    It raises a `ValueError` for more elements than a header has: millions take minutes.
+    """
+    count = 0
+
+    def is_behind(tag: BaseTag, _vr: str | None, _length: int) -> bool:
+        nonlocal count
+        count += 1
+        if count > _MOST_ELEMENTS:
+            raise ValueError(f"it has more than {_MOST_ELEMENTS} elements")
+        return last is not None and tag > last
+
+    return is_behind
 
 
 def is_of_the_disk(error: Exception) -> bool:

@@ -6,7 +6,7 @@ import numpy as np
 
 from oatools.core.errors import ItemError
 from oatools.dicom.compare import is_inverted, stored_range
-from oatools.dicom.frames import Frame, read_dataset
+from oatools.dicom.frames import Frame
 from oatools.imaging.volume import Volume, Voxels
 
 _GREY = {"MONOCHROME1", "MONOCHROME2"}
@@ -43,13 +43,9 @@ def upright(volume: Volume, frames: Sequence[Frame]) -> tuple[Volume, str]:
     if inverted == {False}:
         return volume, ""
     sums = set()
-    read = {}
     for frame in frames:
-        key = id(frame.image)
-        if key not in read:
-            read[key] = read_dataset(frame.image, pixels=False)
         slope, intercept = frame.scale
-        sums.add(slope * sum(stored_range(read[key])) + 2 * intercept)
+        sums.add(slope * sum(stored_range(frame.image)) + 2 * intercept)
     if len(inverted) > 1 or len(sums) > 1:
         raise ItemError(
             "low values are white (MONOCHROME1) in some slices, or on scales that differ",

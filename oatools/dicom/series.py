@@ -6,6 +6,7 @@ description, the tags of the header and an inventory name different sides, all h
 say where the scan lies.
 """
 
+import contextlib
 import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -255,9 +256,10 @@ def _side_of_text(text: str) -> str:
 def _of_frames(header: Header) -> list[str]:
     """Return the laterality of a multi-frame image, where all of its frames share it."""
     found = []
-    for group in header.elements.get(_GROUPS) or ():
-        for anatomy in group.get("FrameAnatomySequence") or ():
-            found.append(str(anatomy.get("FrameLaterality") or ""))
+    with contextlib.suppress(Exception):  # sequences are read when they are asked for; damaged ones
+        for group in header.elements.get(_GROUPS) or ():
+            for anatomy in group.get("FrameAnatomySequence") or ():
+                found.append(str(anatomy.get("FrameLaterality") or ""))
     return found
 
 

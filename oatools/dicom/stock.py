@@ -17,7 +17,7 @@ from pathlib import Path, PurePath
 from oatools.core.errors import ItemError
 from oatools.dicom.bare import in_part_10
 from oatools.dicom.files import all_contents, digest_of, is_folder, may_be_dicom
-from oatools.dicom.frames import Image, read_dataset, read_image, series_number
+from oatools.dicom.frames import Image, pixel_bytes, read_image, series_number
 from oatools.dicom.survey import holds_image, is_damaged, some
 
 # Names of random letters and digits have as many forms as there are files.
@@ -202,7 +202,7 @@ def _without_copies(images: Sequence[Image]) -> tuple[list[Image], list[str]]:
 
 def _pixel_digest(image: Image) -> bytes:
     """Return a digest of an image's pixels alone: PACS write other headers when they send again."""
-    pixels = read_dataset(image, pixels=True).get("PixelData")
+    pixels = pixel_bytes(image)
     if pixels is None:
         content = image.content
         pixels = content if isinstance(content, bytes) else content.read_bytes()

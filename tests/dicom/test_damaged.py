@@ -1,11 +1,15 @@
 """Headers that were damaged: refused in one line that names the file, or read as they are meant."""
 
 import re
+import struct
 
 import pytest
 
 from oatools.core.errors import ItemError
 from oatools.dicom.convert import convert
+from oatools.dicom.find import find_series
+from oatools.dicom.geometry import assess
+from oatools.oai import release as oai
 
 
 def refused(source, **options):
@@ -116,3 +120,71 @@ def test_a_frame_whose_values_are_of_no_length_is_refused(enhanced, tmp_path):
     damaged = number.join(parts[:8]) + number.replace(b"UL", b"FD") + number.join(parts[8:])
     (tmp_path / "a.dcm").write_bytes(damaged)
     assert refused(tmp_path / "a.dcm") == "a.dcm: InStackPositionNumber of frame 8 is damaged"
+
+
+@pytest.mark.parametrize("form", [b"\x09\x00\x01\x10LO\x00\x00", None])
+def test_a_header_of_ever_more_elements_is_not_read_to_its_end(scan, tmp_path, form):
+    scan(tmp_path / "s")
+    path = tmp_path / "s" / "009"
+    content = path.read_bytes()
+    at = content.index(b"\x18\x00\x20\x00CS")
+    tags = (struct.pack("<HH2sH", 0x11, k, b"LO", 0) for k in range(60_000))
+    path.write_bytes(content[:at] + (form * 60_000 if form else b"".join(tags)) + content[at:])
+    assert refused(tmp_path / "s") == "1 of 24 files are not DICOM (009)"
+
+
+def test_sequences_within_sequences_without_end_are_refused(scan, tmp_path):
+    scan(tmp_path / "s")
+    path = tmp_path / "s" / "009"
+    content = path.read_bytes()
+    at = content.index(b"\x18\x00\x20\x00CS")
+    opened = b"\x08\x00\x40\x11SQ\0\0\xff\xff\xff\xff\xfe\xff\x00\xe0\xff\xff\xff\xff"
+    path.write_bytes(content[:at] + opened * 5000 + content[at:])
+    assert refused(tmp_path / "s") == "1 of 24 files are not DICOM (009)"
+
+
+@pytest.mark.parametrize(
+    "element, value, said",
+    [
+        (b"\x20\x00\x32\x00DS", b"1e300\\-3\\5", "state no position"),
+        (b"\x20\x00\x32\x00DS", b"nan\\-3\\5", "state no position"),
+        (b"\x28\x00\x30\x00DS", b"1e-30\\1e-30", "state no size of a pixel"),
+        (b"\x28\x00\x30\x00DS", b"0.5\\-0.5", "state no size of a pixel"),
+        (b"\x20\x00\x37\x00DS", b"1\\0\\0\\1\\0\\0", "state no orientation"),
+    ],
+)
+@pytest.mark.parametrize("which", [["013"], [f"{k + 1:03d}" for k in range(24)]])
+def test_a_place_that_is_none_is_refused(scan, tmp_path, element, value, said, which):
+    scan(tmp_path / "s")
+    for name in which:
+        put(tmp_path / "s" / name, element, value)
+    assert f"{len(which)} of 24 images {said}" in refused(tmp_path / "s")
+
+
+def test_a_number_of_bits_that_none_has_is_refused_by_name(scan, tmp_path):
+    scan(tmp_path / "s", PhotometricInterpretation="MONOCHROME1")
+    for path in (tmp_path / "s").iterdir():
+        put(path, b"\x28\x00\x01\x01US", b"\xff\xff")
+    assert "(BitsStored)" in refused(tmp_path / "s") or "65535" in refused(tmp_path / "s")
+
+
+@pytest.mark.parametrize("uid", [b"1.2.840.10008.5.1.4", b"1.2.3.4", b""])
+def test_a_transfer_syntax_that_is_none_is_refused(scan, tmp_path, uid):
+    scan(tmp_path / "s")
+    for path in (tmp_path / "s").iterdir():
+        content = path.read_bytes()
+        at = content.index(b"\x02\x00\x10\x00UI\x14\x00") + 8
+        path.write_bytes(content[:at] + uid.ljust(20, b"\0") + content[at + 20 :])
+    refused(tmp_path / "s")
+
+
+@pytest.mark.parametrize("rest", [3, 9, 40])
+def test_frames_whose_last_sequence_was_cut_are_refused_and_listed(enhanced, tmp_path, rest):
+    enhanced(tmp_path / "a.dcm")
+    content = (tmp_path / "a.dcm").read_bytes()
+    item = b"\xfe\xff\x00\xe0"
+    (tmp_path / "a.dcm").write_bytes(content[: content.rindex(item) + rest])
+    said = refused(tmp_path / "a.dcm")
+    assert "a.dcm" in said or "frame 24" in said
+    assert len(list(find_series([str(tmp_path / "a.dcm")], oai))) == 1
+    assert assess(tmp_path / "a.dcm").problem

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -76,6 +77,8 @@ def test_what_cannot_be_started_is_said(scan, tmp_path, monkeypatch):
 @pytest.mark.skipif(sys.platform != "linux", reason="the system limits no other process")
 def test_its_memory_and_its_core_are_limited(scan, tmp_path, instead):
     scan(tmp_path / "s")
+    soft, hard = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (hard, hard))  # as people have it who want cores
     # The limits come a moment after the start.
     instead(
         'while [ "$(ulimit -v)" = unlimited ] || [ "$(ulimit -c)" != 0 ]; do :; done\n'
@@ -83,6 +86,7 @@ def test_its_memory_and_its_core_are_limited(scan, tmp_path, instead):
     )
     with pytest.raises(ItemError) as error:
         convert(tmp_path / "s", seconds=60)
+    resource.setrlimit(resource.RLIMIT_CORE, (soft, hard))
     assert "memory 2097152 kB, cores 0" in error.value.reason
     assert str(Path.cwd()) not in error.value.reason
 
