@@ -40,6 +40,13 @@ _REASON = re.compile(
     r"compress|corrupt",
     re.IGNORECASE,
 )
+# About its own options, which nobody here can give it.
+_ADVICE = re.compile(r" \(use '-m o' to turn off merging\)$")
+# A quote that is not of a file (by its number), a transfer syntax, or dcm2niix's own advice.
+_QUOTED_VALUE = re.compile(
+    r"'(?!/?\d{6}'|1\.2\.840\.10008\.[\d.]+'|dcmconv \+te |gdcmconv -w |HFS')"
+    r"(?=.*')"
+)
 # What may differ between the slices of one series, and makes dcm2niix tear it apart.
 _MADE_ALIKE = (
     "StudyDate",
@@ -172,10 +179,22 @@ def _run(folder: Path, out: Path, merged: bool, seconds: float | None, allowed: 
     messages = []
     for line in said.split("\n"):
         message = line.strip().replace(str(folder), "").replace(str(out), "")
-        message = message.split("::")[0].strip()
+        message = _without_quotes(message.split("::")[0].strip())
         if not _CHATTER.match(message):
             messages.append(message)
     return sorted(dict.fromkeys(messages), key=_is_doubt)[:_MESSAGES]
+
+
+def _without_quotes(message: str) -> str:
+    """Return a message without what it quotes from headers, such as a protocol's or a coil's name.
+
+    What is quoted may hold quotes itself, so that all is taken out up to the last of them.
+    """
+    message = _ADVICE.sub("", message)
+    start = _QUOTED_VALUE.search(message)
+    if start is None:
+        return message
+    return f"{message[: start.start()]}'...'{message[message.rindex(chr(39)) + 1 :]}"
 
 
 def _beginning(text: Path) -> str:

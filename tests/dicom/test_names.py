@@ -7,6 +7,7 @@ import pydicom
 import pytest
 
 from oatools.dicom.convert import convert
+from oatools.dicom.dcm2niix import _without_quotes
 from oatools.dicom.find import find_series
 from oatools.dicom.names import personal_words
 from oatools.oai import release as oai
@@ -168,3 +169,35 @@ def test_messages_of_dcm2niix_name_nobody(scan, tmp_path):
         ds.save_as(path)
     said = " ".join(convert(tmp_path / "s").warnings)
     assert "coil" in said and "uisling" not in said.lower()
+
+
+@pytest.mark.parametrize("keyword", ["ReceiveCoilName", "ProtocolName"])
+def test_messages_of_dcm2niix_quote_no_header(scan, tmp_path, keyword):
+    scan(tmp_path / "s")
+    for k, path in enumerate(sorted((tmp_path / "s").iterdir())):
+        ds = pydicom.dcmread(path)
+        setattr(ds, keyword, f"Zebra 'Yak' {k % 2}")
+        ds.save_as(path)
+    said = " ".join(convert(tmp_path / "s").warnings)
+    assert re.search("varies|variation", said) and "'...'" in said
+    assert not re.search("zebra|yak", said, re.IGNORECASE)
+
+
+@pytest.mark.parametrize(
+    "message, shown",
+    [
+        ("Slices not stacked: coil varies 'A'B' vs 'C'", "Slices not stacked: coil varies '...'"),
+        (
+            "interpolated protocol 'A B' may be odd. 000012",
+            "interpolated protocol '...' may be odd. 000012",
+        ),
+        ("Unable to open '/000012'", "Unable to open '/000012'"),
+        (
+            "Unsupported transfer syntax '1.2.840.10008.1.2.4.100' (see www.nitrc.org)",
+            "Unsupported transfer syntax '1.2.840.10008.1.2.4.100' (see www.nitrc.org)",
+        ),
+        ("Siemens' own", "Siemens' own"),
+    ],
+)
+def test_what_a_message_quotes_is_left_out_but_for_files_and_syntaxes(message, shown):
+    assert _without_quotes(message) == shown
