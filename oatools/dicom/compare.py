@@ -107,7 +107,7 @@ def meant(dataset: Dataset, frame: Frame) -> Voxels:
         stored = pixel_array(dataset, index=frame.index)
     except (RuntimeError, NotImplementedError, ImportError) as error:
         syntax = dataset.file_meta.get("TransferSyntaxUID")
-        if syntax is not None and syntax.is_transfer_syntax and syntax.is_compressed:
+        if syntax is not None and syntax.is_compressed:
             raise Undecoded(syntax.name) from None
         raise _unreadable(frame, error) from None
     except Exception as error:  # what damaged pixels raise is not a closed list

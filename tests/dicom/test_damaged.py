@@ -178,13 +178,18 @@ def test_a_transfer_syntax_that_is_none_is_refused(scan, tmp_path, uid):
     refused(tmp_path / "s")
 
 
-@pytest.mark.parametrize("rest", [3, 9, 40])
+@pytest.mark.parametrize("rest", [3, 4, 9, 40])
 def test_frames_whose_last_sequence_was_cut_are_refused_and_listed(enhanced, tmp_path, rest):
     enhanced(tmp_path / "a.dcm")
     content = (tmp_path / "a.dcm").read_bytes()
-    item = b"\xfe\xff\x00\xe0"
-    (tmp_path / "a.dcm").write_bytes(content[: content.rindex(item) + rest])
+    starts = [
+        found.start() for found in re.finditer(rb"\xfe\xff\0\xe0.{4}\x20\0\x11\x91SQ", content)
+    ]
+    assert len(starts) == 24
+    (tmp_path / "a.dcm").write_bytes(content[: starts[-1] + rest])
     said = refused(tmp_path / "a.dcm")
+    if rest < 8:  # less than an item's beginning
+        assert said == "a.dcm: what its header says of its frames is damaged"
     assert "a.dcm" in said or "frame 24" in said
     assert len(list(find_series([str(tmp_path / "a.dcm")], oai))) == 1
     assert assess(tmp_path / "a.dcm").problem
