@@ -213,16 +213,16 @@ def _draw_bar(figure: Figure, axes: Axes, shown: AxesImage | None, scale: str) -
     if shown is None:
         return
     bar = figure.colorbar(shown, cax=axes)
-    bar.set_label(f"{scale}, one scale for all slices", fontsize=7)
+    bar.set_label(f"{scale}, one scale for all slices", fontsize=7, parse_math=False)
     bar.ax.tick_params(labelsize=6)
 
 
 def _draw_header(figure: Figure, title: str, notes: Sequence[str]) -> None:
     height = figure.get_figheight()
-    figure.suptitle(
-        title, x=0.05, y=1 - 0.12 / height, ha="left", va="top", fontsize=12, weight="bold"
-    )
-    figure.text(0.05, 1 - 0.38 / height, "\n".join(notes), ha="left", va="top", fontsize=8)
+    # Names of knees and endpoints are texts: a $ in them is no formula.
+    plain: dict[str, Any] = {"ha": "left", "va": "top", "parse_math": False}
+    figure.suptitle(title, x=0.05, y=1 - 0.12 / height, fontsize=12, weight="bold", **plain)
+    figure.text(0.05, 1 - 0.38 / height, "\n".join(notes), fontsize=8, **plain)
 
 
 def _mark_ends(axes: Axes, plane: str, reference: str) -> None:
@@ -243,6 +243,7 @@ def _write_beside(axes: Axes, name: str) -> None:
         va="center",
         ha="right",
         fontsize=8,
+        parse_math=False,
     )
 
 

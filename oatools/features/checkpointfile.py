@@ -1,6 +1,8 @@
 """Files that `torch.save` or safetensors wrote, opened without executing anything in them."""
 
 import re
+import warnings
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,7 @@ _REASONS = {
 }
 #: No checkpoint of a network needs these; one that names them wants something to be executed.
 _SUSPECT = ("builtins", "__builtin__", "os", "posix", "nt", "sys", "subprocess", "shutil", "runpy")
+_SAVE_AGAIN = "download or copy it again, or save it again"
 _NOT_WEIGHTS = {
     b"version https://git-lfs": "is a pointer of Git LFS and not the weights; `git lfs pull` "
     "fetches them",
@@ -63,9 +66,17 @@ def read_checkpoint(path: Path) -> Any:
             return load_file(path)
         except (SafetensorError, OSError) as error:
             raise UsageError(f"{path}: not a readable safetensors file ({error})") from None
+    if start.startswith(b"PK"):
+        _check_archive(path)
+    return _unpickled(path)
+
+
+def _unpickled(path: Path) -> Any:
+    """Return what `torch.save` wrote, opened by PyTorch's restricted unpickler."""
     try:
         # Opened here, as newer PyTorch goes by the name of a file that it opens itself.
-        with safe_globals(_stand_ins(path)), path.open("rb") as file:
+        with warnings.catch_warnings(), safe_globals(_stand_ins(path)), path.open("rb") as file:
+            warnings.simplefilter("ignore")  # of old forms, which are read all the same
             return torch.load(file, map_location="cpu", weights_only=True)
     except UsageError:
         raise
@@ -74,6 +85,30 @@ def read_checkpoint(path: Path) -> Any:
             f"{path}: cannot be opened as a plain state dict ({_reason(error)})",
             "save tensors only",
         ) from None
+
+
+def _check_archive(path: Path) -> None:
+    """Raise a `UsageError` for an archive that is larger than it looks, or was changed.
+
+    What `torch.save` writes is as large unpacked. PyTorch does not compare the checksums in it.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+            if any(member.filename.endswith("/constants.pkl") for member in members):
+                return  # a program of TorchScript, which is refused by name
+            is_packed = any(member.compress_type != zipfile.ZIP_STORED for member in members)
+            if is_packed or sum(m.file_size for m in members) > path.stat().st_size:
+                raise UsageError(f"{path}: is packed, as torch.save packs nothing", _SAVE_AGAIN)
+            damaged = archive.testzip()
+    except UsageError:
+        raise
+    except Exception as error:  # of the many things that can be wrong with an archive
+        raise UsageError(
+            f"{path}: cannot be opened as a plain state dict ({_reason(error)})", _SAVE_AGAIN
+        ) from None
+    if damaged is not None:
+        raise UsageError(f"{path}: is damaged, by the checksum of {damaged}", _SAVE_AGAIN)
 
 
 def _reason(error: Exception) -> str:

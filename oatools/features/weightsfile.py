@@ -66,6 +66,9 @@ _COMPILED = "_orig_mod."  # torch.compile puts it before the names of what it wr
 _AVERAGED_WORDS = ("ema", "averaged", "swa", "teacher")
 _COUNT_OF_AVERAGED = "n_averaged"  # PyTorch's AveragedModel has it
 _COUNTER = "num_batches_tracked"  # which older files lack
+_BUFFERS = ("running_mean", "running_var", _COUNTER)  # no parameters, which are not averaged
+_MOST_WRAPPINGS = 8
+_SHADOWS = "shadow_params"  # as torch_ema and diffusers keep averages
 _RIGHT_BACKBONE = "is `backbone` right?"
 _TORCHVISION = "features.0.0.weight"
 Tensors = dict[str, torch.Tensor]
@@ -118,23 +121,13 @@ def find_weights(checkpoint: Any, wanted: Mapping[str, torch.Tensor], path: Path
     tensors stand, averaged ones again before others. Raises a `UsageError` for a checkpoint without
     tensors, and for two networks of which nothing says which.
     """
-    averaged = ""
-    while True:
-        if not isinstance(checkpoint, Mapping):
-            raise UsageError(
-                f"{path}: holds no state dict but {kind_of(checkpoint)}",
-                "save its state dict alone",
-            )
-        name = _wrapping(checkpoint)
-        if name is None:
-            break
-        if name in AVERAGED:
-            averaged = name
-        checkpoint = checkpoint[name]
+    checkpoint, averaged, shadows = _unwrapped(checkpoint, path)
     tensors: Tensors = {}
     for key, value in checkpoint.items():
         if isinstance(value, torch.Tensor):
             tensors[str(key).replace(_COMPILED, "")] = value
+    if shadows and not averaged:
+        averaged, tensors = shadows.name, shadows.over(tensors, path)
     if not tensors:
         names = ", ".join(list(map(str, checkpoint))[:5]) or "nothing"
         raise UsageError(f"{path}: holds no tensors, but {names}", "give a file of weights")
@@ -145,6 +138,62 @@ def find_weights(checkpoint: Any, wanted: Mapping[str, torch.Tensor], path: Path
         averaged = averaged or _COUNT_OF_AVERAGED
     inside = {key[len(prefix) :]: each for key, each in tensors.items() if key.startswith(prefix)}
     return FoundWeights(inside, averaged)
+
+
+def _unwrapped(checkpoint: Any, path: Path) -> "tuple[Mapping[Any, Any], str, _Shadows]":
+    """Return what lies within all wrappings, the name of averaged ones, and averages in a list."""
+    averaged, shadows = "", _Shadows()
+    for _ in range(_MOST_WRAPPINGS):
+        if not isinstance(checkpoint, Mapping):
+            raise UsageError(
+                f"{path}: holds no state dict but {kind_of(checkpoint)}",
+                "save its state dict alone",
+            )
+        shadows = shadows or _Shadows.of(checkpoint)
+        name = _wrapping(checkpoint)
+        if name is None:
+            return checkpoint, averaged, shadows
+        if name in AVERAGED:
+            averaged = name
+        checkpoint = checkpoint[name]
+    raise UsageError(f"{path}: wraps itself", "save its state dict alone")
+
+
+@dataclass(frozen=True)
+class _Shadows:
+    """Averaged parameters in a list without names, in the order in which a network has its own."""
+
+    name: str = ""
+    parameters: tuple[torch.Tensor, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.parameters)
+
+    @classmethod
+    def of(cls, checkpoint: Mapping[Any, Any]) -> "_Shadows":
+        """Find them in a checkpoint, or in what lies within it; none are empty."""
+        for name, value in [(_SHADOWS, checkpoint), *checkpoint.items()]:
+            listed = value.get(_SHADOWS) if isinstance(value, Mapping) else None
+            if not isinstance(listed, list | tuple):
+                continue
+            if all(isinstance(each, torch.Tensor) for each in listed):
+                return cls(str(name), tuple(listed))
+        return cls()
+
+    def over(self, tensors: Tensors, path: Path) -> Tensors:
+        """Return named tensors with the averaged ones in place of the parameters among them.
+
+        Raises a `UsageError` where these are not as many, and of the same shapes.
+        """
+        names = [key for key in tensors if key.rpartition(".")[2] not in _BUFFERS]
+        shapes = [tensors[key].shape for key in names]
+        if shapes != [each.shape for each in self.parameters]:
+            raise UsageError(
+                f"{path}: holds averaged parameters without names ('{self.name}'), which do not "
+                "fit the others",
+                "save the averaged weights as a state dict",
+            )
+        return {**tensors, **dict(zip(names, self.parameters, strict=True))}
 
 
 def _wrapping(checkpoint: Mapping[Any, Any]) -> str | None:

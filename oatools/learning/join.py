@@ -53,14 +53,7 @@ def choose_rows(
         place = sequence if sequences else ""  # without a choice, rows of all sequences compete
         of_knee = found.setdefault(knee, {})
         if place in of_knee:
-            cells = of_knee[place]["knee"], row["knee"]
-            reason = f"{knee} has rows of {_listed(present[knee])}"
-            if cells[0] != cells[1]:
-                reason = twice(knee, *cells)
-            raise UsageError(
-                f"{table.name}: {reason}",
-                "keep one of each" if sequences else "choose with `sequences`, or drop rows",
-            )
+            raise _competition(table.name, knee, (of_knee[place], row), present[knee])
         of_knee[place] = row
     places = list(sequences) or [""]
     whole = {}
@@ -121,6 +114,23 @@ def endpoint_of(labels: Table[Row]) -> tuple[Table[Row], str | None]:
         listed = ", ".join(sorted(named))
         raise UsageError(f"{labels.name} holds labels of several endpoints ({listed})", "keep one")
     return labels.with_rows(rows), next(iter(named), None)
+
+
+def _competition(name: str, knee: str, rows: tuple[Row, Row], present: Sequence[str]) -> UsageError:
+    """Return the error of two rows of which nothing says which is meant."""
+    one, other = rows
+    if one["knee"] != other["knee"]:
+        return UsageError(f"{name}: {twice(knee, one['knee'], other['knee'])}", "keep one of them")
+    sequences = [row.get("sequence", MISSING) for row in rows]
+    if sequences[0] != sequences[1]:
+        return UsageError(
+            f"{name}: {knee} has rows of {_listed(present)}",
+            "choose with `sequences`, or drop rows",
+        )
+    of_sequence = "" if sequences[0] == MISSING else f" of {sequences[0]}"
+    if one["path"] == other["path"]:
+        return UsageError(f"{name}: the row of {knee}{of_sequence} is there twice", "drop one")
+    return UsageError(f"{name}: {knee} has two rows{of_sequence}", "keep one of them")
 
 
 def _why_none(sequences: Sequence[str], present: Iterable[list[str]], is_any_found: bool) -> str:

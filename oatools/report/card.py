@@ -11,7 +11,7 @@ from oatools.core.manifest import MISSING
 from oatools.learning.cautions import report_warning
 from oatools.learning.results import POOLED, CrossValidation, headlines
 from oatools.report.content import CohortCounts, Report, count_folds
-from oatools.report.templates import interval_text, render_markdown, value_text
+from oatools.report.templates import code_line, interval_text, render_markdown, value_text
 
 
 def model_card(report: Report) -> str:
@@ -25,7 +25,7 @@ def model_card(report: Report) -> str:
         endpoint=record.get("endpoint"),
         cautions=[report_warning(caution) for caution in report.cautions],
         headlines=headlines(report.metrics),
-        command=report.command,
+        command=code_line(report.command),
         flow=report.flow,
         cohort=cohort,
         folds=count_folds(result),

@@ -8,7 +8,7 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from oatools.core.errors import UsageError
 from oatools.core.files import atomic
@@ -50,7 +50,8 @@ class _Box:
         axes.add_patch(edges)
         x = self.x if self.align == "center" else left + 0.12
         middle = top - self.height / 2
-        axes.text(x, middle, self.text, ha=self.align, va="center", linespacing=1.35)
+        look: dict[str, Any] = {"va": "center", "linespacing": 1.35, "parse_math": False}
+        axes.text(x, middle, self.text, ha=self.align, **look)
         return bottom
 
 

@@ -60,8 +60,24 @@ def _environment(**options: Any) -> Environment:
 
 
 def _markdown(value: Any) -> str:
-    """Return a value as it may stand in a cell of a table; `safe` text stays as it is."""
+    """Return a value as it may stand in a cell of a table; `safe` text stays as it is.
+
+    Nothing in it makes a cell, a link, code or HTML.
+    """
     if isinstance(value, Markup):
         return str(value)
+    line = _without_html(value)
+    for sign in ("\\", "|", "`"):
+        line = line.replace(sign, f"\\{sign}")
+    return line.replace("](", "]\\(")
+
+
+def _without_html(value: Any) -> str:
+    """Return a value as one line in which no browser finds an element."""
     line = " ".join(str(value).split())
-    return line.replace("|", "\\|").replace("<", "&lt;")
+    return line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def code_line(text: str) -> Markup:
+    """Return a text as a line of code in Markdown, which is shown as it is but for HTML."""
+    return Markup(_without_html(text))

@@ -1,8 +1,14 @@
 """Weights as training programs leave them; what timm itself reads of each file is the measure."""
 
 import argparse
+import os
+import pickle
 import re
+import shutil
+import subprocess
 import types
+import zipfile
+from contextlib import suppress
 
 import pytest
 import timm
@@ -277,3 +283,97 @@ def test_a_file_that_was_cut_is_refused(tmp_path):
         path.write_bytes(path.read_bytes()[:-5000])
         with pytest.raises(UsageError, match="cannot be opened|not a readable"):
             read_checkpoint(path)
+
+
+def averaged_parameters():
+    """The parameters of the averaged network, in the order of `Module.parameters`."""
+    network = timm.create_model(NAME, pretrained=False, num_classes=7)
+    network.load_state_dict(AVERAGED)
+    return [parameter.detach().clone() for parameter in network.parameters()]
+
+
+@pytest.mark.parametrize("prefix", ["", "module."])
+@pytest.mark.parametrize("where", ["ema", "ema_state", "top"])
+def test_averaged_parameters_in_a_list_take_the_places_of_those_of_the_last_step(
+    tmp_path, where, prefix
+):
+    """As torch_ema and diffusers keep them: parameters alone, without names."""
+    shadows = {"decay": 0.999, "num_updates": 7, "shadow_params": averaged_parameters()}
+    inside = shadows if where == "top" else {where: shadows}
+    torch.save({"model": before(prefix, LAST), **inside}, tmp_path / "w.pth")
+    buffers = {k: v for k, v in LAST.items() if "running" in k or "num_batches" in k}
+    weights = load(tmp_path / "w.pth", {**AVERAGED, **buffers})
+    name = "shadow_params" if where == "top" else where
+    assert f"w.pth holds averaged weights ('{name}'), which are taken" in weights.note()
+
+
+def test_averaged_parameters_that_do_not_fit_are_refused_and_not_passed_over(tmp_path):
+    for wrong in (averaged_parameters()[:-1], averaged_parameters()[::-1]):
+        torch.save({"model": LAST, "ema": {"shadow_params": wrong}}, tmp_path / "w.pth")
+        with pytest.raises(UsageError, match=r"parameters without names .'ema'., which do not fit"):
+            load_backbone(NAME, str(tmp_path / "w.pth"))
+
+
+def test_a_bit_that_changed_in_an_archive_is_noticed_which_pytorch_passes_over(tmp_path):
+    path = tmp_path / "w.pth"
+    torch.save(LAST, path)
+    content = bytearray(path.read_bytes())
+    at = content.index(LAST["fc.weight"].numpy().tobytes()) + 6
+    content[at] ^= 1
+    path.write_bytes(content)
+    assert not torch.equal(torch.load(path, weights_only=True)["fc.weight"], LAST["fc.weight"])
+    with pytest.raises(UsageError, match="is damaged, by the checksum of "):
+        read_checkpoint(path)
+
+
+def test_an_archive_that_is_larger_unpacked_is_refused_before_that(tmp_path):
+    torch.save(LAST, tmp_path / "w.pth")
+    with (
+        zipfile.ZipFile(tmp_path / "w.pth") as whole,
+        zipfile.ZipFile(tmp_path / "p.pth", "w", zipfile.ZIP_DEFLATED) as packed,
+    ):
+        for member in whole.namelist():
+            packed.writestr(member, whole.read(member))
+    with pytest.raises(UsageError, match="p.pth: is packed, as torch.save packs nothing"):
+        read_checkpoint(tmp_path / "p.pth")
+
+
+class Payload:
+    """Whatever unpickles it calls a function."""
+
+    def __init__(self, function, *arguments):
+        self.call = function, arguments
+
+    def __reduce__(self):
+        return self.call
+
+
+@pytest.mark.parametrize("form", ["archive", "legacy", "pickle"])
+def test_what_would_be_executed_is_not(tmp_path, form, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for function, *arguments in (
+        (os.system, "touch done"),
+        (eval, "open('done', 'w')"),
+        (open, "done", "w"),
+        (subprocess.call, ["touch", "done"]),
+        (shutil.copy, __file__, "done"),
+        (os.mkdir, "done"),
+        (torch.load, "done"),
+    ):
+        holds = {"state_dict": LAST, "args": Payload(function, *arguments)}
+        if form == "pickle":
+            (tmp_path / "w.pth").write_bytes(pickle.dumps({**holds, "state_dict": {}}))
+        else:
+            torch.save(holds, "w.pth", _use_new_zipfile_serialization=form == "archive")
+        # Refused, or an empty stand-in in its place.
+        with suppress(UsageError):
+            load_backbone(NAME, "w.pth")
+        assert [path.name for path in tmp_path.iterdir()] == ["w.pth"]
+
+
+def test_a_checkpoint_that_holds_itself_ends(tmp_path):
+    inside = {"a": torch.zeros(2)}
+    inside["model"] = inside
+    torch.save(inside, tmp_path / "w.pth")
+    with pytest.raises(UsageError, match="w.pth: wraps itself"):
+        load_backbone(NAME, str(tmp_path / "w.pth"))

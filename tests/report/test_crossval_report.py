@@ -36,9 +36,19 @@ def test_a_hostile_name_of_a_variable_or_endpoint_is_text_and_nothing_else(make_
     cells = [line for line in card.splitlines() if line.startswith("| 9 ")]
     assert cells == [
         "| 9 predictors | 16 features a slice of cor-iw-tse; "
-        'clinical: b">&lt;script>alert(1)&lt;/script>\\|{{ 7 * 7 }} |'
+        'clinical: b"&gt;&lt;script&gt;alert(1)&lt;/script&gt;\\|{{ 7 * 7 }} |'
     ]
-    assert f"    oa-cv '{HOSTILE}'\n" in card  # a block of code is shown as it is
+    assert "    oa-cv 'b\"&gt;&lt;script&gt;alert(1)&lt;/script&gt;|{{ 7 * 7 }}'\n" in card
+    assert "<script" not in card
+
+
+def test_text_of_a_card_makes_no_link_no_code_and_no_line(make_report):
+    text = "[a](javascript:b) `c` \\| d\n# e"
+    card = model_card(make_report(endpoint=text, command=f"oa-cv '{text}'"))
+    said = r"# Model card: [a]\(javascript:b) \`c\` \\\| d # e"
+    assert card.splitlines()[0] == said
+    assert len(re.findall("^# ", card, flags=re.M)) == 1
+    assert "    oa-cv '[a](javascript:b) `c` \\| d # e'\n" in card
 
 
 def test_the_page_loads_nothing(make_report, tmp_path):
