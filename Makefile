@@ -3,6 +3,7 @@
 # make coverage  the tests, and which lines of the package they run
 # make lowest    the tests with the least version of each dependency (tests/lowest.txt)
 # make dist      the source archive and the wheel, each installed and tested outside of this folder
+# make stress    kills, faults and damaged files, over all commands: at most an hour (STRESS="--minutes 10", "--only NAME --seed N")
 # make lint      style, format and types
 # make bench     speed and accuracy beside other programs (some hours; each script of tests/bench also runs alone)
 # make man       the man pages, from the commands' options and man/src
@@ -19,7 +20,7 @@ JOBS ?= 2
 BIN := $(VENV)/bin
 PYTEST := -m pytest -q -n $(JOBS) --dist loadfile $(TESTS)
 
-.PHONY: demo test coverage lowest dist bench lint man install release clean
+.PHONY: demo test coverage lowest dist bench stress lint man install release clean
 
 demo: $(VENV)/.installed
 	PATH="$(abspath $(BIN)):$$PATH" JOBS=$(JOBS) examples/demo.sh demo
@@ -43,6 +44,10 @@ bench: $(VENV)/.installed
 	for script in tests/bench/*.py; do \
 	  echo "== $$script"; PATH="$(abspath $(BIN)):$$PATH" OMP_NUM_THREADS=1 $(BIN)/python $$script || exit 1; \
 	done
+
+# Best as root, on Linux: only root can make small file systems, and be another user.
+stress: $(VENV)/.installed
+	cd tests && $(abspath $(BIN))/python -m stress -j $(JOBS) $(STRESS)
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

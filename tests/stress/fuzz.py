@@ -1,0 +1,163 @@
+"""One damaged input among good ones: a line and no output of it, or the right result; never anything else.
+
+It is tried in a forked child of a process that has the libraries loaded, which takes a small part of a second. What
+looks wrong there is tried again by the command itself, and only what is wrong there is a finding.
+"""
+
+import importlib
+import json
+import pkgutil
+import random
+import shutil
+from functools import partial
+from pathlib import Path
+
+from stress.foreign import damage_series
+from stress.readers import READERS, Reader
+from stress.runs import BIN, Outcome, run, wrongs
+from stress.stand import Stand, expect_success, snapshot
+from stress.trial import Place, Trial, Verdict
+
+
+def trials() -> list[Trial]:
+    """Each reader as often as its share says."""
+    found = []
+    for reader in READERS:
+        if (BIN / reader.words.split()[0]).exists():
+            trial = Trial(
+                "fuzz", f"fuzz {reader.name}", partial(_fuzz, reader), partial(_build, reader)
+            )
+            found += [trial] * reader.share
+    return found
+
+
+def load_libraries() -> None:
+    """Load the package, and what it loads as it works, once, before children are forked."""
+    import h5py  # noqa: F401
+    import matplotlib.figure  # noqa: F401
+    import nibabel  # noqa: F401
+    import pandas  # noqa: F401
+    import timm  # noqa: F401
+
+    import oatools
+
+    for module in pkgutil.walk_packages(oatools.__path__, "oatools."):
+        importlib.import_module(module.name)
+
+
+def _build(reader: Reader, stand: Stand) -> None:
+    """Lay the inputs of a reader, and see what comes of them undamaged."""
+    folder = _folder(stand, reader)
+    if (folder / "undamaged.json").exists():
+        return
+    shutil.rmtree(folder, ignore_errors=True)
+    place = Place(folder).make()
+    reader.lay(stand, place.work)
+    shutil.copytree(place.work, folder / "laid", symlinks=True)
+    done = stand.call(_words(reader, place.work), place, reader.cache)
+    expect_success(reader.words, done)
+    given = {"out": done.out.decode(), "files": snapshot(place.work)}
+    shutil.rmtree(place.work)
+    (folder / "undamaged.json").write_text(json.dumps(given))
+
+
+def _fuzz(reader: Reader, stand: Stand, place: Place, chance: random.Random) -> Verdict:
+    state = chance.getstate()
+    verdict = _try(reader, stand, place, chance, as_process=False)
+    if not verdict.found:
+        return verdict
+    again = Place(place.root / "again").make()
+    chance.setstate(state)
+    return _try(reader, stand, again, chance, as_process=True)
+
+
+def _try(
+    reader: Reader, stand: Stand, place: Place, chance: random.Random, as_process: bool
+) -> Verdict:
+    folder = _folder(stand, reader)
+    shutil.copytree(folder / "laid", place.work, symlinks=True, dirs_exist_ok=True)
+    choice = sorted(path for path in place.work.glob(reader.damaged) if not path.is_symlink())
+    if reader.damage is not damage_series:
+        choice = [path for path in choice if path.is_file() and path.stat().st_size]
+    victim = chance.choice(choice)
+    before = victim.read_bytes() if victim.is_file() else b""
+    reader.damage(victim, chance)
+    if victim.is_file() and victim.read_bytes() == before:
+        return Verdict([])
+    words = _words(reader, place.work)
+    if as_process:
+        changed = {"OATOOLS_CACHE": str(place.work / reader.cache)} if reader.cache else {}
+        done = run(words.split(), place, stand.environment(place, **changed))
+    else:
+        done = stand.call(words, place, reader.cache)
+    found = _judge(reader, stand, place, victim, done)
+    return Verdict(found, clean_error=done.status in (1, 2) and not found)
+
+
+def _judge(reader: Reader, stand: Stand, place: Place, victim: Path, done: Outcome) -> list[str]:
+    expected = json.loads((_folder(stand, reader) / "undamaged.json").read_text())
+    laid = snapshot(_folder(stand, reader) / "laid")
+    files = snapshot(place.work)
+    name = str(victim.relative_to(place.work))
+    printed = done.out.decode(errors="replace").splitlines()
+    found = wrongs(done)
+    if "out of memory" in done.err:
+        found.append("runs out of memory")
+
+    def depends(text: str) -> bool:
+        return reader.item is None or reader.item in text
+
+    lost = [row for row in expected["out"].splitlines() if not depends(row) and row not in printed]
+    if lost:
+        found.append(f"{len(lost)} good rows are lost: {_said(done)}")
+    for other, digest in expected["files"].items():
+        if not depends(other) and other != name and files.get(other) != digest:
+            found.append(f"{other} of a good row is lost or another")
+    if done.status != 0:
+        found += _badly_failed(reader, victim, done)
+        if not reader.goes_on:
+            known = (*laid, name)
+            new = [file for file in files if not file.startswith(known) and depends(file)]
+            found += [f"fails, and leaves {file}" for file in new]
+    elif reader.is_noticed:
+        found.append("it is damaged, and nothing is said")
+    elif reader.faithful is not None:
+        found += _unfaithful(reader, expected, laid, files, printed, name, depends)
+    return [f"{name}: {text}" for text in found]
+
+
+def _badly_failed(reader: Reader, victim: Path, done: Outcome) -> list[str]:
+    known = (victim.name.split(".")[0], reader.item or victim.name)
+    said = done.err + done.out.decode(errors="replace")  # oa-check prints the bad ones
+    if any(text in said for text in known):
+        return []
+    return [f"{victim.name} is not named: {_said(done)}"]
+
+
+def _unfaithful(reader: Reader, expected, laid, files, printed, name, depends) -> list[str]:
+    """What differs, with success, from what the undamaged input gives."""
+    found = []
+    if reader.faithful in (("rows",), ("",)) and printed != expected["out"].splitlines():
+        found.append("status 0, and another table")
+    if reader.faithful == ("rows",):
+        return found
+    for file, digest in expected["files"].items():
+        is_output = file not in laid or laid[file] == digest and reader.faithful == ("",)
+        counts = is_output and depends(file) and file.endswith(reader.faithful)
+        is_input = file == name and not name.startswith(("out/", "page/", "new/"))
+        if counts and not is_input and files.get(file) != digest:
+            found.append(f"status 0, and {file} is another")
+    return found
+
+
+def _said(done: Outcome) -> str:
+    return " / ".join(done.err.strip().splitlines()[-3:])[:300] or "(nothing said)"
+
+
+def _words(reader: Reader, work: Path) -> str:
+    volumes = " ".join(sorted(path.name for path in work.glob("*.nii")))
+    return reader.words.replace("{nii}", volumes)
+
+
+def _folder(stand: Stand, reader: Reader) -> Path:
+    return stand.folder / "readers" / reader.name

@@ -1,0 +1,321 @@
+"""The files that commands read, each laid out among good ones, and the ways in which one of them is damaged."""
+
+import gzip
+import os
+import random
+import shutil
+import tarfile
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from stress.foreign import damage_dicom, damage_hdf5, damage_nifti_header, damage_series
+from stress.mutations import (
+    Mutation,
+    damage_bytes,
+    damage_json,
+    damage_members,
+    damage_safetensors,
+    damage_text,
+    either,
+    inside_gzip,
+)
+from stress.runs import in_child
+from stress.stand import EMBED, SMALL, Stand, expect_success, run_command
+from stress.trial import Place
+
+Damage = Callable[[Path, random.Random], None]
+EVERYTHING = ("",)
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A command over inputs one of which is damaged.
+
+    `lay` puts the good inputs into a place. One of the files that `damaged` matches is damaged. `item` is in the rows
+    and in the names of the files that depend on it; all others must come out as ever. None: all depend on it.
+    With success, the item's rows, and its files with one of the endings `faithful`, must be as without damage.
+    `is_noticed`: damage must be told, never be passed over. `goes_on`: other outputs are right after a failure.
+    """
+
+    name: str
+    share: int
+    words: str
+    lay: Callable[[Stand, Path], None]
+    damaged: str
+    damage: Damage
+    item: str | None = None
+    faithful: tuple[str, ...] | None = None
+    is_noticed: bool = False
+    goes_on: bool = False
+    cache: str | None = None
+
+
+def bytes_of(mutation: Mutation) -> Damage:
+    """Damage a file by a change of its bytes."""
+
+    def damage(path: Path, chance: random.Random) -> None:
+        path.write_bytes(mutation(path.read_bytes(), chance))
+
+    return damage
+
+
+def one_of(*damages: Damage) -> Damage:
+    """Damage a file in one of several ways."""
+
+    def damage(path: Path, chance: random.Random) -> None:
+        chance.choice(damages)(path, chance)
+
+    return damage
+
+
+def _knees(stand: Stand) -> list[str]:
+    """The first three knees of the material; the second one's files are damaged."""
+    lines = (stand.material / "n4.tsv").read_text().splitlines()
+    return [line.split("\t")[0] for line in lines[1:4]]
+
+
+#: The knee whose files are damaged: of the material's seed.
+KNEE = "9000038_00m_right"
+
+
+def _rows(stand: Stand, work: Path, table: str, *folders: str) -> None:
+    """Three rows of a table, `three.tsv`, and copies of the files that belong to them."""
+    lines = (stand.material / table).read_text().splitlines(keepends=True)
+    chosen = [lines[0], *[line for line in lines[1:] if line.split("\t")[0] in _knees(stand)]]
+    (work / "three.tsv").write_text("".join(chosen))
+    for folder in folders:
+        (work / folder).mkdir()
+        for knee in _knees(stand):
+            for path in (stand.material / folder).glob(f"{knee}*"):
+                shutil.copy2(path, work / folder)
+
+
+def _lay_rows(
+    table: str, *folders: str, also: tuple[str, ...] = ()
+) -> Callable[[Stand, Path], None]:
+    def lay(stand: Stand, work: Path) -> None:
+        _rows(stand, work, table, *folders)
+        _links(stand, work, also)
+
+    return lay
+
+
+def _lay_copies(*names: str, also: tuple[str, ...] = ()) -> Callable[[Stand, Path], None]:
+    """Copies of whole parts of the material, and links to those that are not damaged."""
+
+    def lay(stand: Stand, work: Path) -> None:
+        stand.lay(Place(work.parent), names, copies=True)
+        _links(stand, work, also)
+
+    return lay
+
+
+def _lay_made(words: str, before: Callable[[Stand, Path], None]) -> Callable[[Stand, Path], None]:
+    """What a command leaves: a second run of it meets its own outputs, one of them damaged."""
+
+    def lay(stand: Stand, work: Path) -> None:
+        before(stand, work)
+        expect_success(words, stand.call(words, Place(work.parent)))
+
+    return lay
+
+
+def _links(stand: Stand, work: Path, names: tuple[str, ...]) -> None:
+    for name in names:
+        (work / name).symlink_to(stand.material / name)
+
+
+def _lay_unpacked(stand: Stand, work: Path) -> None:
+    """Volumes without gzip and without sidecars, as other programs leave them."""
+    for knee in _knees(stand):
+        packed = next((stand.material / "oriented").glob(f"{knee}*.nii.gz"))
+        (work / f"{knee}.nii").write_bytes(gzip.decompress(packed.read_bytes()))
+
+
+def _series(stand: Stand) -> list[Path]:
+    lines = (stand.material / "series.tsv").read_text().splitlines()
+    return [stand.material / line.split("\t")[-1] for line in lines[1:4]]
+
+
+def _lay_series(stand: Stand, work: Path) -> None:
+    for knee, folder in zip(_knees(stand), _series(stand), strict=True):
+        shutil.copytree(folder, work / "series" / knee)
+
+
+def _lay_archives(stand: Stand, work: Path) -> None:
+    """A series in an archive of each kind; `KNEE`'s is the one that is damaged."""
+    first, second, third = _series(stand)
+    with tarfile.open(work / "first.tar", "w") as tar:
+        tar.add(first, "a")
+    with tarfile.open(work / "second.tar.gz", "w:gz", compresslevel=1) as tar:
+        tar.add(second, "b")
+    for name, folder in (("second.zip", second), ("third.zip", third)):
+        with zipfile.ZipFile(work / name, "w", zipfile.ZIP_DEFLATED) as packed:
+            for path in sorted(folder.iterdir()):
+                packed.write(path, f"c/{path.name}")
+    with tarfile.open(work / "second.tar", "w") as tar:
+        tar.add(second, "b")
+
+
+def _lay_inventory(stand: Stand, work: Path) -> None:
+    (work / "release").mkdir()
+    shutil.copy2(stand.material / "oai/00m/contents.csv", work / "release")
+    (work / "release/0.E.1").symlink_to(stand.material / "oai/00m/0.E.1")
+
+
+def _lay_phantom(words: str) -> Callable[[Stand, Path], None]:
+    def lay(stand: Stand, work: Path) -> None:
+        expect_success(words, stand.call(words, Place(work.parent)))
+
+    return lay
+
+
+def _lay_plain(stand: Stand, work: Path) -> None:
+    """One plain table of another study."""
+    lines = [line.split("\t") for line in (stand.material / "labels.tsv").read_text().splitlines()]
+    kept = [0, 1, 2, 3, 5, 7]
+    header = "knee,subject,visit,side,jsw,age,outcome"
+    rows = [",".join([*(line[i] for i in kept), line[4]]) for line in lines[1:]]
+    (work / "plain.csv").write_text("\n".join([header, *rows]) + "\n")
+
+
+def _lay_answers(stand: Stand, work: Path) -> None:
+    _lay_copies("pairs.tsv", "key.tsv", "predicted.tsv")(stand, work)
+    (work / "answers.tsv").write_text(
+        "reader\tpair\tchoice\nA\t001\tA\nA\t002\tB\nB\t001\tn/a\nB\t002\tA\n"
+    )
+
+
+def _lay_folds(stand: Stand, work: Path) -> None:
+    _links(stand, work, ("features", "features.tsv"))
+    stand.lay(Place(work.parent), ["labels.tsv"], copies=True)
+    lines = [line.split("\t") for line in (work / "labels.tsv").read_text().splitlines()[1:]]
+    progressors = {line[1] for line in lines if line[4] == "1"}
+    people = sorted({line[1] for line in lines}, key=lambda person: (person in progressors, person))
+    rows = [f"{line[0]}\t{1 + people.index(line[1]) % 2}" for line in lines]
+    (work / "folds.tsv").write_text("\n".join(["knee\tfold", *rows]) + "\n")
+
+
+def _lay_checkpoint(stand: Stand, work: Path) -> None:
+    """What an interrupted training leaves."""
+    _links(stand, work, ("features", "features.tsv", "labels.tsv"))
+
+    def interrupted() -> None:
+        from oatools.learning.checkpoint import Checkpoint
+
+        write, fit = Checkpoint.write, Checkpoint.fit
+
+        def write_and_stop(self: Checkpoint, progress: object) -> None:
+            write(self, progress)
+            os._exit(0)
+
+        def fit_writing_often(self: Checkpoint, *given: object) -> object:
+            self.every = 0.0
+            return fit(self, *given)
+
+        Checkpoint.write, Checkpoint.fit = write_and_stop, fit_writing_often
+        run_command(TRAIN)
+
+    place = Place(work.parent)
+    in_child(interrupted, place, stand.environment(place))
+    if not list(work.glob("*.resume")):
+        raise SystemExit(f"no checkpoint was left: {(place.root / 'err').read_text()}")
+
+
+def _lay_weights(ending: str) -> Callable[[Stand, Path], None]:
+    def lay(stand: Stand, work: Path) -> None:
+        import timm
+        import torch
+        from safetensors.torch import save_file
+
+        torch.manual_seed(0)
+        state = timm.create_model("mobilenetv3_small_050").state_dict()
+        path = work / f"weights{ending}"
+        save_file(state, path) if ending == ".safetensors" else torch.save(
+            {"state_dict": state}, path
+        )
+        _rows(stand, work, "n4.tsv", "n4")
+
+    return lay
+
+
+def _lay_networks(stand: Stand, work: Path) -> None:
+    _rows(stand, work, "n4.tsv", "n4")
+    shutil.copytree(stand.cache, work / "networks")
+
+
+TRAIN = (
+    f"oa-train features.tsv --labels labels.tsv --clinical bmi {SMALL} --resume -o m.safetensors"
+)
+_CV = f"oa-cv features.tsv --labels labels.tsv {SMALL} -k 2 --bootstrap 10 --no-compare -o out"
+_PREDICT = "oa-predict model.safetensors --with-clinical labels.tsv"
+_PAGE = "oa-pairs page pairs.tsv n4.tsv -o page"
+_N4 = "oa-n4 three.tsv --iterations 1 -o out"
+_ORIENT = "oa-orient three.tsv -o out"
+_EMBED = f"oa-embed three.tsv {EMBED} -o out"
+_CONVERT = "oa-convert series -o out"
+_LABEL = "oa-label new/tables --endpoint"
+
+_bytes, _text, _json = bytes_of(damage_bytes), bytes_of(damage_text), bytes_of(damage_json)
+_volume = one_of(
+    _bytes, bytes_of(inside_gzip(damage_bytes)), bytes_of(inside_gzip(damage_nifti_header))
+)
+_archive = bytes_of(either(damage_bytes, damage_members, damage_members))
+_model = one_of(_bytes, bytes_of(damage_safetensors))
+
+READERS = (
+    # Volumes and what lies beside them.
+    Reader("volume packed", 6, _N4, _lay_rows("oriented.tsv", "oriented"), f"oriented/{KNEE}*.nii.gz", _bytes, KNEE, (".nii.gz",)),
+    Reader("volume repacked", 6, _N4, _lay_rows("oriented.tsv", "oriented"), f"oriented/{KNEE}*.nii.gz", _volume, KNEE),
+    Reader("volume to orient", 6, _ORIENT, _lay_rows("nii.tsv", "nii"), f"nii/{KNEE}*.nii.gz", _volume, KNEE),
+    Reader("volume unpacked", 6, "oa-orient --side left --side-check trust -o out {nii}", _lay_unpacked, f"{KNEE}.nii", one_of(_bytes, bytes_of(damage_nifti_header)), KNEE),
+    Reader("volume to embed", 1, _EMBED, _lay_rows("n4.tsv", "n4"), f"n4/{KNEE}*.nii.gz", _volume, KNEE),
+    Reader("volume to explain", 1, "oa-cam model.safetensors --with-clinical labels.tsv --montage 1 -o out three.tsv", _lay_rows("n4.tsv", "n4", also=("model.safetensors", "labels.tsv")), f"n4/{KNEE}*.nii.gz", _volume, KNEE),
+    Reader("sidecar", 6, _N4, _lay_rows("oriented.tsv", "oriented"), f"oriented/{KNEE}*.json", _json, KNEE),
+    Reader("sidecar to orient", 6, _ORIENT, _lay_rows("nii.tsv", "nii"), f"nii/{KNEE}*.json", _json, KNEE),
+    # Tables of rows.
+    Reader("rows of volumes", 4, _ORIENT, _lay_rows("nii.tsv", "nii"), "three.tsv", _text, goes_on=True),
+    Reader("rows of features", 4, _PREDICT + " features.tsv", _lay_copies("features.tsv", also=("features", "model.safetensors", "labels.tsv")), "features.tsv", _text, goes_on=True),
+    Reader("inventory", 4, "oa-convert --list release/contents.csv", _lay_inventory, "release/contents.csv", _text, goes_on=True),
+    Reader("inventory of NDA", 4, "oa-convert --list new/image03.txt", _lay_phantom("oa-phantom new --form nda --patients 2 --matrix 32 --sequence cor-iw-tse"), "new/image03.txt", _text, goes_on=True),
+    # Tables of a study.
+    Reader("tables as ASCII", 6, _LABEL + " jsn12", _lay_phantom("oa-phantom new --patients 20 --no-images"), "new/tables/*/*.txt", _text),
+    Reader("tables of NDA", 6, _LABEL + " jsn12", _lay_phantom("oa-phantom new --form nda --patients 20 --no-images"), "new/tables/*.txt", _text),
+    Reader("tables of MOST", 6, _LABEL + " jsn-grade --horizon 30m", _lay_phantom("oa-phantom new --form most --patients 20 --no-images"), "new/tables/*", _text),
+    Reader("plain table", 6, "oa-label plain.csv --endpoint given", _lay_plain, "plain.csv", _text),
+    # Features and models.
+    Reader("features", 10, _PREDICT + " three.tsv", _lay_rows("features.tsv", "features", also=("model.safetensors", "labels.tsv")), f"features/{KNEE}*.h5", one_of(_bytes, damage_hdf5), KNEE, ("rows",)),
+    Reader("features, checked", 4, "oa-embed --check three.tsv", _lay_rows("features.tsv", "features"), f"features/{KNEE}*.h5", one_of(_bytes, damage_hdf5), KNEE),
+    Reader("features to train on", 3, TRAIN, _lay_copies("features", also=("features.tsv", "labels.tsv")), f"features/{KNEE}*.h5", one_of(_bytes, damage_hdf5), faithful=EVERYTHING, goes_on=True),
+    Reader("model", 12, _PREDICT + " features.tsv", _lay_copies("model.safetensors", also=("features", "features.tsv", "labels.tsv")), "model.safetensors", _model, faithful=("rows",)),
+    Reader("model to explain", 2, "oa-cam model.safetensors --with-clinical labels.tsv --montage 1 -o out two.tsv", _lay_copies("model.safetensors", also=("n4", "two.tsv", "labels.tsv", "oriented")), "model.safetensors", _model, faithful=(".nii.gz",)),
+    Reader("checkpoint", 4, TRAIN, _lay_checkpoint, "m.safetensors.resume", _model, faithful=EVERYTHING),
+    Reader("weights .pth", 2, _EMBED.replace("random", "weights.pth") + " --engine torch", _lay_weights(".pth"), "weights.pth", one_of(_bytes, bytes_of(damage_members)), goes_on=True),
+    Reader("weights .safetensors", 2, _EMBED.replace("random", "weights.safetensors") + " --engine torch", _lay_weights(".safetensors"), "weights.safetensors", _model, goes_on=True),
+    Reader("network kept", 2, _EMBED, _lay_networks, "networks/*/*", one_of(_bytes, _json), faithful=(".h5",), cache="networks"),
+    # Labels, folds, predictions, readers' answers.
+    Reader("clinical variables", 4, _PREDICT + " features.tsv", _lay_copies("labels.tsv", also=("features", "features.tsv", "model.safetensors")), "labels.tsv", _text, goes_on=True),
+    Reader("labels", 4, TRAIN, _lay_copies("labels.tsv", also=("features", "features.tsv")), "labels.tsv", _text),
+    Reader("folds", 1, f"{_CV} --folds-file folds.tsv".replace("-k 2", ""), _lay_folds, "folds.tsv", _text),
+    Reader("labels to draw from", 4, "oa-pairs draw labels.tsv --no-strata --pairs 2 --key key.tsv", _lay_copies("labels.tsv"), "labels.tsv", _text),
+    Reader("pairs", 4, "oa-pairs page pairs.tsv n4.tsv -o out", _lay_copies("pairs.tsv", also=("n4", "n4.tsv")), "pairs.tsv", _text, goes_on=True),
+    Reader("predictions and answers", 8, "oa-pairs score answers.tsv --pairs pairs.tsv --key key.tsv --model predicted.tsv", _lay_answers, "*.tsv", _text),
+    # What a run of before has left.
+    Reader("oriented before", 4, _ORIENT, _lay_made(_ORIENT, _lay_rows("nii.tsv", "nii")), f"out/{KNEE}*", one_of(_bytes, _json), KNEE, EVERYTHING),
+    Reader("corrected before", 4, _N4, _lay_made(_N4, _lay_rows("oriented.tsv", "oriented")), f"out/{KNEE}*", one_of(_bytes, _json), KNEE, EVERYTHING),
+    Reader("converted before", 2, _CONVERT, _lay_made(_CONVERT, _lay_series), f"out/{KNEE}*", one_of(_bytes, _json), KNEE, EVERYTHING),
+    Reader("embedded before", 2, _EMBED, _lay_made(_EMBED, _lay_rows("n4.tsv", "n4")), f"out/{KNEE}*", one_of(_bytes, damage_hdf5), KNEE, EVERYTHING),
+    Reader("cross-validated before", 1, _CV, _lay_made(_CV, _lay_copies("features.tsv", also=("features", "labels.tsv"))), "out/*.[stm]*", _bytes, faithful=EVERYTHING, goes_on=True),
+    Reader("page of before", 3, _PAGE, _lay_made(_PAGE, _lay_copies("pairs.tsv", also=("n4", "n4.tsv"))), "page/**/*.*", _bytes, faithful=EVERYTHING, goes_on=True),
+    Reader("phantom of before", 2, "oa-phantom new --patients 2 --matrix 32 --sequence cor-iw-tse", _lay_phantom("oa-phantom new --patients 2 --matrix 32 --sequence cor-iw-tse"), "new/**/*", _bytes, faithful=EVERYTHING, goes_on=True),
+    # DICOM and archives.
+    Reader("DICOM file", 8, _CONVERT, _lay_series, f"series/{KNEE}/*", one_of(_bytes, damage_dicom), KNEE),
+    Reader("DICOM series", 4, _CONVERT, _lay_series, f"series/{KNEE}", damage_series, KNEE, (".nii.gz",)),
+    Reader("archive .tar.gz", 4, "oa-convert first.tar second.tar.gz third.zip -o out", _lay_archives, "second.tar.gz", one_of(_archive, bytes_of(inside_gzip(damage_bytes))), KNEE),
+    Reader("archive .tar", 4, "oa-convert first.tar second.tar third.zip -o out", _lay_archives, "second.tar", _archive, KNEE),
+    Reader("archive .zip", 4, "oa-convert first.tar second.zip third.zip -o out", _lay_archives, "second.zip", _archive, KNEE),
+    # Everything that oa-check is given.
+    Reader("checked", 6, "oa-check oriented features model.safetensors", _lay_copies("oriented", "features", "model.safetensors"), "*/*", _bytes, is_noticed=True),
+)  # fmt: skip

@@ -1,0 +1,244 @@
+"""The stand: small synthetic material, made once, and what every command gives on it when nothing disturbs it."""
+
+import contextlib
+import hashlib
+import importlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from stress.runs import BIN, Outcome, environment, in_child, run
+from stress.trial import Place
+
+SMALL = "--slices 3 --units 4 --hidden 4 --conv 4 --epochs 2"
+EMBED = "--weights random --backbone mobilenetv3_small_050 --slices 3"
+#: What is made, in this order; each reads what was made before it. `>` is standard output.
+MATERIAL = (
+    ("oa-phantom oai --patients 10 --matrix 64 --sequence cor-iw-tse --seed 1", "series.tsv"),
+    ("oa-convert oai/00m -o nii", "nii.tsv"),
+    ("oa-orient nii.tsv -o oriented", "oriented.tsv"),
+    ("oa-n4 oriented.tsv --iterations 3 -o n4", "n4.tsv"),
+    (f"oa-embed n4.tsv {EMBED} -o features", "features.tsv"),
+    ("oa-label oai/tables --endpoint jsn12", "labels.tsv"),
+    (
+        f"oa-train features.tsv --labels labels.tsv --clinical bmi {SMALL} -o model.safetensors",
+        "model.tsv",
+    ),
+    ("oa-predict model.safetensors --with-clinical labels.tsv features.tsv", "predicted.tsv"),
+    ("oa-pairs draw labels.tsv --no-strata --pairs 2 --key key.tsv", "pairs.tsv"),
+)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One command on the stand's material: its words, and the material that it reads.
+
+    `rows` is False where it does not work row by row; `workers` is True where it has processes of its own.
+    """
+
+    name: str
+    words: str
+    reads: tuple[str, ...]
+    rows: bool = True
+    workers: bool = False
+
+
+_TWO = ("two.tsv", "oriented", "n4")
+_COHORT = ("features.tsv", "features", "labels.tsv")
+JOBS = tuple(
+    Job(*given)
+    for given in (
+        ("phantom", "oa-phantom new --patients 3 --matrix 64 --sequence cor-iw-tse --seed 2", ()),
+        ("phantom -j 2", "oa-phantom new --patients 3 --matrix 64 --seed 2 -j 2", (), True, True),
+        ("convert", "oa-convert oai/00m -o out", ("oai",)),
+        ("convert -j 2", "oa-convert oai/00m -o out -j 2", ("oai",), True, True),
+        ("orient", "oa-orient nii.tsv -o out", ("nii.tsv", "nii")),
+        ("orient -j 2", "oa-orient nii.tsv -o out -j 2", ("nii.tsv", "nii"), True, True),
+        (
+            "n4",
+            "oa-n4 oriented.tsv --iterations 3 -o out --field field",
+            ("oriented.tsv", "oriented"),
+        ),
+        (
+            "n4 itk -j 2",
+            "oa-n4 oriented.tsv --engine itk --iterations 3 -o out -j 2",
+            ("oriented.tsv", "oriented"),
+            True,
+            True,
+        ),
+        ("embed", f"oa-embed n4.tsv {EMBED} -o out", ("n4.tsv", "n4")),
+        ("embed -j 2", f"oa-embed n4.tsv {EMBED} -o out -j 2", ("n4.tsv", "n4"), True, True),
+        ("label", "oa-label oai/tables --endpoint jsn12 --flow flow.tsv", ("oai",), False),
+        (
+            "train",
+            f"oa-train features.tsv --labels labels.tsv --clinical bmi {SMALL} -o m.safetensors",
+            _COHORT,
+            False,
+        ),
+        (
+            "train --resume",
+            f"oa-train features.tsv --labels labels.tsv --clinical bmi {SMALL} --resume -o m.safetensors",
+            _COHORT,
+            False,
+        ),
+        (
+            "cv",
+            f"oa-cv features.tsv --labels labels.tsv --clinical bmi {SMALL} -k 2 --bootstrap 10 --no-compare -o out",
+            _COHORT,
+            False,
+        ),
+        (
+            "cv -j 2",
+            f"oa-cv features.tsv --labels labels.tsv --clinical bmi {SMALL} -k 2 --bootstrap 10 -o out -j 2",
+            _COHORT,
+            False,
+            True,
+        ),
+        (
+            "predict",
+            "oa-predict model.safetensors --with-clinical labels.tsv features.tsv --failed failed.tsv",
+            ("model.safetensors", *_COHORT),
+        ),
+        (
+            "cam",
+            "oa-cam model.safetensors --with-clinical labels.tsv --montage 1 -o out two.tsv",
+            ("model.safetensors", "labels.tsv", *_TWO),
+        ),
+        (
+            "draw",
+            "oa-pairs draw labels.tsv --no-strata --pairs 2 --key key.tsv",
+            ("labels.tsv",),
+            False,
+        ),
+        ("page", "oa-pairs page pairs.tsv n4.tsv -o out", ("pairs.tsv", "n4.tsv", "n4"), False),
+        (
+            "check",
+            "oa-check nii oriented n4 features model.safetensors",
+            ("nii", "oriented", "n4", "features", "model.safetensors"),
+        ),
+    )
+)
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What a command gives when nothing disturbs it: its table, its files (digests by name), and the time it took."""
+
+    out: str
+    files: dict[str, str]
+    sizes: list[int]
+    seconds: float
+
+
+class Stand:
+    """The material and the references in a folder, which is filled when it is empty."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.material = folder / "material"
+        self.cache = folder / "networks"
+
+    def build(self) -> None:
+        """Make the material, where it lacks."""
+        self.cache.mkdir(parents=True, exist_ok=True)
+        self.cache.chmod(0o777)
+        if not (self.material / "made").exists():
+            self._make_material()
+
+    def jobs(self) -> list[Job]:
+        """The jobs of this installation: oa-check may not be there yet."""
+        return [job for job in JOBS if (BIN / job.words.split()[0]).exists()]
+
+    def lay(self, place: Place, reads: Sequence[str], copies: bool = False) -> None:
+        """Put material into a trial's folder: as links, or as copies that a trial may spoil."""
+        for name in reads:
+            source, target = self.material / name, place.work / name
+            if not copies:
+                target.symlink_to(source)
+            elif source.is_dir():
+                shutil.copytree(source, target)
+            else:
+                shutil.copy2(source, target)
+
+    def reference(self, job: Job) -> Reference:
+        return Reference(**json.loads(self._reference_file(job).read_text()))
+
+    def environment(self, place: Place, **changed: str | None) -> dict[str, str]:
+        return environment(place, self.cache, **changed)
+
+    def call(self, words: str, place: Place, cache: str | None = None) -> Outcome:
+        """Run a command in a forked child, which has the libraries already."""
+        changed = {} if cache is None else {"OATOOLS_CACHE": str(place.work / cache)}
+        return in_child(partial(run_command, words), place, self.environment(place, **changed))
+
+    def _reference_file(self, job: Job) -> Path:
+        return self.folder / "references" / f"{job.name}.json"
+
+    def _make_material(self) -> None:
+        shutil.rmtree(self.material, ignore_errors=True)
+        place = Place(self.folder / "making").make()
+        for words, table in MATERIAL:
+            done = self.call(words, place)
+            expect_success(words, done)
+            (place.work / table).write_bytes(done.out)
+        lines = (place.work / "n4.tsv").read_text().splitlines(keepends=True)
+        (place.work / "two.tsv").write_text("".join(lines[:3]))
+        (place.work / "made").touch()
+        place.work.rename(self.material)
+        shutil.rmtree(place.root)
+
+    def refer(self, job: Job) -> None:
+        """Run a job with nothing to disturb it, where that was not done."""
+        target = self._reference_file(job)
+        if target.exists():
+            return
+        place = Place(self.folder / "making").make()
+        self.lay(place, job.reads)
+        start = time.monotonic()
+        done = run(job.words.split(), place, self.environment(place))
+        seconds = time.monotonic() - start
+        expect_success(job.words, done)
+        files = snapshot(place.work)
+        sizes = [(place.work / name).stat().st_size for name in files]
+        given = Reference(done.out.decode(), files, sizes, seconds)
+        target.parent.mkdir(exist_ok=True)
+        target.write_text(json.dumps(given.__dict__))
+        shutil.rmtree(place.root)
+
+
+def run_command(words: str) -> None:
+    """Run a command in this process, which it ends."""
+    name, *arguments = words.split()
+    module = importlib.import_module(f"oatools.commands.{name.removeprefix('oa-')}")
+    module.main(arguments, name)
+
+
+def expect_success(words: str, done: Outcome) -> None:
+    """End the harness where a command fails with nothing done to it."""
+    if done.status != 0:
+        raise SystemExit(
+            f"nothing was disturbed, and this failed ({done.status}): {words}\n{done.err}"
+        )
+
+
+def files_below(folder: Path) -> Iterator[tuple[str, Path]]:
+    """Every file below a folder, by its relative name; links, as those to material, are left out."""
+    for parent, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not (Path(parent) / name).is_symlink()]
+        for path in (Path(parent) / name for name in names):
+            if not path.is_symlink():
+                yield os.fsencode(path.relative_to(folder)).decode(errors="backslashreplace"), path
+
+
+def snapshot(folder: Path) -> dict[str, str]:
+    """The digest of every file below a folder; a file that goes meanwhile is left out."""
+    found = {}
+    for name, path in files_below(folder):
+        with contextlib.suppress(FileNotFoundError):
+            found[name] = hashlib.sha256(path.read_bytes()).hexdigest()
+    return found
