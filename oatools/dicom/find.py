@@ -31,6 +31,8 @@ _OTHER_SEQUENCES = "series of other sequences"
 _X_RAYS = "X-rays"
 _NO_IMAGE = "reports and other files without an MR image"
 _DOWNLOAD = "download it again"
+_FOLDER = "a folder"
+_TAKE_AWAY = "give a folder, an archive or a file"
 
 
 def find_series(
@@ -150,11 +152,8 @@ class _Search:
     def _at(self, place: str) -> Iterator[Series | BadRow]:
         """Yield the series of one folder, archive, file or inventory."""
         path = Path(place)
-        kind = other_kind(path)
         if not path.exists():
             yield BadRow(place, "no such file or folder")
-        elif kind not in ("", "a folder"):  # which nobody may ever write to, or which has no end
-            yield BadRow(place, f"is {kind}", remedy="give a folder, an archive or a file")
         elif place in self.listed:
             yield from self._in_inventory(path, self.listed.pop(place))
         elif self._is_inventory(path):  # named twice
@@ -217,6 +216,9 @@ class _Search:
     def _in_source(self, source: _Source, listed: str = "") -> Contents:
         """Find the series of one source, wanted or not."""
         try:
+            kind = other_kind(source.path)
+            if kind not in ("", _FOLDER):  # which nobody may ever write to, or which has no end
+                return Contents([BadRow(str(source.path), f"is {kind}", remedy=_TAKE_AWAY)])
             _refuse_unfinished(source.path)
             found = describe(source.path, self.conventions, self.known, source.names, listed)
             if not listed and any(_is_silent(series) for series in found.series):

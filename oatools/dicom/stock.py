@@ -113,7 +113,7 @@ def _fault(content: Path | bytes) -> str:
     try:
         return "" if content.stat().st_size else "empty"
     except OSError:
-        if not content.is_symlink():
+        if content.exists():
             raise
         return "links that lead nowhere"
 

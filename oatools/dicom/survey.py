@@ -155,8 +155,10 @@ def is_lost(path: Path) -> bool:
     """Tell whether a file has no content: it is empty, or a link that leads nowhere."""
     try:
         return path.stat().st_size == 0
-    except FileNotFoundError:
-        return True
+    except OSError:
+        if path.exists():
+            raise
+        return True  # a link to itself is no FileNotFoundError
 
 
 def _may_be_lost(name: str) -> bool:
@@ -217,5 +219,7 @@ def _readable(path: Path) -> Header | None:
     """Read a file of a folder; None, too, for a link that leads nowhere."""
     try:
         return read_identity(path)
-    except FileNotFoundError:
+    except OSError:
+        if path.exists():
+            raise
         return None
