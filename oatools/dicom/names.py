@@ -3,7 +3,9 @@
 Descriptions are free text, and people type into them what they like: the patient's name, a birth
 date, an id, the hospital. Whatever the header itself calls these is taken out of its texts, however
 it is written there: in another case or order, without accents, apostrophes and hyphens, with `ue`
-for an umlaut, run together, as an initial and a name. This is the one place that says how.
+for an umlaut, run together, as an initial and a name. This is the one place that says how. What a
+header does not know (a spelling in another script, a relative) is kept out by the list of words of
+which names are made, see `core.sequences`.
 """
 
 import functools
