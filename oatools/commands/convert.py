@@ -309,9 +309,14 @@ def _list(console: Console, table: Table[Row | BadRow]) -> int:
     emit(format_header(table.columns))
     for row in table.rows:
         if not isinstance(row, BadRow):
-            emit(format_row(table.columns, row))
-            found += 1
-            continue
+            try:
+                line = format_row(table.columns, row)
+            except ItemError as error:  # a line break in the path
+                row = BadRow.of(row["path"], error)
+            else:
+                emit(line)
+                found += 1
+                continue
         if row.left_out:
             console.note(f"{row.name}: {row.error}")
             left_out += 1
