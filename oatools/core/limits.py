@@ -63,7 +63,7 @@ def require_memory(needed: int, allowed: int, what: str) -> None:
 
 def in_units(size: int) -> str:
     """Return a number of bytes as people write it: `1.5 GiB`."""
-    for unit, bytes_of_unit in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
-        if size >= bytes_of_unit:
-            return f"{size / bytes_of_unit:.3g} {unit}"
+    for power, unit in ((40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")):
+        if size >= 1 << power:
+            return f"{size / (1 << power):.4g} {unit}"
     return f"{size} bytes"
