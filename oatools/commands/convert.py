@@ -221,7 +221,10 @@ def _pseudonyms(
     else:
         return Pseudonyms()
     if id_key is not None or _has_key(None, out_dir):
-        read_key(path)  # what is wrong with it is said before any work is done
+        given = read_key(path)  # what is wrong with it is said before any work is done
+        beside = None if out_dir is None else out_dir / KEY_NAME
+        if beside is not None and _has_key(None, out_dir) and read_key(beside) != given:
+            console.note(f"warning: {beside} is another key; ids made with it are not these")
     if path.exists() and is_open_to_others(path):
         console.note(f"warning: everybody can read {path}; keep it to yourself: chmod 600 {path}")
     return Pseudonyms(key)

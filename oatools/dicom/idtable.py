@@ -67,6 +67,7 @@ class IdTable:
         self._known.update(new.decode("utf-8", "surrogateescape").splitlines(keepends=True))
         text = "" if line in self._known else line
         if not size:
+            os.fchmod(stream.fileno(), 0o600)  # where it was made empty beforehand
             text = _HEADER + text
         elif new and not new.endswith(b"\n"):  # the end of a process that was killed
             text = "\n" + text

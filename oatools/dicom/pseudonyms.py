@@ -7,6 +7,7 @@ person has the same name in every run with that key.
 
 import functools
 import os
+import re
 import secrets
 import stat
 import tempfile
@@ -23,6 +24,7 @@ FEWEST_BYTES = 16
 
 _MOST_BYTES = 1 << 16
 _FRESH_BYTES = 32
+_ANON = re.compile(r"anon-([0-9a-f]{8}|[0-9a-f]{16})_")
 # With 64 bits, the people of a study share none by chance; with 32, its sequences do not.
 _PERSON_DIGITS, _WORDS_DIGITS = 16, 8
 
@@ -96,12 +98,19 @@ def folder_key(folder: Path, made: Callable[[Path], None]) -> bytes:
     """Return the key of a folder of outputs, which is made where there is none.
 
     Of processes that find none at once, one makes it, and all have that one. `made` is told where
-    it is. Raises a `UsageError` where there can be none.
+    it is. Raises a `UsageError` where there can be none, and where the folder holds ids already
+    that another key made: one person would have two.
     """
     path = folder / KEY_NAME
     if not os.path.lexists(path):
         try:
             folder.mkdir(parents=True, exist_ok=True)
+            other = next((each.name for each in folder.iterdir() if _ANON.match(each.name)), "")
+            if other and not os.path.lexists(path):
+                raise UsageError(
+                    f"{folder} holds ids of another key ({other}), so that a person would have two",
+                    "give that key with `id_key`, or another folder with `out_dir`",
+                )
             if _makes(path):
                 made(path)
         except OSError as error:

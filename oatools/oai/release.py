@@ -50,7 +50,7 @@ _NDA = ("image_file", "image_description")
 # A cell of the longest inventories (comments) passes the csv module's default of 128 KiB.
 _LONGEST_CELL = 1 << 24
 # A study's description names the visit in words: `OAI^MR^24 MONTH^LEFT`.
-_MONTHS_IN_WORDS = re.compile(r"\^(\d+) MONTH", re.IGNORECASE)
+_MONTHS_IN_WORDS = re.compile(r"\^(\d{1,3}) MONTH", re.IGNORECASE)
 _STUDY = re.compile(r"OAI\^", re.IGNORECASE)
 _BARCODE = re.compile(r"0166[01]\d{7}")  # of a series, whose folder has its last eight digits
 # One series, as the release packs it.

@@ -136,6 +136,20 @@ def test_a_listing_makes_no_key_and_says_that_its_names_pass(scan, convert, tmp_
     assert not (tmp_path / "who.tsv").exists()
 
 
+def test_one_folder_has_the_ids_of_one_key(scan, convert, key, tmp_path):
+    scan(tmp_path / "a", "MRN7", "left")
+    scan(tmp_path / "b", "MRN7", "right")
+    scan(tmp_path / "00m/0.E.1/9000001/20050131/10000001", "9000001")
+    convert("a -o nii --visit 00m --id-key my.key")
+    # Forgotten: the fresh key would give the patient another id.
+    refused = convert("b -o nii --visit 00m", 2)
+    assert "holds ids of another key (anon-" in refused.err and "--id-key" in refused.err
+    convert("00m -o nii")
+    assert not (tmp_path / "nii/id.key").exists()
+    convert("a -o other --visit 00m")
+    assert "other/id.key is another key" in convert("b -o other --visit 00m --id-key my.key").err
+
+
 def test_a_folder_that_cannot_have_a_key_says_so(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match="cannot be made: Not a directory|File exists"):
@@ -200,6 +214,12 @@ def test_processes_share_the_table(tmp_path):
         "anon-1\tMRN 7\tcor-pd\tn/a\n"
         "anon-2\tMRN8\tcor-pd\tCOR PD\n"
     )
+
+
+def test_a_table_that_was_made_empty_is_for_its_owner_too(tmp_path):
+    (tmp_path / "who.tsv").touch(0o644)
+    IdTable(tmp_path / "who.tsv")
+    assert stat.S_IMODE((tmp_path / "who.tsv").stat().st_mode) == 0o600
 
 
 def test_a_line_that_was_cut_spoils_no_other(tmp_path):
