@@ -16,7 +16,7 @@ from oatools.core.manifest import MISSING, write_table
 from oatools.learning import workers
 from oatools.learning.baseline import baselines
 from oatools.learning.cohort import Cohort
-from oatools.learning.files import is_done, load_model
+from oatools.learning.files import is_done, load_model, read_record
 from oatools.learning.folds import (
     Split,
     Splitter,
@@ -361,6 +361,8 @@ def fold_path(out_dir: Path, number: int) -> Path:
 
 
 def remove_models(out_dir: Path) -> None:
-    """Remove the fold models of an earlier run, which may have had more folds."""
+    """Remove the fold models of an earlier run, which may have had more folds, and nothing else."""
     for path in [*out_dir.glob("fold-*.safetensors"), *out_dir.glob("images/fold-*.safetensors")]:
-        path.unlink()
+        with contextlib.suppress(UsageError):  # somebody else's
+            read_record(path)
+            path.unlink()

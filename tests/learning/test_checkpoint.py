@@ -3,6 +3,7 @@ from dataclasses import replace
 import pytest
 
 from oatools.learning.checkpoint import Checkpoint
+from oatools.learning.crossval import remove_models
 from oatools.learning.files import save_model
 from oatools.learning.folds import split_training
 from oatools.learning.settings import Settings
@@ -63,3 +64,14 @@ def test_the_file_of_another_training_or_a_broken_one_is_passed_over(make, tmp_p
     path.write_bytes(path.read_bytes()[:100])
     assert Checkpoint(path, "other").read() is None
     assert Checkpoint(tmp_path / "absent", "other").read() is None
+
+
+def test_with_force_the_models_of_an_earlier_run_are_removed_and_nothing_else(make, tmp_path):
+    model = fit(make(knees=24), replace(SETTINGS, epochs=1), 3)
+    (tmp_path / "images").mkdir()
+    for name in ("fold-7.safetensors", "images/fold-7.safetensors", "mine.safetensors"):
+        save_model(tmp_path / name, model)
+    (tmp_path / "fold-notes.safetensors").write_bytes(b"somebody else's")
+    remove_models(tmp_path)
+    left = [path.name for path in sorted(tmp_path.rglob("*")) if path.is_file()]
+    assert left == ["fold-notes.safetensors", "mine.safetensors"]
