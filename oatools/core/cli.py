@@ -11,7 +11,7 @@ import click
 from oatools.core.console import Console, silence_libraries
 from oatools.core.errors import ItemError, UsageError
 from oatools.core.forms import watched
-from oatools.core.signals import unwinding
+from oatools.core.signals import INTERRUPTED, unwinding
 from oatools.version import __version__
 
 # What libraries take from the environment, unless it is set there.
@@ -43,10 +43,6 @@ class _ClosedPipe(Exception):
     """Standard output was closed by its reader."""
 
 
-class _Interrupted(Exception):
-    """The user interrupted the command."""
-
-
 class _Framed(click.Command):
     """Gives a click command one-line errors and the exit statuses that schedulers rely on."""
 
@@ -54,14 +50,12 @@ class _Framed(click.Command):
         """Run the command.
 
         Click itself would answer a closed pipe with status 1, and take the end of a file for an
-        interrupt, which it answers with an empty line.
+        interrupt.
         """
         try:
             return super().invoke(ctx)
         except BrokenPipeError:
             raise _ClosedPipe from None
-        except KeyboardInterrupt:
-            raise _Interrupted from None
         except EOFError as error:
             raise OSError(str(error) or "a file ends too early") from error
 
@@ -75,14 +69,9 @@ class _Framed(click.Command):
     ) -> Any:
         """Run the command and end the process with its exit status."""
         name = self.name or prog_name or "oatools"
-        if sys.stderr is None:  # oa-n4 2>&-
-            sys.stderr = open(os.devnull, "w")  # noqa: SIM115, PTH123
-        if sys.stdout is None:  # oa-n4 >&-
-            sys.exit(141)
+        _prepare()
         console = Console(name)
         try:
-            for variable, value in _ENVIRONMENT.items():
-                os.environ.setdefault(variable, value)
             with unwinding():
                 status = super().main(args, name, standalone_mode=False, obj=console)
             sys.stdout.flush()
@@ -100,13 +89,16 @@ class _Framed(click.Command):
             # To see it: oa-n4 *.nii.gz -o n4 | head -n 1
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
             status = 141
-        except (_Interrupted, KeyboardInterrupt, click.Abort):
-            console.error("interrupted")
-            status = 130
+        except (KeyboardInterrupt, click.Abort):
+            status = INTERRUPTED
+        except SystemExit as end:
+            status = end.code
         except OSError as error:
             where = f"{error.filename}: " if error.filename else ""
             console.error(f"{where}{error.strerror or error}")
             status = 1
+        if status == INTERRUPTED:
+            console.error("interrupted")
         sys.exit(status or 0)
 
 
@@ -203,3 +195,16 @@ def _with_console(function: Callable[..., Any], versioned: bool = True) -> Calla
     )
     wrapper = quiet_option(verbose_option(wrapper))
     return _version(wrapper) if versioned else wrapper
+
+
+def _prepare() -> None:
+    """See to what every command needs: somewhere to write, and libraries that are told what to do.
+
+    Ends the process where standard output is closed.
+    """
+    if sys.stderr is None:  # oa-n4 2>&-
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115, PTH123
+    if sys.stdout is None:  # oa-n4 >&-
+        sys.exit(141)
+    for variable, value in _ENVIRONMENT.items():
+        os.environ.setdefault(variable, value)

@@ -14,6 +14,7 @@ from types import FrameType
 
 #: The interrupt key; the end of a Slurm job's time; the loss of a terminal.
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+INTERRUPTED = 128 + signal.SIGINT
 _IMPORTING = "<frozen importlib"  # how the files of Python's own import system are called
 _LOOK_AGAIN_SECONDS = 0.01
 
@@ -41,10 +42,10 @@ def end_at_once(name: str) -> None:
 def unwinding() -> Iterator[None]:
     """Let the signals that end a job unwind the block, so that temporary files are removed.
 
-    SIGINT raises a `KeyboardInterrupt`; SIGTERM and SIGHUP a `SystemExit` with the status that a
-    shell gives, 143 and 129. A signal that is ignored, as nohup asks, stays so. Modules that are
-    being imported are finished first: many a library turns an exception there into one of its own,
-    and prints the first. A second signal does not wait.
+    They raise a `SystemExit` with the status that a shell gives: 130 for SIGINT (`INTERRUPTED`),
+    143 for SIGTERM, 129 for SIGHUP. A signal that is ignored, as nohup asks, stays so. Modules that
+    are being imported are finished first: many a library turns an exception there into one of its
+    own, and prints the first. A second signal does not wait.
     """
     if threading.current_thread() is not threading.main_thread():
         yield  # only the main thread can say what signals do, and answers them
@@ -57,16 +58,16 @@ def unwinding() -> Iterator[None]:
         if _is_importing(frame) and len(received) == 1:
             _look_again()
         else:
-            _raise(number)
+            sys.exit(128 + number)
 
     def look_again(_: int, frame: FrameType | None) -> None:
         if _is_importing(frame):
             _look_again()
         else:
-            _raise(received[0])
+            sys.exit(128 + received[0])
 
     def unraisable(lost: "sys.UnraisableHookArgs") -> None:
-        if received and isinstance(lost.exc_value, (KeyboardInterrupt, SystemExit)):
+        if received and isinstance(lost.exc_value, SystemExit):
             _look_again()  # it came in a callback, of which exceptions go nowhere
         else:
             report(lost)
@@ -85,12 +86,6 @@ def unwinding() -> Iterator[None]:
 
 def _look_again() -> None:
     signal.setitimer(signal.ITIMER_REAL, _LOOK_AGAIN_SECONDS)
-
-
-def _raise(number: int) -> None:
-    if number == signal.SIGINT:
-        raise KeyboardInterrupt
-    sys.exit(128 + number)
 
 
 def _is_importing(frame: FrameType | None) -> bool:

@@ -45,6 +45,7 @@ def test_messages_name_each_parameter_by_its_option():
         "jobs": "-j",
         "failed": "--failed",
         "fail_fast": "--fail-fast",
+        "timeout": "--timeout",
         "quiet": "--quiet",
         "verbose": "-v",
         "version": "--version",

@@ -17,6 +17,8 @@ STARTED = """
     signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.argv = ["oa-orient", *sys.argv[1:]]
     from oatools.commands.start import orient
+    from oatools.core.signals import end_at_once
+    end_at_once("oa-orient")  # as orient() does at once
     os.write(1, b"ready\\n")
     orient()
 """
