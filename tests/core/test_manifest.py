@@ -199,3 +199,61 @@ def test_no_ending_of_a_volume_is_part_of_its_sequence(ending):
         "site_7",
         "cor-iw-tse",
     )
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"knee\tpath\n" + b"a\t" * (1 << 23), "a line is longer than 16 MiB"),
+        (bytes(1 << 24), "a line is longer than 16 MiB"),
+        (b"knee\tpath\ra\tb\r", r"line break \(CR\) that no line feed follows"),
+        (b"a\tb\ta\tc\tb\n", "two columns 'a'"),
+    ],
+    ids=["long line", "zeros", "old line ends", "two columns"],
+)
+def test_what_is_no_table_is_refused_before_it_fills_the_memory(tmp_path, content, said):
+    with pytest.raises(UsageError, match=said):
+        list(table_of(tmp_path, content).rows)
+
+
+def test_a_header_of_a_hundred_thousand_columns_is_read_at_once(tmp_path):
+    columns = "\t".join(map(str, range(100_000)))
+    table = table_of(tmp_path, f"knee\t{columns}\n")
+    assert len(table.columns) == 100_001
+
+
+@pytest.mark.parametrize(
+    ("line", "said"), [("b\t\0x", "holds a NUL"), ("b\tx\ry", "holds a line break within it")]
+)
+def test_a_line_that_no_text_has_is_a_failure_and_the_next_one_is_read(tmp_path, line, said):
+    first, second, third = table_of(tmp_path, f"knee\tpath\na\tp\n{line}\nc\tp\n").rows
+    assert (first["knee"], third["knee"]) == ("a", "c")
+    assert second.name.endswith("a.tsv line 3") and said in second.error
+
+
+def test_a_nul_in_a_list_of_paths_is_a_failure_of_that_line(tmp_path):
+    first, second = table_of(tmp_path, "a.nii.gz\nb\0.nii.gz\n", "list.txt").rows
+    assert first["path"] == "a.nii.gz"
+    assert second.error == "no file has a NUL in its name"
+
+
+@pytest.mark.parametrize("knee", ["a\tb", "a\nb", "a\rb"])
+def test_a_name_that_no_table_can_hold_is_refused_before_the_work(knee):
+    with pytest.raises(ItemError, match="no usable file name"):
+        manifest.file_stem({"knee": knee})
+
+
+def test_a_name_that_is_not_utf_8_names_a_file_and_goes_into_no_record():
+    row = manifest.row_from_path("kn\udce9e.nii.gz")
+    assert manifest.file_stem(row) == "kn\udce9e"
+    with pytest.raises(ItemError, match="column 'knee' is not UTF-8"):
+        manifest.stated_identity(row)
+
+
+def test_names_that_nuls_end_are_read_piece_by_piece(monkeypatch):
+    """More of them than are read at once, and the last without its NUL."""
+    names = [f"{n:06d}-{'x' * 90}.nii.gz" for n in range(30_000)]
+    content = "\0".join(names).encode()
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
+    read = manifest.read_rows([], null_separated=True).rows
+    assert [row["path"] for row in read] == names

@@ -1,11 +1,15 @@
 """The same tables in every form that the study and other studies have give the same labels, byte for byte."""
 
 import math
+import os
 import struct
 import subprocess
 import sys
 
 import pytest
+
+from oatools.core.errors import UsageError
+from oatools.oai.forms import read_ascii, read_sas
 
 #: Tables as rows of cells, worked by hand; `None` is a cell that a form writes in its own way of
 #: missing.
@@ -444,3 +448,61 @@ def test_options_that_contradict_each_other_are_refused(tmp_path, options, said)
     done = oa_label(tmp_path / "s.tsv", "--endpoint", *options)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
     assert said in done.stderr
+
+
+def test_what_a_sas_table_states_is_held_against_its_size(tmp_path):
+    content = bytearray(sas_file(["ID", "V00JSW"], [["9000099", 4.1]]))
+    sizes = content.index(b"\xf7\xf7\xf7\xf7")
+    content[sizes + 24 : sizes + 28] = struct.pack("<I", 1 << 30)  # the number of its lines
+    (tmp_path / "a.sas7bdat").write_bytes(content)
+    with pytest.raises(UsageError, match="states 1073741824 lines of 2 cells, which takes 200 GiB"):
+        read_sas(tmp_path / "a.sas7bdat")
+
+
+@pytest.mark.parametrize("error", [AttributeError("no x"), RecursionError(), AssertionError("y")])
+def test_whatever_a_library_raises_on_a_sas_table_is_one_line(tmp_path, monkeypatch, error):
+    """An error of pandas that is none of the usual ones, on one of 120 damaged files."""
+    (tmp_path / "a.sas7bdat").write_bytes(sas_file(["ID", "V00JSW"], [["9000099", 4.1]]))
+    import pandas
+
+    def broken(*_arguments, **_named):
+        raise error
+
+    monkeypatch.setattr(pandas, "read_sas", broken)
+    with pytest.raises(UsageError, match="a.sas7bdat: not a readable SAS table"):
+        read_sas(tmp_path / "a.sas7bdat")
+
+
+def test_more_lines_than_there_is_memory_for_are_refused(tmp_path, monkeypatch):
+    path = tmp_path / "a.txt"
+    path.write_text("ID|SIDE\n" + "1|2\n" * 4000)
+    assert len(read_ascii(path)) == 4000
+    monkeypatch.setenv("OATOOLS_MEMORY_LIMIT", "1M")
+    with pytest.raises(UsageError, match=r"more than 2048 lines; .* set OATOOLS_MEMORY_LIMIT"):
+        read_ascii(path)
+
+
+def test_no_more_is_taken_from_a_pipe_than_there_is_memory_for(monkeypatch):
+    monkeypatch.setenv("OATOOLS_MEMORY_LIMIT", "12K")
+    for content, fits in (("ID|SIDE\n1|2\n", True), ("ID|SIDE\n" + "1|2\n" * 300, False)):
+        read, write = os.pipe()
+        os.write(write, content.encode())
+        os.close(write)
+        if fits:
+            assert read_ascii(f"/dev/fd/{read}") == [{"ID": "1", "SIDE": "2"}]
+        else:
+            with pytest.raises(UsageError, match="longer than 1 KiB"):
+                read_ascii(f"/dev/fd/{read}")
+        os.close(read)
+
+
+def test_a_header_of_megabytes_is_no_header(tmp_path):
+    (tmp_path / "a.txt").write_bytes(b"ID" + b"|a" * 600_000)
+    with pytest.raises(UsageError, match="first line is longer than 1 MiB"):
+        read_ascii(tmp_path / "a.txt")
+
+
+def test_a_byte_that_is_no_utf_8_takes_no_column_with_it(tmp_path):
+    """Behind the mark of UTF-8 the rest is read as latin-1, and the mark is none of its letters."""
+    (tmp_path / "a.txt").write_bytes(b"\xef\xbb\xbfID|NAME\n9000001|M\xfcller\n")
+    assert read_ascii(tmp_path / "a.txt") == [{"ID": "9000001", "NAME": "M\u00fcller"}]
