@@ -31,6 +31,7 @@ TEMPORARY = ".oatools-"
 
 # Locks are seen by all processes of a kernel, but not on every file system by those of another.
 _ABANDONED_SECONDS = 7 * 24 * 3600.0
+_UNKNOWN = "00000000"
 _swept: set[str] = set()
 
 # A file's path, device, inode, size and time.
@@ -349,13 +350,13 @@ def _temporary_name() -> str:
 def _kernel() -> str:
     """Identify the running kernel, by 8 hexadecimal digits: all its processes see the same locks.
 
-    Zeros where that is not known.
+    `_UNKNOWN` where that is not known.
     """
     try:
         identity = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")
     except OSError:
         identity = ""
-    return identity[:8] if len(identity) >= 8 else "00000000"
+    return identity[:8] if len(identity) >= 8 else _UNKNOWN
 
 
 def _is_ours_alone(descriptor: int) -> bool:
@@ -388,7 +389,8 @@ def _remove_if_abandoned(path: Path) -> None:
     found = path.lstat()
     if not stat.S_ISREG(found.st_mode) and not stat.S_ISDIR(found.st_mode):
         return
-    is_locked_here = path.name.startswith(f"{TEMPORARY}{_kernel()}-")
+    kernel = _kernel()
+    is_locked_here = kernel != _UNKNOWN and path.name.startswith(f"{TEMPORARY}{kernel}-")
     is_old = time.time() - found.st_mtime > _ABANDONED_SECONDS
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     try:

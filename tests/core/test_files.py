@@ -153,6 +153,13 @@ def test_what_another_machine_left_in_a_shared_folder_is_removed_once_it_is_old(
     assert sorted(os.listdir(tmp_path)) == [fresh.name, link.name, others.name, "a.txt"]
 
 
+def test_where_the_kernel_is_not_known_what_is_fresh_may_be_of_another(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "_kernel", lambda: "00000000")
+    (tmp_path / ".oatools-00000000-11").write_text("part")
+    files.write_text(tmp_path / "a.txt", "a")
+    assert sorted(os.listdir(tmp_path)) == [".oatools-00000000-11", "a.txt"]
+
+
 def test_one_at_a_time_is_alone_in_a_folder(tmp_path):
     other = os.open(tmp_path, os.O_RDONLY)
     with files.alone_in(tmp_path), pytest.raises(BlockingIOError):
