@@ -46,7 +46,7 @@ PROGRAM = textwrap.dedent("""
                     tuple(remarks) if os.environ.get("REMARKS") else ())
 
     def target(row):
-        return row["path"].removesuffix("2")
+        return "out/" + row["path"].removesuffix("2")
 
     @command("oa-test")
     @inputs_argument()
@@ -204,7 +204,7 @@ def test_what_a_library_prints_in_a_worker_never_reaches_the_table(tool, rows):
 def test_two_rows_that_would_write_the_same_file_are_not_both_done(tool, options, rows):
     done = tool(options, ["a", "a2", "b"], status=1)
     assert [r["path"] for r in rows(done.stdout)] == ["out/a", "out/b"]
-    assert "k1: a is already the output of k0 (a)" in done.stderr
+    assert "k1: out/a is already the output of k0 (a)" in done.stderr
 
 
 @pytest.mark.parametrize("options", ["", "-j 3", "-j 3 --threads"])
@@ -219,7 +219,7 @@ def test_a_row_that_fails_does_not_block_another_of_the_same_file(tool, rows, op
     ]
     lines = done.stderr.splitlines()
     assert lines[0].startswith("oa-test: k0: it")
-    taken = f"{first} is already the output of k1 ({first}2); give the rows different knees"
+    taken = f"out/{first} is already the output of k1 ({first}2); give the rows different knees"
     assert lines[1].startswith(f"oa-test: k2: {taken}")
     assert lines[2].startswith(f"oa-test: k4: {taken}")
     assert lines[3] == "oa-test: 2 done, 0 kept, 3 failed"
