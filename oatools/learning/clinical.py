@@ -11,8 +11,8 @@ from oatools.core.ids import alike_in
 from oatools.core.manifest import MISSING, Row, number, read_table
 from oatools.core.people import People, alike_knee, normal_knee, subject_of
 
-#: The largest value of a variable. Counts of cells reach 1e12; single precision ends at 3e38.
-MOST = 1e15
+#: The largest value of a variable: counts of cells in a blood sample come near.
+MOST = 1e12
 CODES = {"sex": {"female": 0.0, "male": 1.0}}
 
 

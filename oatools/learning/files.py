@@ -192,11 +192,11 @@ def _check_tensors(module: KneeModel, tensors: dict[str, torch.Tensor]) -> None:
     for name in sorted(wanted.keys() ^ tensors.keys()):
         what = "tensor '{}' is missing" if name in wanted else "there is a tensor '{}' too many"
         raise RecordError(what.format(plain_text(name)))
-    for name, value in tensors.items():
+    for name, value in sorted(tensors.items()):
         if value.shape != wanted[name].shape or value.dtype != torch.float32:
             found = f"{tuple(value.shape)}, {value.dtype}"
             raise RecordError(f"tensor '{name}' is {found}, not {tuple(wanted[name].shape)}")
-    for name, value in tensors.items():
+    for name, value in sorted(tensors.items()):
         if name.endswith("feature_sd") and not (value > 0).all():
             raise RecordError(f"tensor '{name}' holds a deviation that is not positive")
 

@@ -81,7 +81,7 @@ def read_sealed(path: str | Path, key: str) -> tuple[dict[str, Any], dict[str, t
         raise RecordError("it has no digest of its content")
     if Fields(record).text(SEAL) != _digest(record, tensors):
         raise RecordError("its content is not what was written")
-    for name, value in tensors.items():
+    for name, value in sorted(tensors.items()):
         if value.is_floating_point() and not torch.isfinite(value).all():
             raise RecordError(f"tensor '{name}' holds numbers that are not finite")
     return record, tensors

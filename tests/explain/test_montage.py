@@ -29,3 +29,10 @@ def test_the_same_picture_has_the_same_bytes():
     found = Explanation(0.5, np.full(4, 0.25), heat)
     montage = Montage(VOLUME, found, "a knee", ["a note"], "sagittal", reference="right")
     assert draw_montage(montage) == draw_montage(montage)
+
+
+def test_a_dollar_in_a_name_or_an_endpoint_is_no_formula():
+    found = Explanation(0.5, np.full(4, 0.25), np.zeros((6, 5, 4), np.float32))
+    title, notes = r"a$\frac$: probability 0.50", [r"$\endpoint$: positive", "a$b$"]
+    montage = Montage(VOLUME, found, title, notes, "coronal", scale=r"$\x$")
+    assert draw_montage(montage).startswith(b"\x89PNG")

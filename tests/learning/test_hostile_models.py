@@ -101,7 +101,11 @@ def test_a_record_that_lacks_a_field_is_refused(model, name):
     [
         ("pooling", "x", "no pooling 'x'"),
         ("units", 1 << 40, "'units' is '1099511627776', not a whole number"),
-        ("units", 1 << 20, "not (3145728,)"),  # 12 TB if allocated
+        (
+            "units",
+            1 << 20,
+            "gru.bias_hh_l0' is (24,), torch.float32, not (3145728,)",
+        ),  # 12 TB if allocated
         ("dropout", "0.5", "'dropout' is '0.5', not a finite number"),
         ("instance", [True], "'instance' is a list, not a list of finite numbers"),
         ("balanced", 1, "'balanced' is '1', not true or false"),
@@ -227,7 +231,7 @@ def test_an_answer_that_is_no_number_is_an_error_and_no_prediction(model):
     loaded = load_model(model)
     with pytest.raises(ItemError, match="the model's answer is not a finite number"):
         predict(loaded, [np.full((9, 12), np.nan, np.float32)], np.full((1, 1), 28.0))
-    assert 0 < predict(loaded, [np.zeros((9, 12), np.float32)], np.full((1, 1), 1e15))[0][0] < 1
+    assert 0 <= predict(loaded, [np.zeros((9, 12), np.float32)], np.full((1, 1), 1e12))[0][0] <= 1
 
 
 @pytest.fixture
