@@ -5,6 +5,7 @@ import hashlib
 import json
 import math
 import os
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +15,7 @@ import h5py
 import numpy as np
 
 from oatools.core.errors import ItemError
-from oatools.core.files import write_bytes
+from oatools.core.files import digest_json, write_bytes
 from oatools.core.guard import guarded
 from oatools.core.manifest import IDENTITY
 from oatools.core.paths import require_file
@@ -28,6 +29,7 @@ SPACE = ("backbone", "weights", "weights_sha256", "preprocessing", "precision")
 NO_DIGEST = "holds no digest of its numbers, so that damage to them would not be seen"
 
 _CONTENT = "features_sha256"
+_RECORD = "record_sha256"  # of all other attributes
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 # The attributes that are texts, and those that are objects, where they are there.
 _TEXTS = (
@@ -113,9 +115,11 @@ def write_features(
     """Write a feature file, atomically; equal features give equal bytes.
 
     Dicts and lists are stored as JSON. The attribute features_sha256 is added, the digest of all
-    numbers, by which `check_features` knows them again. For `before` see `atomic`.
+    numbers, by which `read_features` knows them again, and record_sha256, that of all other
+    attributes, for `check_features`. For `before` see `atomic`.
     """
     attributes = {**features.provenance, _CONTENT: features.digest()}
+    attributes.pop(_RECORD, None)
     write_bytes(path, _encoded(features.arrays(), attributes), before)
 
 
@@ -132,6 +136,7 @@ def _encoded(arrays: Mapping[str, np.ndarray], attributes: Mapping[str, Any]) ->
             file.create_dataset(name, data=array, track_times=False)
         for key, value in attributes.items():
             file.attrs[key] = json.dumps(value) if isinstance(value, dict | list) else value
+        file.attrs[_RECORD] = _record_digest(_attributes(file, sys.maxsize))
         file.flush()
         image: bytes = file.id.get_file_image()
     return image
@@ -149,16 +154,28 @@ def read_features(path: str | Path, augmented: bool = False) -> Features:
     return guarded(_read, path, augmented)
 
 
+def read_unchanged(path: str | Path) -> Features:
+    """Read a feature file with all that it holds.
+
+    Raises an `ItemError` as `read_features` does, and where its attributes are not those that were
+    written.
+    """
+    found = read_features(path, augmented=True)
+    _require_record(path, found)
+    return found
+
+
 def check_features(path: str | Path) -> dict[str, Any]:
     """Read a feature file, examine all that it says of itself, and return its feature space.
 
-    Raises an `ItemError` as `read_features` does, and where the attributes that tell how it was
+    Raises an `ItemError` as `read_unchanged` does, and where the attributes that tell how it was
     made are missing, its slices are all alike, or their positions do not go one way.
     """
     found = read_features(path, augmented=True)
     missing = [key for key in (*SPACE, "source_sha256", _CONTENT) if key not in found.provenance]
     if missing:
         raise ItemError(f"{path}: does not say how it was made (no {', '.join(missing)})", _REMEDY)
+    _require_record(path, found)
     if len(found.features) > 1 and not np.ptp(found.features, axis=0).any():
         raise ItemError(
             f"{path}: all slices have the same features", "check the volume and the weights"
@@ -200,6 +217,17 @@ def is_ruin(path: str | Path) -> bool:
     return False
 
 
+def _require_record(path: str | Path, found: Features) -> None:
+    """Raise an `ItemError` for a file whose attributes do not have their digest."""
+    if _recorded(path).get(_RECORD, "") not in ("", _record_digest(found.provenance)):
+        raise ItemError(f"{path}: its attributes are not those that were written", _REMEDY)
+
+
+def _record_digest(attributes: Mapping[str, Any]) -> str:
+    """The digest of all attributes but that of itself."""
+    return digest_json({name: value for name, value in attributes.items() if name != _RECORD})
+
+
 def _require_file(path: str | Path) -> None:
     require_file(path, "a feature file")
 
@@ -209,6 +237,7 @@ def _read(path: str | Path, augmented: bool) -> Features:
     with _reading(path), h5py.File(path, "r") as file:
         size = Path(path).stat().st_size
         provenance = _attributes(file, size)
+        provenance.pop(_RECORD, None)
         _check_record(provenance)
         features = _dataset(file, "features", size)
         position = _dataset(file, "position", size)
