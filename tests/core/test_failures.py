@@ -1,5 +1,6 @@
 """The table of failures, shared by processes and carried over runs."""
 
+import os
 import subprocess
 import sys
 
@@ -133,3 +134,16 @@ def test_a_million_failures_take_little_memory(tmp_path):
     found = list(read_table(tmp_path / "failed.tsv").rows)
     assert len(found) == 75_000
     assert sum(cells["error"] == "it is still broken" for cells in found) == 25_000
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "folder"])
+def test_what_is_no_file_is_neither_waited_for_nor_replaced(tmp_path, kind):
+    path = tmp_path / "failed.tsv"
+    {
+        "pipe": lambda: os.mkfifo(path),
+        "device": lambda: path.symlink_to("/dev/null"),
+        "folder": path.mkdir,
+    }[kind]()
+    with pytest.raises(UsageError, match=f"is a {kind}.*not a table of failures"):
+        FailedTable(path, ["knee"])
+    assert not path.is_file()
