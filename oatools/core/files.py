@@ -81,7 +81,7 @@ def under_way(path: str | Path) -> Iterator[UnderWay]:
     It is gone after the block unless it was published. Errors of writing name `path`.
     """
     path = Path(path)
-    with _naming(path):
+    with naming(path):
         file = UnderWay(path)
         try:
             yield file
@@ -118,7 +118,7 @@ def write_new(path: Path, content: bytes) -> None:
 
     Nothing is overwritten, and no link is followed.
     """
-    with _naming(path), path.open("xb") as stream:
+    with naming(path), path.open("xb") as stream:
         stream.write(content)
 
 
@@ -179,6 +179,19 @@ def alone_in(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+@contextlib.contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Have errors name a file or folder that are of its temporary name, or of none."""
+    try:
+        yield
+    except OSError as error:
+        name = error.filename
+        parts = Path(name).parts if isinstance(name, str) else ()
+        if name is None or any(map(is_temporary, parts)):
+            error.filename = str(path)
+        raise
 
 
 def is_temporary(name: str) -> bool:
@@ -317,18 +330,6 @@ def _update(total: "hashlib._Hash", path: Path) -> None:
     with path.open("rb") as stream:
         while block := stream.read(1 << 20):
             total.update(block)
-
-
-@contextlib.contextmanager
-def _naming(path: Path) -> Iterator[None]:
-    """Have errors name a file that are of its temporary name, or of none."""
-    try:
-        yield
-    except OSError as error:
-        name = error.filename
-        if name is None or (isinstance(name, str) and is_temporary(Path(name).name)):
-            error.filename = str(path)
-        raise
 
 
 def _create(path: Path) -> BinaryIO:

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oatools.core.errors import ItemError, UsageError
-from oatools.core.files import alone_in, atomic, is_temporary, scratch_folder, write_text
+from oatools.core.files import alone_in, atomic, is_temporary, naming, scratch_folder, write_text
 from oatools.core.manifest import Row
 from oatools.phantom import most_images, nda_images, release, series
 from oatools.phantom.ascii import write_ascii
@@ -107,7 +107,7 @@ def make_series(settings: PhantomSettings, row: Row) -> bool:
     protocol = layout.sequences[row["sequence"]]
     pixels, affine = make_volume(settings, knee, protocol)
     identity = layout.identity(settings, patient, knee.side, protocol)
-    with scratch_folder(target.parent) as partial:
+    with naming(target), scratch_folder(target.parent) as partial:
         series.write_series(partial, protocol, pixels, affine, identity)
         if target.name.endswith(".tar.gz"):
             with atomic(target) as archive:

@@ -14,7 +14,7 @@ from typing import Any
 from oatools.core.checksums import NAME as CHECKSUMS
 from oatools.core.checksums import read_checksums, write_checksums
 from oatools.core.errors import ItemError, UsageError
-from oatools.core.files import alone_in, is_temporary, scratch_folder, write_new
+from oatools.core.files import alone_in, is_temporary, naming, scratch_folder, write_new
 
 #: The content of a page, and the files that every page has beside it.
 STUDY, ASSETS = "study.js", ("index.html", "reader.css", "reader.js")
@@ -91,7 +91,7 @@ def new_folder(out_dir: Path, replace: bool = False) -> Iterator[Path]:
     the same, and is a `UsageError` otherwise.
     """
     out_dir = out_dir.resolve()  # what a link leads to is replaced, and not the link
-    with scratch_folder(out_dir.parent) as folder:
+    with naming(out_dir), scratch_folder(out_dir.parent) as folder:
         (folder / "volumes").mkdir()
         yield folder
         study = read_study(folder)

@@ -297,6 +297,19 @@ def test_four_runs_at_once_write_the_series_of_one(tmp_path):
     assert digest(tmp_path / "four") == digest(tmp_path / "one")
 
 
+def test_a_series_that_cannot_be_written_is_named_and_leaves_nothing(tmp_path, monkeypatch):
+    rows = prepare(tmp_path, CORONAL)
+
+    def fails(folder, *_):
+        raise OSError(28, "No space left on device", str(folder / "001"))
+
+    monkeypatch.setattr(series, "write_series", fails)
+    with pytest.raises(OSError) as caught:
+        make_series(CORONAL, rows[0])
+    assert caught.value.filename == rows[0]["path"]
+    assert not list(Path(rows[0]["path"]).parent.iterdir())
+
+
 def test_a_folder_that_a_killed_run_left_before_it_was_signed_is_taken(tmp_path):
     (tmp_path / ".oatools-0badcafe-1122334455667788").write_text("{")
     assert len(prepare(tmp_path, CORONAL)) == 4
