@@ -10,6 +10,7 @@ from typing import Any
 
 import timm
 import torch
+from huggingface_hub import try_to_load_from_cache
 from timm.data.config import resolve_model_data_config
 from torch import nn
 
@@ -150,8 +151,12 @@ def _network(name: str, weights: str, seed: int) -> tuple[Any, Weights]:
 def _pretrained(name: str) -> Any:
     # The hub client tells of every retry; one line at the end is enough.
     logging.getLogger("huggingface_hub").setLevel(logging.CRITICAL)
+    kept = _downloaded(name)
+    overlay = {"file": str(kept)} if kept else None
     try:
-        return timm.create_model(name, pretrained=True, num_classes=0)
+        return timm.create_model(
+            name, pretrained=True, num_classes=0, pretrained_cfg_overlay=overlay
+        )
     except Exception as error:  # the hub client, its cache and the network each raise their own
         config = timm.get_pretrained_cfg(name)
         where = config.hf_hub_id if config is not None and config.hf_hub_id else name
@@ -162,6 +167,19 @@ def _pretrained(name: str) -> Any:
             "give it as `weights` FILE, or copy its cache and set HF_HOME; `weights` random needs "
             "no download, but knows nothing of images",
         ) from None
+
+
+def _downloaded(name: str) -> Path | None:
+    """Return the file of pretrained weights that an earlier download left; None if there is none.
+
+    Left to itself, the hub client asks its server at every use whether there is a newer one.
+    """
+    config = timm.get_pretrained_cfg(name)
+    if config is None or not config.hf_hub_id:
+        return None
+    repository, _, revision = config.hf_hub_id.partition("@")
+    found = try_to_load_from_cache(repository, "model.safetensors", revision=revision or None)
+    return Path(found) if isinstance(found, str) else None
 
 
 def weights_digest(network: nn.Module) -> str:

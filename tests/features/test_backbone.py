@@ -148,6 +148,37 @@ def test_without_network_the_message_says_what_to_download_and_where_to_put_it(
         load_backbone("efficientnet_b0", "pretrained")
 
 
+def test_weights_that_were_downloaded_before_are_taken_without_a_connection(
+    weights, tmp_path, monkeypatch
+):
+    import socket
+
+    from huggingface_hub import constants
+
+    # The hub client's cache, by its own description: refs/main names the commit.
+    repository = tmp_path / "models--timm--mobilenetv2_100.ra_in1k"
+    (repository / "refs").mkdir(parents=True)
+    (repository / "refs/main").write_text("a" * 40)
+    snapshot = repository / "snapshots" / ("a" * 40)
+    snapshot.mkdir(parents=True)
+    (snapshot / "model.safetensors").symlink_to(weights("mobilenetv2_100"))
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    asked = []
+
+    def refuse(host, *_, **__):
+        asked.append(host)
+        raise OSError("no network")
+
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    found = load_backbone("mobilenetv2_100", "pretrained").record.weights
+    assert asked == []
+    assert found.label() == "pretrained mobilenetv2_100.ra_in1k"
+    assert (
+        found.sha256
+        == load_backbone("mobilenetv2_100", str(weights("mobilenetv2_100"))).record.weights.sha256
+    )
+
+
 @pytest.mark.parametrize("engine", ["openvino", "torch"])
 @pytest.mark.parametrize("precision", ["float32", "bf16"])
 def test_real_weights_recognise_real_photographs_through_our_preprocessing(
