@@ -1,13 +1,19 @@
 """Files of foreign formats that are whole as such, and hold what nobody expects."""
 
+import contextlib
+import json
+import os
+import pickle
 import random
 import shutil
+import subprocess
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from stress.mutations import NUMBERS, TEXTS, damage_bytes
+from stress.mutations import NUMBERS, TEXTS, damage_bytes, damage_values
 
 
 def damage_nifti_header(data: bytes, chance: random.Random) -> bytes:
@@ -32,6 +38,15 @@ def damage_hdf5(path: Path, chance: random.Random) -> None:
         del file[name]
         put = chance.choice(_DATASETS)
         put(file, name, old)
+
+
+def unallocated(path: Path) -> None:
+    """Let a feature file state features that take 40 TB once read."""
+    import h5py
+
+    with h5py.File(path, "r+") as file:
+        del file["features"]
+        _unallocated(file, "features", None)
 
 
 def _unallocated(file: Any, name: str, _: Any) -> None:
@@ -83,6 +98,83 @@ def _attributes() -> list[Any]:
     import numpy as np
 
     return [None, 0, -1, 1e300, float("nan"), "", "x", "[" * 20_000, "{}", "[]", "null", '{"a": NaN}', np.arange(3), np.zeros((2, 2)), b"\xff\xfe", "é" * 5000, h5py.Empty("f"), np.bool_(True), "9" * 5000]  # fmt: skip
+
+
+def forge_features(path: Path, chance: random.Random) -> None:
+    """Write a feature file with other numbers as oatools writes it: its digests are right, the numbers are not."""
+    import numpy as np
+
+    from oatools.features.featurefile import read_features, write_features
+
+    known = read_features(path)
+    values = known.features.copy()
+    values.flat[chance.randrange(values.size)] = chance.choice((np.nan, np.inf, 3e38, -3e38, 0))
+    write_features(path, replace(known, features=values))
+
+
+def forge_model(path: Path, chance: random.Random) -> None:
+    """Write a model or checkpoint with another record or tensor, under a seal that is right."""
+    from oatools.learning import sealed
+
+    length = int.from_bytes(path.read_bytes()[:8], "little")
+    key = next(iter(json.loads(path.read_bytes()[8 : 8 + length])["__metadata__"]))
+    record, tensors = sealed.read_sealed(path, key)
+    record.pop(sealed.SEAL)
+    if chance.random() < 0.7:
+        record = json.loads(damage_values(record, chance))
+    else:
+        name = chance.choice(sorted(tensors))
+        tensors[name] = chance.choice(_TENSORS)(tensors[name].float())
+    with contextlib.suppress(TypeError, ValueError, RecursionError):  # too odd to be sealed
+        sealed.write_sealed(
+            path, key, record, {name: value.contiguous() for name, value in tensors.items()}
+        )
+
+
+_TENSORS: tuple[Callable[[Any], Any], ...] = (
+    lambda tensor: tensor * float("nan"),
+    lambda tensor: tensor * 1e38,
+    lambda tensor: tensor.double(),
+    lambda tensor: tensor.bfloat16(),
+    lambda tensor: tensor.reshape(-1)[:1],
+    lambda tensor: tensor[:0],
+    lambda tensor: tensor.T,
+)
+
+
+class _Program:
+    """Pickled, it is a call of a function."""
+
+    def __init__(self, function: Callable[..., Any], *arguments: Any) -> None:
+        self.call = function, arguments
+
+    def __reduce__(self) -> Any:
+        return self.call
+
+
+def hide_program(path: Path, chance: random.Random) -> None:
+    """Put a program into a weights file that makes the file `ran` beside it once it is run."""
+    import torch
+
+    ran = str(path.with_name("ran"))
+    program = chance.choice(
+        (
+            _Program(os.system, f"touch {ran}"),
+            _Program(eval, f"open({ran!r}, 'w')"),
+            _Program(exec, f"open({ran!r}, 'w')"),
+            _Program(subprocess.call, ["touch", ran]),
+            _Program(open, ran, "w"),
+            _Program(os.mkdir, ran),
+            _Program(shutil.copy, "/etc/hostname", ran),
+        )
+    )
+    content = chance.choice(
+        (program, [program], {"state_dict": program}, {"state_dict": {}, "epoch": program})
+    )
+    if chance.random() < 0.3:
+        path.write_bytes(pickle.dumps(content, chance.randrange(6)))
+    else:
+        torch.save(content, path, _use_new_zipfile_serialization=chance.random() < 0.5)
 
 
 def damage_dicom(path: Path, chance: random.Random) -> None:

@@ -8,6 +8,7 @@ import importlib
 import json
 import pkgutil
 import random
+import re
 import shutil
 from functools import partial
 from pathlib import Path
@@ -100,9 +101,7 @@ def _judge(reader: Reader, stand: Stand, place: Place, victim: Path, done: Outco
     files = snapshot(place.work)
     name = str(victim.relative_to(place.work))
     printed = done.out.decode(errors="replace").splitlines()
-    found = wrongs(done)
-    if "out of memory" in done.err:
-        found.append("runs out of memory")
+    found = wrongs(done) + _harm(victim, done)
 
     def depends(text: str) -> bool:
         return reader.item is None or reader.item in text
@@ -124,6 +123,18 @@ def _judge(reader: Reader, stand: Stand, place: Place, victim: Path, done: Outco
     elif reader.faithful is not None:
         found += _unfaithful(reader, expected, laid, files, printed, name, depends)
     return [f"{name}: {text}" for text in found]
+
+
+def _harm(victim: Path, done: Outcome) -> list[str]:
+    """What no damaged file may do, whichever command reads it."""
+    found = []
+    if "out of memory" in done.err:
+        found.append("runs out of memory")
+    if (victim.parent / "ran").exists():
+        found.append("a program in it was run")
+    if re.search(rb"\t(nan|-?inf)\t[01]$", done.out, re.M):
+        found.append("a probability is no number")
+    return found
 
 
 def _badly_failed(reader: Reader, victim: Path, done: Outcome) -> list[str]:

@@ -47,9 +47,15 @@ def damage_json(data: bytes, chance: random.Random) -> bytes:
         return damage_text(data, chance)
     if chance.random() < 0.3:
         return damage_text(data, chance)
+    text = damage_values(value, chance)
+    return text.replace(_DEEP_MARK, "[" * 100_000 + "]" * 100_000).encode()
+
+
+def damage_values(value: Any, chance: random.Random) -> str:
+    """Replace, remove or add one to four values; the text is JSON."""
     for _ in range(chance.choice((1, 1, 2, 4))):
         value = _change_value(value, chance)
-    return json.dumps(value).replace(_DEEP_MARK, "[" * 100_000 + "]" * 100_000).encode()
+    return json.dumps(value)
 
 
 def inside_gzip(mutation: Mutation) -> Mutation:
@@ -125,6 +131,18 @@ def damage_members(data: bytes, chance: random.Random) -> bytes:
                 )
                 member.linkname = chance.choice(("", "/etc/passwd", "../../x", member.name))
                 member.size = len(content) if member.isreg() else 0
+            if chance.random() < 0.1:
+                field = chance.choice(
+                    (
+                        "size",
+                        "path",
+                        "mtime",
+                        "GNU.sparse.map",
+                        "GNU.sparse.size",
+                        "GNU.sparse.major",
+                    )
+                )
+                member.pax_headers = {field: chance.choice(NUMBERS)}
             new.addfile(member, io.BytesIO(content))
     return buffer.getvalue()
 
@@ -194,9 +212,9 @@ def _bound(data: bytes, chance: random.Random) -> bytes:
     """A number of 2, 4 or 8 bytes becomes one at which code changes its mind."""
     size = chance.choice((2, 4, 8))
     start = _place(data, chance)
-    value = chance.choice((0, 1, -1, 2 ** (8 * size - 1) - 1, -(2 ** (8 * size - 1)), 2**15, 7))
+    value = chance.choice((0, 1, -1, 2 ** (8 * size - 1) - 1, 2 ** (8 * size - 1), 2**15, 7))
     order = chance.choice(("little", "big"))
-    return data[:start] + value.to_bytes(size, order, signed=True) + data[start + size :]
+    return data[:start] + (value % 2 ** (8 * size)).to_bytes(size, order) + data[start + size :]
 
 
 def _place(data: bytes, chance: random.Random) -> int:
@@ -205,7 +223,18 @@ def _place(data: bytes, chance: random.Random) -> int:
     return chance.randrange(min(end, 512)) if chance.random() < 0.4 else chance.randrange(end)
 
 
-_BYTES = (_flip, _flip, _overwrite, _cut, _take_out, _insert, _double, _splice, _bound, _bound)
+_BYTES = (
+    _flip,
+    _flip,
+    _overwrite,
+    _cut,
+    _take_out,
+    _insert,
+    _double,
+    _splice,
+    _bound,
+    _bound,
+)
 
 
 # --- texts

@@ -3,12 +3,12 @@
 import random
 from collections.abc import Iterable
 
-from stress import faults, fuzz, kills
+from stress import bombs, faults, fuzz, kills
 from stress.stand import Stand
 from stress.trial import Trial
 
 #: How many trials of each kind the long form has.
-LONG = {"kills": 200, "faults": 600, "fuzz": 20_000}
+LONG = {"kills": 200, "faults": 600, "bombs": len(bombs.BOMBS), "fuzz": 20_000}
 #: The short form has these trials, so many times each: those of the commands that start fast.
 SHORT = {
     "kill convert": 1,
@@ -18,6 +18,7 @@ SHORT = {
     "several at once: orient": 1,
     "streams: label": 1,
     "odd input: orient": 2,
+    "bomb sparse.tar": 1,
     "fuzz volume packed": 3,
     "fuzz volume repacked": 3,
     "fuzz volume to orient": 3,
@@ -35,7 +36,7 @@ SHORT = {
 
 
 def everything(stand: Stand) -> list[Trial]:
-    return kills.trials(stand.jobs()) + faults.trials(stand) + fuzz.trials()
+    return kills.trials(stand.jobs()) + faults.trials(stand) + bombs.trials() + fuzz.trials()
 
 
 def long_form(trials: list[Trial], share: float = 1.0) -> list[tuple[Trial, int]]:

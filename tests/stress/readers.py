@@ -10,7 +10,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from stress.foreign import damage_dicom, damage_hdf5, damage_nifti_header, damage_series
+from stress.foreign import (
+    damage_dicom,
+    damage_hdf5,
+    damage_nifti_header,
+    damage_series,
+    forge_features,
+    forge_model,
+    hide_program,
+)
 from stress.mutations import (
     Mutation,
     damage_bytes,
@@ -292,6 +300,10 @@ READERS = (
     Reader("model", 12, _PREDICT + " features.tsv", _lay_copies("model.safetensors", also=("features", "features.tsv", "labels.tsv")), "model.safetensors", _model, faithful=("rows",)),
     Reader("model to explain", 2, "oa-cam model.safetensors --with-clinical labels.tsv --montage 1 -o out two.tsv", _lay_copies("model.safetensors", also=("n4", "two.tsv", "labels.tsv", "oriented")), "model.safetensors", _model, faithful=(".nii.gz",)),
     Reader("checkpoint", 4, TRAIN, _lay_checkpoint, "m.safetensors.resume", _model, faithful=EVERYTHING),
+    Reader("features, forged", 3, _PREDICT + " three.tsv", _lay_rows("features.tsv", "features", also=("model.safetensors", "labels.tsv")), f"features/{KNEE}*.h5", forge_features, KNEE),
+    Reader("model, forged", 4, _PREDICT + " features.tsv", _lay_copies("model.safetensors", also=("features", "features.tsv", "labels.tsv")), "model.safetensors", forge_model),
+    Reader("checkpoint, forged", 3, TRAIN, _lay_checkpoint, "m.safetensors.resume", forge_model),
+    Reader("weights with a program", 2, _EMBED.replace("random", "weights.pth") + " --engine torch", _lay_weights(".pth"), "weights.pth", hide_program, goes_on=True),
     Reader("weights .pth", 2, _EMBED.replace("random", "weights.pth") + " --engine torch", _lay_weights(".pth"), "weights.pth", one_of(_bytes, bytes_of(damage_members)), goes_on=True),
     Reader("weights .safetensors", 2, _EMBED.replace("random", "weights.safetensors") + " --engine torch", _lay_weights(".safetensors"), "weights.safetensors", _model, goes_on=True),
     Reader("network kept", 2, _EMBED, _lay_networks, "networks/*/*", one_of(_bytes, _json), faithful=(".h5",), cache="networks"),
