@@ -1,4 +1,4 @@
-"""A few slices of a converted volume, compared with what the headers say of them.
+"""Slices of a converted volume, compared with what the headers say of them.
 
 dcm2niix is old and good, and still it is one reading of headers that many scanners write in their
 own way. pydicom is another. Where the two differ in a voxel or in its place, nobody knows which is
@@ -42,25 +42,31 @@ class Undecoded(Exception):
     """No decoder of a compressed transfer syntax is installed; the text names the syntax."""
 
 
-def compare(volume: Volume, frames: Sequence[Frame]) -> None:
+def compare(volume: Volume, frames: Sequence[Frame], all_slices: bool = False) -> None:
     """Compare the first, middle and last slice of a volume with the headers' own pixels.
 
-    `frames` are all slices of the volume. Raises an `ItemError` for another place or another value,
-    and `Undecoded` where nothing here can read the pixels.
+    `frames` are all slices of the volume. All of them are compared where they are frames of one
+    file, as what dcm2niix takes for a header's value may be that of another frame, and with
+    `all_slices`. Raises an `ItemError` for another place or another value, and `Undecoded` where
+    nothing here can read the pixels.
     """
     order = np.argsort(depths_of(frames), kind="stable")
     chosen = sorted({0, len(order) // 2, len(order) - 1})
+    if all_slices or frames[0].index is not None:
+        chosen = list(range(len(order)))
     # The places of all, even where the pixels of none can be decoded.
     sample = [frames[int(order[position])] for position in chosen]
     planes = [(frame, slice_at(volume, frame)) for frame in sample]
     pixels: list[tuple[Frame, Voxels, Voxels]] = []
     tolerance = _RELATIVE
     with SILENCE:
+        read = None
         for frame, plane in planes:
-            dataset = read_dataset(frame.image, pixels=True)
-            expected = meant(dataset, frame)
+            if read is None or read[0] is not frame.image:
+                read = frame.image, read_dataset(frame.image, pixels=True)
+            expected = meant(read[1], frame)
             pixels.append((frame, expected, plane))
-            if str(dataset.file_meta.get("TransferSyntaxUID", "")) in _LOSSY:
+            if str(read[1].file_meta.get("TransferSyntaxUID", "")) in _LOSSY:
                 tolerance = _LOSSY_PART
     factor = _factor(pixels)
     allowed = tolerance * factor * max(_largest(stated) for _, stated, _ in pixels)

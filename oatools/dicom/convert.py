@@ -6,6 +6,7 @@ are compared with what pydicom reads (`compare`).
 """
 
 import contextlib
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -62,6 +63,8 @@ KEPT_FIELDS = (
 #: How messages begin that are shown for each series, and those that are counted at the end.
 WARNING = "warning: "
 REMARK = "remark: "
+# What dcm2niix says where it guesses how a damaged header goes on.
+_DAMAGED = re.compile(r"Assuming|Illegal|corrupt", re.IGNORECASE)
 # The voxels of a series are held as they are stored, and rescaled.
 _BYTES_OF_VOXEL = 8
 # Echo times that differ by less are written with other digits.
@@ -115,18 +118,18 @@ def convert(
         with run_on(stock.images, seconds=seconds) as run:
             if _is_torn(run, known, echo):
                 with run_on(stock.images, merged=True, seconds=seconds) as again:
-                    notes += run.messages
+                    notes += again.messages
                     volume, fields = _read(again, known, echo)
             else:
                 volume, fields = _read(run, known, echo)
-            notes += run.messages
+            notes = list(dict.fromkeys(notes + run.messages))
         if known.stack.problem and not _is_folded(known):
             raise ItemError(known.stack.problem, "the slices do not form one stack")
         volume, moved = settled(volume, known.frames)
         notes += _checked(volume, known, coverage)
         volume, valued = _valued(volume, known)
         notes += [done for done in (moved, valued) if done]
-        notes += _compared(volume, known)
+        notes += _compared(volume, known, any(map(_DAMAGED.search, run.messages)))
         personal = personal_words_of(stock.images)
     kept = {name: _public(fields[name], personal) for name in KEPT_FIELDS if name in fields}
     return Conversion(volume, kept, notes)
@@ -212,12 +215,12 @@ def _valued(volume: Volume, known: _Series) -> tuple[Volume, str]:
     return anew, f"slices were read one by one, as they differ in {different}"
 
 
-def _compared(volume: Volume, known: _Series) -> list[str]:
+def _compared(volume: Volume, known: _Series, all_slices: bool) -> list[str]:
     """Compare a volume with the headers' own pixels; return why that was not done."""
     if _is_folded(known):
         return [f"{REMARK}not compared with the headers, which say little of mosaics"]
     try:
-        compare(volume, known.frames)
+        compare(volume, known.frames, all_slices)
     except Undecoded as error:
         return [
             f"{REMARK}pixels not compared with pydicom's reading, as no decoder of {error} is "

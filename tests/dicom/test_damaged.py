@@ -193,3 +193,17 @@ def test_frames_whose_last_sequence_was_cut_are_refused_and_listed(enhanced, tmp
     assert "a.dcm" in said or "frame 24" in said
     assert len(list(find_series([str(tmp_path / "a.dcm")], oai))) == 1
     assert assess(tmp_path / "a.dcm").problem
+
+
+@pytest.mark.parametrize("inserted", [b"\x01\x02\x03\x04\x05\x06", b"\x28\x00\x07\x01XX\x90\x01"])
+@pytest.mark.parametrize("name", ["007", "013"])
+def test_a_slice_in_which_dcm2niix_guesses_where_pixels_begin_is_compared_too(
+    scan, tmp_path, inserted, name
+):
+    scan(tmp_path / "s")
+    path = tmp_path / "s" / name
+    content = path.read_bytes()
+    at = content.index(b"\xe0\x7f\x10\x00OW")
+    path.write_bytes(content[:at] + inserted + content[at:])
+    said = refused(tmp_path / "s")
+    assert f"pixels of {name}" in said or f"header of {name}" in said or "dcm2niix:" in said

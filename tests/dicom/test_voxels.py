@@ -420,3 +420,17 @@ def test_slices_with_pixels_of_two_sizes_are_refused(scan, tmp_path):
     edit(tmp_path / "s", lambda ds, k: setattr(ds, "PixelSpacing", [0.5 + 0.1 * (k == 9)] * 2))
     with pytest.raises(ItemError, match="size of a pixel differs|volumes came out"):
         convert(tmp_path / "s")
+
+
+@pytest.mark.parametrize("k", range(0, 24, 3))
+def test_every_frame_of_a_file_is_compared(enhanced, tmp_path, monkeypatch, k):
+    def wrong_in_one_slice(volume):
+        data = volume.data.copy()
+        data[5, 6, k] += 1
+        return Volume(data, volume.affine)
+
+    enhanced(tmp_path / "a.dcm")
+    real = convert_module.load_volume
+    monkeypatch.setattr(convert_module, "load_volume", lambda path: wrong_in_one_slice(real(path)))
+    with pytest.raises(ItemError, match="the pixels of frame .* differ by up to 1 "):
+        convert(tmp_path / "a.dcm")
