@@ -44,7 +44,7 @@ _REASON = re.compile(
 _ADVICE = re.compile(r" \(use '-m o' to turn off merging\)$")
 # A quote that is not of a file (by its number), a transfer syntax, or dcm2niix's own advice.
 _QUOTED_VALUE = re.compile(
-    r"'(?!/?\d{6}'|1\.2\.840\.10008\.[\d.]+'|dcmconv \+te |gdcmconv -w |HFS')"
+    r"'(?!/?\d{6}'|1\.2\.840\.10008\.[\d.]+'|dcmconv \+te |gdcmconv |HFS')"
     r"(?=.*')"
 )
 # What may differ between the slices of one series, and makes dcm2niix tear it apart.
