@@ -88,6 +88,6 @@ def read_anew(volume: Volume, frames: Sequence[Frame]) -> Volume:
                 raise ItemError(
                     f"its slices differ in {differing(frames)}, and no decoder of {error} is "
                     "installed to read each as it is meant",
-                    "write the series without compression, by `gdcmconv --raw` or `dcmdjpeg`",
+                    "write the series without compression, by gdcmconv or dcmdjpeg",
                 ) from None
     return Volume(fitting(values.data, volume.data), volume.affine)
