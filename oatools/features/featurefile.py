@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
@@ -38,7 +38,6 @@ _TEXTS = (
 )
 _OBJECTS = ("preprocessing", "augmentation")
 _KNOWN = {name.encode() for name in (*_TEXTS, *_OBJECTS, STEPS)}
-_PLAIN_LAYOUTS = (h5py.h5d.CONTIGUOUS, h5py.h5d.COMPACT)
 _NUMBERS = (h5py.h5t.TypeIntegerID, h5py.h5t.TypeFloatID, h5py.h5t.TypeEnumID)
 _TEXT = h5py.string_dtype()
 _LONGEST_REASON = 120  # characters of what HDF5 says
@@ -151,7 +150,15 @@ def read_features(path: str | Path, augmented: bool = False) -> Features:
     and for one of oa-embed without their digest.
     """
     _require_file(path)
-    return guarded(_read, path, augmented)
+    contents = guarded(_contents, path, augmented)
+    found = Features(provenance=contents.attributes, **_numbers(path, contents.places))
+    _check_arrays(path, found)
+    if found.has_digest:
+        if found.digest() != found.provenance[_CONTENT]:
+            raise ItemError(f"{path}: its numbers are not those that were written", _REMEDY)
+    elif Provenance.from_fields(found.provenance).latest("oa-embed") is not None:
+        raise ItemError(f"{path}: the digest of its numbers was removed ({_CONTENT})", _REMEDY)
+    return found if augmented else replace(found, augmented=None)
 
 
 def read_unchanged(path: str | Path) -> Features:
@@ -232,26 +239,43 @@ def _require_file(path: str | Path) -> None:
     require_file(path, "a feature file")
 
 
-def _read(path: str | Path, augmented: bool) -> Features:
-    """Do what `read_features` does, in a process that may hang or crash over it."""
+class _Place(NamedTuple):
+    """Where in a file the numbers of an array lie, one after the other, and what they are."""
+
+    offset: int
+    shape: tuple[int, ...]
+    kind: np.dtype[Any]
+
+
+class _Contents(NamedTuple):
+    """What HDF5 is asked of a file: its attributes, and where its arrays lie."""
+
+    attributes: dict[str, Any]
+    places: dict[str, _Place]
+
+
+def _contents(path: str | Path, augmented: bool) -> _Contents:
+    """Ask HDF5 for the contents of a file, in a process that may hang or crash over it."""
     with _reading(path), h5py.File(path, "r") as file:
         size = Path(path).stat().st_size
-        provenance = _attributes(file, size)
-        provenance.pop(_RECORD, None)
-        _check_record(provenance)
-        features = _dataset(file, "features", size)
-        position = _dataset(file, "position", size)
-        copies = None
-        if "augmented" in file and (augmented or _CONTENT in provenance):
-            copies = _dataset(file, "augmented", size)
-    found = Features(features, position, provenance, copies)
-    _check_arrays(path, found)
-    if found.has_digest:
-        if found.digest() != provenance[_CONTENT]:
-            raise ItemError(f"{path}: its numbers are not those that were written", _REMEDY)
-    elif Provenance.from_fields(provenance).latest("oa-embed") is not None:
-        raise ItemError(f"{path}: the digest of its numbers was removed ({_CONTENT})", _REMEDY)
-    return found if augmented else replace(found, augmented=None)
+        attributes = _attributes(file, size)
+        attributes.pop(_RECORD, None)
+        _check_record(attributes)
+        names = ["features", "position"]
+        if file.id.links.exists(b"augmented") and (augmented or _CONTENT in attributes):
+            names.append("augmented")
+        return _Contents(attributes, {name: _place(file, name, size) for name in names})
+
+
+def _numbers(path: str | Path, places: Mapping[str, _Place]) -> dict[str, np.ndarray]:
+    """Read the arrays of a file, each at its place."""
+    arrays = {}
+    with _reading(path), Path(path).open("rb") as file:
+        for name, place in places.items():
+            file.seek(place.offset)
+            count = math.prod(place.shape)
+            arrays[name] = np.fromfile(file, place.kind, count).reshape(place.shape)
+    return arrays
 
 
 def _recorded(path: str | Path) -> dict[str, Any]:
@@ -284,8 +308,8 @@ def _reading(path: str | Path) -> Iterator[None]:
         raise ItemError(f"{path}: not a readable feature file ({reason})", _REMEDY) from None
 
 
-def _dataset(file: h5py.File, name: str, size: int) -> np.ndarray:
-    """Read an array of a file of so many bytes, in the one form in which it is written.
+def _place(file: h5py.File, name: str, size: int) -> _Place:
+    """Find an array of a file of so many bytes, in the one form in which it is written.
 
     It lies in the file, in one piece and unpacked, so that there are as many bytes as it takes.
     Links and external storage lead to other files, filters unpack to any size.
@@ -297,17 +321,18 @@ def _dataset(file: h5py.File, name: str, size: int) -> np.ndarray:
     if not isinstance(dataset, h5py.h5d.DatasetID):
         raise ValueError(f"'{name}' is no array")
     form = dataset.get_create_plist()
-    is_here = form.get_layout() in _PLAIN_LAYOUTS and not form.get_external_count()
+    is_here = form.get_layout() == h5py.h5d.CONTIGUOUS and not form.get_external_count()
     if not is_here or form.get_nfilters():
         raise ValueError(f"'{name}' is not stored as it is, but packed, in pieces, or elsewhere")
     kind, shape = dataset.dtype, dataset.shape
-    if kind.kind != "f" or kind.itemsize not in (2, 4, 8):
+    if kind.kind != "f" or not dataset.get_type().equal(h5py.h5t.py_create(kind)):
         raise ValueError(f"'{name}' holds {plain_text(kind)}, not floating-point numbers")
-    if math.prod(shape) * kind.itemsize > size:
+    length, offset = math.prod(shape) * kind.itemsize, dataset.get_offset()
+    if length > size:
         raise ValueError(f"'{name}' of shape {shape} is larger than the file")
-    numbers = np.empty(shape, kind)
-    dataset.read(h5py.h5s.ALL, h5py.h5s.ALL, numbers)
-    return numbers
+    if offset is None or not 0 <= offset <= size - length:
+        raise ValueError(f"the file holds no numbers of '{name}'")
+    return _Place(offset, shape, kind)
 
 
 def _check_record(attributes: Mapping[str, Any]) -> None:
