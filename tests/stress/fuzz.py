@@ -10,11 +10,12 @@ import pkgutil
 import random
 import re
 import shutil
-from functools import partial
+from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
 
 from stress.foreign import damage_series
-from stress.readers import READERS, Reader
+from stress.readers import EVERYTHING, READERS, ROWS, Reader
 from stress.runs import BIN, Outcome, run, wrongs
 from stress.stand import Stand, expect_success, snapshot
 from stress.trial import Place, Trial, Verdict
@@ -95,33 +96,99 @@ def _try(
     return Verdict(found, clean_error=done.status in (1, 2) and not found)
 
 
+@dataclass(frozen=True)
+class _Aftermath:
+    """What a run left and printed beside a damaged input, and what it would have without the damage."""
+
+    reader: Reader
+    damaged: str  # the name of the input
+    laid_folder: Path
+    expected: dict[str, str]
+    expected_rows: list[str]
+    folder: Path
+    rows: list[str]
+
+    def depends(self, text: str) -> bool:
+        """Whether a row or a file, by its name, is made of the damaged input."""
+        return self.reader.item is None or self.reader.item in text
+
+    def lost(self) -> list[str]:
+        """Rows and files of the good inputs that are not there, or not as ever."""
+        lost = [row for row in self.expected_rows if not self.depends(row) and row not in self.rows]
+        found = [f"{len(lost)} good rows are lost"] if lost else []
+        for name, digest in self.expected.items():
+            if not self.depends(name) and name != self.damaged and self.files.get(name) != digest:
+                found.append(f"{name} of a good row is lost or another")
+        return found
+
+    def left(self) -> list[str]:
+        """Files that are new, and made of the damaged input."""
+        known = (*self.laid, self.damaged)
+        return [name for name in self.files if not name.startswith(known) and self.depends(name)]
+
+    def unfaithful(self) -> list[str]:
+        """What is not as if nothing had been damaged, where that is to be told from the input."""
+        faithful = self.reader.faithful
+        if faithful is None:
+            return []
+        found = []
+        if faithful in (ROWS, EVERYTHING) and self.rows != self.expected_rows:
+            found.append("status 0, and another table")
+        if faithful == ROWS:
+            return found
+        for name, digest in self.expected.items():
+            if not self.depends(name) or not name.endswith(faithful) or self._is_input(name):
+                continue
+            if self.files.get(name) != digest and not self._is_same_json(name):
+                found.append(f"status 0, and {name} is another")
+        return found
+
+    @cached_property
+    def laid(self) -> dict[str, str]:
+        return snapshot(self.laid_folder)
+
+    @cached_property
+    def files(self) -> dict[str, str]:
+        return snapshot(self.folder)
+
+    def _is_input(self, name: str) -> bool:
+        """What was laid and is no output of a run before."""
+        return name in self.laid and not name.startswith(("out/", "page/", "new/"))
+
+    def _is_same_json(self, name: str) -> bool:
+        """Whether a record says the same, perhaps in another encoding, which JSON allows."""
+        path, before = self.folder / name, self.laid_folder / name
+        if path.suffix != ".json" or not path.exists() or not before.exists():
+            return False
+        try:
+            return json.loads(path.read_bytes()) == json.loads(before.read_bytes())
+        except ValueError:
+            return False
+
+
 def _judge(reader: Reader, stand: Stand, place: Place, victim: Path, done: Outcome) -> list[str]:
-    expected = json.loads((_folder(stand, reader) / "undamaged.json").read_text())
-    laid = snapshot(_folder(stand, reader) / "laid")
-    files = snapshot(place.work)
+    folder = _folder(stand, reader)
+    expected = json.loads((folder / "undamaged.json").read_text())
     name = str(victim.relative_to(place.work))
-    printed = done.out.decode(errors="replace").splitlines()
-    found = wrongs(done) + _harm(victim, done)
-
-    def depends(text: str) -> bool:
-        return reader.item is None or reader.item in text
-
-    lost = [row for row in expected["out"].splitlines() if not depends(row) and row not in printed]
-    if lost:
-        found.append(f"{len(lost)} good rows are lost: {_said(done)}")
-    for other, digest in expected["files"].items():
-        if not depends(other) and other != name and files.get(other) != digest:
-            found.append(f"{other} of a good row is lost or another")
+    rows = done.out.decode(errors="replace").splitlines()
+    after = _Aftermath(
+        reader,
+        name,
+        folder / "laid",
+        expected["files"],
+        expected["out"].splitlines(),
+        place.work,
+        rows,
+    )
+    found = wrongs(done) + _harm(victim, done) + after.lost()
     if done.status != 0:
         found += _badly_failed(reader, victim, done)
         if not reader.goes_on:
-            known = (*laid, name)
-            new = [file for file in files if not file.startswith(known) and depends(file)]
-            found += [f"fails, and leaves {file}" for file in new]
+            found += [f"fails, and leaves {file}" for file in after.left()]
     elif reader.is_noticed:
         found.append("it is damaged, and nothing is said")
-    elif reader.faithful is not None:
-        found += _unfaithful(reader, expected, laid, files, printed, name, depends)
+    else:
+        found += after.unfaithful()
     return [f"{name}: {text}" for text in found]
 
 
@@ -143,22 +210,6 @@ def _badly_failed(reader: Reader, victim: Path, done: Outcome) -> list[str]:
     if any(text in said for text in known):
         return []
     return [f"{victim.name} is not named: {_said(done)}"]
-
-
-def _unfaithful(reader: Reader, expected, laid, files, printed, name, depends) -> list[str]:
-    """What differs, with success, from what the undamaged input gives."""
-    found = []
-    if reader.faithful in (("rows",), ("",)) and printed != expected["out"].splitlines():
-        found.append("status 0, and another table")
-    if reader.faithful == ("rows",):
-        return found
-    for file, digest in expected["files"].items():
-        is_output = file not in laid or laid[file] == digest and reader.faithful == ("",)
-        counts = is_output and depends(file) and file.endswith(reader.faithful)
-        is_input = file == name and not name.startswith(("out/", "page/", "new/"))
-        if counts and not is_input and files.get(file) != digest:
-            found.append(f"status 0, and {file} is another")
-    return found
 
 
 def _said(done: Outcome) -> str:

@@ -34,7 +34,8 @@ from stress.stand import EMBED, SMALL, Stand, expect_success, run_command
 from stress.trial import Place
 
 Damage = Callable[[Path, random.Random], None]
-EVERYTHING = ("",)
+#: What must be as without damage: all files and the table, or the table alone.
+EVERYTHING, ROWS = ("",), ("rows",)
 
 
 @dataclass(frozen=True)
@@ -294,10 +295,10 @@ READERS = (
     Reader("tables of MOST", 6, _LABEL + " jsn-grade --horizon 30m", _lay_phantom("oa-phantom new --form most --patients 20 --no-images"), "new/tables/*", _text),
     Reader("plain table", 6, "oa-label plain.csv --endpoint given", _lay_plain, "plain.csv", _text),
     # Features and models.
-    Reader("features", 10, _PREDICT + " three.tsv", _lay_rows("features.tsv", "features", also=("model.safetensors", "labels.tsv")), f"features/{KNEE}*.h5", one_of(_bytes, damage_hdf5), KNEE, ("rows",)),
+    Reader("features", 10, _PREDICT + " three.tsv", _lay_rows("features.tsv", "features", also=("model.safetensors", "labels.tsv")), f"features/{KNEE}*.h5", one_of(_bytes, damage_hdf5), KNEE, ROWS),
     Reader("features, checked", 4, "oa-embed --check three.tsv", _lay_rows("features.tsv", "features"), f"features/{KNEE}*.h5", one_of(_bytes, damage_hdf5), KNEE),
     Reader("features to train on", 3, TRAIN, _lay_copies("features", also=("features.tsv", "labels.tsv")), f"features/{KNEE}*.h5", one_of(_bytes, damage_hdf5), faithful=EVERYTHING, goes_on=True),
-    Reader("model", 12, _PREDICT + " features.tsv", _lay_copies("model.safetensors", also=("features", "features.tsv", "labels.tsv")), "model.safetensors", _model, faithful=("rows",)),
+    Reader("model", 12, _PREDICT + " features.tsv", _lay_copies("model.safetensors", also=("features", "features.tsv", "labels.tsv")), "model.safetensors", _model, faithful=ROWS),
     Reader("model to explain", 2, "oa-cam model.safetensors --with-clinical labels.tsv --montage 1 -o out two.tsv", _lay_copies("model.safetensors", also=("n4", "two.tsv", "labels.tsv", "oriented")), "model.safetensors", _model, faithful=(".nii.gz",)),
     Reader("checkpoint", 4, TRAIN, _lay_checkpoint, "m.safetensors.resume", _model, faithful=EVERYTHING),
     Reader("features, forged", 3, _PREDICT + " three.tsv", _lay_rows("features.tsv", "features", also=("model.safetensors", "labels.tsv")), f"features/{KNEE}*.h5", forge_features, KNEE),

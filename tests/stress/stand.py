@@ -144,11 +144,16 @@ class Stand:
         self.cache = folder / "networks"
 
     def build(self) -> None:
-        """Make the material, where it lacks."""
-        self.cache.mkdir(parents=True, exist_ok=True)
+        """Make the material, where it lacks or was made by another version of the package."""
+        made, ours = self.folder / "made", _package_digest()
+        if made.exists() and made.read_text() == ours:
+            return
+        for name in ("material", "references", "readers", "networks", "making"):
+            shutil.rmtree(self.folder / name, ignore_errors=True)
+        self.cache.mkdir(parents=True)
         self.cache.chmod(0o777)
-        if not (self.material / "made").exists():
-            self._make_material()
+        self._make_material()
+        made.write_text(ours)
 
     def jobs(self) -> list[Job]:
         """The jobs of this installation: oa-check may not be there yet."""
@@ -180,7 +185,6 @@ class Stand:
         return self.folder / "references" / f"{job.name}.json"
 
     def _make_material(self) -> None:
-        shutil.rmtree(self.material, ignore_errors=True)
         place = Place(self.folder / "making").make()
         for words, table in MATERIAL:
             done = self.call(words, place)
@@ -188,7 +192,6 @@ class Stand:
             (place.work / table).write_bytes(done.out)
         lines = (place.work / "n4.tsv").read_text().splitlines(keepends=True)
         (place.work / "two.tsv").write_text("".join(lines[:3]))
-        (place.work / "made").touch()
         place.work.rename(self.material)
         shutil.rmtree(place.root)
 
@@ -209,6 +212,16 @@ class Stand:
         target.parent.mkdir(exist_ok=True)
         target.write_text(json.dumps(given.__dict__))
         shutil.rmtree(place.root)
+
+
+def _package_digest() -> str:
+    """The digest of the installed package's own files."""
+    import oatools
+
+    total = hashlib.sha256()
+    for path in sorted(Path(oatools.__file__).parent.rglob("*.py")):
+        total.update(path.read_bytes())
+    return total.hexdigest()
 
 
 def run_command(words: str) -> None:
