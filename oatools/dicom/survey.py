@@ -44,6 +44,7 @@ _NO_IMAGE_CLASSES = tuple(
         *("200.", "201.", "481.3", "481.4", "481.5", "481.6", "481.7", "481.8", "481.9", "67"),
     )
 )
+_SPECTRA = f"{_STORED}4.2"
 _UID = re.compile(r"\d+(\.\d+)+")
 _HEADER_TRIES = 4
 _SHOWN = 3
@@ -99,9 +100,15 @@ def holds_image(header: Header) -> bool:
 
 
 def is_damaged(header: Header) -> bool:
-    """Tell whether a header lacks the size of an image, and what all stored things have."""
-    named = (header.text(keyword) for keyword in ("SOPClassUID", "SeriesInstanceUID"))
-    return not header.text("Rows") and not all(_UID.fullmatch(name) for name in named)
+    """Tell whether a header of no image lacks what all stored things have, or has an image's size.
+
+    Spectra alone have rows and are no images.
+    """
+    kind = header.text("SOPClassUID")
+    if header.text("Rows"):
+        is_other = kind.startswith(_SPECTRA) or header.text("Modality") in NO_IMAGES
+        return kind.startswith(_NO_IMAGE_CLASSES) and not is_other
+    return not all(_UID.fullmatch(name) for name in (kind, header.text("SeriesInstanceUID")))
 
 
 def counted_names(names: Sequence[str]) -> bool:

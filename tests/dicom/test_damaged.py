@@ -207,3 +207,28 @@ def test_a_slice_in_which_dcm2niix_guesses_where_pixels_begin_is_compared_too(
     path.write_bytes(content[:at] + inserted + content[at:])
     said = refused(tmp_path / "s")
     assert f"pixels of {name}" in said or f"header of {name}" in said or "dcm2niix:" in said
+
+
+def test_an_image_whose_class_says_that_it_is_none_is_not_passed_over(scan, tmp_path):
+    scan(tmp_path / "s")
+    put(tmp_path / "s" / "024", CLASS, b"1.2.840.10008.5.1.4.1.1.66\0")
+    assert refused(tmp_path / "s") == "1 of 24 files are damaged in their header (024)"
+
+
+@pytest.mark.parametrize(
+    "kind, modality",
+    [
+        (b"1.2.840.10008.5.1.4.1.1.4.2", b"MR"),
+        (b"1.2.840.10008.5.1.4.1.1.66.4", b"SEG"),
+        (b"1.2.840.10008.5.1.4.1.1.11.1", b"PR"),
+    ],
+)
+def test_spectra_segments_and_states_beside_a_series_are_passed_over(
+    scan, tmp_path, kind, modality
+):
+    scan(tmp_path / "s", slices=25)
+    put(tmp_path / "s" / "025", CLASS, kind + b"\0" * (len(kind) % 2))
+    put(tmp_path / "s" / "025", b"\x08\x00\x60\x00CS", modality)
+    volume, _, said = convert(tmp_path / "s", coverage=60)
+    assert volume.shape[2] == 24
+    assert "passed over: 1 DICOM files without an image (025)" in said
