@@ -51,7 +51,7 @@ PARTS: dict[str, dict[str, tuple[str, int]]] = {
             7,
         )
     },
-    "read": {"500 files read": ("read features.tsv labels.tsv", 7)},
+    "read": {"500 files read": ("read-features features.tsv labels.tsv", 7)},
 }
 READ = "import sys, oatools; oatools.load_cohort(*sys.argv[1:])"
 VOLUMES = """
@@ -86,8 +86,10 @@ class Tree:
             )
             script.chmod(0o755)
         (scripts / "read.py").write_text(READ)
-        (scripts / "read").write_text(f'#!/bin/sh\nexec {sys.executable} {scripts}/read.py "$@"\n')
-        (scripts / "read").chmod(0o755)
+        (scripts / "read-features").write_text(
+            f'#!/bin/sh\nexec {sys.executable} {scripts}/read.py "$@"\n'
+        )
+        (scripts / "read-features").chmod(0o755)
         loaded = subprocess.run(
             [sys.executable, "-c", "import oatools; print(oatools.__file__)"],
             cwd=self.work,
