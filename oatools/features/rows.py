@@ -12,6 +12,7 @@ from oatools.features.embed import EmbedSettings, Origin, embed_with
 from oatools.features.engines import shared_batcher
 from oatools.features.featurefile import (
     check_features,
+    is_record_changed,
     is_ruin,
     read_unchanged,
     recorded_identity,
@@ -66,7 +67,7 @@ def _damage(target: Path, wanted: provenance.Step) -> str:
     """
     if not target.is_file():
         return ""
-    if is_ruin(target):
+    if is_ruin(target) or is_record_changed(target):
         return f"{target} was damaged since it was made"
     made = recorded_step(target)
     if made is not None and wanted.difference_from(made):
