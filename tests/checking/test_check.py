@@ -363,8 +363,7 @@ def test_what_a_killed_run_left_is_named_and_is_no_damage(project):
     assert f"{left} is being written, or was left by a run that was killed" in done.stderr
 
 
-def test_processes_find_the_same_and_a_hanging_file_is_a_finding(project, shell):
-    """In processes of their own, as the command runs, under a limit of time."""
+def test_processes_find_the_same_and_failed_rows_can_be_checked_again(project, shell):
     flip(volume("n4", 3), None)
     cut(Path("f") / f"{KNEES[4]}.h5", None)
     alone = found(".")
