@@ -12,6 +12,9 @@ from oatools.core.errors import ItemError
 from oatools.core.outfolder import IntoFolder
 from oatools.core.runner import Done
 from oatools.explain import rows as cam_rows
+from oatools.imaging.rows import VolumeWriter
+from oatools.n4.rows import Outputs, SideOutput, correct_volume
+from oatools.n4.settings import N4Settings
 
 
 @pytest.fixture
@@ -91,6 +94,13 @@ def test_a_field_that_somebody_else_made_is_not_replaced(scans, call):
     code, messages = call("oa-n4 a.nii.gz -o o --field b.nii --timeout 0")
     assert code == 1 and "b.nii.gz is there in the other form" in messages
     assert not (scans / "o").exists()
+
+
+def test_from_python_no_mask_that_is_read_is_written_over(scans):
+    out = Outputs(VolumeWriter(scans / "o", force=True), field=SideOutput(scans / "mask.nii.gz"))
+    settings = N4Settings(mask=str(scans / "here" / "mask.nii.gz"))
+    with pytest.raises(ItemError, match="mask.nii.gz is the input itself"):
+        correct_volume({"knee": "a", "path": str(scans / "a.nii.gz")}, out, settings)
 
 
 @pytest.fixture
