@@ -24,10 +24,10 @@ class OatoolsError(Exception):
 
     def text(self, options: Mapping[str, str] | None = None) -> str:
         """Return reason and remedy as one line, with `options` in place of parameter names."""
-        reason = " ".join(self.reason.splitlines())  # it may quote a cell or a name with a break
-        if not self.remedy:
-            return reason
-        return f"{reason}; {with_options(self.remedy, options or {})}"
+        whole = self.reason
+        if self.remedy:
+            whole += f"; {with_options(self.remedy, options or {})}"
+        return " ".join(whole.splitlines())  # it may quote a cell or a name with a break
 
 
 def with_options(text: str, options: Mapping[str, str]) -> str:

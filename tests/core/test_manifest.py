@@ -257,3 +257,8 @@ def test_names_that_nuls_end_are_read_piece_by_piece(monkeypatch):
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
     read = manifest.read_rows([], null_separated=True).rows
     assert [row["path"] for row in read] == names
+
+
+def test_an_error_is_one_line_whatever_cells_it_quotes():
+    error = ItemError("no column 'a\nb'", "it has c\r\nd")
+    assert str(error) == "no column 'a b'; it has c d"
