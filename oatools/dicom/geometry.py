@@ -69,9 +69,9 @@ def assess(source: Path, series: str | None = None) -> Stack:
 def stack_of(frames: Sequence[Frame]) -> Stack:
     """Look for what keeps frames, of which each states its place, from being one volume.
 
-    That is: slices that are not parallel, differ in size or lie aside of each other, several images
-    at one place (stacks, echoes, times), and steps between slices that differ by more than a fifth
-    of the usual step.
+    That is: slices that are not parallel, are turned within their planes, differ in size or lie
+    aside of each other, several images at one place (stacks, echoes, times), and steps between
+    slices that differ by more than a fifth of the usual step.
     """
     stacks = {frame.stack for frame in frames}
     if len(stacks) > 1:
@@ -83,6 +83,11 @@ def stack_of(frames: Sequence[Frame]) -> Stack:
     for each in frames:
         if np.abs(each.normal - normal).max() > _ANGLE_TOLERANCE:
             return Stack(len(frames), "its slices are not parallel")
+    axes = np.array([each.axes for each in frames])
+    turned = np.flatnonzero(np.abs(axes - axes[0]).max(axis=(1, 2)) > _ANGLE_TOLERANCE)
+    if len(turned):
+        names = some(frames[int(k)].name for k in turned)
+        return Stack(len(frames), f"its slices are turned against each other ({names})")
     for what, sizes in (
         ("size of a pixel", {frame.spacing for frame in frames}),
         ("numbers of rows and columns", {frame.size for frame in frames}),

@@ -434,3 +434,25 @@ def test_every_frame_of_a_file_is_compared(enhanced, tmp_path, monkeypatch, k):
     monkeypatch.setattr(convert_module, "load_volume", lambda path: wrong_in_one_slice(real(path)))
     with pytest.raises(ItemError, match="the pixels of frame .* differ by up to 1 "):
         convert(tmp_path / "a.dcm")
+
+
+@pytest.mark.parametrize(
+    "axes", [[0, 0, -1, -1, 0, 0], [-1, 0, 0, 0, 0, 1], [0.98, 0, -0.199, -0.199, 0, -0.98]]
+)
+def test_slices_that_are_turned_within_their_plane_are_refused(scan, enhanced, tmp_path, axes):
+    def change(ds, k):
+        if k == 7:
+            ds.ImageOrientationPatient = axes
+
+    def change_frame(ds, groups, k):
+        plane = Dataset()
+        plane.ImageOrientationPatient = axes if k == 7 else [1, 0, 0, 0, 0, -1]
+        groups.PlaneOrientationSequence = [plane]
+
+    scan(tmp_path / "s")
+    edit(tmp_path / "s", change)
+    enhanced(tmp_path / "a.dcm")
+    edit_frames(tmp_path / "a.dcm", change_frame)
+    for source in ("s", "a.dcm"):
+        with pytest.raises(ItemError, match=r"turned against each other \((008|frame 8)\)"):
+            convert(tmp_path / source)
