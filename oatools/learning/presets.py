@@ -58,7 +58,7 @@ _OUTCOME_PARTS = re.compile(
     r"outcomes?|events?|eventtime|targets?|groundtruth|gt|answers?|predicted|predictions?"
     r"|prog|progn?\w*sion|progress\w*|nonprogress\w*|worsen\w*|deteriorat\w*|incid\w*|convert\w*"
     r"|conversion|respond(er|ers)|improve(d|ment|r)|trajector\w*|change[sd]?|chg|deltas?|slope"
-    r"|surv|surviv\w*|censor\w*|mortality|died|dead|death|tte|timeto\w*|grouptype|followups?"
+    r"|surv|surviv\w*|censor\w*|mortality|died|dead|death|tte|timeto\w*|grouptype"
 )
 # What is done to a knee at the end of the disease; before it, to another joint or in the family, it
 # is a variable like others.
