@@ -61,14 +61,19 @@ class Children:
     """
 
     def __init__(self, work: Callable[[Any], Any]) -> None:
+        self._work = work
         self._lock = threading.Lock()
+        self._is_closed = False
+        self._start_nursery()
+
+    def _start_nursery(self) -> None:
         ours, theirs = socket.socketpair()
         with theirs:
             if _has_one_thread():
-                self._pid = _fork(theirs, ours, work)
+                self._pid = _fork(theirs, ours, self._work)
             else:
                 self._pid = _start_anew(theirs)
-                _Channel(ours).send(work)
+                _Channel(ours).send(self._work)
         self._nursery = ours
 
     def start(self) -> "Child":
@@ -77,16 +82,29 @@ class Children:
 
     def close(self) -> None:
         """End what is left of them."""
+        self._is_closed = True
+        self._end_nursery()
+
+    def _end_nursery(self) -> None:
         self._nursery.close()
         with contextlib.suppress(ChildProcessError):
             os.waitpid(self._pid, 0)
 
     def fork(self) -> tuple[int, "_Channel"]:
-        """Have a child forked; return its process id and the way to it."""
+        """Have a child forked; return its process id and the way to it.
+
+        A nursery that was killed, as the system does when memory ends, is replaced.
+        """
         ours, theirs = socket.socketpair()
         with self._lock, theirs:
-            socket.send_fds(self._nursery, [b"f"], [theirs.fileno()])
-            pid = self._number()
+            try:
+                pid = self._order_child(theirs)
+            except (EOFError, OSError):
+                if self._is_closed:
+                    raise
+                self._end_nursery()
+                self._start_nursery()
+                pid = self._order_child(theirs)
         if pid < 0:
             ours.close()
             raise OSError(-pid, os.strerror(-pid))
@@ -95,8 +113,15 @@ class Children:
     def exit_code(self, pid: int) -> int:
         """Wait for the end of a child, and return its exit code; negative for a signal."""
         with self._lock:
-            self._nursery.sendall(b"w" + _NUMBER.pack(pid))
-            return self._number()
+            try:
+                self._nursery.sendall(b"w" + _NUMBER.pack(pid))
+                return self._number()
+            except (EOFError, OSError):  # the nursery was killed, and its children with it
+                return -signal.SIGKILL
+
+    def _order_child(self, theirs: socket.socket) -> int:
+        socket.send_fds(self._nursery, [b"f"], [theirs.fileno()])
+        return self._number()
 
     def _number(self) -> int:
         number: int = _NUMBER.unpack(_exactly(self._nursery, _NUMBER.size))[0]
@@ -284,8 +309,12 @@ def _nurse(theirs: socket.socket, work: Callable[[Any], Any], parent: int) -> No
                 theirs.sendall(_NUMBER.pack(pid))
             elif order == b"w":
                 (pid,) = _NUMBER.unpack(_exactly(theirs, _NUMBER.size))
-                _, status = os.waitpid(pid, 0)
-                theirs.sendall(_NUMBER.pack(os.waitstatus_to_exitcode(status)))
+                try:
+                    _, status = os.waitpid(pid, 0)
+                    code = os.waitstatus_to_exitcode(status)
+                except ChildProcessError:  # of the nursery before, which was killed
+                    code = -signal.SIGKILL
+                theirs.sendall(_NUMBER.pack(code))
             else:
                 break
     os._exit(0)
