@@ -254,10 +254,12 @@ def _worker_killed(job: Job, stand: Stand, place: Place, chance: random.Random) 
         with contextlib.suppress(ProcessLookupError):
             os.kill(chance.choice(children), signal.SIGKILL)
     done = finish(process, place)
-    found = _survived(done, job, stand, place)
+    found = wrongs(done) + _half_written_of(job, stand, place)
+    if done.status != 0 and not done.err.strip():
+        found.append(f"status {done.status} without a word")
     found += [f"computes on: {words[:120]}" for words in still_there(place)]
     lost = len(stand.reference(job).out.splitlines()) - len(done.out.splitlines())
-    if job.rows and lost > 1:
+    if job.rows and lost > 2:  # as many rows as there are workers were in hand
         found.append(f"{lost} rows are lost with one worker: {last_line(done.err)}")
     return found + run_again(job, stand, place)
 

@@ -83,7 +83,7 @@ def leftovers(place: Place, reference: Reference) -> list[str]:
     """Files that an undisturbed run would not have left, beside its outputs or among temporary files."""
     strange = [name for name in snapshot(place.work) if name not in reference.files]
     strange += [f"$TMPDIR/{name}" for name in sorted(os.listdir(place.tmp))]
-    return [f"leaves {name}" for name in strange]
+    return [f"leaves {strange[0]} ({len(strange)} in all)"] if strange else []
 
 
 def run_again(job: Job, stand: Stand, place: Place, **options) -> list[str]:
