@@ -109,6 +109,17 @@ def write_volume(tmp_path):
     return write
 
 
+def rewrite_attributes(path, forget=(), **attributes):
+    """Write a feature file again with other attributes, as if it had been made with these."""
+    from dataclasses import replace
+
+    from oatools.features.featurefile import read_features, write_features
+
+    found = read_features(path, augmented=True)
+    kept = {name: value for name, value in found.provenance.items() if name not in forget}
+    write_features(path, replace(found, provenance={**kept, **attributes}))
+
+
 def rows_of(text: str) -> list[dict[str, str]]:
     """A printed table, read by nothing of ours."""
     header, *lines = [line.split("\t") for line in text.splitlines()]

@@ -146,43 +146,33 @@ def read_features(path: str | Path, augmented: bool = False) -> Features:
 
     The features of augmented copies are returned only if they are asked for. Nothing of the file is
     followed out of it, and nothing is allocated that it does not hold. Raises an `ItemError` for a
-    file that is missing or damaged, whose numbers are not those that were written, or not finite;
-    and for one of oa-embed without their digest.
+    file that is missing or damaged, whose numbers or attributes are not those that were written, or
+    whose numbers are not finite; and for one of oa-embed without the digests of both.
     """
     _require_file(path)
     contents = guarded(_contents, path, augmented)
-    found = Features(provenance=contents.attributes, **_numbers(path, contents.places))
+    attributes = dict(contents.attributes)
+    _require_digests(path, attributes)
+    record = attributes.pop(_RECORD, None)
+    found = Features(provenance=attributes, **_numbers(path, contents.places))
     _check_arrays(path, found)
-    if found.has_digest:
-        if found.digest() != found.provenance[_CONTENT]:
-            raise ItemError(f"{path}: its numbers are not those that were written", _REMEDY)
-    elif Provenance.from_fields(found.provenance).latest("oa-embed") is not None:
-        raise ItemError(f"{path}: the digest of its numbers was removed ({_CONTENT})", _REMEDY)
+    if found.has_digest and found.digest() != attributes[_CONTENT]:
+        raise ItemError(f"{path}: its numbers are not those that were written", _REMEDY)
+    if record is not None and record != _record_digest(attributes):
+        raise ItemError(f"{path}: its attributes are not those that were written", _REMEDY)
     return found if augmented else replace(found, augmented=None)
-
-
-def read_unchanged(path: str | Path) -> Features:
-    """Read a feature file with all that it holds.
-
-    Raises an `ItemError` as `read_features` does, and where its attributes are not those that were
-    written.
-    """
-    found = read_features(path, augmented=True)
-    _require_record(path)
-    return found
 
 
 def check_features(path: str | Path) -> dict[str, Any]:
     """Read a feature file, examine all that it says of itself, and return its feature space.
 
-    Raises an `ItemError` as `read_unchanged` does, and where the attributes that tell how it was
+    Raises an `ItemError` as `read_features` does, and where the attributes that tell how it was
     made are missing, its slices are all alike, or their positions do not go one way.
     """
     found = read_features(path, augmented=True)
     missing = [key for key in (*SPACE, "source_sha256", _CONTENT) if key not in found.provenance]
     if missing:
         raise ItemError(f"{path}: does not say how it was made (no {', '.join(missing)})", _REMEDY)
-    _require_record(path)
     if len(found.features) > 1 and not np.ptp(found.features, axis=0).any():
         raise ItemError(
             f"{path}: all slices have the same features", "check the volume and the weights"
@@ -231,10 +221,12 @@ def is_ruin(path: str | Path) -> bool:
     return False
 
 
-def _require_record(path: str | Path) -> None:
-    """Raise an `ItemError` for a file whose attributes do not have their digest."""
-    if is_record_changed(path):
-        raise ItemError(f"{path}: its attributes are not those that were written", _REMEDY)
+def _require_digests(path: str | Path, attributes: Mapping[str, Any]) -> None:
+    """Raise an `ItemError` for a file of oa-embed that lacks one of its two digests."""
+    is_ours = Provenance.from_fields(attributes).latest("oa-embed") is not None
+    missing = [name for name in (_CONTENT, _RECORD) if name not in attributes]
+    if missing and (is_ours or len(missing) == 1):
+        raise ItemError(f"{path}: a digest that it had was removed ({missing[0]})", _REMEDY)
 
 
 def _record_digest(attributes: Mapping[str, Any]) -> str:
@@ -266,7 +258,6 @@ def _contents(path: str | Path, augmented: bool) -> _Contents:
     with _reading(path), _opened(path) as file:
         size = Path(path).stat().st_size
         attributes = _attributes(file, size)
-        attributes.pop(_RECORD, None)
         _check_record(attributes)
         names = ["features", "position"]
         if file.links.exists(b"augmented") and (augmented or _CONTENT in attributes):

@@ -14,7 +14,7 @@ from oatools.features.featurefile import (
     check_features,
     is_record_changed,
     is_ruin,
-    read_unchanged,
+    read_features,
     recorded_identity,
     recorded_step,
     space_difference,
@@ -80,7 +80,7 @@ def _damage(target: Path, wanted: provenance.Step) -> str:
 def _changed(target: Path) -> str:
     """Say what is wrong with a feature file that can be opened: its numbers, or its attributes."""
     try:
-        read_unchanged(target)
+        read_features(target, augmented=True)
     except ItemError as error:
         return f"{error.reason}, so it was damaged since it was made"
     return ""

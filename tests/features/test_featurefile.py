@@ -15,6 +15,8 @@ from oatools.features.featurefile import (
     write_features,
 )
 
+from ..conftest import rewrite_attributes
+
 
 def make_features(seed=0):
     rng = np.random.default_rng(seed)
@@ -90,9 +92,14 @@ def spoil(path, what):
         elif what == "a position":
             file["position"][2] += 1
         elif what == "no word of weights":
-            del file.attrs["weights_sha256"]
+            file.close()
+            rewrite_attributes(path, forget=["weights_sha256"])
         elif what == "no digest":
             del file.attrs["features_sha256"]
+        elif what == "no digest of attributes":
+            del file.attrs["record_sha256"]
+        elif what == "an attribute":
+            file.attrs["backbone"] = "c"
         elif what == "not a number":
             file["features"][0, 0] = np.nan
         elif what == "cut":
@@ -106,7 +113,9 @@ def spoil(path, what):
         ("a number", "not those that were written"),
         ("a position", "not those that were written"),
         ("no word of weights", "does not say how it was made \\(no weights_sha256"),
-        ("no digest", "no features_sha256"),
+        ("no digest", "a digest that it had was removed .features_sha256"),
+        ("no digest of attributes", "a digest that it had was removed .record_sha256"),
+        ("an attribute", "its attributes are not those that were written"),
         ("not a number", "not finite"),
         ("cut", "not a readable feature file"),
     ],
@@ -155,13 +164,13 @@ def test_numbers_that_are_not_those_that_were_written_are_refused_wherever_they_
                 read_features(tmp_path / "a.h5", augmented)
     # A file of another program says nothing of its numbers, and is read.
     with h5py.File(tmp_path / "a.h5", "r+") as file:
-        del file.attrs["features_sha256"]
+        del file.attrs["features_sha256"], file.attrs["record_sha256"]
     found = read_features(tmp_path / "a.h5")
     assert found.augmented is None and not found.has_digest
     # One of oa-embed always does.
     with h5py.File(tmp_path / "a.h5", "r+") as file:
         file.attrs["OatoolsSteps"] = '[{"tool": "oa-embed", "parameters": {"weights": "random"}}]'
-    with pytest.raises(ItemError, match="the digest of its numbers was removed"):
+    with pytest.raises(ItemError, match="a digest that it had was removed"):
         read_features(tmp_path / "a.h5")
 
 

@@ -111,7 +111,7 @@ HOSTILE = {
     ),
     "no digest, but of oa-embed": (
         say(OatoolsSteps='[{"tool": "oa-embed", "parameters": {"weights": "random", "seed": 0}}]'),
-        "the digest of its numbers was removed",
+        r"a digest that it had was removed \(features_sha256\)",
     ),
 }
 

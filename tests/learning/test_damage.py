@@ -98,6 +98,18 @@ def test_a_model_whose_digest_was_removed_is_refused_and_trained_again(study, ru
     assert "m.safetensors trained" in run(TRAIN).stderr
 
 
+def test_a_feature_file_that_names_another_patient_since_is_left_out_and_named(
+    study, run, tmp_path
+):
+    study(knees=40)
+    path = tmp_path / "features/9000004_00m_left_cor-iw-tse.h5"
+    with h5py.File(path, "r+") as file:
+        file.attrs["subject"] = "9000005"
+    done = run(TRAIN, status=1)
+    assert "its attributes are not those that were written; embed the volume again" in done.stderr
+    assert "39 knees of 20 patients used" in done.stderr
+
+
 def test_a_feature_file_that_was_damaged_is_left_out_and_named(study, run, tmp_path):
     study(knees=40)
     path = tmp_path / "features/9000004_00m_left_cor-iw-tse.h5"

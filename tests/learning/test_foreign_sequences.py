@@ -12,6 +12,8 @@ from oatools.learning.load import load_cohort
 from oatools.learning.rows import score_row
 from oatools.learning.sequences import ImageKind, check_kind, image_kind, several
 
+from ..conftest import rewrite_attributes
+
 FAST = "--epochs 2 --conv 4 --units 4 --hidden 4"
 TRAIN = f"oa-train features.tsv --labels labels.tsv {FAST} -o m.safetensors"
 REFUSED = "give images of that, or insist with --any-sequence"
@@ -30,11 +32,6 @@ def features(study, tmp_path):
         (tmp_path / name).write_text("\n".join([header, *lines]) + "\n")
 
     return change
-
-
-def record(path, **attributes):
-    with h5py.File(path, "r+") as file:
-        file.attrs.update(attributes)
 
 
 @pytest.mark.parametrize("sequence", ["hr-cor-stir", "sag-3d-dess"])
@@ -95,7 +92,7 @@ def test_a_bare_path_is_of_the_kind_that_its_file_records(
         with h5py.File(path) as file:
             steps = json.loads(file.attrs["OatoolsSteps"])
         recorded = {"OatoolsSteps": json.dumps([step, *steps])}
-    record(path, **recorded)
+    rewrite_attributes(path, **recorded)
     done = run("oa-predict m.safetensors scan17.h5", status)
     assert len(rows(done.stdout)) == 1 - status
     assert said in done.stderr and ("sequence" in done.stderr) == bool(said)
@@ -121,7 +118,7 @@ def test_a_model_records_the_sequence_of_the_files_where_the_table_has_none(
 ):
     features("n/a", after=0, name="features.tsv")
     for path in (tmp_path / "features").iterdir():
-        record(path, sequence="sag-3d-dess")
+        rewrite_attributes(path, sequence="sag-3d-dess")
     assert "is not known" not in run(TRAIN).stderr
     assert read_record(tmp_path / "m.safetensors")["sequences"] == ["sag-3d-dess"]
     features("cor-iw-tse")
@@ -153,7 +150,7 @@ def test_knees_of_several_sequences_are_trained_on_together_only_if_somebody_ins
 def test_files_that_record_several_sequences_are_refused_too(features, run, tmp_path):
     features("n/a", after=0, name="features.tsv")
     for n, path in enumerate(sorted((tmp_path / "features").iterdir())):
-        record(path, sequence="sag-3d-dess" if n < 3 else "cor-iw-tse")
+        rewrite_attributes(path, sequence="sag-3d-dess" if n < 3 else "cor-iw-tse")
     done = run(TRAIN, status=2)
     assert "the feature files: the knees are of several sequences (37 of cor-iw-tse" in done.stderr
 

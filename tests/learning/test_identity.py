@@ -4,7 +4,6 @@ import re
 import warnings
 from dataclasses import replace
 
-import h5py
 import numpy as np
 import pytest
 
@@ -13,6 +12,7 @@ from oatools.features.featurefile import read_features, write_features
 from oatools.learning.identity import Witness, check_patients, known_side
 from oatools.learning.load import load_cohort
 
+from ..conftest import rewrite_attributes
 from .conftest import CV, TRAIN, rewrite
 
 
@@ -35,8 +35,7 @@ def feature_file(tmp_path, knee):
 
 
 def mark(tmp_path, knee, **attributes):
-    with h5py.File(feature_file(tmp_path, knee), "r+") as file:
-        file.attrs.update(attributes)
+    rewrite_attributes(feature_file(tmp_path, knee), **attributes)
 
 
 @pytest.mark.parametrize("command", [f"{CV} -o cv", TRAIN])
@@ -159,8 +158,8 @@ def test_a_number_a_knee_is_refused_where_feature_files_know_the_patient(load, t
     (said,) = load()
     assert "every knee has a subject of its own, 20 left and 20 right ones" in said
     for n in range(40):
-        with h5py.File(tmp_path / f"features/f{n:03d}.h5", "r+") as file:
-            file.attrs["subject"] = f"HOSP-{n // 2}.0"
+        path = tmp_path / f"features/f{n:03d}.h5"
+        rewrite_attributes(path, subject=f"HOSP-{n // 2}.0")
     with pytest.raises(UsageError, match="but of one by their feature files .hosp-0.0. .and 19"):
         load()
 
