@@ -7,6 +7,7 @@ cd tests && python -m stress --only 'kill n4' --seed 3 --keep DIR      one trial
 
 import argparse
 import collections
+import fcntl
 import json
 import os
 import random
@@ -45,6 +46,11 @@ def main() -> int:
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o755)  # some trials are another user's
     stand = Stand(folder.resolve())
+    lock = (folder / "lock").open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        sys.exit(f"stress: {folder} is in use by another run")
     plan.load_libraries()
     trials = plan.everything(stand)
     chosen = _chosen(trials, options)
