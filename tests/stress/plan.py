@@ -8,7 +8,7 @@ from stress.stand import Stand
 from stress.trial import Trial
 
 #: How many trials of each kind the long form has.
-LONG = {"kills": 200, "faults": 600, "bombs": len(bombs.BOMBS), "fuzz": 20_000}
+LONG = {"kills": 200, "faults": 300, "bombs": len(bombs.BOMBS), "fuzz": 20_000}
 #: The short form has these trials, so many times each: those of the commands that start fast.
 SHORT = {
     "kill convert": 1,
