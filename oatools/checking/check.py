@@ -102,6 +102,8 @@ def check_place(place: Place) -> Verdict:
         return _CHECKS[place.kind](place)
     except OatoolsError as error:
         return Verdict(place.kind, _told(error.reason, place.path))
+    except ImportError as error:  # no file is to blame
+        raise item_error(error) from None
     except MemoryError:
         return Verdict(place.kind, "takes more memory than there is")
     except OSError as error:

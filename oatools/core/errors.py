@@ -53,13 +53,15 @@ class UsageError(OatoolsError):
 def item_error(error: Exception) -> ItemError:
     """Return what an exception of the work on one item is for its user.
 
-    One that nobody foresaw is to be reported. A `UsageError`, which no item is to blame for, is
-    raised again.
+    One that nobody foresaw is to be reported. What no item is to blame for is raised: a
+    `UsageError`, and as such the lack of a library.
     """
     if isinstance(error, UsageError):
         raise error
     if isinstance(error, ItemError):
         return error
+    if isinstance(error, ImportError):
+        raise UsageError(f"a part of the installation is missing ({error})", "install oatools again")
     if isinstance(error, MemoryError):
         return ItemError("out of memory", "use fewer jobs (`jobs`) or a machine with more")
     if isinstance(error, OSError):

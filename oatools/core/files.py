@@ -146,7 +146,12 @@ def scratch_folder(parent: str | Path, mode: int = 0o777) -> Iterator[Path]:
     while True:
         folder = parent / _temporary_name()
         os.mkdir(folder, mode)  # noqa: PTH102
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        try:
+            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            if not parent.is_dir():
+                raise
+            continue  # somebody took it for abandoned before it was locked
         if _is_ours_alone(descriptor):
             break
         os.close(descriptor)

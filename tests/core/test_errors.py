@@ -1,6 +1,6 @@
 import pytest
 
-from oatools.core.errors import ItemError, OatoolsError, UsageError
+from oatools.core.errors import ItemError, OatoolsError, UsageError, item_error
 
 
 @pytest.mark.parametrize("kind", [ItemError, UsageError])
@@ -27,6 +27,11 @@ def test_a_parameter_that_a_command_has_no_option_for_keeps_its_name():
     assert (
         error.text({"force": "--force"}) == "too long; use a smaller shrink or none, --force or not"
     )
+
+
+def test_a_library_that_is_missing_is_no_items_fault():
+    with pytest.raises(UsageError, match="installation is missing .No module named 'h5py'"):
+        item_error(ModuleNotFoundError("No module named 'h5py'"))
 
 
 def test_names_in_a_reason_are_left_as_they_are():

@@ -12,7 +12,7 @@ import pytest
 
 # A command of its own, so that all is seen from outside: processes, signals, streams, exit status.
 PROGRAM = textwrap.dedent("""
-    import os, re, signal, sys, time
+    import os, re, resource, signal, sys, time
     import click
     from oatools.core.errors import ItemError, UsageError
     from oatools.core.manifest import read_rows
@@ -33,6 +33,9 @@ PROGRAM = textwrap.dedent("""
             os.kill(os.getpid(), signal.SIGKILL)
         if path == "hang":
             re.match("(a*)*b", "a" * 40)  # holds on to the interpreter for ages
+        if path == "busy":
+            resource.setrlimit(resource.RLIMIT_CPU, (1, 60))
+            re.match("(a*)*b", "a" * 40)
         if path == "usage":
             raise UsageError("no weights")
         if path.startswith("sleep"):
@@ -155,6 +158,12 @@ def test_a_process_that_is_killed_fails_its_own_row_only(tool, rows, options):
     done = tool(options, ["a", "die", "b", "die", "c"], status=1)
     assert [r["path"] for r in rows(done.stdout)] == ["out/a", "out/b", "out/c"]
     assert "k1: its process died (SIGKILL)" in done.stderr
+
+
+def test_an_item_that_takes_too_much_processor_time_is_said_to(tool, rows):
+    done = tool("", ["busy", "a"], status=1)
+    assert [r["path"] for r in rows(done.stdout)] == ["out/a"]
+    assert "oa-test: k0: reading it took too much processor time and was stopped" in done.stderr
 
 
 @pytest.mark.parametrize("options", ["", "-j 2"])

@@ -545,6 +545,7 @@ def test_over_a_thousand_pairs_nothing_but_the_image_tells_the_progressor(
         "pairs",
         "id",
         "made",
+        "source",
     ]
     assert {row["draw"] for row in key.values()} == {found["draw"]}
     assert [pair["pair"] for pair in found["pairs"]] == sorted(key)
