@@ -13,6 +13,7 @@ import shutil
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
+from typing import Any
 
 from stress.foreign import damage_series
 from stress.readers import EVERYTHING, READERS, ROWS, Reader
@@ -139,7 +140,7 @@ class _Aftermath:
         for name, digest in self.expected.items():
             if not self.depends(name) or not name.endswith(faithful) or self._is_input(name):
                 continue
-            if self.files.get(name) != digest and not self._is_same_json(name):
+            if self.files.get(name) != digest and not self._says_the_same(name):
                 found.append(f"status 0, and {name} is another")
         return found
 
@@ -155,15 +156,28 @@ class _Aftermath:
         """What was laid and is no output of a run before."""
         return name in self.laid and not name.startswith(("out/", "page/", "new/"))
 
-    def _is_same_json(self, name: str) -> bool:
-        """Whether a record says the same, perhaps in another encoding, which JSON allows."""
+    def _says_the_same(self, name: str) -> bool:
+        """Whether a file of a run before says what it said."""
         path, before = self.folder / name, self.laid_folder / name
-        if path.suffix != ".json" or not path.exists() or not before.exists():
+        if not path.exists() or not before.exists():
             return False
         try:
-            return json.loads(path.read_bytes()) == json.loads(before.read_bytes())
-        except ValueError:
+            return _content(path) == _content(before)
+        except (ValueError, OSError):
             return False
+
+
+def _content(path: Path) -> Any:
+    """What a file says, whatever the encoding of its text or the bytes between its parts."""
+    if path.suffix == ".json":
+        return json.loads(path.read_bytes())
+    if path.suffix != ".h5":
+        return path.read_bytes()
+    import h5py
+
+    with h5py.File(path) as file:
+        numbers = {name: (str(file[name].dtype), file[name][()].tobytes()) for name in file}
+        return numbers, {name: str(value) for name, value in file.attrs.items()}
 
 
 def _judge(reader: Reader, stand: Stand, place: Place, victim: Path, done: Outcome) -> list[str]:
