@@ -27,7 +27,7 @@ from oatools.checking.places import (
     Place,
     Search,
 )
-from oatools.core.errors import ItemError, OatoolsError
+from oatools.core.errors import ItemError, OatoolsError, item_error
 from oatools.core.manifest import BadRow, Row
 from oatools.core.paths import require_file
 from oatools.core.runner import Done

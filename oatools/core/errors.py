@@ -61,7 +61,7 @@ def item_error(error: Exception) -> ItemError:
     if isinstance(error, ItemError):
         return error
     if isinstance(error, ImportError):
-        raise UsageError(f"a part of the installation is missing ({error})", "install oatools again")
+        raise UsageError(f"a part of oatools is missing ({error})", "install it again")
     if isinstance(error, MemoryError):
         return ItemError("out of memory", "use fewer jobs (`jobs`) or a machine with more")
     if isinstance(error, OSError):

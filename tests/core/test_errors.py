@@ -30,7 +30,7 @@ def test_a_parameter_that_a_command_has_no_option_for_keeps_its_name():
 
 
 def test_a_library_that_is_missing_is_no_items_fault():
-    with pytest.raises(UsageError, match="installation is missing .No module named 'h5py'"):
+    with pytest.raises(UsageError, match="a part of oatools is missing .No module named 'h5py'"):
         item_error(ModuleNotFoundError("No module named 'h5py'"))
 
 
