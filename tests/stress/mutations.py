@@ -105,7 +105,7 @@ def damage_members(data: bytes, chance: random.Random) -> bytes:
                 content = old.read(name)
                 if name == chosen:
                     name, content = _odd_member(name, content, chance)
-                new.writestr(name, content)
+                new.writestr(name or "x", content)  # zipfile takes no empty name
         return buffer.getvalue()
     packed = data[:2] == b"\x1f\x8b"
     with (
