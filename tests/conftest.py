@@ -109,6 +109,28 @@ def write_volume(tmp_path):
     return write
 
 
+def cut(path):
+    """Take the end of a file away."""
+    path.write_bytes(path.read_bytes()[:-40])
+
+
+def empty(path):
+    """Leave nothing of a file but its name."""
+    path.write_bytes(b"")
+
+
+def flip(path):
+    """Change one bit in the middle of a file."""
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def lose(path):
+    """Remove a file."""
+    path.unlink()
+
+
 def rewrite_attributes(path, forget=(), **attributes):
     """Write a feature file again with other attributes, as if it had been made with these."""
     from dataclasses import replace

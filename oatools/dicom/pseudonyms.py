@@ -10,11 +10,11 @@ import os
 import re
 import secrets
 import stat
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from oatools.core.errors import UsageError
+from oatools.core.files import under_way
 from oatools.core.ids import normal_id
 
 #: The name of the key that is made in a folder of outputs.
@@ -125,15 +125,12 @@ def _makes(path: Path) -> bool:
 
     It is written under a name that nobody knows, and has its own once it is whole.
     """
-    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as stream:
-            stream.write(secrets.token_hex(_FRESH_BYTES).encode() + b"\n")
-            stream.flush()
-            os.fsync(descriptor)
-        os.link(temporary, path)
-    except FileExistsError:
-        return False
-    finally:
-        Path(temporary).unlink()
+    with under_way(path) as file:
+        os.fchmod(file.stream.fileno(), 0o600)
+        file.stream.write(secrets.token_hex(_FRESH_BYTES).encode() + b"\n")
+        file.finish()
+        try:
+            os.link(file.temporary, path)
+        except FileExistsError:
+            return False
     return True

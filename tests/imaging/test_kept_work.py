@@ -13,6 +13,8 @@ from oatools.core.errors import ItemError
 from oatools.imaging.rows import OrientSettings, VolumeWriter, orient_volume
 from oatools.imaging.volume import Volume, write_volume
 
+from ..conftest import cut, empty
+
 AFFINE = np.array([[1.5, 0, 0, -138.0], [0, 0, 3.0, -36.0], [0, 1.5, 0, -45.0], [0, 0, 0, 1]])
 
 
@@ -23,14 +25,6 @@ def scan(tmp_path):
     data = np.random.default_rng(0).normal(500, 90, (20, 22, 14)).astype(np.int16)
     write_volume(path, Volume(data, AFFINE))
     return path
-
-
-def cut(path):
-    path.write_bytes(path.read_bytes()[:-40])
-
-
-def empty(path):
-    path.write_bytes(b"")
 
 
 def exchange(path):

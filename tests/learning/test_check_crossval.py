@@ -10,25 +10,8 @@ from oatools.core.checksums import write_checksums
 from oatools.core.errors import UsageError
 from oatools.learning.folds import write_folds
 
+from ..conftest import cut, empty, flip, lose
 from .conftest import CV, rewrite
-
-
-def cut(path):
-    path.write_bytes(path.read_bytes()[:-40])
-
-
-def empty(path):
-    path.write_bytes(b"")
-
-
-def flip(path):
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(content)
-
-
-def lose(path):
-    path.unlink()
 
 
 def other_fold(path):

@@ -7,6 +7,8 @@ import pytest
 
 from oatools.checking.check import check
 
+from ..conftest import cut, empty, flip, lose
+
 CALL = "oa-pairs page pairs.tsv volumes.tsv -o reading"
 
 
@@ -25,24 +27,6 @@ def page(tmp_path, make_volume, shell, monkeypatch):
     Path("volumes.tsv").write_text("\n".join(volumes) + "\n")
     shell(CALL)
     return Path("reading")
-
-
-def cut(path):
-    path.write_bytes(path.read_bytes()[:-40])
-
-
-def empty(path):
-    path.write_bytes(b"")
-
-
-def flip(path):
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(content)
-
-
-def lose(path):
-    path.unlink()
 
 
 def exchange(path):
