@@ -85,7 +85,7 @@ def _table_error(place: Place, folder: Path) -> str:
     rows = [row for row in read_rows([place.path]).rows if not isinstance(row, BadRow)]
     if path.name == "folds.tsv":
         return _folds_error(rows, folder)
-    if path.name == "predictions.tsv":
+    if path.name.startswith("predictions"):
         return _predictions_error(rows, _sound_folds(folder))
     return ""
 

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
@@ -25,9 +24,6 @@ from oatools.core.options import (
     out_dir_option,
     seed_option,
 )
-
-if TYPE_CHECKING:
-    from oatools.learning.results import CrossValidation, Prediction
 
 # The tables of results, beside folds.tsv.
 _TABLES = ("predictions.tsv", "metrics.tsv", "null.tsv")
@@ -127,6 +123,7 @@ def main(
     from oatools.learning import crossval
     from oatools.learning.cautions import MEANINGS
     from oatools.learning.folds import Splitter
+    from oatools.learning.predictions import prediction_rows
     from oatools.learning.results import PREDICTION_COLUMNS, headlines
     from oatools.report.content import Report
     from oatools.report.crossval import write_report
@@ -155,7 +152,6 @@ def main(
     report = Report(
         result=result,
         flow=loaded.flow,
-        predictions=_in_order(result, loaded.flow.order),
         metrics=metrics,
         cautions=result.cautions,
         command=rerun_line(click.get_current_context()),
@@ -164,7 +160,7 @@ def main(
         repeats=repeats,
     )
     write_report(out_dir, report)
-    print_table(PREDICTION_COLUMNS, [each.row() for each in report.predictions])
+    print_table(PREDICTION_COLUMNS, prediction_rows(result, order=loaded.flow.order))
     for line in headlines(metrics):
         console.note(line)
     console.note(
@@ -188,12 +184,6 @@ def _check_division(
         )
     if has_more and (folds_file or hold_out):
         raise UsageError(f"{given[0]} leaves nothing for --repeats or --stratify to decide")
-
-
-def _in_order(result: "CrossValidation", order: Sequence[str]) -> "list[Prediction]":
-    """The predictions in the order in which the knees came."""
-    found = {prediction.knee: prediction for prediction in result.predictions()}
-    return [found[knee] for knee in order if knee in found]
 
 
 def _write_null(path: Path, areas: Sequence[float]) -> None:

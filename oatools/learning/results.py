@@ -214,9 +214,9 @@ class CrossValidation:
             return (*self.cohort.cautions, Caution.LEAKY_SPLIT)
         return self.cohort.cautions
 
-    def predictions(self) -> list[Prediction]:
-        """Return one prediction a tested knee, of the model that was asked for."""
-        cohort, scored = self.cohort, self.first
+    def predictions(self, name: str | None = None) -> list[Prediction]:
+        """Return one prediction a tested knee, of a model; of the first by default."""
+        cohort, scored = self.cohort, self.models[name or self.name]
         found = []
         for i in np.flatnonzero(self.tested):
             cells = cohort.rows[i] if cohort.rows else {}

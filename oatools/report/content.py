@@ -8,21 +8,19 @@ import numpy as np
 from oatools.core.provenance import Caution
 from oatools.learning.cohort import Cohort
 from oatools.learning.load import Flow
-from oatools.learning.results import CrossValidation, Metrics, Prediction
+from oatools.learning.results import CrossValidation, Metrics
 
 
 @dataclass(frozen=True)
 class Report:
     """A cross-validation and all that is reported with it.
 
-    `predictions` are in the order in which they are to be written. `command` is the line that does
-    it all again; `seed`, `draws` (of patients, for the intervals) and `repeats` are its settings
-    that no model knows of.
+    `command` is the line that does it all again; `seed`, `draws` (of patients, for the intervals)
+    and `repeats` are its settings that no model knows of.
     """
 
     result: CrossValidation
     flow: Flow
-    predictions: Sequence[Prediction]
     metrics: Metrics
     cautions: Sequence[Caution]
     command: str

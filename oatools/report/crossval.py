@@ -9,7 +9,8 @@ from oatools.core.files import write_text
 from oatools.core.manifest import MISSING, Row, write_table
 from oatools.learning.cautions import report_warning
 from oatools.learning.crossval import BOTH, IMAGES, fold_path
-from oatools.learning.results import METRIC_COLUMNS, PREDICTION_COLUMNS, CrossValidation
+from oatools.learning.predictions import prediction_files, write_predictions
+from oatools.learning.results import METRIC_COLUMNS, CrossValidation
 from oatools.report import figures
 from oatools.report.card import model_card
 from oatools.report.content import CohortCounts, Report, count_folds
@@ -30,11 +31,11 @@ POOLINGS = {
 def write_report(out_dir: Path, report: Report) -> None:
     """Write all of a report to `out_dir`.
 
-    That is predictions.tsv, metrics.tsv, the figures (PNG and SVG), report.html and model-card.md;
-    and at last the digests of all files of the cross-validation, by which damage is noticed.
+    That is a table of predictions for each model, metrics.tsv, the figures (PNG and SVG),
+    report.html and model-card.md; and at last the digests of all files of the cross-validation, by
+    which damage is noticed.
     """
-    predictions = [prediction.row() for prediction in report.predictions]
-    write_table(out_dir / "predictions.tsv", PREDICTION_COLUMNS, predictions)
+    write_predictions(out_dir, report.result, report.flow.order)
     write_table(out_dir / "metrics.tsv", METRIC_COLUMNS, report.metrics.rows())
     pictures = make_pictures(report.result, report.metrics, report.cautions)
     for picture in pictures:
@@ -61,7 +62,9 @@ def write_report(out_dir: Path, report: Report) -> None:
 
 def _files(report: Report, pictures: Sequence[str]) -> Iterator[str]:
     """Yield all files of a cross-validation, by their names in its folder."""
-    yield from ("folds.tsv", "predictions.tsv", "metrics.tsv", "report.html", "model-card.md")
+    yield from ("folds.tsv", "metrics.tsv", "report.html", "model-card.md")
+    predictions = list(prediction_files(report.result).values())
+    yield from predictions
     for name in pictures:
         yield from (f"{name}.png", f"{name}.svg")
     result = report.result
@@ -71,7 +74,7 @@ def _files(report: Report, pictures: Sequence[str]) -> Iterator[str]:
     for number in range(2, report.repeats + 1):
         folder = f"repeat-{number}/"
         folders.append(folder)
-        yield from (f"{folder}folds.tsv", f"{folder}predictions.tsv")
+        yield from (f"{folder}{table}" for table in ("folds.tsv", *predictions))
     for folder in folders:
         yield from (f"{folder}{fold_path(Path(), n)}" for n in range(1, result.folds + 1))
     if len(result.null):

@@ -90,7 +90,6 @@ def make_report():
         values = {
             "result": result,
             "flow": Flow(without_label=1, without_features=2, failed=(), order=data.knee),
-            "predictions": result.predictions(),
             "metrics": result.metrics(draws=20),
             "cautions": cautions,
             "command": "oa-cv features.tsv",
