@@ -81,19 +81,15 @@ def check_sidecar(place: Place) -> Verdict:
 
 def check_feature_file(place: Place) -> Verdict:
     """Check a feature file: its digest, its numbers, and whose it is."""
-    from oatools.features.featurefile import (
-        check_features,
-        is_ruin,
-        recorded_identity,
-        recorded_step,
-    )
+    from oatools.features.featurefile import check_features, read_recorded
 
     path = Path(place.path)
     require_file(path, "a feature file")
-    if not place.is_named and not is_ruin(path) and recorded_step(path) is None:
+    recorded = read_recorded(path)
+    if not place.is_named and not recorded.is_ruin and recorded.step is None:
         return NOT_OURS
     space = digest_json(check_features(path))
-    stated = recorded_identity(path)
+    stated = recorded.identity
     knee, sequence = stated.get("knee"), stated.get("sequence")
     if isinstance(knee, str):
         stem = path.name.removesuffix(".h5")

@@ -6,16 +6,17 @@ holds what still fails.
 """
 
 import errno
-import fcntl
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from io import FileIO
 from pathlib import Path
 from sys import intern
 
 from oatools.core import manifest
 from oatools.core.errors import ItemError, UsageError
+from oatools.core.files import shared
 from oatools.core.manifest import Row
 from oatools.core.paths import other_kind
 
@@ -68,10 +69,10 @@ class FailedTable:
             self._failed_again[key] = intern(failed.get(_ERROR, manifest.MISSING))
             return
         line = _line(self.columns, failed)
-        with self._alone() as descriptor:
-            end = os.fstat(descriptor).st_size
-            if os.write(descriptor, line) < len(line):
-                os.ftruncate(descriptor, end)
+        with self._alone() as stream:
+            end = os.fstat(stream.fileno()).st_size
+            if (stream.write(line) or 0) < len(line):
+                stream.truncate(end)
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
 
     def finish(self) -> None:
@@ -106,29 +107,9 @@ class FailedTable:
                 "give another file with `failed`",
             ) from None
 
-    @contextmanager
-    def _alone(self) -> Iterator[int]:
-        """Keep other processes from the table, and yield its descriptor, for appending.
-
-        The lock is on the file itself, and goes with its last holder, whatever becomes of that. As
-        a table is replaced by another file, a process that waited may hold that of a file which is
-        gone.
-        """
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        while True:
-            # Appending makes a file where there is none, and changes nothing where there is one.
-            with self.path.open("ab") as stream:
-                fcntl.flock(stream, fcntl.LOCK_EX)
-                if _is_still_at(self.path, stream.fileno()):
-                    yield stream.fileno()
-                    return
-
-
-def _is_still_at(path: Path, descriptor: int) -> bool:
-    try:
-        return os.path.samestat(path.stat(), os.fstat(descriptor))
-    except FileNotFoundError:
-        return False
+    def _alone(self) -> AbstractContextManager[FileIO]:
+        """Keep other processes from the table, which is made where it is missing."""
+        return shared(self.path, manifest.table_bytes(self.columns, []))
 
 
 def _line(columns: Sequence[str], row: Row) -> bytes:

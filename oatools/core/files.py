@@ -15,6 +15,7 @@ import os
 import stat
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from io import FileIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
@@ -33,6 +34,12 @@ TEMPORARY = ".oatools-"
 _ABANDONED_SECONDS = 7 * 24 * 3600.0
 _UNKNOWN = "00000000"
 _swept: set[str] = set()
+# What this process has under a temporary name, or is about to: a signal that unwinds may come
+# between any two steps, before the block that would remove it is entered, or while it is left.
+_own: set[Path] = set()
+os.register_at_fork(after_in_child=_own.clear)
+# How systems answer where a file can have no second name.
+_NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK)
 
 # A file's path, device, inode, size and time.
 _State = tuple[str, int, int, int, int]
@@ -43,8 +50,7 @@ class UnderWay:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.stream = _create(path)
-        self.temporary = Path(self.stream.name)
+        self.temporary, self.stream = _create(path)
 
     def finish(self) -> None:
         """See to it that all bytes are on the disk."""
@@ -66,9 +72,18 @@ class UnderWay:
             raise FileNotFoundError(errno.ENOENT, reason, str(self.path))
         self.temporary.replace(self.path)
 
+    def publish_new(self) -> bool:
+        """Give the file its name, which must be free; False where it is not."""
+        try:
+            os.link(self.temporary, self.path)
+        except FileExistsError:
+            return False
+        return True
+
     def close(self) -> None:
         """Remove the temporary name, if the file has no other by now."""
         self.temporary.unlink(missing_ok=True)
+        _own.discard(self.temporary)
         # What could not be written was said before, and is not wanted any more.
         with contextlib.suppress(OSError):
             self.stream.close()
@@ -127,6 +142,71 @@ def write_text(path: str | Path, text: str) -> None:
     write_bytes(path, text.encode("utf-8"))
 
 
+def write_first(path: Path, content: bytes, private: bool = False) -> bool:
+    """Write a file that is not there yet; False, and nothing done, where it is.
+
+    Of processes that do it at once one does, and nobody sees the file before it is whole. A
+    `private` one is for its owner alone.
+    """
+    with under_way(path) as file:
+        if private:
+            os.fchmod(file.stream.fileno(), 0o600)
+        file.stream.write(content)
+        file.finish()
+        try:
+            return file.publish_new()
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+        # No two names here, so that it may be seen half-written, but never be overwritten.
+        return _exclusively(path, content, 0o600 if private else 0o666)
+
+
+def _exclusively(path: Path, content: bytes, mode: int) -> bool:
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    except FileExistsError:
+        return False
+    with os.fdopen(descriptor, "wb") as stream:
+        stream.write(content)
+    return True
+
+
+@contextlib.contextmanager
+def shared(path: Path, beginning: bytes, private: bool = False) -> Iterator[FileIO]:
+    """Yield a file that processes add to, open to be read and appended, with no other one in it.
+
+    A file that is missing is made with its `beginning`, for its owner alone if it is `private`. The
+    lock is on the file itself, and goes with its last holder, whatever becomes of that. As a file
+    may be replaced by another one, a process that waited may hold the lock of one that is gone.
+
+    Raises a `UsageError` for what is no file, which is not waited for.
+    """
+    while True:
+        try:
+            flags = os.O_RDWR | os.O_APPEND | os.O_NONBLOCK | os.O_CLOEXEC
+            descriptor = os.open(path, flags)
+        except FileNotFoundError:
+            if not write_first(path, beginning, private) and not path.exists():
+                raise UsageError(f"{path} is a link that leads nowhere", "give a file") from None
+            continue
+        with os.fdopen(descriptor, "r+b", buffering=0) as stream:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise UsageError(f"{path}: a plain file is needed", "give one")
+            with contextlib.suppress(OSError):  # no locks here
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if _is_still_at(path, descriptor):
+                yield stream
+                return
+
+
+def _is_still_at(path: Path, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
+
+
 @contextlib.contextmanager
 def scratch(folder: str | Path) -> Iterator[BinaryIO]:
     """Yield a temporary file in a folder, which is gone after the block; `name` is its path."""
@@ -145,20 +225,24 @@ def scratch_folder(parent: str | Path, mode: int = 0o777) -> Iterator[Path]:
     _sweep(parent)
     while True:
         folder = parent / _temporary_name()
-        os.mkdir(folder, mode)  # noqa: PTH102
+        with _known(folder):
+            os.mkdir(folder, mode)  # noqa: PTH102
         try:
             descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         except FileNotFoundError:
+            _own.discard(folder)
             if not parent.is_dir():
                 raise
             continue  # somebody took it for abandoned before it was locked
         if _is_ours_alone(descriptor):
             break
+        _own.discard(folder)
         os.close(descriptor)
     try:
         yield folder
     finally:
         _remove(folder)
+        _own.discard(folder)
         os.close(descriptor)
 
 
@@ -197,6 +281,13 @@ def naming(path: Path) -> Iterator[None]:
         if name is None or any(map(is_temporary, parts)):
             error.filename = str(path)
         raise
+
+
+def remove_own() -> None:
+    """Remove whatever this process has under temporary names, as it ends by a signal."""
+    while _own:
+        with contextlib.suppress(OSError):
+            _remove(_own.pop())
 
 
 def is_temporary(name: str) -> bool:
@@ -330,6 +421,11 @@ def digest_json(value: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def record_digest(record: Mapping[str, Any], seal: str) -> str:
+    """SHA-256 (hexadecimal) of a record as JSON without its field `seal`, which holds that."""
+    return digest_json({name: value for name, value in record.items() if name != seal})
+
+
 def _update(total: "hashlib._Hash", path: Path) -> None:
     """Add the bytes of a file to a digest, a mebibyte at a time."""
     with path.open("rb") as stream:
@@ -337,16 +433,30 @@ def _update(total: "hashlib._Hash", path: Path) -> None:
             total.update(block)
 
 
-def _create(path: Path) -> BinaryIO:
-    """Make a temporary file in the folder of a path, locked, and return it open."""
+def _create(path: Path) -> tuple[Path, BinaryIO]:
+    """Make a temporary file in the folder of a path, locked, and return its path and it, open."""
     path.parent.mkdir(parents=True, exist_ok=True)
     _sweep(path.parent)
     while True:
-        # Exclusive, which follows no link; with the permissions that the umask leaves.
-        stream = (path.parent / _temporary_name()).open("x+b")
+        temporary = path.parent / _temporary_name()
+        with _known(temporary):
+            # Exclusive, which follows no link; with the permissions that the umask leaves.
+            stream = temporary.open("x+b")
         if _is_ours_alone(stream.fileno()):
-            return stream
+            return temporary, stream
+        _own.discard(temporary)
         stream.close()
+
+
+@contextlib.contextmanager
+def _known(temporary: Path) -> Iterator[None]:
+    """Note a temporary name before the block gives it to something of ours."""
+    _own.add(temporary)
+    try:
+        yield
+    except OSError:  # there is nothing, or something that is not ours
+        _own.discard(temporary)
+        raise
 
 
 def _temporary_name() -> str:

@@ -3,6 +3,7 @@
 import contextlib
 import math
 import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -47,11 +48,21 @@ def guarded(
         except TimedOut:
             raise ItemError(f"{path}: reading it took over {WALL_SECONDS:g} s", _REMEDY) from None
         except Died as death:
-            cause = f"ended the process that did ({death})"
-            if str(death) == "SIGXCPU":
-                cause = f"took over {PROCESSOR_SECONDS} s of processor time"
-            raise ItemError(f"{path}: reading it {cause}", _REMEDY) from None
+            error = over_time(death) or ItemError(
+                f"reading it ended the process that did ({death})", _REMEDY
+            )
+            raise ItemError(f"{path}: {error.reason}", error.remedy) from None
     return result
+
+
+def over_time(death: Died) -> ItemError | None:
+    """Return the error of a file over which the system ended a process for its processor time.
+
+    None where it died of something else.
+    """
+    if str(death) != signal.SIGXCPU.name:
+        return None
+    return ItemError(f"reading it took over {PROCESSOR_SECONDS} s of processor time", _REMEDY)
 
 
 def _in_folder(order: tuple[Path, tuple[Any, ...]]) -> Any:

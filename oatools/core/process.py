@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from oatools.core.console import silence_libraries
+from oatools.core.files import remove_own
 
 #: Seconds that a child has, once told to end, for removing its temporary files.
 GRACE_SECONDS = 5.0
@@ -336,6 +337,7 @@ def _serve(channel: _Channel, work: Callable[[Any], Any]) -> NoReturn:
         pass
     except SystemExit:
         status = TOLD_TO_END
+        remove_own()
     finally:
         # Nothing is left to unwind, and a SIGTERM that comes now must not raise in an exit handler.
         os._exit(status)

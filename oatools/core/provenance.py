@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from oatools.core.errors import ItemError, OatoolsError
-from oatools.core.files import Snapshot, digest, digest_json, tree_digest
+from oatools.core.files import Snapshot, digest, digest_json, record_digest, tree_digest
 from oatools.core.ownsteps import STRANGER, own_step
 from oatools.core.paths import require_file
 from oatools.core.scanfields import SCAN_FIELDS, is_scan_field
@@ -512,7 +512,7 @@ def is_recorded(volume: Path) -> bool:
 def _seal(fields: Mapping[str, Any]) -> str:
     """The digest of a sidecar's fields, but for the digest itself; empty for none of ours."""
     try:
-        return digest_json({name: value for name, value in fields.items() if name != SEAL})
+        return record_digest(fields, SEAL)
     except RecursionError:
         return ""
 

@@ -388,11 +388,11 @@ class _Process:
                 "the input may be damaged: try it alone, or give it more time (`timeout`)",
             )
         except Died as death:
-            if str(death) == "SIGXCPU":  # see `guard`
-                return _failure(
-                    "reading it took too much processor time and was stopped",
-                    "the file is damaged or was made to do harm: make it again",
-                )
+            from oatools.core.guard import over_time
+
+            error = over_time(death)
+            if error is not None:
+                return Failure(error)
             return _failure(
                 f"its process died ({death})",
                 "the input may be damaged or memory too short: try it alone",

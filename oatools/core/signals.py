@@ -82,6 +82,10 @@ def unwinding() -> Iterator[None]:
         for number, handler in before.items():
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
         sys.unraisablehook = report
+        if received:
+            from oatools.core.files import remove_own  # loaded by now, where there is a file
+
+            remove_own()
 
 
 def _look_again() -> None:

@@ -4,13 +4,12 @@ Nothing else that is written says it. The table is made where it is asked for, f
 and processes side by side may share it: each adds the rows that are not there yet.
 """
 
-import fcntl
 import os
-import stat
-from io import RawIOBase
+from io import FileIO
 from pathlib import Path
 
 from oatools.core.errors import UsageError
+from oatools.core.files import shared
 from oatools.core.manifest import MISSING
 
 COLUMNS = ("subject", "patient_id", "sequence", "description")
@@ -40,19 +39,12 @@ class IdTable:
 
     def _add(self, line: str) -> None:
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK | os.O_CLOEXEC
-            descriptor = os.open(self.path, flags, 0o600)
-            with os.fdopen(descriptor, "r+b", buffering=0) as stream:
-                if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                    raise UsageError(f"{self.path}: a plain file is needed", "give one")
-                # Gone with the process, whatever becomes of it.
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
+            with shared(self.path, _HEADER.encode(), private=True) as stream:
                 self._write(stream, line)
         except OSError as error:
             raise UsageError(f"{self.path}: {error.strerror}") from None
 
-    def _write(self, stream: RawIOBase, line: str) -> None:
+    def _write(self, stream: FileIO, line: str) -> None:
         """Read what other processes have added, and add a line that is not there yet."""
         size = stream.seek(0, os.SEEK_END)
         if size < self._read:  # it was replaced since

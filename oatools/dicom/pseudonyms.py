@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from oatools.core.errors import UsageError
-from oatools.core.files import under_way
+from oatools.core.files import write_first
 from oatools.core.ids import normal_id
 
 #: The name of the key that is made in a folder of outputs.
@@ -111,7 +111,7 @@ def folder_key(folder: Path, made: Callable[[Path], None]) -> bytes:
                     f"{folder} holds ids of another key ({other}), so that a person would have two",
                     "give that key with `id_key`, or another folder with `out_dir`",
                 )
-            if _makes(path):
+            if write_first(path, _fresh_key(), private=True):
                 made(path)
         except OSError as error:
             raise UsageError(
@@ -120,17 +120,5 @@ def folder_key(folder: Path, made: Callable[[Path], None]) -> bytes:
     return read_key(path)
 
 
-def _makes(path: Path) -> bool:
-    """Make a key, for its owner alone; False where another process was first.
-
-    It is written under a name that nobody knows, and has its own once it is whole.
-    """
-    with under_way(path) as file:
-        os.fchmod(file.stream.fileno(), 0o600)
-        file.stream.write(secrets.token_hex(_FRESH_BYTES).encode() + b"\n")
-        file.finish()
-        try:
-            os.link(file.temporary, path)
-        except FileExistsError:
-            return False
-    return True
+def _fresh_key() -> bytes:
+    return secrets.token_hex(_FRESH_BYTES).encode() + b"\n"

@@ -7,7 +7,7 @@ import math
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,7 +15,7 @@ import h5py
 import numpy as np
 
 from oatools.core.errors import ItemError
-from oatools.core.files import digest_json, write_bytes
+from oatools.core.files import record_digest, write_bytes
 from oatools.core.guard import guarded
 from oatools.core.manifest import IDENTITY
 from oatools.core.paths import require_file
@@ -135,7 +135,7 @@ def _encoded(arrays: Mapping[str, np.ndarray], attributes: Mapping[str, Any]) ->
             file.create_dataset(name, data=array, track_times=False)
         for key, value in attributes.items():
             file.attrs[key] = json.dumps(value) if isinstance(value, dict | list) else value
-        file.attrs[_RECORD] = _record_digest(_attributes(file["/"].id, sys.maxsize))
+        file.attrs[_RECORD] = record_digest(_attributes(file["/"].id, sys.maxsize), _RECORD)
         file.flush()
         image: bytes = file.id.get_file_image()
     return image
@@ -158,7 +158,7 @@ def read_features(path: str | Path, augmented: bool = False) -> Features:
     _check_arrays(path, found)
     if found.has_digest and found.digest() != attributes[_CONTENT]:
         raise ItemError(f"{path}: its numbers are not those that were written", _REMEDY)
-    if record is not None and record != _record_digest(attributes):
+    if record is not None and record != record_digest(attributes, _RECORD):
         raise ItemError(f"{path}: its attributes are not those that were written", _REMEDY)
     return found if augmented else replace(found, augmented=None)
 
@@ -184,41 +184,45 @@ def check_features(path: str | Path) -> dict[str, Any]:
     return feature_space(found.provenance)
 
 
-def recorded_step(path: str | Path) -> Step | None:
-    """Return the step that made a feature file; None if it is missing or does not say."""
-    return Provenance.from_fields(_recorded(path)).last
+@dataclass(frozen=True)
+class Recorded:
+    """What a feature file says of itself; nothing for one that is missing or cannot be read.
 
-
-def recorded_identity(path: str | Path) -> dict[str, Any]:
-    """Return what a feature file says of its knee and sequence; empty if it does not say."""
-    attributes = _recorded(path)
-    return {name: attributes[name] for name in IDENTITY if name in attributes}
-
-
-def is_record_changed(path: str | Path) -> bool:
-    """Tell whether the attributes of a feature file are not those that were written with it."""
-    attributes = _recorded(path)
-    said = attributes.get(_RECORD)
-    return said is not None and said != _record_digest(attributes)
-
-
-def is_ruin(path: str | Path) -> bool:
-    """Return True for a file that is empty, or HDF5 by its start and cannot be opened as such.
-
-    That is what a full disk or a copy that was cut leaves of a feature file.
+    `is_ruin` is True for a file that is empty, or HDF5 by its start and cannot be opened as such:
+    that is what a full disk or a copy that was cut leaves of a feature file.
     """
+
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    is_ruin: bool = False
+
+    @property
+    def step(self) -> Step | None:
+        """The step that made the file; None if it does not say."""
+        return Provenance.from_fields(self.attributes).last
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What the file says of its knee and sequence; empty if it does not say."""
+        return {name: self.attributes[name] for name in IDENTITY if name in self.attributes}
+
+    @property
+    def is_changed(self) -> bool:
+        """Whether the attributes are not those that were written with the file."""
+        said = self.attributes.get(_RECORD)
+        return said is not None and said != record_digest(self.attributes, _RECORD)
+
+
+def read_recorded(path: str | Path) -> Recorded:
+    """Read what a feature file says of itself, without its numbers; the file is opened once."""
     path = Path(path)
     if not path.is_file():
-        return False
+        return Recorded()
     with path.open("rb") as file:
         start = file.read(len(_SIGNATURE))
-    if not _SIGNATURE.startswith(start):
-        return False
     try:
-        guarded(_open, path)
+        return Recorded(guarded(_said, path))
     except ItemError:
-        return True
-    return False
+        return Recorded(is_ruin=_SIGNATURE.startswith(start))
 
 
 def _require_digests(path: str | Path, attributes: Mapping[str, Any]) -> None:
@@ -227,11 +231,6 @@ def _require_digests(path: str | Path, attributes: Mapping[str, Any]) -> None:
     missing = [name for name in (_CONTENT, _RECORD) if name not in attributes]
     if missing and (is_ours or len(missing) == 1):
         raise ItemError(f"{path}: a digest that it had was removed ({missing[0]})", _REMEDY)
-
-
-def _record_digest(attributes: Mapping[str, Any]) -> str:
-    """The digest of all attributes but that of itself."""
-    return digest_json({name: value for name, value in attributes.items() if name != _RECORD})
 
 
 def _require_file(path: str | Path) -> None:
@@ -276,24 +275,13 @@ def _numbers(path: str | Path, places: Mapping[str, _Place]) -> dict[str, np.nda
     return arrays
 
 
-def _recorded(path: str | Path) -> dict[str, Any]:
-    """Return the attributes of a file; none where it is missing or cannot be read."""
-    if not Path(path).is_file():
-        return {}
-    try:
-        return guarded(_read_record, path)
-    except ItemError:
-        return {}
-
-
-def _read_record(path: str | Path) -> dict[str, Any]:
+def _said(path: str | Path) -> dict[str, Any]:
+    """The attributes of a file; none where it can be opened, and they cannot be read."""
     with _reading(path), _opened(path) as file:
-        return _attributes(file, Path(path).stat().st_size)
-
-
-def _open(path: str | Path) -> None:
-    with _reading(path), _opened(path):
-        pass
+        try:
+            return _attributes(file, Path(path).stat().st_size)
+        except Exception:  # as `_reading` has it
+            return {}
 
 
 @contextlib.contextmanager

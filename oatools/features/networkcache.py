@@ -15,7 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from oatools.core.errors import ItemError
-from oatools.core.files import alone_in, digest, digest_json, scratch_folder, write_new
+from oatools.core.files import (
+    alone_in,
+    digest,
+    digest_json,
+    record_digest,
+    scratch_folder,
+    write_new,
+)
 from oatools.core.records import Fields, RecordError, parse_json
 
 _RECORD = "record.json"
@@ -78,7 +85,7 @@ def keep(
             files = {path.name: digest(path) for path in sorted(temporary.iterdir())}
             recorded: dict[str, Any] = {"made_from": dict(made_from), "record": dict(record)}
             recorded["files"] = files
-            recorded["sha256"] = digest_json(recorded)
+            recorded["sha256"] = record_digest(recorded, "sha256")
             write_new(temporary / _RECORD, _as_bytes(recorded))
             for path in temporary.iterdir():
                 path.chmod(stat.S_IMODE(path.stat().st_mode) & ~stat.S_IWOTH)
@@ -106,8 +113,7 @@ def _read(folder: Path, made_from: Mapping[str, Any]) -> Kept:
     _require_trust(folder)
     with (folder / _RECORD).open("rb") as stream:
         recorded = Fields.of(parse_json(stream.read(_MOST_BYTES)))
-    unsigned = {name: value for name, value in recorded.values.items() if name != "sha256"}
-    if recorded.text("sha256") != digest_json(unsigned):
+    if recorded.text("sha256") != record_digest(recorded.values, "sha256"):
         raise RecordError("it was changed since it was made")
     if digest_json(recorded.part("made_from").values) != digest_json(made_from):
         raise RecordError("it is of another network")

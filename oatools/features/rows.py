@@ -11,12 +11,10 @@ from oatools.core.runner import Done
 from oatools.features.embed import EmbedSettings, Origin, embed_with
 from oatools.features.engines import shared_batcher
 from oatools.features.featurefile import (
+    Recorded,
     check_features,
-    is_record_changed,
-    is_ruin,
     read_features,
-    recorded_identity,
-    recorded_step,
+    read_recorded,
     space_difference,
     write_features,
 )
@@ -35,8 +33,9 @@ def embed_row(
     seen = provenance.seen(source)
     wanted = provenance.step("oa-embed", settings.parameters(), source)
     cells = {"path": str(target)}
-    damage = "" if force else _damage(target, wanted)
-    if not damage and provenance.step_is_done(target, wanted, lambda: recorded_step(target), force):
+    recorded = Recorded() if force else read_recorded(target)
+    damage = _damage(target, wanted, recorded)
+    if not damage and provenance.step_is_done(target, wanted, lambda: recorded.step, force):
         damage = _changed(target)
         if not damage:
             return Done(cells, kept=True)
@@ -53,27 +52,26 @@ def embed_row(
 
     def require_same() -> None:
         # Another run may have put a file there meanwhile.
-        provenance.step_is_done(target, wanted, lambda: recorded_step(target), force=bool(damage))
+        recorded = read_recorded(target)
+        provenance.step_is_done(target, wanted, lambda: recorded.step, force=bool(damage))
 
     write_features(target, features, before=None if force else require_same)
     again = (f"warning: {damage}; it is made again",) if damage else ()
     return Done(cells, warnings=(*notes, *described.warnings, *again))
 
 
-def _damage(target: Path, wanted: provenance.Step) -> str:
+def _damage(target: Path, wanted: provenance.Step, recorded: Recorded) -> str:
     """Say that nothing can be read of a feature file, or that it is of another knee than its name.
 
     Empty for one that is not there, is whole, or may be of somebody else.
     """
-    if not target.is_file():
-        return ""
-    if is_ruin(target) or is_record_changed(target):
+    if recorded.is_ruin or recorded.is_changed:
         return f"{target} was damaged since it was made"
-    made = recorded_step(target)
-    if made is not None and wanted.difference_from(made):
-        stated = recorded_identity(target)
-        if provenance.is_of_another(target, wanted, made, stated):
-            return f"{target} was exchanged for that of another knee since it was made"
+    made = recorded.step
+    if made is None or not wanted.difference_from(made):
+        return ""
+    if provenance.is_of_another(target, wanted, made, recorded.identity):
+        return f"{target} was exchanged for that of another knee since it was made"
     return ""
 
 

@@ -56,6 +56,22 @@ def test_a_row_that_is_done_now_is_taken_out_and_one_that_was_not_tried_stays(tm
     )
 
 
+def test_the_table_is_never_there_without_its_header(tmp_path):
+    seen = set()
+
+    def look(*_):
+        for path in (tmp_path / "new").glob("failed.tsv"):
+            seen.add(path.read_bytes())
+        return look
+
+    sys.settrace(look)
+    try:
+        FailedTable(tmp_path / "new" / "failed.tsv", COLUMNS).finish()
+    finally:
+        sys.settrace(None)
+    assert seen == {HEADER.encode()}
+
+
 def test_a_run_without_failures_leaves_a_table_without_rows(tmp_path):
     path = tmp_path / "new" / "failed.tsv"
     FailedTable(path, COLUMNS).finish()

@@ -1,8 +1,11 @@
+import contextlib
 import dataclasses
+import errno
 import fcntl
 import hashlib
 import os
 import shutil
+import signal
 import socket
 import stat
 import subprocess
@@ -13,6 +16,7 @@ import pytest
 
 from oatools.core import files, provenance
 from oatools.core.errors import ItemError, UsageError
+from oatools.core.signals import unwinding
 
 
 def test_a_file_appears_only_once_it_is_whole(tmp_path):
@@ -106,6 +110,98 @@ def test_a_folder_that_is_removed_while_a_file_is_written_is_an_error_that_names
         shutil.rmtree(target.parent)
         target.parent.mkdir()
     assert caught.value.filename == str(target) and os.listdir(target.parent) == []
+
+
+def _interrupted(work, step):
+    """Do work that is unwound at its so-manieth step in the code of files; False where it has fewer."""
+    left = step
+
+    def each_step(frame, event, _):
+        nonlocal left
+        frame.f_trace_opcodes = True
+        left -= event in ("opcode", "return")
+        if not left:
+            sys.settrace(None)
+            os.kill(os.getpid(), signal.SIGTERM)
+        return each_step
+
+    def calls(frame, *_):
+        is_ours = frame.f_code.co_filename in (files.__file__, contextlib.__file__)
+        return each_step(frame, "call", None) if is_ours else None
+
+    with contextlib.suppress(SystemExit), unwinding():
+        sys.settrace(calls)
+        try:
+            work()
+        finally:
+            sys.settrace(None)
+    return left <= 0
+
+
+def _write_a_file(folder):
+    files.write_bytes(folder / "a.txt", b"whole")
+
+
+def _write_the_first_file(folder):
+    files.write_first(folder / "a.txt", b"whole")
+
+
+def _make_a_folder(folder):
+    with files.scratch_folder(folder) as made:
+        (made / "b.txt").write_bytes(b"whole")
+        made.rename(folder / "a.txt")
+
+
+@pytest.mark.parametrize("work", [_write_a_file, _write_the_first_file, _make_a_folder])
+def test_a_signal_at_any_step_leaves_no_temporary_file(tmp_path, work):
+    """Also between the making of a file and the block that would remove it."""
+    files.write_text(tmp_path / "before" / "z.txt", "z")
+    step = 1
+    while _interrupted(lambda: work(tmp_path / str(step)), step):
+        folder = tmp_path / str(step)
+        assert not folder.exists() or os.listdir(folder) in ([], ["a.txt"]), step
+        if (folder / "a.txt").is_file():
+            assert (folder / "a.txt").read_bytes() == b"whole"
+        step += 1
+    assert step > 300
+
+
+def test_a_forked_process_does_not_remove_its_parents_files(tmp_path):
+    with files.under_way(tmp_path / "a.txt") as file:
+        pid = os.fork()
+        if pid == 0:
+            files.remove_own()
+            os._exit(0)
+        os.waitpid(pid, 0)
+        assert file.temporary.exists()
+
+
+def test_a_file_that_is_there_is_not_written_a_first_time(tmp_path):
+    assert files.write_first(tmp_path / "a.txt", b"one", private=True)
+    assert not files.write_first(tmp_path / "a.txt", b"two")
+    assert (tmp_path / "a.txt").read_bytes() == b"one" and mode_of(tmp_path / "a.txt") == 0o600
+    assert os.listdir(tmp_path) == ["a.txt"]
+
+
+def test_where_files_have_no_second_name_the_first_still_wins(tmp_path, monkeypatch):
+    def no_links(*_):
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "link", no_links)
+    assert files.write_first(tmp_path / "a.txt", b"one", private=True)
+    assert not files.write_first(tmp_path / "a.txt", b"two")
+    assert (tmp_path / "a.txt").read_bytes() == b"one" and mode_of(tmp_path / "a.txt") == 0o600
+    assert os.listdir(tmp_path) == ["a.txt"]
+
+
+def test_a_shared_file_that_leads_nowhere_is_refused(tmp_path):
+    (tmp_path / "a.tsv").symlink_to(tmp_path / "none" / "b.tsv")
+    with (
+        pytest.raises(UsageError, match="a.tsv is a link that leads nowhere"),
+        files.shared(tmp_path / "a.tsv", b"header\n"),
+    ):
+        pass
+    assert not (tmp_path / "none").exists()
 
 
 _HOLDER = """

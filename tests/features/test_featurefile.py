@@ -9,8 +9,8 @@ from oatools.features.featurefile import (
     Features,
     check_features,
     feature_space,
-    is_ruin,
     read_features,
+    read_recorded,
     space_difference,
     write_features,
 )
@@ -184,7 +184,7 @@ def test_the_ruins_of_a_feature_file_are_known(tmp_path, keep, is_left):
     whole = path.read_bytes()
     cut = int(len(whole) * keep) if isinstance(keep, float) else keep
     path.write_bytes(whole[:cut])
-    assert is_ruin(path) == is_left
+    assert read_recorded(path).is_ruin == is_left
     path.write_text("an essay")
-    assert not is_ruin(path)
-    assert not is_ruin(tmp_path / "none.h5")
+    assert not read_recorded(path).is_ruin
+    assert not read_recorded(tmp_path / "none.h5").is_ruin

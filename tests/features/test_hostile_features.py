@@ -10,9 +10,8 @@ import pytest
 from oatools.core.errors import ItemError
 from oatools.features.featurefile import (
     Features,
-    is_ruin,
     read_features,
-    recorded_step,
+    read_recorded,
     write_features,
 )
 
@@ -157,4 +156,5 @@ def test_a_file_that_hangs_hdf5_is_an_error_and_the_next_is_read(tmp_path):
         read_features(HANG)
     write_features(tmp_path / "a.h5", Features(NUMBERS, np.arange(5.0), {}))
     assert np.array_equal(read_features(tmp_path / "a.h5").features, NUMBERS)
-    assert recorded_step(tmp_path / "a.h5") is None and not is_ruin(tmp_path / "a.h5")
+    said = read_recorded(tmp_path / "a.h5")
+    assert said.step is None and not said.is_ruin
