@@ -22,7 +22,7 @@ from oatools.learning.join import (
     read_labels,
     require_labels,
 )
-from oatools.learning.leaks import Leak, label_leaks
+from oatools.learning.leaks import Leak, clinical_doubts, label_leaks
 from oatools.learning.presets import clinical_set, reveals_outcome
 from oatools.learning.reader import EVERYTHING, Reader, Selection
 from oatools.learning.sequences import several
@@ -47,13 +47,15 @@ class Flow:
 class Loaded:
     """Training data: a cohort, the endpoint of its labels if it is known, and how it came about.
 
-    `leaks` are what gives the label away alone, see `leaks.label_leaks`; `doubts` what is odd
-    about whose knees they are, see `identity.check_patients`.
+    `labels` are the rows of the labels table of the knees used, by knee. `leaks` are what gives the
+    label away alone, see `leaks.label_leaks`; `doubts` what is odd about whose knees they are
+    (`identity.check_patients`), or nearly gives the label away (`leaks.clinical_doubts`).
     """
 
     cohort: Cohort
     endpoint: str | None
     flow: Flow
+    labels: dict[str, Row]
     leaks: tuple[Leak, ...]
     doubts: tuple[str, ...] = ()
 
@@ -94,7 +96,8 @@ def load_cohort(
 
     Raises an `ItemError` for the first feature file that cannot be used; and a `UsageError` for
     tables that cannot be joined, or a variable that gives the label away (see `leaks.label_leaks`)
-    unless that is allowed. Warns of what is odd about whose knees they are.
+    unless that is allowed. Warns of what is odd about whose knees they are, and of variables that
+    nearly give it away.
     """
     if isinstance(clinical, str):
         clinical = [clinical]
@@ -175,6 +178,7 @@ def load_training_data(
     for name in filter(reveals_outcome, names):
         doubts.append(f"by its name, '{name}' was found after the visit, or made from the outcome")
     cohort = _cohort(reader, chosen, labelled, clinical)
+    doubts += clinical_doubts(cohort)
     if len(np.unique(cohort.label)) < 2:
         raise UsageError(
             f"{labels.name}: all {len(cohort)} knees used have label {cohort.label[0]}",
@@ -188,7 +192,14 @@ def load_training_data(
         order=tuple(reader.knees),
         incomplete=len(chosen.incomplete.intersection(without)),
     )
-    return Loaded(cohort, endpoint, flow, tuple(label_leaks(cohort)), tuple(doubts))
+    return Loaded(
+        cohort=cohort,
+        endpoint=endpoint,
+        flow=flow,
+        labels={knee: labelled[knee] for knee in cohort.knee},
+        leaks=tuple(label_leaks(cohort)),
+        doubts=tuple(doubts),
+    )
 
 
 def _cohort(

@@ -7,7 +7,14 @@ from sklearn.metrics import roc_auc_score
 
 from oatools.core.errors import UsageError
 from oatools.learning.cohort import make_cohort
-from oatools.learning.leaks import BY_CHANCE, NEARLY, chance, clinical_leak, label_leaks
+from oatools.learning.leaks import (
+    BY_CHANCE,
+    NEARLY,
+    chance,
+    clinical_doubts,
+    clinical_leak,
+    label_leaks,
+)
 from oatools.learning.load import load_cohort
 
 from .conftest import SPACE, synthetic
@@ -181,3 +188,39 @@ def test_the_commands_refuse_it_and_can_be_told_to_go_on(study, tmp_path, monkey
         load_cohort("features.tsv", "labels.tsv", "bmi,marker")
     cohort = load_cohort("features.tsv", "labels.tsv", "bmi,marker", allow_label_leakage=True)
     assert cohort.clinical_names == ("bmi", "marker")
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("share, is_doubtful", [(0.9, None), (0.97, True), (0.998, False)])
+def test_what_is_better_than_anything_published_is_doubtful(share, is_doubtful, seed):
+    values, label = nearly(share, seed=seed)
+    area = roc_auc_score(label, values)
+    noise = np.random.default_rng(seed).normal(size=1000)
+    for sign in (1, -1):
+        cohort = make_cohort(
+            own(1000),
+            own(1000),
+            label,
+            [np.zeros((1, 1))] * 1000,
+            np.column_stack([noise, sign * values]),
+            ["bmi", "score"],
+        )
+        said = clinical_doubts(cohort)
+        # What is refused anyway is not said twice; and a sample of 0.9 may lie on either side.
+        assert len(said) == (area >= 0.9 if is_doubtful is None else is_doubtful)
+        assert all(
+            line.startswith(f"'score' alone has an AUC of {area:.3f}, more than") for line in said
+        )
+
+
+def test_few_patients_make_no_variable_doubtful():
+    label = np.array([0] * 6 + [1] * 6)
+    values = np.array([0, 1, 2, 3, 4, 8, 5, 6, 7, 9, 10, 11.0])
+    assert roc_auc_score(label, values) > 0.9
+    cohort = make_cohort(own(12), own(12), label, [np.zeros((1, 1))] * 12, values[:, None], ["x"])
+    assert clinical_doubts(cohort) == []
+    label, values = np.tile(label, 10), np.tile(values, 10)
+    cohort = make_cohort(
+        own(120), own(120), label, [np.zeros((1, 1))] * 120, values[:, None], ["x"]
+    )
+    assert len(clinical_doubts(cohort)) == 1
