@@ -219,7 +219,7 @@ def test_few_patients_make_no_variable_doubtful():
     assert roc_auc_score(label, values) > 0.9
     cohort = make_cohort(own(12), own(12), label, [np.zeros((1, 1))] * 12, values[:, None], ["x"])
     assert clinical_doubts(cohort) == []
-    label, values = np.tile(label, 10), np.tile(values, 10)
+    label, values = np.tile(label, 10), np.tile(values, 10) + np.arange(120) / 1000
     cohort = make_cohort(
         own(120), own(120), label, [np.zeros((1, 1))] * 120, values[:, None], ["x"]
     )
