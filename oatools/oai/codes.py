@@ -17,6 +17,8 @@ VISITS = {"00m": 0, "12m": 1, "18m": 2, "24m": 3, "30m": 4, "36m": 5, "48m": 6, 
 #: The visits at which knees were X-rayed.
 XRAY_VISITS = ("00m", "12m", "24m", "36m", "48m", "72m", "96m")
 SIDES = {"1": "right", "2": "left"}
+#: What other programs write into the cell of a missing value, in small letters: R's NA and such.
+MISSING_WORDS = ("na", "n/a", "#n/a", "<na>", "nan", "null", "none")
 #: The code of a knee that was replaced.
 PROSTHESIS = ".P"
 
@@ -24,6 +26,7 @@ PROSTHESIS = ".P"
 Record = dict[str, str]
 
 _MISSING = re.compile(r"\.[A-Z]?")
+_SIDE_WORDS = {"right": "1", "r": "1", "left": "2", "l": "2"}
 # Finer than any measurement of the study, and coarser than what programs leave of a number that
 # they computed or kept in single precision (3.9000000953674316).
 _NOISE = Decimal("0.00001")
@@ -42,9 +45,12 @@ class KneeId(NamedTuple):
 
 
 def cell_of(text: str) -> str:
-    """The code in a cell: `1: Right` is `1`, a missing value its dot code, a blank cell `.`."""
+    """The code in a cell: `1: Right` is `1`, a missing value its dot code, a blank cell `.`.
+
+    So is the word that another program left for a missing value (`MISSING_WORDS`).
+    """
     value = text.partition(":")[0].strip()
-    if not value:
+    if not value or value.lower() in MISSING_WORDS:
         return "."
     if len(value) <= 2 and is_missing(value.upper()):
         return value.upper()
@@ -70,9 +76,12 @@ def decimal(cell: str) -> Decimal | None:
     if not math.isfinite(value):
         raise ValueError(f"{cell!r} is no finite number")
     exponent = value.as_tuple().exponent
-    if isinstance(exponent, int) and exponent < -_NOISE_DIGITS:
+    if not isinstance(exponent, int) or exponent >= -_NOISE_DIGITS:
+        return value
+    try:
         return value.quantize(_NOISE).normalize()
-    return value
+    except InvalidOperation:  # it has more digits than arithmetic keeps
+        raise ValueError(f"{cell!r} is no number that anybody measured") from None
 
 
 def number_or_none(cell: str) -> Decimal | None:
@@ -108,8 +117,12 @@ def plain(value: Decimal) -> str:
 
 
 def knee_of(record: Record) -> KneeId | None:
-    """The knee of a record with the columns ID and SIDE; None if either is unusable."""
-    subject, side = subject_of(record), SIDES.get(code(record["SIDE"]))
+    """The knee of a record with the columns ID and SIDE; None if either is unusable.
+
+    The side is coded, or a word where another program wrote the label alone.
+    """
+    said = record["SIDE"]
+    subject, side = subject_of(record), SIDES.get(_SIDE_WORDS.get(said.lower(), code(said)))
     return None if side is None or subject is None else KneeId(subject, side)
 
 

@@ -96,12 +96,16 @@ def open_most(tables: Tables, endpoint: Endpoint, visit: str) -> StudyTables:
 
 
 def _people(tables: Tables, name: str, columns: Sequence[str]) -> dict[str, Record]:
-    """Read a table of one row a person, by subject."""
-    people = {}
+    """Read a table of one row a person, by subject; a `UsageError` for two rows that differ."""
+    people: dict[str, Record] = {}
     for record in read_table(tables, name, [_ID], columns):
         subject = subject_of({"ID": record[_ID]})
-        if subject is not None:
-            people[subject] = record
+        if subject is None:
+            continue
+        if people.setdefault(subject, record) != record:
+            raise UsageError(
+                f"{name}: two rows of {subject} that differ", "keep one row for each person"
+            )
     return people
 
 

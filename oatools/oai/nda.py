@@ -16,7 +16,7 @@ from pathlib import Path
 from oatools.core.errors import UsageError
 from oatools.core.files import file_stamp
 from oatools.core.ids import normal_id
-from oatools.oai.codes import SIDES, VISITS, Record, cell_of, is_missing, number_or_none
+from oatools.oai.codes import VISITS, Record, cell_of, is_missing, number_or_none
 from oatools.oai.forms import clean, read_text
 
 #: The column of the participant's id, by which a structure is known.
@@ -80,7 +80,6 @@ _PEOPLE = ("enrollees", "allclinical", "subjectchar")
 _EVERYWHERE = {ID, "sex", "ageyears", _AGE_IN_MONTHS}
 _PREFIX = re.compile(r"^[VP]\d\d")
 _PARTICIPANT = re.compile(r"9\d{6}")
-_WORDS = {"right": "1", "r": "1", "left": "2", "l": "2"}
 _SEX = {"m": "1", "male": "1", "f": "2", "female": "2"}
 # The beginnings of NDA's texts, by the study's codes. Whoever is none of these is not told apart by
 # the study: `Other Non-white`.
@@ -107,10 +106,14 @@ _UNKNOWN_VISIT = -1
 
 @dataclass(frozen=True)
 class StructureRecords:
-    """The records of a structure at a visit, and the number of lines of other studies in it."""
+    """The records of a structure at a visit, and what of it is not used.
+
+    `foreign` counts its lines of other studies, `unplaced` readings that state no visit.
+    """
 
     records: list[Record]
     foreign: int
+    unplaced: int
 
 
 def is_structure(names: Sequence[str]) -> bool:
@@ -143,6 +146,15 @@ def find_structure(
     return [path for path in people if not wanted or wanted & set(structures[path])]
 
 
+def are_of_one_kind(names: Sequence[str], others: Sequence[str]) -> bool:
+    """Tell whether two structures hold the same readings or outcomes, or are one and the same.
+
+    A program that saves a structure again may add columns to it.
+    """
+    first, second = set(names), set(others)
+    return bool(first & second & _ALL_MARKS) or first <= second or second <= first
+
+
 def holds(names: Sequence[str], column: str) -> bool:
     """Tell whether one of these column names is what the study's tables call `column`."""
     return any(name in names for name in _names(column))
@@ -156,15 +168,24 @@ def read_structure(
     `columns` are upper-case names of the study's own tables, under which the cells are returned; of
     `required`, those that the structure lacks are missing in every record. A line of descriptions
     below the header is passed over, and lines of people of other studies (whose ids are not
-    9xxxxxx) are counted. Raises a `UsageError` for a file that cannot be read.
+    9xxxxxx) are counted. Raises a `UsageError` for a file that cannot be read, and for readings
+    without a column of visits.
     """
     wanted = list(columns)
     names = sorted({name for column in wanted for name in _names(column)})
     content = _content(path, file_stamp(path), tuple(names))
+    needs_visit = number is not None and content.is_of_readings
+    if needs_visit and not content.has_visits:
+        raise UsageError(
+            f"{path}: no column visit, so that nothing says which reading is of which visit",
+            "download it again, or move it away",
+        )
+    # A table of people without visits describes the entry.
+    of_visit = number if content.has_visits else None
     sources = {}
     for column in wanted:
         found = [name for name in _names(column) if name in content.places]
-        if found and _is_of(column, number):
+        if found and _is_of(column, of_visit):
             sources[column] = found
     lacking = {column: "." for column in required if column not in sources}
     # A line about a person may leave the visit blank; a reading without one belongs to none.
@@ -175,10 +196,11 @@ def read_structure(
             continue
         read = {}
         for column, found in sources.items():
-            values = (_cell(column, name, cells[content.places[name]]) for name in found)
+            values = (_cell(name, cells[content.places[name]]) for name in found)
             read[column] = next((value for value in values if not is_missing(value)), ".")
         records.append(lacking | read)
-    return StructureRecords(records, content.foreign)
+    unplaced = sum(visit is None for visit, _ in content.lines) if needs_visit else 0
+    return StructureRecords(records, content.foreign, unplaced)
 
 
 @dataclass(frozen=True)
@@ -243,11 +265,9 @@ def _names(column: str) -> list[str]:
     return names
 
 
-def _cell(column: str, name: str, text: str) -> str:
+def _cell(name: str, text: str) -> str:
     value = cell_of(clean(text))
     word = value.lower()
-    if column == "SIDE":
-        return value if value in SIDES else _WORDS.get(word, value)
     if name == "sex":
         return _SEX.get(word, value)
     if name == "race":

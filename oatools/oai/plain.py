@@ -16,6 +16,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
+from typing import TypeVar
 
 from oatools.core.errors import UsageError
 from oatools.core.manifest import MISSING
@@ -29,6 +30,7 @@ from oatools.oai.plain_lines import (
     PlainTable,
     as_yes,
     before_label,
+    column_name,
     read_lines,
     yes_or_no,
 )
@@ -36,6 +38,9 @@ from oatools.oai.readings import Problem, Reading
 from oatools.oai.replacement import Replacements
 from oatools.oai.study import PainScore, StudyTables
 from oatools.oai.widths import width_reading
+
+# What a cell says: a number, or yes or no.
+_Said = TypeVar("_Said")
 
 _SEX = {"f": "female", "m": "male"}
 # Nobody is taller, in metres: a table in centimetres or millimetres is refused.
@@ -96,21 +101,21 @@ def open_plain(path: Path, endpoint: Endpoint, visit: str, outcome: str) -> Stud
     horizon = horizon_of(endpoint, visit, visits, _measured_visits(endpoint, visits, lines))
     cells = _Cells()
     widths = _by_visit(lines, visits, lambda line: _width(line, cells))
+    at_visit = [line for line in lines if line.visit == visit]
     values: dict[KneeId, dict[str, ClinicalValue]] = {}
-    for line in lines:
-        if line.visit == visit:
-            of_knee = {
-                v.name: cells.value(line, v.name, v.unit, _value(line, v)) for v in VARIABLES
-            }
-            values.setdefault(line.knee, of_knee)
+    for line in at_visit:
+        known = values.setdefault(line.knee, dict.fromkeys(CLINICAL_COLUMNS))
+        for name, value in _values(line, cells).items():
+            known[name] = value if known[name] is None else known[name]
     graded: dict[str, dict[KneeId, dict[str, Reading]]] = {at: {} for at in visits}
     if endpoint.kind in _GRADES:
         column, grade = _GRADES[endpoint.kind]
         graded = _by_visit(lines, visits, lambda line: grade.reading(_coded(line, column)))
-    outcomes = {}
+    outcomes: dict[KneeId, bool | None] = {}
     if endpoint.kind is Kind.GIVEN:
-        at_visit = [line for line in lines if line.visit == visit]
-        outcomes = {line.knee: yes_or_no(line, outcome) for line in at_visit}
+        outcomes = _agreed(at_visit, outcome, lambda line: yes_or_no(line, outcome))
+    elif endpoint.kind is Kind.PAIN:
+        _agreed(at_visit, "womac_pain", lambda line: number_or_none(_coded(line, "womac_pain")))
     return StudyTables(
         endpoint=endpoint,
         visit=visit,
@@ -152,6 +157,26 @@ def _by_visit(
     for line in lines:
         found[line.visit].setdefault(line.knee, {})[line.project] = read(line)
     return found
+
+
+def _agreed(
+    lines: Iterable[Line], column: str, read: Callable[[Line], _Said | None]
+) -> dict[KneeId, _Said | None]:
+    """What the lines of each knee at one visit say in a column, None where none says anything.
+
+    Raises a `UsageError` where two of them, of different reading projects, contradict each other.
+    """
+    said: dict[KneeId, _Said | None] = {}
+    for line in lines:
+        found, known = read(line), said.get(line.knee)
+        if known is not None and found is not None and found != known:
+            raise UsageError(
+                f"{line.place}: another {column} of {line.knee.subject} {line.knee.side} "
+                f"at {line.visit} than in a line above",
+                "keep one",
+            )
+        said[line.knee] = found if known is None else known
+    return said
 
 
 def _width(line: Line, cells: _Cells) -> Reading:
@@ -247,7 +272,7 @@ def _score(values: Mapping[str, ClinicalValue]) -> PainScore:
 def _unused(table: PlainTable, outcome: str, endpoint: Endpoint) -> list[str]:
     used = {*PLAIN_COLUMNS, *CLINICAL_COLUMNS, "knee"}
     if endpoint.kind is Kind.GIVEN:
-        used.add(outcome.casefold())
+        used.add(column_name(outcome))
     unused = [name for name in table.columns if name and name not in used]
     return [f"{table.path}: columns not used: {', '.join(unused)}"] if unused else []
 

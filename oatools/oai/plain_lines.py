@@ -10,14 +10,14 @@ from oatools.core.errors import ItemError, UsageError
 from oatools.core.forms import note_form
 from oatools.core.ids import alike_in, alike_key, subject_id
 from oatools.core.manifest import MISSING, Row
-from oatools.oai.codes import KneeId, cell_of, code, comparable, is_missing
+from oatools.oai.codes import MISSING_WORDS, KneeId, cell_of, code, comparable, is_missing
 from oatools.oai.endpoints import month_of, visit_of
 from oatools.oai.forms import clean, read_text
 
 #: Columns of a plain table, besides those of the clinical variables and the outcome.
 PLAIN_COLUMNS = ("subject", "side", "visit", "jsw", "readprj", "replaced", "osteotomy")
 _REQUIRED = ("subject", "side", "visit")
-_BLANK = ("", ".", "n/a", "na", "#n/a", "<na>", "nan", "null", "none")
+_BLANK = ("", ".", *MISSING_WORDS)
 # A unit behind a name: `jsw (mm)`, `height [m]`.
 _UNIT = re.compile(r"\s*[(\[][^()\[\]]*[)\]]$")
 _SIDES = {"left": "left", "l": "left", "right": "right", "r": "right"}
@@ -60,12 +60,12 @@ def read_lines(path: Path, also: str | None = None) -> PlainTable:
     `UsageError` for a line that names no knee, contradicts another one, or is of another length.
     """
     table = read_text(path)
-    header = [_UNIT.sub("", name).casefold() for name in table.header]
+    header = [column_name(name) for name in table.header]
     named = Counter(name for name in header if name)
     doubled = min((name for name, count in named.items() if count > 1), default="")
     if doubled:
         raise UsageError(f"{path}: two columns '{doubled}'", "keep one")
-    needed = list(_REQUIRED) if also is None else [*_REQUIRED, also.casefold()]
+    needed = list(_REQUIRED) if also is None else [*_REQUIRED, column_name(also)]
     for column in needed:
         if column not in header:
             raise UsageError(
@@ -99,6 +99,11 @@ def read_lines(path: Path, also: str | None = None) -> PlainTable:
     if coded:
         notes.append(f"{path}: side 1 is taken for right and 2 for left")
     return PlainTable(path, header, lines, notes)
+
+
+def column_name(text: str) -> str:
+    """The name of a column without a unit behind it, in small letters."""
+    return _UNIT.sub("", text).casefold()
 
 
 def _is_same(row: Row, other: Row) -> bool:
@@ -179,7 +184,7 @@ def yes_or_no(line: Line, column: str) -> bool | None:
 
     Raises a `UsageError` for anything else: a knee must not be mislabelled for a word.
     """
-    cell = line.cells.get(column.casefold(), MISSING)
+    cell = line.cells.get(column_name(column), MISSING)
     if cell == MISSING:
         return None
     said = as_yes(cell)

@@ -16,7 +16,14 @@ from pathlib import Path
 from oatools.core.errors import UsageError
 from oatools.oai.codes import VISITS, Record, comparable
 from oatools.oai.forms import column_names, read_ascii, read_sas
-from oatools.oai.nda import ID, find_structure, holds, is_structure, read_structure
+from oatools.oai.nda import (
+    ID,
+    are_of_one_kind,
+    find_structure,
+    holds,
+    is_structure,
+    read_structure,
+)
 
 # The order of preference where a table is there in several forms.
 _FORMS = (".txt", ".csv", ".tsv", ".sas7bdat")
@@ -32,14 +39,15 @@ class Tables:
     """The tables below a folder.
 
     `paths` has the files of each table, best form first, by its name in lower case without
-    extension. `structures` are NDA's, with their column names in lower case; `foreign` counts the
-    lines of other studies in those that were read.
+    extension. `structures` are NDA's, with their column names in lower case; of those that were
+    read `foreign` counts the lines of other studies, `unplaced` the readings without a visit.
     """
 
     folder: Path
     paths: dict[str, list[Path]]
     structures: dict[Path, list[str]] = field(default_factory=dict)
     foreign: dict[Path, int] = field(default_factory=dict)
+    unplaced: dict[Path, int] = field(default_factory=dict)
 
     def has(self, name: str) -> bool:
         """Tell whether there is a table of that name, or an NDA structure that takes its place."""
@@ -73,6 +81,9 @@ class Tables:
                 notes.append(
                     f"{path}: {count} rows of other studies ({ID} is not 9xxxxxx), not used"
                 )
+        for path, count in self.unplaced.items():
+            if count:
+                notes.append(f"{path}: {count} readings without a visit such as V01, not used")
         return notes
 
 
@@ -143,6 +154,7 @@ def _read_stand_ins(
     for path in paths:
         found = read_structure(path, visit, columns, required)
         tables.foreign[path] = found.foreign
+        tables.unplaced[path] = found.unplaced
         read[path] = found.records
     return _joined(tables, read)
 
@@ -155,9 +167,10 @@ def _joined(tables: Tables, read: dict[Path, list[Record]]) -> list[Record]:
     """
     repeated: set[int] = set()
     for (first, records), (second, others) in combinations(read.items(), 2):
-        if not _are_copies(tables.structures[first], tables.structures[second]):
+        if not are_of_one_kind(tables.structures[first], tables.structures[second]):
             continue
-        known, found = _by_key(records), _by_key(others)
+        keys = [key for key in _KEYS if all(key in record for record in (*records, *others))]
+        known, found = _by_key(records, keys), _by_key(others, keys)
         for key in known.keys() & found.keys():
             if not _agree(known[key], found[key]):
                 raise UsageError(
@@ -169,16 +182,11 @@ def _joined(tables: Tables, read: dict[Path, list[Record]]) -> list[Record]:
     return [record for record in every if id(record) not in repeated]
 
 
-def _are_copies(names: Sequence[str], others: Sequence[str]) -> bool:
-    """Tell whether two structures are the same one: a program that saves it may add columns."""
-    return set(names) <= set(others) or set(others) <= set(names)
-
-
-def _by_key(records: Iterable[Record]) -> dict[tuple[str, ...], list[Record]]:
+def _by_key(records: Iterable[Record], keys: Sequence[str]) -> dict[tuple[str, ...], list[Record]]:
     """The records of each knee or person; numbers count as numbers (`16` and `16.0`)."""
     found: dict[tuple[str, ...], list[Record]] = {}
     for record in records:
-        key = tuple(comparable(record.get(column, "")) for column in _KEYS)
+        key = tuple(comparable(record[column]) for column in keys)
         found.setdefault(key, []).append(record)
     return found
 

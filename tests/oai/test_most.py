@@ -260,3 +260,28 @@ def test_a_table_without_the_key_is_refused(tmp_path):
     with pytest.raises(UsageError) as refused:
         labels_of(write(tmp_path, tables=tables))
     assert "MOSTID" in refused.value.reason
+
+
+def test_a_person_in_two_rows_that_differ_is_refused_and_in_two_equal_ones_is_one(tmp_path):
+    header = "MOSTID V0XRKL V0XLKL V2XRKL V2XLKL"
+    twice = {"mostv01235xray": f"{header}\nMB00001 1 2 2 2\nMB00001 1 2 2 2"}
+    assert found(labels_of(write(tmp_path / "a", tables=twice))) == {"1R": 1, "1L": 0}
+    differing = {"mostv01235xray": f"{header}\nMB00001 1 2 2 2\nMB00001 1 2 1 2"}
+    with pytest.raises(UsageError) as caught:
+        labels_of(write(tmp_path / "b", tables=differing))
+    assert "mb00001" in caught.value.reason
+
+
+def test_a_missing_grade_that_r_wrote_is_no_code(tmp_path):
+    tables = {
+        "mostv01235xray": "MOSTID V0XRKL V0XLKL V2XRKL V2XLKL\nMB00001 1 NA 2 2\nMB00002 0 3 8 NA",
+        "mostoutcomes": "MOSTID V99ERKRINDEX V99ELKRINDEX\nMB00001 NA NA\nMB00002 NA 2",
+    }
+    labels = labels_of(write(tmp_path, ",", ".csv", tables=tables))
+    # 2R's 8 is a code; 2L is replaced at 30 months.
+    assert found(labels) == {"1R": 1, "2L": 1}
+    assert dict(labels.left_out) == {
+        "no KL grade at 00m": 1,
+        "KL grade is no possible number at 30m": 1,
+    }
+    assert any(note.startswith("1 cells of mostv01235xray are codes") for note in labels.notes)

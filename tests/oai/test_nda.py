@@ -1018,3 +1018,138 @@ def test_ascii_and_nda_side_by_side_are_read_once(tmp_path, forms):
     shutil.copytree(forms["ascii"], tmp_path / "ascii")
     shutil.copytree(forms["nda"], tmp_path / "nda")
     assert table(labels_of(tmp_path)) == table(labels_of(forms["ascii"]))
+
+
+# What R's write.csv makes of a missing value, in the study's own tables and in NDA's.
+R_ASCII = {
+    "kxr_qjsw_duryea00.csv": """
+"ID","SIDE","READPRJ","V00MCMJSW","V00NOMMJSW"
+9000001,1,16,4,NA
+9000001,2,16,4,NA
+9000002,1,16,4,NA
+9000003,1,16,4,NA
+""",
+    "kxr_qjsw_duryea01.csv": """
+"ID","SIDE","READPRJ","V01MCMJSW","V01NOMMJSW"
+9000001,1,16,3.5,NA
+9000001,2,16,NA,NA
+9000002,1,16,NA,NA
+9000003,1,16,4.2,NA
+""",
+    "Outcomes99.csv": """
+"ID","V99ERKDAYS","V99ERKBLRP","V99ERKRPCF"
+9000001,NA,NA,NA
+9000002,NA,NA,NA
+9000003,NA,NA,NA
+""",
+    "AllClinical00.csv": """
+"ID","P02SEX","V00AGE","P01KRSR"
+9000001,NA,61,0
+9000002,1,NA,1
+9000003,1,50,0
+""",
+    "Enrollees.csv": """
+"ID","P02SEX"
+9000001,2
+9000002,1
+9000003,1
+""",
+}
+R_NDA = {
+    "widths.csv": """
+"src_subject_id","interview_age","sex","visit","readprj","side","nommjsw","mcmjsw"
+9000001,733,"F","V00",16,1,NA,4
+9000001,745,"F","V01",16,1,NA,3.5
+9000001,733,"F","V00",16,2,NA,4
+9000001,745,"F","V01",16,2,NA,NA
+9000002,600,"M","V00",16,1,NA,4
+9000002,612,"M","V01",16,1,NA,NA
+9000003,600,"M","V00",16,1,NA,4
+9000003,612,"M","V01",16,1,NA,4.2
+""",
+    "outcomes.csv": """
+"src_subject_id","visit","rkdays","rkblrp","rkrpcf"
+9000001,"V99",NA,NA,NA
+9000002,"V99",NA,NA,NA
+9000003,"V99",NA,NA,NA
+""",
+    "clinical.csv": """
+"src_subject_id","interview_age","sex","visit","ageyears","krsr"
+9000001,733,"F","V00",NA,0
+9000002,600,"M","V00",NA,1
+9000003,600,"M","V00",50,0
+""",
+}
+
+
+@pytest.mark.parametrize("tables", [R_ASCII, R_NDA], ids=["ascii", "nda"])
+@pytest.mark.parametrize("word", ["NA", "NaN", "n/a", "NULL"])
+def test_the_word_of_another_program_for_a_missing_cell_is_missing(tmp_path, tables, word):
+    for name, text in tables.items():
+        put(tmp_path / name, text.strip().replace("NA", word) + "\n")
+    labels = labels_of(tmp_path)
+    # The report that 9000002's right knee was replaced before entry is refuted by nothing.
+    assert found(labels) == {"1R": 1, "3R": 0}
+    assert labels.left_out["knee replaced by 12m, as reported"] == 1
+    assert labels.left_out["no JSW at 12m"] == 1
+    assert values(labels, "sex")["9000001_00m_right"] == "female"
+    assert values(labels, "age")["9000001_00m_right"] == "61"
+
+
+def test_readings_that_state_no_visit_are_counted_and_not_used(tmp_path):
+    put(
+        tmp_path / "widths.txt",
+        "src_subject_id\tvisit\treadprj\tside\tmcmjsw\n"
+        "9000001\tV00\t16\t1\t4\n9000001\tV01\t16\t1\t3\n"
+        "9000002\t12-month\t16\t1\t3\n9000002\t\t16\t1\t4\n",
+    )
+    labels = labels_of(tmp_path)
+    assert found(labels) == {"1R": 1}
+    assert any("2 readings without a visit" in note for note in labels.notes)
+
+
+def test_readings_without_a_column_of_visits_are_refused(tmp_path):
+    put(
+        tmp_path / "widths.csv",
+        "src_subject_id,readprj,side,mcmjsw\n9000001,16,1,4\n9000001,16,1,3\n",
+    )
+    with pytest.raises(UsageError) as caught:
+        labels_of(tmp_path)
+    assert "no column visit" in caught.value.reason
+
+
+def test_a_table_of_people_without_visits_tells_of_the_entry_alone(tmp_path):
+    put(
+        tmp_path / "scores.csv",
+        "src_subject_id,womac_pain_right,womac_pain_left\n9000001,5,0\n",
+    )
+    assert found(labels_of(tmp_path, "pain")) == {"1R": 1, "1L": 0}
+    assert found(labels_of(tmp_path, "pain", visit="12m")) == {}
+
+
+def test_copies_that_contradict_are_refused_though_each_has_a_column_of_its_own(tmp_path):
+    header = "src_subject_id,visit,readprj,side,mcmjsw"
+    put(tmp_path / "a.csv", f"{header},row\n9000001,V00,16,1,4,1\n9000001,V01,16,1,4,2\n")
+    put(tmp_path / "b.csv", f"{header},version\n9000001,V00,16,1,4,2\n9000001,V01,16,1,3,2\n")
+    with pytest.raises(UsageError) as caught:
+        labels_of(tmp_path)
+    assert "differ on 9000001" in caught.value.reason
+
+
+def test_readings_that_were_split_by_visit_and_by_project_are_joined(tmp_path):
+    header = "src_subject_id,visit,readprj,side,mcmjsw"
+    put(tmp_path / "v00.csv", f"{header}\n9000001,V00,16,1,4\n9000001,V00,20,1,9\n")
+    put(tmp_path / "v01.csv", f"{header},row\n9000001,V01,16,1,3,1\n")
+    put(tmp_path / "v01-retest.csv", f"{header},line\n9000001,V01,20,1,9,1\n")
+    assert found(labels_of(tmp_path)) == {"1R": 1}
+
+
+@pytest.mark.parametrize("right,left", [("Right", "Left"), ("R", "l"), ("1: Right", "2.0")])
+def test_a_side_of_the_studys_own_tables_is_a_code_or_a_word(tmp_path, right, left):
+    for visit, widths in (("00", (4, 4)), ("01", (3, 5))):
+        put(
+            tmp_path / f"kxr_qjsw_duryea{visit}.csv",
+            f"ID,SIDE,READPRJ,V{visit}MCMJSW\n"
+            f"9000001,{right},16,{widths[0]}\n9000001,{left},16,{widths[1]}\n",
+        )
+    assert found(labels_of(tmp_path)) == {"1R": 1, "1L": 0}

@@ -587,3 +587,58 @@ def test_a_code_that_its_label_contradicts_is_neither_yes_nor_no(tmp_path, cell)
     text = f"subject,side,visit,jsw,replaced\np1,right,00m,4,\np1,right,12m,3,{cell}\n"
     with pytest.raises(UsageError, match="line 3: replaced .* is neither yes nor no"):
         label_knees(put(tmp_path, text))
+
+
+def test_a_given_outcome_that_two_readings_contradict_is_refused_with_its_line(tmp_path):
+    path = put(
+        tmp_path,
+        "subject,side,visit,readprj,outcome\np1,right,00m,15,1\np1,right,00m,37,0\n",
+    )
+    assert "line 3" in refusal(path, "given")
+
+
+@pytest.mark.parametrize("first_cell,second_cell", [("1", ""), ("", "1")])
+def test_a_given_outcome_may_stand_in_one_of_several_lines_of_a_knee(
+    tmp_path, first_cell, second_cell
+):
+    path = put(
+        tmp_path,
+        "subject,side,visit,readprj,outcome\n"
+        f"p1,right,00m,15,{first_cell}\np1,right,00m,37,{second_cell}\np2,left,00m,15,0\n",
+    )
+    assert found(labels_of(path, "given")) == {"p1_00m_right": 1, "p2_00m_left": 0}
+
+
+@pytest.mark.parametrize("lines", ["15,,\np1,right,00m,37,5,61", "15,5,61\np1,right,00m,37,,"])
+def test_what_is_known_of_a_knee_may_stand_in_one_of_its_lines(tmp_path, lines):
+    path = put(tmp_path, f"subject,side,visit,readprj,womac_pain,age\np1,right,00m,{lines}\n")
+    labels = labels_of(path, "pain")
+    assert found(labels) == {"p1_00m_right": 1}
+    assert labels.rows()[0]["age"] == "61"
+
+
+def test_a_pain_score_that_two_lines_contradict_is_refused_with_its_line(tmp_path):
+    path = put(
+        tmp_path,
+        "subject,side,visit,readprj,womac_pain\np1,right,00m,15,0\np1,right,00m,37,5\n",
+    )
+    assert "line 3" in refusal(path, "pain")
+
+
+def test_a_given_outcome_is_named_with_its_unit_or_without(tmp_path):
+    path = put(tmp_path, "Subject,Side,Visit,Worse (y/n)\np1,l,00m,1\np2,l,00m,0\n")
+    for name in ("worse", "Worse (y/n)"):
+        labels = labels_of(path, "given", outcome=name)
+        assert found(labels) == {"p1_00m_left": 1, "p2_00m_left": 0}
+        assert not any("not used" in note for note in labels.notes)
+
+
+def test_a_number_of_more_digits_than_arithmetic_keeps_is_no_width(tmp_path):
+    path = put(
+        tmp_path,
+        "subject,side,visit,jsw\np1,left,00m,4\np1,left,12m,3\n"
+        "p2,left,00m,123456789012345678901234567890.1234567\np2,left,12m,3\n",
+    )
+    labels = labels_of(path)
+    assert found(labels) == {"p1_00m_left": 1}
+    assert any("1 cell of jsw taken as missing" in note for note in labels.notes)
