@@ -3,12 +3,12 @@
 import enum
 import re
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from oatools.core.errors import UsageError
 from oatools.oai.codes import plain
-from oatools.oai.widths import MINIMUM
+from oatools.oai.widths import MINIMUM, WIDTHS
 
 
 class Kind(enum.Enum):
@@ -63,6 +63,9 @@ PAIN_FREE_BELOW = Decimal("1")
 
 # The first part of an endpoint's full name, to which the months to the horizon are added.
 _STEMS = {Kind.WIDTH: "jsn", Kind.KL: "kl", Kind.NARROWING: "jsn-grade"}
+_WIDTH_NAME = re.compile(
+    r"jsn(?P<months>\d+)(?P<relative>-relative)?(-(?P<width>\w+))?(@(?P<cut>-\d+(\.\d+)?))?"
+)
 
 
 def endpoint_of(
@@ -93,6 +96,24 @@ def endpoint_of(
     if width != MINIMUM:
         full_name += f"-{width}"
     return Endpoint(full_name, chosen.kind, months, chosen.threshold, chosen.relative, width)
+
+
+def width_endpoint(full_name: str) -> Endpoint | None:
+    """The endpoint of a joint space width from its name in a table of labels: `jsn36-jsw225@-0.7`.
+
+    None for any other name.
+    """
+    match = _WIDTH_NAME.fullmatch(full_name)
+    if match is None or (match["width"] or MINIMUM) not in WIDTHS:
+        return None
+    base = ENDPOINTS["jsn12-relative" if match["relative"] else "jsn12"]
+    return replace(
+        base,
+        name=full_name.partition("@")[0],
+        months=int(match["months"]),
+        threshold=Decimal(match["cut"]) if match["cut"] else base.threshold,
+        width=match["width"] or MINIMUM,
+    )
 
 
 def month_of(visit: str) -> int:
