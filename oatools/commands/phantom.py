@@ -148,5 +148,6 @@ def main(
 def _write(settings: "PhantomSettings", row: Row) -> Done:
     from oatools.phantom.download import make_series
 
-    is_new = make_series(settings, row)
-    return Done({}, kept=not is_new)
+    warnings: list[str] = []
+    is_new = make_series(settings, row, warnings.append)
+    return Done({}, kept=not is_new, warnings=tuple(warnings))

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -22,6 +23,7 @@ from numpy.typing import NDArray
 from oatools.core.errors import ItemError, UsageError
 from oatools.core.files import alone_in, atomic, is_temporary, naming, scratch_folder, write_text
 from oatools.core.manifest import Row
+from oatools.core.paths import require_file
 from oatools.phantom import most_images, nda_images, release, series
 from oatools.phantom.ascii import write_ascii
 from oatools.phantom.layout import Layout, PlacedSeries, number_of
@@ -56,7 +58,7 @@ LAYOUTS: dict[str, Layout] = {
     "most": most_images.LAYOUT,
 }
 VISIT = "00m"
-VERSION = 2  # of the pictures and tables: a folder made by another version is not continued
+VERSION = 3  # of the pictures and tables: a folder made by another version is not continued
 
 
 def prepare(folder: Path, settings: PhantomSettings) -> list[Row]:
@@ -90,42 +92,81 @@ def prepare(folder: Path, settings: PhantomSettings) -> list[Row]:
     return rows
 
 
-def make_series(settings: PhantomSettings, row: Row) -> bool:
+def make_series(
+    settings: PhantomSettings, row: Row, warn: Callable[[str], None] = lambda _: None
+) -> bool:
     """Render and write the series of one row of `prepare`; return False if it is there already.
 
     The folder or archive appears whole or not at all: it is written under another name beside its
     place, which no other process shares, then renamed. Of several that write it at once, the first
-    counts. Raises an `ItemError` for a folder that has lost slices since.
+    counts. Slices that were lost or damaged since are made again, and `warn` is told. Raises an
+    `ItemError` for a folder that holds anything else.
     """
     target = Path(row["path"])
     layout = LAYOUTS[settings.form]
-    if target.exists():
-        _require_whole(target, layout.sequences[row["sequence"]])
-        return False
     patient = make_patient(settings, index_of(row["subject"]))
     knee = patient.knees[SIDES.index(row["side"])]
     protocol = layout.sequences[row["sequence"]]
-    pixels, affine = make_volume(settings, knee, protocol)
     identity = layout.identity(settings, patient, knee.side, protocol)
+    is_packed = target.name.endswith(".tar.gz")
+    damaged: list[str] = []
+    if os.path.lexists(target):
+        find = _damaged_in_archive if is_packed else _damaged_in_folder
+        damaged = find(target, protocol, identity)
+        if not damaged:
+            return False
+        what = target if is_packed else target / damaged[0]
+        more = f" and {len(damaged) - 1} more" if len(damaged) > 1 and not is_packed else ""
+        warn(f"warning: {what}{more} was damaged since it was made; it is made again")
+    pixels, affine = make_volume(settings, knee, protocol)
     with naming(target), scratch_folder(target.parent) as partial:
         series.write_series(partial, protocol, pixels, affine, identity)
-        if target.name.endswith(".tar.gz"):
+        if is_packed:
             with atomic(target) as archive:
                 nda_images.pack(partial, archive)
             return True
-        return _gave_name(partial, target)
+        for name in damaged:
+            (partial / name).replace(target / name)
+        return bool(damaged) or _gave_name(partial, target)
 
 
-def _require_whole(series_path: Path, protocol: PulseSequence) -> None:
-    """Raise an `ItemError` for a series' folder in which slices are missing, or empty."""
-    if not series_path.is_dir():
-        return
-    whole = sum(1 for path in series_path.iterdir() if path.is_file() and path.stat().st_size)
-    if whole != protocol.slices:
-        raise ItemError(
-            f"{series_path} holds {whole} slices, not {protocol.slices}",
-            "remove it, and it is made again",
-        )
+def _damaged_in_folder(
+    folder: Path, protocol: PulseSequence, identity: dict[str, str]
+) -> list[str]:
+    """The names of a series' files that are missing, or not as they were written.
+
+    Raises an `ItemError` for a folder that holds anything else.
+    """
+    names = series.file_names(protocol)
+    if not folder.is_dir():
+        raise ItemError(f"{folder} is no folder", "move it away")
+    found = {path.name: path for path in folder.iterdir()}
+    strange = sorted(found.keys() - set(names))
+    strange += [name for name in names if name in found and not found[name].is_file()]
+    if strange:
+        raise ItemError(f"{folder} holds {strange[0]}, which is no slice of it", "move it away")
+    return [
+        name
+        for name in names
+        if name not in found or not series.is_whole(found[name].read_bytes(), name, identity)
+    ]
+
+
+def _damaged_in_archive(
+    archive: Path, protocol: PulseSequence, identity: dict[str, str]
+) -> list[str]:
+    """The names of a series' files that are missing in its archive, or not as they were written.
+
+    All of an archive that cannot be read to its end. Raises an `ItemError` for a folder.
+    """
+    require_file(archive, "an archive")
+    names = series.file_names(protocol)
+    try:
+        files = nda_images.unpack(archive)
+        whole = {name for name, content in files if series.is_whole(content, name, identity)}
+    except nda_images.BROKEN:
+        return names
+    return [name for name in names if name not in whole]
 
 
 def _gave_name(folder: Path, target: Path) -> bool:
@@ -189,6 +230,8 @@ def _claim(folder: Path, settings: PhantomSettings) -> None:
     """Sign a new folder, or find that it is signed with the same settings."""
     stamp = folder / "phantom.json"
     wanted = json.loads(json.dumps(asdict(settings)))
+    signed = {"synthetic": True, "version": VERSION, "settings": wanted}
+    text = json.dumps(signed, indent=2) + "\n"
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder} is no folder", "give a new folder")
     folder.mkdir(parents=True, exist_ok=True)
@@ -197,8 +240,7 @@ def _claim(folder: Path, settings: PhantomSettings) -> None:
         if not stamp.exists():
             if not all(is_temporary(each.name) for each in folder.iterdir()):
                 raise UsageError(f"{folder} exists and holds no phantom", "give a new folder")
-            signed = {"synthetic": True, "version": VERSION, "settings": wanted}
-            write_text(stamp, json.dumps(signed, indent=2) + "\n")
+            write_text(stamp, text)
             return
     found, version = _read_stamp(stamp)
     different = [name for name in wanted if found.get(name) != wanted[name]]
@@ -211,6 +253,8 @@ def _claim(folder: Path, settings: PhantomSettings) -> None:
         raise UsageError(
             f"{folder} holds a phantom of version {version}, this is {VERSION}", "give a new folder"
         )
+    if stamp.read_text(encoding="utf-8") != text:  # damaged where it says nothing of these
+        write_text(stamp, text)
 
 
 def _read_stamp(stamp: Path) -> tuple[dict[str, Any], object]:

@@ -8,8 +8,10 @@ DIR/image03/00m/0.E.1/<participant>/<date>/<barcode>.tar.gz
 from __future__ import annotations
 
 import gzip
+import re
 import tarfile
-from collections.abc import Iterable
+import zlib
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
@@ -31,6 +33,10 @@ _COLUMNS = {
     "accession_number": "Accession number of the image",
 }
 _BUCKET = "s3://NDAR_Synthetic/submission_0"
+_SLICE = re.compile(r"\d{3}")
+_MOST_BYTES = 1 << 24  # of a slice: four times that of the largest matrix
+#: What reading a damaged archive raises.
+BROKEN = (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError, ValueError)
 _LEVEL = 1  # of compression: noise hardly yields to more
 
 
@@ -71,6 +77,23 @@ def pack(folder: Path, archive: BinaryIO) -> None:
             member.size = path.stat().st_size
             with path.open("rb") as content:
                 tar.addfile(member, content)
+
+
+def unpack(archive: Path) -> Iterator[tuple[str, bytes]]:
+    """Yield the name and content of each file of an archive that `pack` wrote, to its end.
+
+    Nothing is unpacked to disk. What is no such archive raises one of `BROKEN`.
+    """
+    with archive.open("rb") as stream, gzip.GzipFile(fileobj=stream) as packed:
+        with tarfile.open(fileobj=packed, mode="r|") as tar:
+            for member in tar:
+                name = member.name.removeprefix("./")
+                if not _SLICE.fullmatch(name) or not 0 < member.size <= _MOST_BYTES:
+                    raise ValueError(name)
+                content = tar.extractfile(member)
+                yield name, content.read() if content else b""
+        while packed.read(1 << 20):  # by its end gzip tells what was damaged
+            pass
 
 
 LAYOUT = replace(

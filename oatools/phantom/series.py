@@ -22,6 +22,10 @@ Point = tuple[float, float, float]
 REFERENCE_MATRIX = 384
 _UNIT = 600  # pixel value of signal 1
 _HIGHEST = 4095  # of 12 bits
+# What stands in the first 128 bytes of a file, which the standard leaves to whoever writes it.
+_SEAL = "oatools phantom, SHA-256 of what follows: {}"
+_SEAL_BYTES = 128
+_META_BYTES = 512  # that follow, within which a file states its UID
 _FLIP_XY = np.diag([-1.0, -1.0, 1.0, 1.0])  # between RAS and DICOM's LPS
 
 
@@ -170,28 +174,55 @@ def write_series(
 
     `affine` takes indices to patient RAS mm. `identity` holds DICOM keywords and values of patient
     and study; it must hold `SeriesInstanceUID`, from which those of the images follow, and
-    `SeriesTime`. Explicit VR little endian, uncompressed, one frame in each.
+    `SeriesTime`. Explicit VR little endian, uncompressed, one frame in each, which begins with a
+    digest of the rest (see `is_whole`).
     """
     base = _header(sequence, identity)
     _describe_grid(base, pixels.shape, affine)
     for k in range(pixels.shape[2]):
         ds = copy.copy(base)
         x, y, z = affine[:3, 3] + k * affine[:3, 2]
-        ds.SOPInstanceUID = uid(identity["SeriesInstanceUID"], k)
+        ds.SOPInstanceUID = _image_uid(identity, k)
         ds.InstanceNumber = k + 1
         ds.ImagePositionPatient = [_text(-x), _text(-y), _text(z)]
         ds.AcquisitionTime = _acquisition_time(sequence, identity["SeriesTime"], k)
         ds.SliceLocation = _text(k * sequence.thickness)
         ds.PixelData = np.ascontiguousarray(pixels[:, :, k].T).astype("<u2", copy=False).tobytes()
         ds.file_meta = _file_meta(ds.SOPInstanceUID)
-        write_new(folder / f"{k + 1:03d}", _encoded(ds))
+        write_new(folder / _name(k), _encoded(ds))
+
+
+def file_names(sequence: PulseSequence) -> list[str]:
+    """The names of a series' files, one for each slice."""
+    return [_name(k) for k in range(sequence.slices)]
+
+
+def is_whole(content: bytes, name: str, identity: dict[str, str]) -> bool:
+    """Tell whether a file of that name in a series, with such a header, is as it was written."""
+    rest = content[_SEAL_BYTES:]
+    is_of_this_place = _image_uid(identity, int(name) - 1).encode() in rest[:_META_BYTES]
+    return is_of_this_place and content[:_SEAL_BYTES] == _seal(rest)
+
+
+def _name(k: int) -> str:
+    return f"{k + 1:03d}"
+
+
+def _image_uid(identity: dict[str, str], k: int) -> UID:
+    return uid(identity["SeriesInstanceUID"], k)
 
 
 def _encoded(ds: Dataset) -> bytes:
     """Return the bytes of a DICOM file: pydicom writes to no disk, which may be full."""
     stream = io.BytesIO()
     ds.save_as(stream, enforce_file_format=True)
-    return stream.getvalue()
+    rest = stream.getvalue()[_SEAL_BYTES:]
+    return _seal(rest) + rest
+
+
+def _seal(rest: bytes) -> bytes:
+    digest = hashlib.sha256(rest).hexdigest()
+    return _SEAL.format(digest).encode().ljust(_SEAL_BYTES, b"\0")
 
 
 def _header(sequence: PulseSequence, identity: dict[str, str]) -> Dataset:

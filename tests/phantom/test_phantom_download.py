@@ -1,4 +1,5 @@
 import csv
+import io
 import json
 import shutil
 import subprocess
@@ -282,7 +283,7 @@ def test_a_second_run_completes_what_the_first_left_and_keeps_the_rest(tmp_path)
     shutil.move(lost / "001", half / "007")
     shutil.rmtree(lost)
     again = run(tmp_path / "demo", *ARGUMENTS)
-    assert "1 done, 3 kept, 0 failed" in again.stderr
+    assert "1 done, 1 kept, 0 failed" in again.stderr
     assert digest(tmp_path / "demo") == before
     assert Path(rows[1]["path"], "001").stat().st_mtime_ns == kept
 
@@ -332,13 +333,104 @@ def test_a_series_that_another_run_finishes_first_stays(tmp_path, monkeypatch):
     assert [path.name for path in target.parent.iterdir()] == [target.name]
 
 
-def test_a_series_that_has_lost_slices_is_no_series_that_is_done(tmp_path):
-    rows = prepare(tmp_path / "demo", CORONAL)
-    make_series(CORONAL, rows[0])
-    Path(rows[0]["path"], "007").unlink()
-    Path(rows[0]["path"], "008").write_bytes(b"")
-    with pytest.raises(ItemError, match="holds 33 slices, not 35; remove it, and it is made again"):
-        make_series(CORONAL, rows[0])
+def flip(path, place):
+    content = bytearray(path.read_bytes())
+    content[place] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    "damage, named",
+    [
+        (lambda folder: (folder / "007").unlink(), "007 was"),
+        (lambda folder: (folder / "008").write_bytes(b""), "008 was"),
+        (lambda folder: flip(folder / "009", -1), "009 was"),  # in the last pixel
+        (lambda folder: flip(folder / "035", 0), "035 was"),  # in what no reader looks at
+        (lambda folder: flip(folder / "001", 400), "001 was"),
+        (lambda folder: shutil.copy(folder / "004", folder / "003"), "003 was"),
+        (
+            lambda folder: [(folder / f"00{n}").write_text("an essay") for n in "4567"],
+            "004 and 3 more was",
+        ),
+    ],
+)
+def test_slices_that_were_lost_or_damaged_are_made_again(tmp_path, damage, named):
+    row = prepare(tmp_path / "demo", CORONAL)[0]
+    folder, said = Path(row["path"]), []
+    assert make_series(CORONAL, row) and not make_series(CORONAL, row, said.append)
+    before, untouched = digest(folder), (folder / "020").stat()
+    damage(folder)
+    assert make_series(CORONAL, row, said.append)
+    assert said == [f"warning: {folder}/{named} damaged since it was made; it is made again"]
+    assert digest(folder) == before and not make_series(CORONAL, row)
+    assert (folder / "020").stat() == untouched
+    assert [path.name for path in folder.parent.iterdir()] == [folder.name]
+
+
+def test_a_series_among_other_files_is_left_as_it_is(tmp_path):
+    row = prepare(tmp_path / "demo", CORONAL)[0]
+    make_series(CORONAL, row)
+    Path(row["path"], "notes.txt").write_text("years of work")
+    Path(row["path"], "007").unlink()
+    with pytest.raises(ItemError, match="holds notes.txt, which is no slice of it; move it away"):
+        make_series(CORONAL, row)
+    assert not Path(row["path"], "007").exists()
+    assert Path(row["path"], "notes.txt").read_text() == "years of work"
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda archive: archive.write_bytes(b""),
+        lambda archive: flip(archive, 30_000),
+        lambda archive: flip(archive, -8),  # in the checksum of the whole
+        lambda archive: archive.write_bytes(archive.read_bytes()[:-100]),
+        lambda archive: archive.write_bytes(archive.read_bytes() + b"more"),
+        lambda archive: repack(archive, keep=34),
+        lambda archive: repack(archive, keep=35, name="./001"),
+    ],
+)
+def test_an_archive_that_was_damaged_is_made_again(tmp_path, damage):
+    settings = replace(CORONAL, patients=1, form="nda")
+    row = prepare(tmp_path / "demo", settings)[0]
+    archive, said = Path(row["path"]), []
+    assert make_series(settings, row) and not make_series(settings, row, said.append)
+    before = archive.read_bytes()
+    damage(archive)
+    assert make_series(settings, row, said.append)
+    assert said == [f"warning: {archive} was damaged since it was made; it is made again"]
+    assert archive.read_bytes() == before
+
+
+def repack(archive, keep, name=None):
+    """Pack the first files of an archive again, all under one name if that is given."""
+    with tarfile.open(archive) as tar:
+        files = [(member, tar.extractfile(member).read()) for member in tar][:keep]
+    with tarfile.open(archive, "w:gz") as tar:
+        for member, content in files:
+            member.name = name or member.name
+            tar.addfile(member, io.BytesIO(content))
+
+
+def test_the_command_says_that_a_slice_is_made_again(tmp_path):
+    arguments = [tmp_path / "demo", *ARGUMENTS, "--patients", "1"]
+    rows = run(*arguments).stdout
+    slice_path = Path(rows.splitlines()[1].split("\t")[-1], "012")
+    before = slice_path.read_bytes()
+    flip(slice_path, 1000)
+    again = run(*arguments)
+    assert again.returncode == 0 and again.stdout == rows and slice_path.read_bytes() == before
+    assert f"{slice_path} was damaged since it was made; it is made again" in again.stderr
+    assert "1 done, 1 kept, 0 failed" in again.stderr
+
+
+def test_a_record_of_the_settings_that_was_damaged_is_written_again(tmp_path):
+    prepare(tmp_path / "demo", CORONAL)
+    stamp = tmp_path / "demo/phantom.json"
+    before = stamp.read_text()
+    stamp.write_text(before.replace('"synthetic": true', '"synthetik": true'))
+    prepare(tmp_path / "demo", CORONAL)
+    assert stamp.read_text() == before
 
 
 def test_a_folder_made_with_other_settings_or_holding_anything_else_is_refused(tmp_path):
