@@ -15,6 +15,7 @@ from oatools.core.files import atomic
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 SUFFIXES = (".svg", ".png", ".pdf")
 
@@ -88,30 +89,41 @@ class _Flow:
 def draw_flow(
     path: str | Path, assessed: str, left_out: Sequence[str], labelled: str, groups: Sequence[str]
 ) -> None:
-    """Draw the flow: who was assessed, what was left out, who was labelled, and the groups of them.
+    """Draw the flow into a file; see `flow_figure`.
 
-    `left_out` has a reason a line, and there may be no `groups`. The form follows the path's suffix
-    (`SUFFIXES`); a `UsageError` for any other. The same texts give the same bytes.
+    The form follows the path's suffix (`SUFFIXES`); a `UsageError` for any other. The same texts
+    give the same bytes.
     """
     suffix = Path(path).suffix.lower()
     if suffix not in SUFFIXES:
         raise UsageError(f"{path}: a flow is written as .tsv, or drawn as {', '.join(SUFFIXES)}")
     import matplotlib
 
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
+    dates = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
+    with matplotlib.rc_context({"svg.hashsalt": "oatools", "svg.fonttype": "none"}):
+        figure = flow_figure(assessed, left_out, labelled, groups)
+        with atomic(path) as stream:
+            figure.savefig(stream, format=suffix[1:], dpi=200, metadata=dates.get(suffix, {}))
+
+
+def flow_figure(
+    assessed: str, left_out: Sequence[str], labelled: str, groups: Sequence[str]
+) -> "Figure":
+    """Draw the flow: who was assessed, what was left out, who was labelled, and the groups of them.
+
+    `left_out` has a reason a line, and there may be no `groups`.
+    """
+    import matplotlib
+    from matplotlib.figure import Figure
 
     flow = _lay_out(assessed, left_out, labelled, groups)
-    with matplotlib.rc_context({"svg.hashsalt": "oatools", "svg.fonttype": "none", "font.size": 9}):
-        figure = pyplot.figure(figsize=(_WIDTH, flow.height))
+    with matplotlib.rc_context({"font.size": 9}):
+        figure = Figure(figsize=(_WIDTH, flow.height))
         axes = figure.add_axes((0, 0, 1, 1))
         axes.set(xlim=(0, _WIDTH), ylim=(0, flow.height))
         axes.axis("off")
         flow.draw(axes)
-        dates = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
-        with atomic(path) as stream:
-            figure.savefig(stream, format=suffix[1:], dpi=200, metadata=dates.get(suffix, {}))
-        pyplot.close(figure)
+    return figure
 
 
 def _lay_out(assessed: str, left_out: Sequence[str], labelled: str, groups: Sequence[str]) -> _Flow:
