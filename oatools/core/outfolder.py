@@ -1,5 +1,6 @@
 """The folder that a run writes into, which must be the same from its first row to its last."""
 
+import contextlib
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,6 +33,11 @@ class IntoFolder:
         self._require()
         return done
 
+    def after_rows(self, count: int) -> None:
+        """Raise an `ItemError` if the folder that so many rows were written into is not there."""
+        if self._descriptor is not None or (count and not self.folder.is_dir()):
+            self._require_same()
+
     def __getstate__(self) -> tuple[Path, Work]:
         return self.folder, self.work
 
@@ -43,11 +49,14 @@ class IntoFolder:
     def _require(self) -> None:
         if self._descriptor is None:
             self._open()
-            return
-        try:
-            is_same = os.path.samestat(os.fstat(self._descriptor), self.folder.stat())
-        except FileNotFoundError:
-            is_same = False
+        else:
+            self._require_same()
+
+    def _require_same(self) -> None:
+        is_same = False
+        if self._descriptor is not None:
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                is_same = os.path.samestat(os.fstat(self._descriptor), self.folder.stat())
         if not is_same:
             raise ItemError(
                 f"{self.folder} was removed or exchanged since the run began",

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 from oatools.core import manifest
 from oatools.core.claims import FilesOfRun
@@ -52,6 +52,14 @@ class Failure:
 Outcome = Done | Failure
 _Finished = tuple[int, Row | BadRow, Outcome]
 Work = Callable[[Row], Done]
+
+
+@runtime_checkable
+class WatchingWork(Protocol):
+    """Work that looks at what became of its outputs, once all rows are done."""
+
+    def after_rows(self, count: int) -> None:
+        """Raise an `ItemError` if the outputs of so many rows are lost by now."""
 
 
 @dataclass(frozen=True)
@@ -128,7 +136,18 @@ def run_rows(
         console.note(collector.summary())
     if collector.failures is not None:
         collector.failures.finish()
-    return 1 if collector.failed else 0
+    is_lost = isinstance(work, WatchingWork) and _is_lost(work, collector)
+    return 1 if collector.failed or is_lost else 0
+
+
+def _is_lost(work: WatchingWork, collector: "_Collector") -> bool:
+    """Say what became of the outputs of the rows that were done, where they are lost."""
+    try:
+        work.after_rows(collector.done + collector.kept)
+    except ItemError as error:
+        collector.console.error(collector.console.describe(error))
+        return True
+    return False
 
 
 def attempt(work: Work, row: Row) -> Outcome:

@@ -4,6 +4,7 @@ Nothing is removed but what such a page consists of. Answers that readers have s
 anything else, keep the page from being replaced.
 """
 
+import errno
 import json
 import re
 from collections.abc import Iterator
@@ -96,6 +97,8 @@ def new_folder(out_dir: Path, replace: bool = False) -> Iterator[Path]:
         yield folder
         study = read_study(folder)
         if not study:
+            if not folder.is_dir():
+                raise FileNotFoundError(errno.ENOENT, "it was removed while it was written")
             return
         for left in [path for path in folder.rglob("*") if is_temporary(path.name)]:
             left.unlink()  # of a process that was killed

@@ -8,9 +8,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from oatools.core import files
+from oatools.core.console import Console
 from oatools.core.errors import ItemError
+from oatools.core.manifest import Table
 from oatools.core.outfolder import IntoFolder
-from oatools.core.runner import Done
+from oatools.core.runner import Done, run_rows
 from oatools.explain import rows as cam_rows
 from oatools.imaging.rows import VolumeWriter
 from oatools.n4.rows import Outputs, SideOutput, correct_volume
@@ -195,3 +198,36 @@ def test_rows_fail_once_their_folder_was_removed_or_exchanged(tmp_path, is_there
             work({"path": last})
         with pytest.raises(ItemError, match="out was removed or exchanged since the run began"):
             work({"path": "c"})
+
+
+@pytest.mark.parametrize("is_there_first", [True, False])
+@pytest.mark.parametrize("fate", ["stays", "is removed", "is moved", "is a file now"])
+def test_a_run_fails_whose_folder_is_gone_after_its_last_row(tmp_path, capfd, is_there_first, fate):
+    out = tmp_path / "out"
+    if is_there_first:
+        out.mkdir()
+
+    def write(row):
+        files.write_text(out / row["path"], "x")
+        return Done({})
+
+    def lose(row, _):
+        if row["path"] == "b" and fate != "stays":
+            out.rename(tmp_path / "elsewhere")
+            if fate == "is a file now":
+                out.write_text("x")
+
+    table = Table(["path"], iter([{"path": "a"}, {"path": "b"}]), "rows", 2)
+    status = run_rows(Console("oa-test"), table, IntoFolder(out, write), on_done=lose)
+    said = f"oa-test: {out} was removed or exchanged since the run began"
+    assert status == (fate != "stays")
+    assert (said in capfd.readouterr().err) == (fate != "stays")
+
+
+def test_a_folder_that_children_made_is_looked_for_after_their_last_row(tmp_path):
+    work = IntoFolder(tmp_path / "out", lambda row: Done({}))
+    work.after_rows(0)  # nothing was to be written
+    with pytest.raises(ItemError, match="out was removed or exchanged since the run began"):
+        work.after_rows(2)
+    (tmp_path / "out").mkdir()
+    work.after_rows(2)

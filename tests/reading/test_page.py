@@ -1,5 +1,7 @@
 import json
+import os
 import re
+import shutil
 import zlib
 from collections import Counter
 
@@ -567,3 +569,14 @@ def test_over_a_thousand_pairs_nothing_but_the_image_tells_the_progressor(
     assert [row["page"] for row in rows((tmp_path / "page.tsv").read_text())] == [
         f"volumes/{p.name}" for p in files
     ]
+
+
+def test_a_page_whose_folder_is_removed_while_it_is_written_is_an_error(tmp_path):
+    from oatools.reading.pagefolder import new_folder
+
+    with (
+        pytest.raises(FileNotFoundError, match="removed while it was written") as caught,
+        new_folder(tmp_path / "page") as folder,
+    ):
+        shutil.rmtree(folder)
+    assert caught.value.filename == str(tmp_path / "page") and os.listdir(tmp_path) == []
