@@ -4,7 +4,7 @@ From the tables of a cross-validation every number of its report can be computed
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from oatools.core.checksums import NAME as CHECKSUMS
@@ -15,7 +15,7 @@ from oatools.learning.results import PREDICTION_COLUMNS, CrossValidation
 
 #: The table of the model that was asked for.
 FIRST = "predictions.tsv"
-_OTHERS = re.compile(r"predictions-[^/]+\.tsv")
+_OTHERS = re.compile(r"(?P<repeat>(repeat-\d+/)?)predictions-[^/]+\.tsv")
 _UNSAFE = re.compile(r"[^\w.+-]+")
 
 
@@ -42,23 +42,24 @@ def prediction_rows(
 
 
 def write_predictions(folder: Path, result: CrossValidation, order: Sequence[str] = ()) -> None:
-    """Write a table for each model, with the knees in `order`, or sorted by name.
-
-    Tables of models that an earlier run in this folder had, and this one has not, are removed.
-    """
+    """Write a table for each model, with the knees in `order`, or sorted by name."""
     names = prediction_files(result)
     for model, name in names.items():
         write_table(folder / name, PREDICTION_COLUMNS, prediction_rows(result, model, order))
-    _remove_others(folder, names.values())
 
 
-def _remove_others(folder: Path, kept: Iterable[str]) -> None:
-    """Remove tables that an earlier run wrote here, by the digests that it left."""
+def remove_others(folder: Path, kept: Collection[str]) -> None:
+    """Remove tables of models that an earlier run in this folder had, and this one has not.
+
+    `kept` are the files of this run, by relative names, whose own folders alone are looked at. The
+    earlier run's are known by the digests that it left.
+    """
     try:
         listed = read_checksums(folder)
     except ItemError:
         listed = None
     for name in set(listed.listed if listed else ()).difference(kept):
-        if listed and _OTHERS.fullmatch(name) and not listed.damage_of(name):
+        match = _OTHERS.fullmatch(name)
+        if listed and match and match["repeat"] + FIRST in kept and not listed.damage_of(name):
             (folder / name).unlink()
             (folder / CHECKSUMS).unlink(missing_ok=True)  # they are of a run that has ended
