@@ -15,17 +15,26 @@ from oatools.dicom.series import Series
 def whole_or_failed(found: Sequence[Series | BadRow]) -> list[Series | BadRow]:
     """Return what was found, with a failure for each part of a series that is spread.
 
-    Parts have images that the others lack. What has all that another has is a copy, and stays.
+    Parts have images that the others lack. What has all that another has is a copy, and stays, and
+    so does what cannot be read to its end: a copy that was cut off must not cost the whole one.
     """
     spread: dict[int, BadRow] = {}
     for parts in _of_one_identifier(found):
-        held = [instances(part.path, part.series) for part in parts]
-        whole = max(held, key=len)
+        held = [images for part in parts if (images := _instances(part)) is not None]
+        whole = max(held, key=len, default=set())
         if all(images <= whole for images in held):
             continue
         for part in parts:
             spread[id(part)] = part_of(part, [other for other in parts if other is not part])
     return [spread.get(id(series), series) for series in found]
+
+
+def _instances(part: Series) -> set[str] | None:
+    """Return the identifiers of a part's images; None where it cannot be read to its end."""
+    try:
+        return instances(part.path, part.series)
+    except Exception:  # it is not taken of repeats, or its conversion says why
+        return None
 
 
 def part_of(series: Series, others: Sequence[Series]) -> BadRow:

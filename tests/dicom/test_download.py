@@ -607,3 +607,41 @@ def test_series_of_an_inventory_are_found_in_packages_side_by_side(scan, shell, 
     (tmp_path / "meta" / "image03.txt").write_text("\n".join(lines) + "\n")
     found = rows(shell("oa-convert meta/image03.txt -l --root pk").stdout)
     assert [row["subject"] for row in found] == ["9000001", "9000002"]
+
+
+def cut_archive(archive):
+    """An archive whose download ended too soon, under its final name."""
+    archive.write_bytes(archive.read_bytes()[: archive.stat().st_size // 2])
+
+
+@pytest.mark.parametrize("dates", [("20040105", "20040106"), ("20040106", "20040105")])
+@pytest.mark.parametrize("by_path", [False, True], ids=["tree", "paths"])
+def test_an_archive_that_was_cut_off_costs_neither_its_whole_copy_nor_others(
+    scan, shell, rows, tmp_path, dates, by_path
+):
+    whole, cut = (tmp_path / "OAI/00m/0.A.1/9000001" / date / "10000001" for date in dates)
+    scan(whole, "9000001")
+    scan(cut, "9000001")
+    scan(tmp_path / "OAI/00m/0.A.1/9000002/20040105/10000002", "9000002", "left")
+    archived(whole, "10000001.tar.gz")
+    cut_archive(archived(cut, "10000001.tar.gz"))
+    archived(tmp_path / "OAI/00m/0.A.1/9000002/20040105/10000002", "10000002.tar.gz")
+    given = "find OAI -name '*.gz' | sort | oa-convert" if by_path else "oa-convert OAI"
+    done = shell(f"{given} -o nii")
+    assert [row["knee"] for row in rows(done.stdout)] == ["9000001_00m_right", "9000002_00m_left"]
+    assert f"{dates[1]}/10000001.tar.gz: a repeat of OAI" in done.stderr
+
+
+def test_copies_that_were_all_cut_off_fail_by_name_and_the_others_go_on(
+    scan, shell, rows, tmp_path
+):
+    release = tmp_path / "OAI/00m/0.A.1"
+    for date in ("20040105", "20040106"):
+        scan(release / "9000001" / date / "10000001", "9000001")
+        archive = archived(release / "9000001" / date / "10000001", "10000001.tar.gz")
+        cut_archive(archive)
+        archive.write_bytes(archive.read_bytes()[: -int(date[-1])])  # of different lengths
+    scan(release / "9000002/20040105/10000002", "9000002", "left")
+    done = shell("oa-convert OAI -o nii", status=1)
+    assert [row["knee"] for row in rows(done.stdout)] == ["9000002_00m_left"]
+    assert "9000001_00m_right cor-iw-tse: the archive cannot be read" in done.stderr
