@@ -53,10 +53,8 @@ _TABLES = ("predictions.tsv", "metrics.tsv", "null.tsv")
 @click.option(
     "--repeats",
     type=click.IntRange(1),
-    default=1,
-    show_default=True,
     metavar="N",
-    help="Cross-validate N times, with other folds and seeds.",
+    help="Cross-validate N times, with other folds and seeds (default: 5 below 200 patients).",
 )
 @click.option(
     "--leaky",
@@ -70,6 +68,14 @@ _TABLES = ("predictions.tsv", "metrics.tsv", "null.tsv")
     help="Also score images alone, clinical variables alone and a linear model.",
 )
 @click.option(
+    "--against",
+    multiple=True,
+    type=click.Path(exists=True, dir_okay=False),
+    metavar="TABLE.tsv",
+    help="Compare with these out-of-fold predictions (knee, label, probability, fold) of another "
+    "run or program, in the same folds. Repeatable.",
+)
+@click.option(
     "--permute-labels",
     type=click.IntRange(0),
     default=0,
@@ -78,14 +84,6 @@ _TABLES = ("predictions.tsv", "metrics.tsv", "null.tsv")
     help="Cross-validate N more times with permuted labels, to show what no signal looks like.",
 )
 @training_options
-@click.option(
-    "--bootstrap",
-    type=click.IntRange(10),
-    default=1000,
-    show_default=True,
-    metavar="N",
-    help="Draws of patients for the 95 % intervals.",
-)
 @seed_option
 @force_option
 @jobs_option("models")
@@ -97,11 +95,11 @@ def main(
     folds_file: str | None,
     hold_out: tuple[str, str] | None,
     stratify: tuple[str, ...],
-    repeats: int,
+    repeats: int | None,
     leaky: bool,
     compare: bool,
+    against: tuple[str, ...],
     permute_labels: int,
-    bootstrap: int,
     seed: int,
     force: bool,
     jobs: int,
@@ -112,15 +110,17 @@ def main(
     per fold, predictions.tsv, metrics.tsv, figures, report.html and model-card.md. Baselines are
     scored in the same folds.
     """
-    _check_division(folds, folds_file, hold_out, has_more=repeats > 1 or bool(stratify))
+    _check_division(folds, folds_file, hold_out, has_more=(repeats or 1) > 1 or bool(stratify))
     tables = {f"-o: {name}": out_dir / name for name in _TABLES}
-    require_safe(run, tables, [folds_file])
+    require_safe(run, tables, [folds_file, *against])
+    _refuse_own(against, out_dir)
     folds_table = {"-o: folds.tsv": out_dir / "folds.tsv"}  # it may be taken for --folds-file
     require_safe(run, folds_table)
     columns = [*stratify, *(hold_out or ())[:1]]
     loaded = read_training_data(console, run, columns)
     from oatools.core.provenance import Caution
     from oatools.learning import crossval
+    from oatools.learning.against import put_beside, read_others
     from oatools.learning.cautions import MEANINGS
     from oatools.learning.folds import Splitter
     from oatools.learning.predictions import prediction_rows
@@ -139,6 +139,11 @@ def main(
         jobs=jobs,
         force=force,
     )
+    times = repeats or crossval.default_repeats(loaded.cohort, plan.splitter)
+    others = {}
+    if against:
+        folds_of_runs = [plan.splitter.split(loaded.cohort, seed + n) for n in range(times)]
+        others = read_others(against, loaded.cohort, folds_of_runs)
     result = crossval.divide_and_validate(loaded.cohort, plan, out_dir, console)
     if permute_labels:
         null = crossval.null_distribution(
@@ -146,9 +151,8 @@ def main(
         )
         result = replace(result, null=null)
         _write_null(out_dir / "null.tsv", null.tolist())
-    metrics = result.metrics(bootstrap, seed)
-    if repeats > 1:
-        metrics = metrics + crossval.repeat(result, plan, out_dir, repeats, console)
+    result = put_beside(crossval.repeat(result, plan, out_dir, times, console), others)
+    metrics = result.metrics()
     report = Report(
         result=result,
         flow=loaded.flow,
@@ -156,16 +160,14 @@ def main(
         cautions=result.cautions,
         command=rerun_line(click.get_current_context()),
         seed=seed,
-        draws=bootstrap,
-        repeats=repeats,
     )
     write_report(out_dir, report)
     print_table(PREDICTION_COLUMNS, prediction_rows(result, order=loaded.flow.order))
     for line in headlines(metrics):
         console.note(line)
-    console.note(
-        f"{result.trained} models trained, {result.kept} kept; see {out_dir / 'report.html'}"
-    )
+    trained = sum(each.trained for each in result.runs)
+    kept = sum(each.kept for each in result.runs)
+    console.note(f"{trained} models trained, {kept} kept; see {out_dir / 'report.html'}")
     return 1 if loaded.flow.failed else 0
 
 
@@ -184,6 +186,15 @@ def _check_division(
         )
     if has_more and (folds_file or hold_out):
         raise UsageError(f"{given[0]} leaves nothing for --repeats or --stratify to decide")
+
+
+def _refuse_own(against: Sequence[str], out_dir: Path) -> None:
+    """Raise a `UsageError` for a table to compare with that the run itself would write."""
+    for path in against:
+        if Path(path).resolve().parent == out_dir.resolve():
+            raise UsageError(
+                f"--against {path} is of the run itself", "name predictions of another one"
+            )
 
 
 def _write_null(path: Path, areas: Sequence[float]) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 
 from oatools.core.errors import UsageError
 from oatools.core.files import digest_json
-from oatools.core.manifest import MISSING, write_table
+from oatools.core.manifest import MISSING
 from oatools.learning import workers
 from oatools.learning.baseline import baselines
 from oatools.learning.cohort import Cohort
@@ -20,25 +20,24 @@ from oatools.learning.files import is_done, load_model, read_record
 from oatools.learning.folds import (
     Split,
     Splitter,
-    assign_folds,
+    check_classes,
     check_patients,
     describe,
     split_folds,
     write_folds,
 )
-from oatools.learning.metrics import roc_auc
+from oatools.learning.metrics import mean_area
 from oatools.learning.model import predict
-from oatools.learning.results import (
-    PREDICTION_COLUMNS,
-    CrossValidation,
-    Metrics,
-    OutOfFold,
-    repeat_metrics,
-)
+from oatools.learning.predictions import write_predictions
+from oatools.learning.results import CrossValidation, OutOfFold
 from oatools.learning.settings import DEFAULTS, Settings
 from oatools.learning.workers import Task
 
 IMAGES, BOTH = "images", "images+clinical"
+#: Below so many patients a cross-validation is repeated unless told otherwise, so many times in
+#: all: the mean of one run still depends on how the patients were dealt (tests/bench/coverage.py).
+FEW_PATIENTS, REPEATS = 200, 5
+_PERMUTATIONS_TRIED = 100
 
 
 class Listener(Protocol):
@@ -97,15 +96,17 @@ def cross_validate(
     seed: int = 0,
     out_dir: str | Path | None = None,
     jobs: int = 1,
+    repeats: int | None = None,
 ) -> CrossValidation:
     """Cross-validate a model and its baselines, for use from Python.
 
-    Patients are divided into `folds` by chance, or as a `Splitter` says. The models, and the table
+    Patients are divided into `folds` by chance, or as a `Splitter` says, and that `repeats` times
+    with other seeds; by default as often as `default_repeats` says. The models, and the table
     of folds, go to `out_dir`, where those that were trained alike are kept; without it, they are
     thrown away.
 
         result = cross_validate(cohort, folds=5)
-        result.metrics().get(result.name, "pooled", "roc_auc")
+        result.estimate("roc_auc")
         result.predictions()
 
     Raises `UsageError` where a fold cannot be trained, or other folds or models are in the way.
@@ -115,7 +116,9 @@ def cross_validate(
     with contextlib.ExitStack() as stack:
         if out_dir is None:
             out_dir = stack.enter_context(tempfile.TemporaryDirectory())
-        return divide_and_validate(cohort, plan, Path(out_dir))
+        result = divide_and_validate(cohort, plan, Path(out_dir))
+        times = default_repeats(cohort, splitter) if repeats is None else repeats
+        return repeat(result, plan, Path(out_dir), times)
 
 
 def candidates(
@@ -152,23 +155,35 @@ def divide_and_validate(
     return validate(cohort, fold, plan, out_dir, listener)
 
 
+def default_repeats(cohort: Cohort, splitter: Splitter) -> int:
+    """Return how often to cross-validate where nobody says: often where patients are few."""
+    if splitter.is_random and len(set(cohort.subject)) < FEW_PATIENTS:
+        return REPEATS
+    return 1
+
+
 def repeat(
     first: CrossValidation,
     plan: Plan,
     out_dir: Path,
     repeats: int,
     listener: Listener = SILENCE,
-) -> Metrics:
-    """Cross-validate `repeats` - 1 times more, with the following seeds, in `out_dir/repeat-N`."""
-    pooled = [first.pooled()]
+) -> CrossValidation:
+    """Return the cross-validation with its repeats, `repeats` in all.
+
+    Each has the next seed, for its folds too, and goes to `out_dir/repeat-N`. Raises `UsageError`
+    where folds are not drawn, and so would always be the same.
+    """
+    if repeats > 1 and not plan.splitter.is_random:
+        raise UsageError("folds that are given are the same in every repeat", "give `repeats` of 1")
+    again = []
     for number in range(2, repeats + 1):
         folder = out_dir / f"repeat-{number}"
-        own = replace(plan, seed=plan.seed + number - 1, compare=False)
-        again = divide_and_validate(first.cohort, own, folder, listener)
-        rows = [prediction.row() for prediction in again.predictions()]
-        write_table(folder / "predictions.tsv", PREDICTION_COLUMNS, rows)
-        pooled.append(again.pooled())
-    return repeat_metrics(first.name, pooled)
+        own = replace(plan, seed=plan.seed + number - 1)
+        run = divide_and_validate(first.cohort, own, folder, listener)
+        write_predictions(folder, run)
+        again.append(run)
+    return replace(first, repeats=tuple(again))
 
 
 def validate(
@@ -280,21 +295,20 @@ def null_distribution(
     permutations: int,
     listener: Listener = SILENCE,
 ) -> np.ndarray:
-    """Return the pooled ROC AUC (permutations,) of the procedure where labels tell nothing.
+    """Return the mean ROC AUC over the folds (permutations,) where labels tell nothing.
 
+    `fold` (knees,) is what the plan made of the true labels.
     Labels are permuted between patients who have as many knees, so that knees of a patient stay as
-    alike as they were. Where folds are drawn, they are drawn anew for the permuted labels. Each
-    fold has a split of its own, made in the same way as that of the model.
+    alike as they were. Where folds are drawn, they are drawn anew for the permuted labels, in the
+    same way (strata, leaks). Each fold has a split of its own, made in the same way as that of the
+    model.
     """
     folds = int(fold.max())
     tasks: list[Task] = []
     labels, own_folds = [], []
     for number in range(permutations):
         random = np.random.default_rng([plan.seed, number])
-        label = permuted(cohort.subject, cohort.label, random)
-        own_fold = fold
-        if plan.splitter.is_random:
-            own_fold = assign_folds(cohort.subject, label, folds, plan.seed)
+        label, own_fold = _permuted_folds(cohort, fold, plan, random)
         labels.append(label)
         own_folds.append(own_fold)
         splits = plan.split(replace(cohort, label=label), own_fold)
@@ -307,11 +321,30 @@ def null_distribution(
         probability[number // folds, tasks[number].split.test] = result
         if ended % folds == 0:
             listener.detail(f"{ended // folds} of {permutations} permutations")
-    areas = np.empty(permutations)
-    for number in range(permutations):
-        tested = own_folds[number] > 0
-        areas[number] = roc_auc(labels[number][tested], probability[number][tested])
-    return areas
+    areas = map(mean_area, labels, probability, own_folds)
+    return np.array(list(areas))
+
+
+def _permuted_folds(
+    cohort: Cohort, fold: np.ndarray, plan: Plan, random: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return permuted labels and their folds (knees,), each fold with both classes.
+
+    The model's own folds have both classes, or nothing could be measured; so labels are permuted
+    anew until theirs have them too.
+    """
+    for _ in range(_PERMUTATIONS_TRIED):
+        label = permuted(cohort.subject, cohort.label, random)
+        own = fold
+        with contextlib.suppress(UsageError):
+            if plan.splitter.is_random:
+                own = plan.splitter.split(replace(cohort, label=label), plan.seed)
+            check_classes(label, own)
+            return label, own
+    raise UsageError(
+        f"in {_PERMUTATIONS_TRIED} permutations of the labels a fold was left with one class",
+        "use fewer folds",
+    )
 
 
 def permuted(subjects: Sequence[str], label: np.ndarray, random: np.random.Generator) -> np.ndarray:

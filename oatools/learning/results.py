@@ -5,7 +5,7 @@ Numbers stay numbers here; they become text where a row of a table is written (`
 
 import functools
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +14,8 @@ import numpy as np
 from oatools.core.manifest import MISSING, Row
 from oatools.core.provenance import Caution
 from oatools.learning.cohort import Cohort
-from oatools.learning.metrics import COMPARED, METRICS, SCORES, bootstrap, interval, scores
+from oatools.learning.intervals import Estimate, Fold, estimate_area
+from oatools.learning.metrics import CLASSED, METRICS, SCORES, mean_area, scores
 
 PREDICTION_COLUMNS = [
     "knee",
@@ -32,7 +33,7 @@ METRIC_COLUMNS = ["model", "scope", "metric", "value", "ci_low", "ci_high"]
 #: The scopes of a metric, beside `fold-N` and `repeat-N`.
 MEAN, SD, POOLED = "mean", "sd", "pooled"
 DIFFERENCE, NULL = "difference", "permuted labels"
-REPEATS_MEAN, REPEATS_SD = "repeats mean", "repeats sd"
+REPEATS_SD = "repeats sd"
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,7 @@ class Metrics:
         return [metric for metric in found if metric.name == name]
 
     def differences(self, name: str | None = None) -> list[Metric]:
-        """Return the differences of the first model from each other one, pooled."""
+        """Return the mean differences of the first model from each other one."""
         return self.in_scope(DIFFERENCE, name)
 
     def rows(self) -> list[Row]:
@@ -144,14 +145,17 @@ class Prediction:
             "label": str(self.label),
             "probability": f"{self.probability:.6f}",
             "fold": str(self.fold),
-            "predicted": str(self.predicted),
-            "threshold": f"{self.threshold:.6f}",
+            "predicted": MISSING if math.isnan(self.threshold) else str(self.predicted),
+            "threshold": MISSING if math.isnan(self.threshold) else f"{self.threshold:.6f}",
         }
 
 
 @dataclass(frozen=True)
 class OutOfFold:
-    """Out-of-fold results (knees,) of one model; NaN for knees that are in no test fold."""
+    """Out-of-fold results (knees,) of one model; NaN for knees that are in no test fold.
+
+    Predictions of other programs may lack a threshold: that is NaN, and the class means nothing.
+    """
 
     probability: np.ndarray
     threshold: np.ndarray
@@ -173,8 +177,9 @@ class CrossValidation:
 
     `fold` is 0 for knees that are trained on only. `models` has the model that was asked for first
     and the baselines after it. `attention` (slices,) a knee and `records`, one a fold, are those of
-    the first model. `trained` and `kept` count all models. `null` (permutations,) holds ROC AUCs
-    with permuted labels.
+    the first model. `trained` and `kept` count all models. `repeats` are cross-validations of the
+    same knees in other folds, without repeats of their own. `null` (permutations,) holds mean ROC
+    AUCs over the folds with permuted labels.
     """
 
     cohort: Cohort
@@ -185,6 +190,7 @@ class CrossValidation:
     trained: int
     kept: int
     leaky: bool = False
+    repeats: tuple["CrossValidation", ...] = ()
     null: np.ndarray = field(default_factory=lambda: np.zeros(0))
 
     @property
@@ -234,26 +240,34 @@ class CrossValidation:
             found.append(prediction)
         return found
 
-    def metrics(self, draws: int = 1000, seed: int = 0) -> Metrics:
-        """Measure every model: in each fold, their mean and SD, and pooled with 95 % intervals.
+    @property
+    def runs(self) -> tuple["CrossValidation", ...]:
+        """This cross-validation and its repeats."""
+        return (self, *self.repeats)
 
-        Then come the differences of the first model from each other one, pooled, with intervals of
-        the same `draws` of patients (bootstrap); and where labels were permuted, the mean and the
-        middle 95 % of the null distribution, and the share of it that reaches the model (`p`).
+    def area(self, name: str | None = None, minus: str | None = None) -> Estimate:
+        """Return the mean ROC AUC of a model over the folds of all runs, with its 95 % interval.
+
+        `name` is the first model by default. With `minus`, the name of another model, it is the
+        paired difference of the two. See `intervals`.
         """
-        at = self.tested
-        label = self.cohort.label[at]
-        subjects = np.asarray(self.cohort.subject)[at]
-        tested = {}
-        for name, found in self.models.items():
-            tested[name] = (found.probability[at], found.predicted[at])
-        drawn = bootstrap(label, tested, subjects.tolist(), draws, seed)
+        return estimate_area([run._folds(name or self.name, minus) for run in self.runs])
+
+    def metrics(self) -> Metrics:
+        """Measure every model: in each fold, the mean and SD of folds, and all knees pooled.
+
+        The mean is that over the folds of all runs, and the ROC AUC has its interval there; where
+        there are repeats, so has each its mean, and these their SD. Then come the differences of
+        the first model's ROC AUC from each other one's; and where labels were permuted, the mean
+        and the middle 95 % of the null distribution, and the share of it that reaches the first
+        run (`p`).
+        """
         items: list[Metric] = []
         for name in self.models:
-            items += _over_folds(name, self._scores_by_fold(name))
-            items += _pooled(name, self.pooled(name), drawn[name])
+            items += self._of_model(name)
         for name in list(self.models)[1:]:
-            items += self._differences(name, drawn)
+            difference = self.area(minus=name)
+            items.append(_estimated(f"{self.name} - {name}", DIFFERENCE, difference))
         if len(self.null):
             items += self._null()
         return Metrics(tuple(items))
@@ -264,25 +278,50 @@ class CrossValidation:
 
     def _scores(self, name: str, at: np.ndarray) -> dict[str, float]:
         found = self.models[name]
-        return scores(self.cohort.label[at], found.probability[at], found.predicted[at])
+        values = scores(self.cohort.label[at], found.probability[at], found.predicted[at])
+        if np.isnan(found.threshold[at]).any():
+            values |= dict.fromkeys(CLASSED, math.nan)
+        return values
 
     def _scores_by_fold(self, name: str) -> list[dict[str, float]]:
         return [self._scores(name, self.fold == number) for number in range(1, self.folds + 1)]
 
-    def _differences(self, name: str, drawn: dict[str, np.ndarray]) -> list[Metric]:
-        first, other = self.pooled(), self.pooled(name)
+    def _folds(self, name: str, minus: str | None) -> list[Fold]:
+        """Return the test knees of every fold, with the probabilities of one model or two."""
+        subject = np.unique(self.cohort.subject, return_inverse=True)[1]
         found = []
-        for metric in COMPARED:
-            column = SCORES.index(metric)
-            low, high = interval(drawn[self.name][:, column] - drawn[name][:, column])
-            value = first[metric] - other[metric]
-            model = f"{self.name} - {name}"
-            found.append(Metric(model, DIFFERENCE, metric, value, low=low, high=high))
+        for number in range(1, self.folds + 1):
+            at = self.fold == number
+            own = self.models[name].probability[at]
+            other = None if minus is None else self.models[minus].probability[at]
+            found.append(Fold(self.cohort.label[at], subject[at], own, other))
+        return found
+
+    def _of_model(self, name: str) -> list[Metric]:
+        runs = [run._scores_by_fold(name) for run in self.runs]
+        found = _one_by_one(name, "fold", runs[0], METRICS)
+        means = [{metric: _mean(folds, metric) for metric in SCORES} for folds in runs]
+        found.append(_estimated(name, MEAN, self.area(name)))
+        found += [
+            Metric(name, MEAN, metric, _mean(means, metric))
+            for metric in SCORES
+            if metric != "roc_auc"
+        ]
+        folds = [fold for run in runs for fold in run]
+        found += [Metric(name, SD, metric, _sd(folds, metric)) for metric in SCORES]
+        pooled = self.pooled(name)
+        found += [Metric(name, POOLED, metric, pooled[metric]) for metric in METRICS]
+        if self.repeats:
+            found += _one_by_one(name, "repeat", means, SCORES)
+            found += [Metric(name, REPEATS_SD, metric, _sd(means, metric)) for metric in SCORES]
         return found
 
     def _null(self) -> list[Metric]:
-        reached = int((self.null >= self.pooled()["roc_auc"]).sum())
-        low, high = interval(self.null)
+        at = self.tested
+        # One run is held against single runs: the mean of several would vary less than these.
+        own = mean_area(self.cohort.label[at], self.first.probability[at], self.fold[at])
+        reached = int((self.null >= own).sum())
+        low, high = np.percentile(self.null, [2.5, 97.5]).tolist()
         mean = float(self.null.mean())
         # The model itself counts as one of its permutations, so that p is never 0.
         p = (1 + reached) / (1 + len(self.null))
@@ -292,25 +331,14 @@ class CrossValidation:
         ]
 
 
-def repeat_metrics(name: str, repeats: Sequence[dict[str, float]]) -> Metrics:
-    """Return the pooled metrics of every repeat, and their mean and SD over the repeats."""
-    items = _one_by_one(name, "repeat", repeats, SCORES)
-    items += _summaries(name, {REPEATS_MEAN: _mean, REPEATS_SD: _sd}, repeats)
-    return Metrics(tuple(items))
-
-
 def headlines(metrics: Metrics) -> list[str]:
-    """Return one line a model, with mean and pooled areas and the prevalence.
+    """Return one line a model: its estimate with the interval, and what is pooled.
 
-    Then lines on the differences, the repeats and the null distribution, where there are any.
+    Then lines on the differences and the null distribution, where there are any.
     """
     lines = [_headline(metrics, model) for model in metrics.models()]
     for metric in metrics.differences("roc_auc"):
         lines.append(f"{metric.model}: ROC AUC {_with_interval(metric, sign='+')}")
-    for metric in metrics.in_scope(REPEATS_MEAN, "roc_auc"):
-        sd = _short(metrics.get(metric.model, REPEATS_SD, metric.name).value)
-        mean = _short(metric.value)
-        lines.append(f"{metric.model}: ROC AUC {mean} ± {sd} (pooled, mean ± SD of repeats)")
     for metric in metrics.in_scope(NULL, "roc_auc"):
         p = _short(metrics.get(metric.model, NULL, "p").value)
         area = _with_interval(metric)
@@ -318,20 +346,25 @@ def headlines(metrics: Metrics) -> list[str]:
     return lines
 
 
+def basis(metrics: Metrics, model: str) -> str:
+    """Return over what the estimates are means: `mean of 5 folds, 5 times`."""
+    scopes = metrics.scopes(model)
+    folds = sum(scope.startswith("fold-") for scope in scopes)
+    repeats = sum(scope.startswith("repeat-") for scope in scopes)
+    if folds == 1:
+        return "knees held out"
+    return f"mean of {folds} folds" + (f", {repeats} times" if repeats else "")
+
+
 def _headline(metrics: Metrics, model: str) -> str:
-    parts = []
-    for name, shown in (("roc_auc", "ROC AUC"), ("pr_auc", "PR AUC")):
-        mean = _short(metrics.get(model, MEAN, name).value)
-        sd = _short(metrics.get(model, SD, name).value)
-        pooled = _with_interval(metrics.get(model, POOLED, name))
-        parts.append(f"{shown} {mean} ± {sd} (mean of folds), {pooled} (pooled)")
-    prevalence = _short(metrics.get(model, POOLED, "prevalence").value)
-    return f"{model}: {'; '.join(parts)}; prevalence {prevalence}"
-
-
-def _over_folds(model: str, by_fold: Sequence[dict[str, float]]) -> list[Metric]:
-    found = _one_by_one(model, "fold", by_fold, METRICS)
-    return found + _summaries(model, {MEAN: _mean, SD: _sd}, by_fold)
+    area = _with_interval(metrics.get(model, MEAN, "roc_auc"))
+    precision, no_skill = (
+        _short(metrics.get(model, POOLED, name).value) for name in ("pr_auc", "pr_auc_no_skill")
+    )
+    return (
+        f"{model}: ROC AUC {area} ({basis(metrics, model)}); "
+        f"PR AUC {precision} (pooled; no skill {no_skill})"
+    )
 
 
 def _one_by_one(
@@ -343,35 +376,16 @@ def _one_by_one(
     return found
 
 
-def _summaries(
-    model: str,
-    summaries: dict[str, Callable[[Sequence[float]], float]],
-    scored: Sequence[dict[str, float]],
-) -> list[Metric]:
-    found = []
-    for scope, summary in summaries.items():
-        for name in SCORES:
-            values = [each[name] for each in scored]
-            found.append(Metric(model, scope, name, summary(values)))
-    return found
+def _estimated(model: str, scope: str, area: Estimate) -> Metric:
+    return Metric(model, scope, "roc_auc", area.value, low=area.low, high=area.high)
 
 
-def _pooled(model: str, values: dict[str, float], drawn: np.ndarray) -> list[Metric]:
-    """Return a model's pooled metrics; `drawn` is (draws, scores), and counts have no interval."""
-    found = []
-    for name in METRICS:
-        low, high = math.nan, math.nan
-        if name in SCORES:
-            low, high = interval(drawn[:, SCORES.index(name)])
-        found.append(Metric(model, POOLED, name, values[name], low=low, high=high))
-    return found
+def _mean(scored: Sequence[dict[str, float]], metric: str) -> float:
+    return float(np.mean([values[metric] for values in scored]))
 
 
-def _mean(values: Sequence[float]) -> float:
-    return float(np.mean(values))
-
-
-def _sd(values: Sequence[float]) -> float:
+def _sd(scored: Sequence[dict[str, float]], metric: str) -> float:
+    values = [each[metric] for each in scored]
     return float(np.std(values, ddof=1)) if len(values) > 1 else math.nan
 
 

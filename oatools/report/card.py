@@ -9,7 +9,7 @@ from typing import Any
 
 from oatools.core.manifest import MISSING
 from oatools.learning.cautions import report_warning
-from oatools.learning.results import POOLED, CrossValidation, headlines
+from oatools.learning.results import MEAN, CrossValidation, basis, headlines
 from oatools.report.content import CohortCounts, Report, count_folds
 from oatools.report.templates import code_line, interval_text, render_markdown, value_text
 
@@ -38,8 +38,8 @@ def model_card(report: Report) -> str:
         settings=record["settings"],
         chosen=_chosen(record),
         threshold_rule=record["threshold_rule"],
-        draws=report.draws,
-        area=interval_text(report.metrics.get(result.name, POOLED, "roc_auc")),
+        area=interval_text(report.metrics.get(result.name, MEAN, "roc_auc")),
+        basis=basis(report.metrics, result.name),
         version=record["versions"]["oatools"],
     )
 

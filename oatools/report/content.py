@@ -15,8 +15,7 @@ from oatools.learning.results import CrossValidation, Metrics
 class Report:
     """A cross-validation and all that is reported with it.
 
-    `command` is the line that does it all again; `seed`, `draws` (of patients, for the intervals)
-    and `repeats` are its settings that no model knows of.
+    `command` is the line that does it all again; `seed` is its setting that no model knows of.
     """
 
     result: CrossValidation
@@ -25,8 +24,6 @@ class Report:
     cautions: Sequence[Caution]
     command: str
     seed: int
-    draws: int
-    repeats: int = 1
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from oatools.core.files import write_text
 from oatools.core.manifest import MISSING, Row, write_table
 from oatools.learning.cautions import report_warning
 from oatools.learning.crossval import BOTH, IMAGES, fold_path
-from oatools.learning.predictions import prediction_files, write_predictions
+from oatools.learning.predictions import prediction_files, remove_others, write_predictions
 from oatools.learning.results import METRIC_COLUMNS, CrossValidation
 from oatools.report import figures
 from oatools.report.card import model_card
@@ -36,6 +36,8 @@ def write_report(out_dir: Path, report: Report) -> None:
     which damage is noticed.
     """
     write_predictions(out_dir, report.result, report.flow.order)
+    for number, run in enumerate(report.result.repeats, start=2):
+        write_predictions(out_dir / f"repeat-{number}", run)
     write_table(out_dir / "metrics.tsv", METRIC_COLUMNS, report.metrics.rows())
     pictures = make_pictures(report.result, report.metrics, report.cautions)
     for picture in pictures:
@@ -55,7 +57,8 @@ def write_report(out_dir: Path, report: Report) -> None:
     )
     write_text(out_dir / "report.html", render(page))
     write_text(out_dir / "model-card.md", model_card(report))
-    names = _files(report, [picture.name for picture in pictures])
+    names = list(_files(report, [picture.name for picture in pictures]))
+    remove_others(out_dir, names)
     # A report may be written without the models that it is about.
     write_checksums(out_dir, [name for name in names if (out_dir / name).is_file()])
 
@@ -68,12 +71,13 @@ def _files(report: Report, pictures: Sequence[str]) -> Iterator[str]:
     for name in pictures:
         yield from (f"{name}.png", f"{name}.svg")
     result = report.result
-    folders = [""]
+    own = [""]
     if BOTH in result.models and IMAGES in result.models:
-        folders.append("images/")
-    for number in range(2, report.repeats + 1):
+        own.append("images/")
+    folders = list(own)
+    for number in range(2, len(result.runs) + 1):
         folder = f"repeat-{number}/"
-        folders.append(folder)
+        folders += [f"{folder}{each}" for each in own]
         yield from (f"{folder}{table}" for table in ("folds.tsv", *predictions))
     for folder in folders:
         yield from (f"{folder}{fold_path(Path(), n)}" for n in range(1, result.folds + 1))
@@ -163,8 +167,7 @@ def _settings(report: Report) -> list[tuple[str, str]]:
     settings |= {
         "threshold rule": record["threshold_rule"],
         "seed": report.seed,
-        "bootstrap draws": report.draws,
-        "repeats": report.repeats,
+        "repeats": len(report.result.runs),
     }
     pairs = []
     for name, value in settings.items():

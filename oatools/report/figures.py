@@ -5,7 +5,7 @@ other by people with any colour vision, and lines differ in style as well, for p
 """
 
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -21,21 +21,31 @@ from matplotlib.figure import Figure
 from sklearn.metrics import precision_recall_curve, roc_curve
 
 from oatools.core.files import write_bytes
-from oatools.learning.metrics import average_precision, calibration, roc_auc
+from oatools.learning.metrics import (
+    average_precision,
+    calibration,
+    mean_area,
+    no_skill_precision,
+)
 from oatools.learning.results import Metric
+from oatools.report.templates import interval_text
 
 if TYPE_CHECKING:
     from matplotlib.typing import RcKeyType
 
 # The palette of Okabe and Ito.
 BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#6E6E6E"
-PURPLE = "#CC79A7"
+PURPLE, BLACK = "#CC79A7", "#000000"
 #: Colour and style of the other models' lines: no two alike, even without colour.
 OTHERS = (
     (RED, "--"),
     (ORANGE, "-."),
     (GREEN, (0, (1, 1))),
     (PURPLE, (0, (6, 1, 1, 1, 1, 1))),
+    (BLACK, "--"),
+    (GREY, "-."),
+    (RED, (0, (1, 1))),
+    (GREEN, (0, (6, 1, 1, 1, 1, 1))),
 )
 #: Markers of the other models, in the same order.
 MARKERS = ("s", "D", "v", "^")
@@ -64,15 +74,6 @@ class _Line:
     look: dict[str, Any]
 
 
-@dataclass(frozen=True)
-class _Curve:
-    """A kind of curve: its heights on `GRID`, the area under it, and the short name of that."""
-
-    on_grid: Callable[[np.ndarray, np.ndarray], np.ndarray]
-    area: Callable[[np.ndarray, np.ndarray], float]
-    area_name: str
-
-
 def roc_figure(
     label: np.ndarray,
     probability: np.ndarray,
@@ -81,13 +82,19 @@ def roc_figure(
 ) -> Figure:
     """Draw the ROC curve of every fold, their vertical mean, that of the others, and the diagonal.
 
-    `label`, `probability`, `fold` and each of the `others` are (knees,).
+    `label`, `probability`, `fold` and each of the `others` are (knees,); the mean areas are in the
+    legend. A knee that was tested in several repeats is there as often, in other folds.
     """
     figure, axes = _square("1 − specificity", "Recall (sensitivity)")
     for at in _defined_folds(label, fold):
         false, true, _ = roc_curve(label[at], probability[at])
         axes.plot(false, true, color=BLUE, alpha=0.35, linewidth=0.8)
-    _draw_means(axes, _ROC, label, fold, _lines(probability, others))
+    folds = _defined_folds(label, fold)
+    for line in _lines(f"mean of {len(folds)} folds", probability, others) if folds else ():
+        mean = np.mean([_roc_on_grid(label[at], line.probability[at]) for at in folds], axis=0)
+        at = np.any(folds, axis=0)
+        area = mean_area(label[at], line.probability[at], fold[at])
+        axes.plot(GRID, mean, label=f"{line.name}, AUC {area:.3f}", **line.look)
     axes.plot([0, 1], [0, 1], label="no skill, AUC 0.5", **NO_SKILL)
     _legend(axes)
     return figure
@@ -99,17 +106,21 @@ def pr_figure(
     fold: np.ndarray,
     others: Mapping[str, np.ndarray] = NONE,
 ) -> Figure:
-    """Draw the precision-recall curve of every fold, the means, and the prevalence.
+    """Draw the precision-recall curve of every fold, those of all knees pooled, and no skill.
 
-    `label`, `probability`, `fold` and each of the `others` are (knees,).
+    `label`, `probability`, `fold` and each of the `others` are (knees,). The average precision is
+    that of all knees, since in a fold of few chance alone gives more than the prevalence.
     """
     figure, axes = _square("Recall (sensitivity)", "Precision")
     for at in _defined_folds(label, fold):
         precision, recall, _ = precision_recall_curve(label[at], probability[at])
         axes.step(recall, precision, where="post", color=BLUE, alpha=0.35, linewidth=0.8)
-    _draw_means(axes, _PR, label, fold, _lines(probability, others))
-    prevalence = float(label.mean())
-    axes.axhline(prevalence, label=f"no skill, prevalence {prevalence:.3f}", **NO_SKILL)
+    for line in _lines("all folds pooled", probability, others):
+        precision, recall, _ = precision_recall_curve(label, line.probability)
+        shown = f"{line.name}, AP {average_precision(label, line.probability):.3f}"
+        axes.step(recall, precision, where="post", label=shown, **line.look)
+    no_skill = no_skill_precision(int(label.sum()), len(label))
+    axes.axhline(no_skill, label=f"no skill, AP {no_skill:.3f}", **NO_SKILL)
     _legend(axes)
     return figure
 
@@ -160,7 +171,7 @@ def calibration_figure(
 
 
 def comparison_figure(areas: Sequence[Metric], null: Sequence[float] | np.ndarray = ()) -> Figure:
-    """Draw the pooled ROC AUC of every model, and below it those that permuted labels gave.
+    """Draw the ROC AUC of every model with its interval, and below it those of permuted labels.
 
     The first model is blue. `null` (permutations,) may be empty.
     """
@@ -177,7 +188,7 @@ def comparison_figure(areas: Sequence[Metric], null: Sequence[float] | np.ndarra
         axes.plot([area.low, area.high], [place, place], color=colour, linewidth=2)
         axes.plot([area.value], [place], marker, color=colour, markersize=5)
         axes.annotate(
-            f"{area.value:.3f} [{area.low:.3f}, {area.high:.3f}]",
+            interval_text(area),
             (1.02, place),
             xycoords=("axes fraction", "data"),
             va="center",
@@ -191,7 +202,7 @@ def comparison_figure(areas: Sequence[Metric], null: Sequence[float] | np.ndarra
         parts[1].set(ylabel="Permutations")
     for part in parts:
         part.axvline(0.5, **NO_SKILL)
-    parts[-1].set(xlabel="ROC AUC over all held-out knees (dotted: no skill)")
+    parts[-1].set(xlabel="ROC AUC, mean of the folds (dotted: no skill)")
     return figure
 
 
@@ -269,9 +280,9 @@ def _defined_folds(label: np.ndarray, fold: np.ndarray) -> list[np.ndarray]:
     return [at for at in masks if len(set(label[at].tolist())) == 2]
 
 
-def _lines(probability: np.ndarray, others: Mapping[str, np.ndarray]) -> list[_Line]:
-    """Return the line of the mean over folds, which has no name of its own, and the others'."""
-    return [_Line("", probability, {"color": BLUE, "linewidth": 2}), *_other_lines(others)]
+def _lines(name: str, probability: np.ndarray, others: Mapping[str, np.ndarray]) -> list[_Line]:
+    """Return the line of the model that was asked for, called `name`, and the others'."""
+    return [_Line(name, probability, {"color": BLUE, "linewidth": 2}), *_other_lines(others)]
 
 
 def _other_lines(others: Mapping[str, np.ndarray]) -> list[_Line]:
@@ -282,39 +293,10 @@ def _other_lines(others: Mapping[str, np.ndarray]) -> list[_Line]:
     return lines
 
 
-def _draw_means(
-    axes: Axes, curve: _Curve, label: np.ndarray, fold: np.ndarray, lines: Sequence[_Line]
-) -> None:
-    """Draw the mean curve over the folds of each line, with its mean area in the legend."""
-    folds = _defined_folds(label, fold)
-    if not folds:
-        return
-    for line in lines:
-        areas = [curve.area(label[at], line.probability[at]) for at in folds]
-        heights = [curve.on_grid(label[at], line.probability[at]) for at in folds]
-        name = line.name or f"mean of {len(folds)} folds"
-        spread = f" ± {np.std(areas, ddof=1):.3f}" if len(areas) > 1 else ""
-        shown = f"{name}, {curve.area_name} {np.mean(areas):.3f}{spread}"
-        axes.plot(GRID, np.mean(heights, axis=0), label=shown, **line.look)
-
-
 def _roc_on_grid(label: np.ndarray, probability: np.ndarray) -> np.ndarray:
     """Return the recall at each false positive rate of the grid."""
     false, true, _ = roc_curve(label, probability)
     return np.interp(GRID, false, true)
-
-
-def _pr_on_grid(label: np.ndarray, probability: np.ndarray) -> np.ndarray:
-    """Return the precision at each recall of the grid, from the highest threshold to reach it."""
-    precision, recall, _ = precision_recall_curve(label, probability)
-    # Without the artificial last point, and turned so that the recall rises.
-    precision, recall = precision[-2::-1], recall[-2::-1]
-    reached = np.searchsorted(recall, GRID, side="left")
-    return precision[np.minimum(reached, len(recall) - 1)]
-
-
-_ROC = _Curve(_roc_on_grid, roc_auc, "AUC")
-_PR = _Curve(_pr_on_grid, average_precision, "AP")
 
 
 def _draw_confusion(axes: Axes, title: str, label: np.ndarray, predicted: np.ndarray) -> None:

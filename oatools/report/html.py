@@ -8,10 +8,9 @@ from oatools.learning.results import (
     MEAN,
     NULL,
     POOLED,
-    REPEATS_MEAN,
-    REPEATS_SD,
     SD,
     Metrics,
+    basis,
 )
 from oatools.report.pictures import Picture
 from oatools.report.templates import interval_text, number_text, render_html
@@ -19,7 +18,7 @@ from oatools.report.templates import interval_text, number_text, render_html
 NAMES = {
     "roc_auc": "ROC AUC",
     "pr_auc": "PR AUC (average precision)",
-    "prevalence": "prevalence (no-skill PR AUC)",
+    "pr_auc_no_skill": "PR AUC of no skill in so many knees",
     "f1": "F1",
     "f1_weighted": "weighted F1",
     "brier": "Brier score",
@@ -30,8 +29,8 @@ NAMES = {
     "fn": "false negatives",
     "tp": "true positives",
 }
-#: The metrics by which models are put side by side: as many as fit a page.
-SUMMARY = ("roc_auc", "pr_auc", "brier", "calibration_slope")
+#: The metrics by which models are put side by side, as many as fit a page, over all knees.
+OVERALL = ("roc_auc", "pr_auc", "pr_auc_no_skill", "brier", "calibration_slope")
 
 
 @dataclass(frozen=True)
@@ -63,6 +62,7 @@ def render(page: Page) -> str:
         differences=_differences(page.metrics),
         permuted=_permuted(page.metrics, first),
         first=first,
+        basis=basis(page.metrics, first),
         all_of_first=_all_of(page.metrics, first),
     )
 
@@ -72,11 +72,13 @@ def _side_by_side(metrics: Metrics) -> list[Row]:
     rows = []
     for model in metrics.models():
         row = {"model": model}
-        row["ROC AUC, mean ± SD of folds"] = _mean_and_sd(metrics, model, "roc_auc")
-        for name in SUMMARY:
+        area = metrics.find(model, MEAN, "roc_auc")
+        if area is not None:
+            row[_shown("roc_auc")] = interval_text(area)
+        for name in OVERALL:
             found = metrics.find(model, POOLED, name)
             if found is not None:
-                row[f"{_shown(name)}, pooled"] = interval_text(found)
+                row[f"{_shown(name)}, pooled"] = number_text(found.value)
         rows.append(row)
     return rows
 
@@ -99,31 +101,20 @@ def _permuted(metrics: Metrics, model: str) -> Row | None:
 
 
 def _all_of(metrics: Metrics, model: str) -> list[Row]:
-    """Return one row a metric of a model: summaries first, then fold by fold."""
+    """Return one row a metric of a model: summaries first, then fold by fold of the first run."""
     folds = [scope for scope in metrics.scopes(model) if scope.startswith("fold-")]
-    is_repeated = bool(metrics.in_scope(REPEATS_MEAN))
     rows = []
     for name in metrics.names():
         row = {"metric": _shown(name)}
-        row["mean ± SD"] = _mean_and_sd(metrics, model, name)
-        row["pooled"] = interval_text(metrics.get(model, POOLED, name))
-        if is_repeated:
-            scopes = (REPEATS_MEAN, REPEATS_SD)
-            row["mean ± SD of repeats"] = _mean_and_sd(metrics, model, name, scopes)
+        mean, spread = (metrics.find(model, scope, name) for scope in (MEAN, SD))
+        # Counts of knees have no mean.
+        row["mean"] = interval_text(mean) if mean else "–"
+        row["SD of folds"] = number_text(spread.value) if spread else "–"
+        row["pooled"] = number_text(metrics.get(model, POOLED, name).value)
         for fold in folds:
             row[fold] = number_text(metrics.get(model, fold, name).value)
         rows.append(row)
     return rows
-
-
-def _mean_and_sd(
-    metrics: Metrics, model: str, name: str, scopes: tuple[str, str] = (MEAN, SD)
-) -> str:
-    """Return `0.712 ± 0.050`, or a dash for what has no mean, such as a count of knees."""
-    mean, sd = (metrics.find(model, scope, name) for scope in scopes)
-    if mean is None or sd is None:
-        return "–"
-    return f"{number_text(mean.value)} ± {number_text(sd.value)}"
 
 
 def _shown(metric: str) -> str:

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from oatools.core.provenance import Caution
 from oatools.learning.baseline import LOGISTIC
 from oatools.learning.cautions import figure_mark
-from oatools.learning.results import POOLED, CrossValidation, Metrics
+from oatools.learning.results import MEAN, CrossValidation, Metrics, basis
 from oatools.report import figures
 
 
@@ -67,11 +67,12 @@ def attention_pictures(result: CrossValidation) -> list[Picture]:
 
 def _comparison(result: CrossValidation, metrics: Metrics) -> Picture:
     caption = (
-        "ROC AUC over all held-out knees with the 95 % interval, all models in the same folds."
+        f"ROC AUC ({basis(metrics, result.name)}) with the 95 % interval, all models in the same "
+        "folds."
     )
     if len(result.null):
         caption += " Below: the model's (line) among those of permuted labels."
-    figure = figures.comparison_figure(metrics.in_scope(POOLED, "roc_auc"), result.null)
+    figure = figures.comparison_figure(metrics.in_scope(MEAN, "roc_auc"), result.null)
     return Picture("comparison", figure, caption, wide=True)
 
 
@@ -81,6 +82,7 @@ def _curves(result: CrossValidation) -> list[Picture]:
     label, fold = result.cohort.label[at], result.fold[at]
     probabilities = {name: found.probability[at] for name, found in result.models.items()}
     own = probabilities.pop(result.name)
+    repeated = _over_repeats(result)
     beside = ""
     if probabilities:
         beside = " Broken lines: the other models, in the same folds."
@@ -89,14 +91,14 @@ def _curves(result: CrossValidation) -> list[Picture]:
         calibrated[LOGISTIC] = probabilities[LOGISTIC]
     roc = Picture(
         "roc",
-        figures.roc_figure(label, own, fold, probabilities),
-        f"ROC. Thin: each held-out fold; thick: their mean; ± is the SD over folds.{beside}",
+        figures.roc_figure(*repeated),
+        f"ROC. Thin: each held-out fold; thick: their mean.{beside}",
     )
     precision_recall = Picture(
         "pr",
         figures.pr_figure(label, own, fold, probabilities),
-        "Precision and recall. Thin: each held-out fold; thick: their mean. No skill gives the "
-        f"prevalence.{beside}",
+        "Precision and recall over all held-out knees; thin: each fold. Dotted: no skill. In a "
+        f"fold of few knees, chance alone gives more than that.{beside}",
     )
     calibration = Picture(
         "calibration",
@@ -105,6 +107,24 @@ def _curves(result: CrossValidation) -> list[Picture]:
         "of the model with images are spread.",
     )
     return [roc, precision_recall, calibration]
+
+
+def _over_repeats(
+    result: CrossValidation,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, dict[str, np.ndarray]]:
+    """Return labels, the first model's probabilities, folds and the others', of all repeats.
+
+    A knee is there once a repeat, and folds are numbered on.
+    """
+    runs = result.runs
+    label = np.concatenate([run.cohort.label[run.tested] for run in runs])
+    folds = [run.fold[run.tested] + n * result.folds for n, run in enumerate(runs)]
+    probabilities = {}
+    for name in result.models:
+        parts = [run.models[name].probability[run.tested] for run in runs]
+        probabilities[name] = np.concatenate(parts)
+    own = probabilities.pop(result.name)
+    return label, own, np.concatenate(folds), probabilities
 
 
 def _confusion(result: CrossValidation) -> Picture:

@@ -17,7 +17,7 @@ from oatools.learning.training import fit
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 FAST = "--epochs 2 --conv 4 --units 4 --hidden 4"
-CV = f"oa-cv features.tsv --labels labels.tsv --no-compare --bootstrap 20 -k 2 {FAST}"
+CV = f"oa-cv features.tsv --labels labels.tsv --no-compare --repeats 1 -k 2 {FAST}"
 TRAIN = f"oa-train features.tsv --labels labels.tsv {FAST} -o m.safetensors"
 SPACE = {
     "backbone": "efficientnet_b0",

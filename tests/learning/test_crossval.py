@@ -13,12 +13,16 @@ import pytest
 from oatools.core.errors import ItemError, UsageError
 from oatools.learning import crossval, workers
 from oatools.learning.baseline import BOOSTING, LINEAR, LOGISTIC, baselines
+from oatools.learning.cohort import make_cohort
 from oatools.learning.crossval import (
+    FEW_PATIENTS,
     Plan,
     candidates,
     cross_validate,
+    default_repeats,
     null_distribution,
     permuted,
+    repeat,
     validate,
 )
 from oatools.learning.folds import (
@@ -29,7 +33,7 @@ from oatools.learning.folds import (
     split_folds,
     split_training,
 )
-from oatools.learning.metrics import SCORES, bootstrap, choose_threshold, interval, roc_auc
+from oatools.learning.metrics import SCORES, choose_threshold, mean_area, roc_auc
 from oatools.learning.settings import Settings
 
 from .conftest import with_features
@@ -89,29 +93,11 @@ def test_no_baseline_sees_the_fold_that_it_is_scored_on(make):
         assert one[name].threshold[at] == two[name].threshold[at], name
 
 
-def test_differences_are_paired_on_the_same_draws(make, tmp_path):
-    cohort = make(knees=80, clinical=3.0)
-    result = validate(cohort, divide(cohort), Plan((QUICK,), 0), tmp_path)
-    metric = result.metrics(200, 0).get(f"images+clinical - {LOGISTIC}", "difference", "roc_auc")
-    row = metric.row()
-    pair = {
-        n: (result.models[n].probability, result.models[n].predicted)
-        for n in ("images+clinical", LOGISTIC)
-    }
-    drawn = bootstrap(cohort.label, pair, cohort.subject, 200, 0)
-    low, high = interval(drawn["images+clinical"][:, 0] - drawn[LOGISTIC][:, 0])
-    assert [row["ci_low"], row["ci_high"]] == [f"{low:.6f}", f"{high:.6f}"]
-    apart = roc_auc(cohort.label, pair["images+clinical"][0]) - roc_auc(
-        cohort.label, pair[LOGISTIC][0]
-    )
-    assert float(row["value"]) == pytest.approx(apart, abs=1e-6)
-
-
 def test_a_model_against_itself_differs_by_nothing(make, tmp_path):
     cohort = make(knees=40)
     result = validate(cohort, divide(cohort), Plan((QUICK,), 0, compare=False), tmp_path)
     twice = replace(result, models={"a": result.first, "b": result.first})
-    rows = [metric.row() for metric in twice.metrics(50, 0).differences()]
+    rows = [metric.row() for metric in twice.metrics().differences()]
     assert rows and all((r["value"], r["ci_low"], r["ci_high"]) == ("0.000000",) * 3 for r in rows)
 
 
@@ -132,17 +118,100 @@ def test_permuted_labels_stay_together_within_patients_of_as_many_knees():
 
 def test_the_null_is_about_a_half_though_the_signal_is_strong(make, tmp_path):
     cohort = make(knees=120, strength=4.0)
-    plan = Plan((replace(QUICK, epochs=15),), 0, compare=False)
+    plan = Plan((replace(QUICK, epochs=15),), 0, Splitter(3), compare=False)
     fold = divide(cohort)
     result = validate(cohort, fold, plan, tmp_path)
     null = null_distribution(cohort, fold, plan, tmp_path, 12)
     assert roc_auc(cohort.label, result.first.probability) > null.max()
     assert abs(null.mean() - 0.5) < 0.08
-    found = replace(result, null=null).metrics(20, 0)
+    found = replace(result, null=null).metrics()
     p = found.get(result.name, "permuted labels", "p").row()["value"]
     assert float(p) == pytest.approx(1 / 13, abs=1e-6)
     again = null_distribution(cohort, fold, replace(plan, jobs=2), tmp_path, 12)
     assert (again == null).all()
+
+
+def test_permuted_labels_are_divided_as_the_model_s_own_were(make, tmp_path):
+    """Where twins of knees that are trained on are tested on, labels that tell nothing are known."""
+    cohort = make(knees=80, channels=256)
+    label = np.repeat(cohort.label[::2], 2)  # both knees of a patient look alike, and are alike
+    twins = with_features(replace(cohort, label=label), lambda i, v: cohort.slices(i // 2 * 2))
+    settings = (replace(QUICK, epochs=40, patience=40, pooling="mean", learning_rate=1e-2),)
+    found = {}
+    for leaky in (False, True):
+        plan = Plan(settings, 0, Splitter(3, leaky=leaky), compare=False)
+        fold = plan.splitter.split(twins, 0)
+        found[leaky] = null_distribution(twins, fold, plan, tmp_path, 4).mean()
+    assert found[False] < 0.6 and found[True] > 0.7
+
+
+def test_folds_of_permuted_labels_spread_the_sites_and_have_both_classes(make, tmp_path):
+    cohort = make(knees=80)
+    site = [{"site": "A" if i // 2 % 8 == 0 else "B"} for i in range(80)]
+    cohort = replace(cohort, rows=site)
+    divided = []
+
+    class Seen(Plan):
+        def split(self, cohort, fold):
+            divided.append((cohort.label, fold))
+            return super().split(cohort, fold)
+
+    quick = (replace(QUICK, epochs=1),)
+    plan = Seen(quick, 0, Splitter(5, stratify=("site",)), compare=False)
+    null_distribution(cohort, plan.splitter.split(cohort, 0), plan, tmp_path, 3)
+    at_a = np.array([row["site"] == "A" for row in site])
+    assert len(divided) == 3
+    for label, fold in divided:
+        assert (label != cohort.label).any() and sorted(set(fold)) == [1, 2, 3, 4, 5]
+        assert [int(at_a[fold == n].sum()) for n in range(1, 6)] == [2] * 5
+        assert all(len(set(label[fold == n])) == 2 for n in range(1, 6))
+
+
+def test_permutations_that_leave_a_fold_with_one_class_are_drawn_again(make, tmp_path):
+    cohort = make(knees=40)
+    site = ["E" if i < 4 else "A" for i in range(40)]  # two patients are held out
+    cohort = replace(cohort, rows=[{"site": each} for each in site])
+    plan = Plan((replace(QUICK, epochs=1),), 0, Splitter(hold_out=("site", "E")), compare=False)
+    fold = plan.splitter.split(cohort, 0)
+    first = [
+        permuted(cohort.subject, cohort.label, np.random.default_rng([0, n]))[fold == 1]
+        for n in range(12)
+    ]
+    assert any(len(set(label)) == 1 for label in first)
+    assert np.isfinite(null_distribution(cohort, fold, plan, tmp_path, 12)).all()
+    alike = replace(cohort, label=np.repeat(cohort.label[::2], 2))
+    one = (np.arange(40) < 2).astype(int)  # never has both classes, whoever's labels it gets
+    with pytest.raises(UsageError, match="a fold was left with one class"):
+        null_distribution(alike, one, plan, tmp_path, 1)
+
+
+def test_runs_are_repeated_where_patients_are_few_and_folds_are_drawn(make, tmp_path):
+    cohort = make(knees=60)
+    assert (
+        default_repeats(cohort, Splitter(3)) == default_repeats(cohort, Splitter(leaky=True)) == 5
+    )
+    assert default_repeats(cohort, Splitter(folds_file="folds.tsv")) == 1
+    assert default_repeats(cohort, Splitter(hold_out=("site", "E"))) == 1
+    for patients, times in ((FEW_PATIENTS - 1, 5), (FEW_PATIENTS, 1)):
+        people = [f"p{i % patients}" for i in range(2 * patients)]
+        knees = [f"k{i}" for i in range(2 * patients)]
+        many = make_cohort(knees, people, [0, 1] * patients, [np.zeros((1, 1))] * 2 * patients)
+        assert default_repeats(many, Splitter()) == times
+    quick = replace(QUICK, epochs=1)
+    result = cross_validate(cohort, 3, quick, seed=4)
+    assert [list(run.models) for run in result.runs] == [
+        ["images+clinical", "images", LINEAR, LOGISTIC, BOOSTING]
+    ] * 5
+    for number, run in enumerate(result.runs):
+        alone = Plan((quick,), 4 + number, Splitter(3)).splitter.split(cohort, 4 + number)
+        assert (run.fold == alone).all()
+    expected = [
+        mean_area(cohort.label, r.models[LOGISTIC].probability, r.fold) for r in result.runs
+    ]
+    assert result.area(LOGISTIC).value == pytest.approx(np.mean(expected))
+    plan = Plan((quick,), 0, Splitter(folds_file="folds.tsv"))
+    with pytest.raises(UsageError, match="same in every repeat"):
+        repeat(result, plan, tmp_path, 2)
 
 
 def test_a_setting_is_chosen_by_validation_loss_in_each_fold(make, tmp_path):
@@ -172,7 +241,7 @@ def test_a_group_held_out_is_tested_by_one_model_that_saw_the_others(make, tmp_p
         k for k, s in zip(cohort.knee, site, strict=True) if s == "E"
     ]
     at = fold == 1
-    area = result.metrics(20, 0).get(result.name, "pooled", "roc_auc").row()["value"]
+    area = result.metrics().get(result.name, "mean", "roc_auc").row()["value"]
     assert float(area) == pytest.approx(
         roc_auc(cohort.label[at], result.first.probability[at]), abs=1e-6
     )
@@ -298,7 +367,7 @@ def test_training_processes_end_with_their_parent(tmp_path, number):
 def test_metrics_have_every_unit_for_every_model(make, tmp_path):
     cohort = make(knees=60)
     result = validate(cohort, divide(cohort), Plan((QUICK,), 0), tmp_path)
-    rows = result.metrics(20, 0).rows()
+    rows = result.metrics().rows()
     for name in result.models:
         for scope in ("fold-1", "mean", "sd", "pooled"):
             assert {r["metric"] for r in rows if r["model"] == name and r["scope"] == scope} >= set(
@@ -336,15 +405,16 @@ def test_a_cross_validation_from_python_divides_by_patient_and_leaves_nothing_be
 ):
     monkeypatch.chdir(tmp_path)
     cohort = make(knees=60)
-    result = cross_validate(cohort, folds=3, settings=QUICK, seed=2)
+    result = cross_validate(cohort, folds=3, settings=QUICK, seed=2, repeats=1)
     check_patients(cohort.subject, result.fold)
     assert result.folds == 3 and list(tmp_path.iterdir()) == []
-    again = cross_validate(cohort, Splitter(3), QUICK, seed=2, out_dir=tmp_path / "cv")
+    again = cross_validate(cohort, Splitter(3), QUICK, seed=2, out_dir=tmp_path / "cv", repeats=1)
     assert (again.first.probability == result.first.probability).all()
-    kept = cross_validate(cohort, 3, QUICK, seed=2, out_dir=tmp_path / "cv")
+    kept = cross_validate(cohort, 3, QUICK, seed=2, out_dir=tmp_path / "cv", repeats=1)
     assert (kept.trained, kept.kept) == (0, 6)
     predictions = result.predictions()
     assert [each.knee for each in predictions] == list(cohort.knee)
-    area = result.metrics(draws=20).get(result.name, "pooled", "roc_auc")
+    area = result.area()
     assert area.low <= area.value <= area.high
-    assert area.value == roc_auc(cohort.label, np.array([p.probability for p in predictions]))
+    probability = np.array([p.probability for p in predictions])
+    assert area.value == pytest.approx(mean_area(cohort.label, probability, result.fold))

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
+from sklearn.metrics import roc_auc_score
 
 from oatools.commands import cv, predict, train
 
@@ -51,7 +52,7 @@ def cross_validate(call, *more, out="cv"):
 
 def test_cv_prints_every_knee_once_and_writes_its_folder(call, study, tmp_path, rows):
     knees = study(knees=40)
-    status, out, said = cross_validate(call, "--clinical", "bmi,sex", "--bootstrap", 20)
+    status, out, said = cross_validate(call, "--clinical", "bmi,sex", "--repeats", 1)
     assert status == 0 and len(said) < 15
     assert [row["knee"] for row in rows(out)] == list(knees)  # in the order of the features table
     assert out == (tmp_path / "cv/predictions.tsv").read_text()
@@ -86,6 +87,10 @@ def test_cv_prints_every_knee_once_and_writes_its_folder(call, study, tmp_path, 
         "folds.tsv",
         "metrics.tsv",
         "predictions.tsv",
+        "predictions-images.tsv",
+        "predictions-images-linear.tsv",
+        "predictions-clinical-logistic.tsv",
+        "predictions-clinical-boosting.tsv",
         "report.html",
         "fold-1.safetensors",
         "fold-2.safetensors",
@@ -96,7 +101,7 @@ def test_cv_metrics_are_tidy_and_hold_the_clinical_baseline_of_the_same_folds(
     call, study, tmp_path, rows
 ):
     study(knees=40)
-    cross_validate(call, "--clinical", "bmi", "--bootstrap", 20)
+    cross_validate(call, "--clinical", "bmi", "--repeats", 1)
     table = rows((tmp_path / "cv/metrics.tsv").read_text())
     models = [
         "images+clinical",
@@ -128,19 +133,31 @@ def test_cv_metrics_are_tidy_and_hold_the_clinical_baseline_of_the_same_folds(
         int(cell["clinical logistic", "pooled", m]["value"]) for m in ("tn", "fp", "fn", "tp")
     )
     assert counted == 40
-    pooled = cell["images+clinical", "pooled", "roc_auc"]
-    assert float(pooled["ci_low"]) <= float(pooled["value"]) <= float(pooled["ci_high"])
+    intervals = {key for key, row in cell.items() if row["ci_low"] != "n/a"}
+    assert intervals == {(m, "mean", "roc_auc") for m in models} | {
+        (f"{models[0]} - {m}", "difference", "roc_auc") for m in models[1:]
+    }
+    for key in intervals:
+        low, value, high = (float(cell[key][name]) for name in ("ci_low", "value", "ci_high"))
+        # So few knees make boosting say the same of all: 0.5, whoever is asked.
+        assert low == value == high == 0.5 if key[0] == models[-1] else low < value < high
+    apart = float(cell["images+clinical", "mean", "roc_auc"]["value"]) - float(
+        cell["images", "mean", "roc_auc"]["value"]
+    )
+    assert float(
+        cell["images+clinical - images", "difference", "roc_auc"]["value"]
+    ) == pytest.approx(apart, abs=2e-6)
 
 
 def test_cv_run_again_keeps_its_models_and_gives_the_same_bytes(call, study, tmp_path):
     study(knees=40)
-    _, first, _ = cross_validate(call, "--bootstrap", 20)
+    _, first, _ = cross_validate(call, "--repeats", 1)
     before = {p.name: p.read_bytes() for p in (tmp_path / "cv").iterdir()}
-    status, again, said = cross_validate(call, "--bootstrap", 20)
+    status, again, said = cross_validate(call, "--repeats", 1)
     assert status == 0 and again == first and "2 kept" in said[-1]
     assert before == {p.name: p.read_bytes() for p in (tmp_path / "cv").iterdir()}
     _, elsewhere, _ = cross_validate(
-        call, "--bootstrap", 20, "--folds-file", "cv/folds.tsv", out="other"
+        call, "--repeats", 1, "--folds-file", "cv/folds.tsv", out="other"
     )[0:3]
     status, _, said = cross_validate(call, "--seed", 1)
     assert status == 2 and "other folds" in said[-1]
@@ -150,13 +167,13 @@ def test_cv_run_again_keeps_its_models_and_gives_the_same_bytes(call, study, tmp
 
 def test_the_order_of_rows_changes_no_fold_and_no_model(call, study, tmp_path, rows):
     study(knees=40)
-    _, first, _ = cross_validate(call, "--bootstrap", 20)
+    _, first, _ = cross_validate(call, "--repeats", 1)
     lines = (tmp_path / "features.tsv").read_text().splitlines()
     shuffled = [lines[0], *np.random.default_rng(0).permutation(lines[1:])]
     (tmp_path / "features.tsv").write_text("\n".join(shuffled) + "\n")
     labels = (tmp_path / "labels.tsv").read_text().splitlines()
     (tmp_path / "labels.tsv").write_text("\n".join([labels[0], *reversed(labels[1:])]) + "\n")
-    _, second, _ = cross_validate(call, "--bootstrap", 20, out="shuffled")
+    _, second, _ = cross_validate(call, "--repeats", 1, out="shuffled")
     assert [row["knee"] for row in rows(second)] == [line.split("\t")[0] for line in shuffled[1:]]
     assert sorted(first.splitlines()) == sorted(second.splitlines())
     for name in ("fold-1.safetensors", "fold-2.safetensors", "folds.tsv", "metrics.tsv"):
@@ -173,8 +190,8 @@ def test_cv_takes_folds_from_a_table_and_refuses_one_that_splits_a_patient(call,
         "labels.tsv",
         "--folds-file",
         "folds.tsv",
-        "--bootstrap",
-        20,
+        "--repeats",
+        1,
         *FAST,
     ]
     status, out, _ = call(cv, *words, "-o", "good")
@@ -477,7 +494,7 @@ def add_site(tmp_path):
 def test_cv_holds_out_a_site(call, study, tmp_path, rows):
     study(knees=80)
     add_site(tmp_path)
-    words = [cv, "features.tsv", "-l", "labels.tsv", "--bootstrap", 20, *FAST]
+    words = [cv, "features.tsv", "-l", "labels.tsv", "--repeats", 1, *FAST]
     status, out, said = call(*words, "--hold-out", "site=E", "-o", "cv")
     assert status == 0 and any(line.startswith("oa-cv: trained on only: 60 knees") for line in said)
     assert {int(row["subject"]) % 4 for row in rows(out)} == {0} and len(rows(out)) == 20
@@ -498,10 +515,8 @@ def test_cv_holds_out_a_site(call, study, tmp_path, rows):
 def test_cv_repeats_with_other_folds_and_leaves_the_first_as_it_was(call, study, tmp_path, rows):
     study(knees=60)
     add_site(tmp_path)
-    _, first, _ = cross_validate(call, "--bootstrap", 20, "--stratify", "site")
-    status, out, said = cross_validate(
-        call, "--bootstrap", 20, "--stratify", "site", "--repeats", 3, out="three"
-    )
+    _, first, _ = cross_validate(call, "--repeats", 1, "--stratify", "site")
+    status, out, said = cross_validate(call, "--stratify", "site", "--repeats", 3, out="three")
     assert status == 0 and out == first
     table = rows((tmp_path / "three/metrics.tsv").read_text())
     value = {
@@ -510,25 +525,45 @@ def test_cv_repeats_with_other_folds_and_leaves_the_first_as_it_was(call, study,
         if row["metric"] == "roc_auc" and row["model"] == "images" and row["value"] != "n/a"
     }
     repeats = [value[f"repeat-{n}"] for n in (1, 2, 3)]
-    assert repeats[0] == value["pooled"] and len(set(repeats)) == 3
-    assert value["repeats mean"] == pytest.approx(np.mean(repeats), abs=1e-6)
+    folds = [value["fold-1"], value["fold-2"]]
+    assert repeats[0] == pytest.approx(np.mean(folds), abs=1e-6) and len(set(repeats)) == 3
+    assert value["mean"] == pytest.approx(np.mean(repeats), abs=1e-6)
     assert value["repeats sd"] == pytest.approx(np.std(repeats, ddof=1), abs=1e-6)
     assert (tmp_path / "three/repeat-2/folds.tsv").read_text() != (
         tmp_path / "three/folds.tsv"
     ).read_text()
-    assert any("mean ± SD of repeats" in line for line in said)
+    assert any(f"images: ROC AUC {value['mean']:.3f} [" in line for line in said)
+    assert any("(mean of 2 folds, 3 times)" in line for line in said)
+    assert not any("±" in line for line in said)
+    # The baseline is repeated too, in the same folds.
+    for number in (1, 2, 3):
+        folder = tmp_path / "three" / ("" if number == 1 else f"repeat-{number}")
+        own, other = (
+            rows((folder / name).read_text())
+            for name in ("predictions.tsv", "predictions-images-linear.tsv")
+        )
+        fold_of = {row["knee"]: row["fold"] for row in other}
+        assert {row["knee"]: row["fold"] for row in own} == fold_of
+        areas = [
+            roc_auc_score(
+                [int(row["label"]) for row in own if row["fold"] == k],
+                [float(row["probability"]) for row in own if row["fold"] == k],
+            )
+            for k in ("1", "2")
+        ]
+        assert value[f"repeat-{number}"] == pytest.approx(np.mean(areas), abs=1e-6)
 
 
 def test_cv_permutes_labels_and_draws_the_null(call, study, tmp_path, rows):
     study(knees=60)
-    status, _, said = cross_validate(call, "--bootstrap", 20, "--permute-labels", 3)
+    status, _, said = cross_validate(call, "--repeats", 1, "--permute-labels", 3)
     assert status == 0 and any("with permuted labels, p " in line for line in said)
     null = [float(row["roc_auc"]) for row in rows((tmp_path / "cv/null.tsv").read_text())]
     table = rows((tmp_path / "cv/metrics.tsv").read_text())
     said = {row["metric"]: row for row in table if row["scope"] == "permuted labels"}
     assert float(said["roc_auc"]["value"]) == pytest.approx(np.mean(null), abs=1e-6)
     observed = next(
-        float(r["value"]) for r in table if (r["scope"], r["metric"]) == ("pooled", "roc_auc")
+        float(r["value"]) for r in table if (r["scope"], r["metric"]) == ("mean", "roc_auc")
     )
     assert float(said["p"]["value"]) == pytest.approx(
         (1 + sum(v >= observed for v in null)) / 4, abs=1e-6
@@ -538,7 +573,7 @@ def test_cv_permutes_labels_and_draws_the_null(call, study, tmp_path, rows):
 def test_settings_are_tuned_and_the_report_s_command_says_so(call, study, tmp_path):
     study(knees=40)
     status, _, _ = cross_validate(
-        call, "--bootstrap", 20, "--tune", "dropout=0.1,0.3", "--tune", "pooling=gru,mean"
+        call, "--repeats", 1, "--tune", "dropout=0.1,0.3", "--tune", "pooling=gru,mean"
     )
     assert status == 0
     page = (tmp_path / "cv/report.html").read_text()
@@ -558,7 +593,7 @@ def test_settings_are_tuned_and_the_report_s_command_says_so(call, study, tmp_pa
 
 def test_the_model_card_answers_tripod_and_starts_with_the_cautions(call, study, tmp_path):
     study(knees=40)
-    cross_validate(call, "--bootstrap", 20, "--clinical", "bmi")
+    cross_validate(call, "--repeats", 1, "--clinical", "bmi")
     card = (tmp_path / "cv/model-card.md").read_text()
     assert (
         card.index("RANDOM WEIGHTS")
@@ -590,8 +625,8 @@ def test_outputs_name_no_folder_of_the_machine(call, study, tmp_path):
         tmp_path / "labels.tsv",
         "-k",
         2,
-        "--bootstrap",
-        20,
+        "--repeats",
+        1,
         *FAST,
     ]
     assert call(cv, *words, "-o", tmp_path / "cv")[0] == 0
@@ -601,7 +636,7 @@ def test_outputs_name_no_folder_of_the_machine(call, study, tmp_path):
 
 def test_the_command_line_of_the_report_gives_the_same_predictions(call, study, tmp_path):
     study(knees=40)
-    _, first, _ = cross_validate(call, "--bootstrap", 20, "--seed", 3, "--unbalanced", "-j", 1)
+    _, first, _ = cross_validate(call, "--repeats", 1, "--seed", 3, "--unbalanced", "-j", 1)
     page = (tmp_path / "cv/report.html").read_text()
     line = page.split("<pre>")[1].split("</pre>")[0]
     assert (
@@ -618,7 +653,7 @@ def test_the_command_line_of_the_report_names_an_option_by_its_new_name(
     call, study, tmp_path, options
 ):
     study(knees=40)
-    cross_validate(call, "--bootstrap", 20, *options)
+    cross_validate(call, "--repeats", 1, *options)
     page = (tmp_path / "cv/report.html").read_text()
     words = page.split("<pre>")[1].split("</pre>")[0].split()
     assert words.count("--allow-label-leakage") == 1 and "--allow-telltale" not in words

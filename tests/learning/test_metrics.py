@@ -1,3 +1,5 @@
+from itertools import combinations
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -5,15 +7,13 @@ from hypothesis import strategies as st
 from sklearn import metrics as oracle
 
 from oatools.learning.metrics import (
-    SCORES,
     average_precision,
-    bootstrap,
     calibration,
     choose_threshold,
-    interval,
+    mean_area,
+    no_skill_precision,
     roc_auc,
     scores,
-    weighted_scores,
 )
 
 
@@ -54,57 +54,49 @@ def test_a_worked_example():
     assert average_precision(label, probability) == pytest.approx(0.5 * 1 + 0.5 * 2 / 3)
 
 
-def test_intervals_are_the_percentiles_2_5_and_97_5_of_numpy():
-    values = np.random.default_rng(0).normal(size=1001)
-    assert interval(np.append(values, np.nan)) == tuple(np.percentile(values, [2.5, 97.5]))
+def test_the_mean_area_is_that_of_the_folds_and_not_of_all_knees_together():
+    label = np.array([0, 1, 0, 1, 0, 1])
+    probability = np.array([0.1, 0.2, 0.8, 0.9, 0.4, 0.3])
+    fold = np.array([1, 1, 2, 2, 0, 0])  # the last two are trained on only
+    assert mean_area(label, probability, fold) == 1.0
+    assert roc_auc(label[:4], probability[:4]) == 0.75
 
 
-def test_the_bootstrap_draws_patients_and_so_is_wider_where_their_knees_agree():
-    random = np.random.default_rng(1)
-    label = np.repeat(random.integers(0, 2, 100), 4)
-    probability = np.repeat(random.random(100), 4) / 2 + label / 4
-    patients = [str(i // 4) for i in range(400)]
-    knees = [str(i) for i in range(400)]
-    by_patient, by_knee, again = (
-        bootstrap(label, {"m": (probability, label)}, who, 300, 0)["m"][:, 0]
-        for who in (patients, knees, patients)
-    )
-    assert np.subtract(*interval(by_patient)) < 1.5 * np.subtract(*interval(by_knee)) < 0
-    assert (by_patient == again).all()
+@pytest.mark.parametrize("knees, positives", [(1, 1), (5, 1), (6, 2), (7, 3), (7, 6), (6, 6)])
+def test_no_skill_gives_the_mean_precision_over_all_orders(knees, positives):
+    """Every order of the knees is as likely where a model knows nothing: all are tried."""
+    found = []
+    for places in combinations(range(knees), positives):
+        label = np.zeros(knees, dtype=int)
+        label[list(places)] = 1
+        found.append(oracle.average_precision_score(label, -np.arange(knees)))
+    assert no_skill_precision(positives, knees) == pytest.approx(np.mean(found))
+
+
+def test_no_skill_in_few_knees_is_far_above_their_prevalence():
+    random = np.random.default_rng(0)
+    label = np.repeat([1, 0], [3, 21])
+    found = [average_precision(label, random.random(24)) for _ in range(4000)]
+    assert no_skill_precision(3, 24) == pytest.approx(np.mean(found), abs=0.01)
+    assert no_skill_precision(3, 24) > 0.23 > 1.8 * 3 / 24
+    assert scores(label, label * 1.0, label)["pr_auc_no_skill"] == no_skill_precision(3, 24)
+    assert np.isnan(no_skill_precision(0, 5))
 
 
 @pytest.fixture
 def scored():
-    """Labels, probabilities in steps, classes called, and how often each of 150 knees is drawn (7 draws)."""
+    """Labels, probabilities in steps, and classes called, of 150 knees."""
     random = np.random.default_rng(4)
     probability = np.round(random.random(150) * 0.8 + 0.1, 2)
     label = (random.random(150) < 0.2 + 0.6 * probability).astype(int)
-    return (
-        label,
-        probability,
-        (probability > 0.5).astype(int),
-        random.integers(0, 4, (7, 150)).astype(float),
-    )
-
-
-def test_a_knee_that_counts_twice_is_a_knee_that_is_there_twice(scored):
-    label, probability, predicted, weights = scored
-    for drawn, found in zip(
-        weights, weighted_scores(label, probability, predicted, weights), strict=True
-    ):
-        there = np.repeat(np.arange(150), drawn.astype(int))
-        y, p = label[there], probability[there]
-        expected = scores(y, p, predicted[there])
-        np.testing.assert_allclose(found, [expected[name] for name in SCORES], rtol=1e-9)
-        assert found[0] == pytest.approx(oracle.roc_auc_score(y, p))
-        assert found[1] == pytest.approx(oracle.average_precision_score(y, p))
+    return label, probability, (probability > 0.5).astype(int)
 
 
 def test_calibration_slope_and_intercept_are_those_of_a_logistic_regression(scored):
     from scipy.optimize import minimize
     from sklearn.linear_model import LogisticRegression
 
-    label, probability, predicted, _ = scored
+    label, probability, predicted = scored
     found = scores(label, probability, predicted)
     odds = np.log(probability / (1 - probability))
     fitted = LogisticRegression(C=np.inf, tol=1e-10, max_iter=10_000).fit(odds[:, None], label)

@@ -227,6 +227,8 @@ def test_cv_joins_sequences_and_gains_what_only_the_second_one_shows(call, table
             "-k",
             3,
             "--no-compare",
+            "--repeats",
+            1,
             "-o",
             name,
         )

@@ -90,11 +90,10 @@ def make_report():
         values = {
             "result": result,
             "flow": Flow(without_label=1, without_features=2, failed=(), order=data.knee),
-            "metrics": result.metrics(draws=20),
+            "metrics": result.metrics(),
             "cautions": cautions,
             "command": "oa-cv features.tsv",
             "seed": 3,
-            "draws": 20,
         }
         return Report(**{**values, **changes})
 

@@ -2,12 +2,13 @@
 
 import math
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from oatools.core.provenance import Caution
-from oatools.learning.results import Metric, Metrics
+from oatools.learning.results import Metric
 from oatools.report.card import model_card
 from oatools.report.content import CohortCounts, count_folds
 from oatools.report.crossval import write_report
@@ -141,17 +142,24 @@ def test_permuted_labels_and_differences_are_in_the_page_only_if_there_are_any(
     plain, _ = written(tmp_path, make_report())
     assert "<h3>Permuted labels</h3>" not in plain and "<h3>Differences</h3>" in plain
     page, _ = written(tmp_path, make_report(null=np.linspace(0.4, 0.6, 20)))
-    assert "gave a pooled ROC AUC of 0.500 [0.405, 0.595] (mean, and" in page
+    assert "gave a ROC AUC of 0.500 [0.405, 0.595] (mean, and" in page
 
 
-def test_repeats_get_a_column(make_report, tmp_path):
-    report = make_report()
-    more = []
-    for scope, value in (("repeats mean", 0.123456), ("repeats sd", 0.01)):
-        more += [Metric("images+clinical", scope, name, value) for name in report.metrics.names()]
-    page, _ = written(tmp_path, make_report(metrics=report.metrics + Metrics(tuple(more))))
-    assert '<th scope="col">mean ± SD of repeats</th>' in page
-    assert "<td>0.123 ± 0.010</td>" in page
+def test_repeats_go_into_the_estimate_and_their_sd_is_no_error_of_it(make_report, tmp_path):
+    once = make_report().result
+    again = replace(once, fold=np.roll(once.fold, 1))
+    repeated = replace(once, repeats=(again, again))
+    report = make_report(result=repeated, metrics=repeated.metrics())
+    page, card = written(tmp_path, report)
+    area = report.metrics.get("images+clinical", "mean", "roc_auc")
+    assert area.value != once.metrics().get("images+clinical", "mean", "roc_auc").value
+    shown = f"{area.value:.3f} [{area.low:.3f}, {area.high:.3f}]"
+    assert f"ROC AUC {shown} (mean of 2 folds, 3 times)" in card
+    assert f"<td>{shown}</td>" in page and "±" not in page + card
+    assert '<th scope="row">repeats</th><td class="text">3</td>' in page
+    roc = next(p for p in make_pictures(repeated, report.metrics) if p.name == "roc").figure
+    names = [line.get_label() for line in roc.axes[0].lines]
+    assert f"mean of 6 folds, AUC {area.value:.3f}" in names
 
 
 @pytest.mark.parametrize(

@@ -21,14 +21,14 @@ def results():
 
 
 def page_of(**changes) -> Page:
-    area = Metric("images", "pooled", "roc_auc", 0.712345, 0.6, 0.8)
+    area = Metric("images", "mean", "roc_auc", 0.712345, 0.6, 0.8)
     values = dict(
         title="Cross-validation",
         lead="lead",
         cautions=["PHANTOMS: synthetic"],
         cohort=[("knees", "120")],
         folds=[{"fold": "1", "knees": "40"}],
-        metrics=Metrics((area,)),
+        metrics=Metrics((area, Metric("images", "pooled", "roc_auc", 0.7))),
         pictures=[],
         settings=[("seed", "0")],
         versions=[("oatools", "0")],
@@ -75,11 +75,15 @@ def test_the_mean_roc_has_about_the_mean_area_and_starts_and_ends_at_the_corners
     assert f"{np.mean(areas):.3f}" in mean.get_label()
 
 
-def test_the_no_skill_line_of_the_pr_figure_lies_at_the_prevalence(results):
+def test_the_no_skill_line_of_the_pr_figure_lies_where_chance_alone_gets(results):
     label, probability, fold = results
     axes = figures.pr_figure(label, probability, fold).axes[0]
     line = next(line for line in axes.lines if "no skill" in str(line.get_label()))
-    assert line.get_ydata()[0] == pytest.approx(label.mean())
+    # Of 120 knees in random order, by Bestgen's formula written out for this number.
+    n, n1, harmonic = 120, int(label.sum()), sum(1 / k for k in range(1, 121))
+    expected = harmonic / n + (1 - harmonic / n) * (n1 - 1) / (n - 1)
+    assert label.mean() < line.get_ydata()[0] == pytest.approx(expected)
+    assert f"AP {expected:.3f}" in line.get_label()
 
 
 def test_the_confusion_figure_shows_the_pooled_counts_first(results):

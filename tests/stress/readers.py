@@ -258,7 +258,7 @@ def _lay_networks(stand: Stand, work: Path) -> None:
 TRAIN = (
     f"oa-train features.tsv --labels labels.tsv --clinical bmi {SMALL} --resume -o m.safetensors"
 )
-_CV = f"oa-cv features.tsv --labels labels.tsv {SMALL} -k 2 --bootstrap 10 --no-compare -o out"
+_CV = f"oa-cv features.tsv --labels labels.tsv {SMALL} -k 2 --repeats 1 --no-compare -o out"
 _PREDICT = "oa-predict model.safetensors --with-clinical labels.tsv"
 _PAGE = "oa-pairs page pairs.tsv n4.tsv -o page"
 _N4 = "oa-n4 three.tsv --iterations 1 -o out"

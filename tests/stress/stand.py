@@ -88,13 +88,13 @@ JOBS = tuple(
         ),
         (
             "cv",
-            f"oa-cv features.tsv --labels labels.tsv --clinical bmi {SMALL} -k 2 --bootstrap 10 --no-compare -o out",
+            f"oa-cv features.tsv --labels labels.tsv --clinical bmi {SMALL} -k 2 --repeats 1 --no-compare -o out",
             _COHORT,
             False,
         ),
         (
             "cv -j 2",
-            f"oa-cv features.tsv --labels labels.tsv --clinical bmi {SMALL} -k 2 --bootstrap 10 -o out -j 2",
+            f"oa-cv features.tsv --labels labels.tsv --clinical bmi {SMALL} -k 2 --repeats 1 -o out -j 2",
             _COHORT,
             False,
             True,
