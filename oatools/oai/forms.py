@@ -1,8 +1,8 @@
 """The forms of a table with one file of its own: text, and SAS (`.sas7bdat`).
 
-Text comes as the studies and other programs write it: separated by `|` (which nothing quotes), by
-tabs, semicolons or commas (quoted where needed), with points or commas in decimals, in UTF-8,
-UTF-16 or latin-1.
+Text comes as the studies and other programs write it: separated by `|` (which quotes nothing,
+unless it quotes the header), by tabs, semicolons or commas (quoted where needed), with points or
+commas in decimals, in UTF-8, UTF-16 or latin-1.
 """
 
 import codecs
@@ -185,11 +185,13 @@ def _split(path: Path, text: str) -> Iterator[tuple[int, list[str]]]:
     """Yield the cells of the lines that are not empty, with the numbers of the lines."""
     csv.field_size_limit(_LONGEST_CELL)
     delimiter = _delimiter(text)
+    # The study's own tables hold single quotes as text; R's have every name in quotes.
+    is_bare = delimiter == "|" and not text.lstrip().startswith('"')
     # On line ends alone: text may hold characters that str.splitlines takes for them.
     rows = csv.reader(
         io.StringIO(text, newline="\n"),
         delimiter=delimiter,
-        quoting=csv.QUOTE_NONE if delimiter == "|" else csv.QUOTE_MINIMAL,
+        quoting=csv.QUOTE_NONE if is_bare else csv.QUOTE_MINIMAL,
     )
     while True:
         try:

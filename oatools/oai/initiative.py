@@ -58,6 +58,13 @@ def open_initiative(tables: Tables, endpoint: Endpoint, visit: str) -> StudyTabl
         second_grades = read.grades(horizon, grade)
     enrolled = [KneeId(*knee) for knee in itertools.product(people, SIDES.values())]
     knees = set(enrolled).union(first, second, first_grades, second_grades)
+    if not knees and any(
+        tables.has(name(visit)) for name in (widths.table_name, grades.table_name)
+    ):
+        raise UsageError(
+            f"no line of the tables below {tables.folder} names a knee",
+            "look at their columns ID, SIDE and READPRJ: 9000099, 1 or 2 (Right or Left), 16",
+        )
     if not knees:
         raise UsageError(
             f"no table of people or readings anywhere below {tables.folder}",

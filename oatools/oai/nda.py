@@ -99,16 +99,19 @@ _RACES = {
     ),
 }
 _VISIT = re.compile(r"v?(\d\d)(m?)", re.IGNORECASE)
-_ENTRY_VISITS = ("baseline", "enrollment")
+# Visits of the entry: in words, and P01 and P02, the screening.
+_ENTRY_VISIT = re.compile(r"p0[12]|(baseline|enrol|screening).*", re.IGNORECASE)
 _OUTCOME_VISIT = 99
-_UNKNOWN_VISIT = -1
+# A number of months that is no visit of the study, and words that are no visit at all.
+_OTHER_VISIT, _UNKNOWN_VISIT = -1, -2
 
 
 @dataclass(frozen=True)
 class StructureRecords:
     """The records of a structure at a visit, and what of it is not used.
 
-    `foreign` counts its lines of other studies, `unplaced` readings that state no visit.
+    `foreign` counts its lines of other studies, `unplaced` those that name no visit that is known,
+    or, of readings, none at all.
     """
 
     records: list[Record]
@@ -199,7 +202,8 @@ def read_structure(
             values = (_cell(name, cells[content.places[name]]) for name in found)
             read[column] = next((value for value in values if not is_missing(value)), ".")
         records.append(lacking | read)
-    unplaced = sum(visit is None for visit, _ in content.lines) if needs_visit else 0
+    unknown = (None, _UNKNOWN_VISIT) if needs_visit else (_UNKNOWN_VISIT,)
+    unplaced = sum(visit in unknown for visit, _ in content.lines) if number is not None else 0
     return StructureRecords(records, content.foreign, unplaced)
 
 
@@ -299,10 +303,12 @@ def _is_of(column: str, number: int | None) -> bool:
 
 
 def _visit_number(text: str) -> int | None:
-    """The number of a visit written `V01` or `12m`; None where it says nothing of the kind."""
-    word = clean(text)
+    """The number of a visit written `V01` or `12m`; None where the cell is missing."""
+    word = cell_of(clean(text))
     match = _VISIT.fullmatch(word)
-    if match is None:
-        return 0 if word.lower() in _ENTRY_VISITS else None
-    digits, is_month = match[1], match[2]
-    return VISITS.get(f"{digits}m", _UNKNOWN_VISIT) if is_month else int(digits)
+    if match is not None:
+        digits, is_month = match[1], match[2]
+        return VISITS.get(f"{digits}m", _OTHER_VISIT) if is_month else int(digits)
+    if is_missing(word):
+        return None
+    return 0 if _ENTRY_VISIT.fullmatch(word) else _UNKNOWN_VISIT

@@ -40,7 +40,7 @@ class Tables:
 
     `paths` has the files of each table, best form first, by its name in lower case without
     extension. `structures` are NDA's, with their column names in lower case; of those that were
-    read `foreign` counts the lines of other studies, `unplaced` the readings without a visit.
+    read `foreign` counts the lines of other studies, `unplaced` those without a visit.
     """
 
     folder: Path
@@ -83,7 +83,7 @@ class Tables:
                 )
         for path, count in self.unplaced.items():
             if count:
-                notes.append(f"{path}: {count} readings without a visit such as V01, not used")
+                notes.append(f"{path}: {count} rows without a visit such as V01, not used")
         return notes
 
 

@@ -1105,7 +1105,7 @@ def test_readings_that_state_no_visit_are_counted_and_not_used(tmp_path):
     )
     labels = labels_of(tmp_path)
     assert found(labels) == {"1R": 1}
-    assert any("2 readings without a visit" in note for note in labels.notes)
+    assert any("2 rows without a visit" in note for note in labels.notes)
 
 
 def test_readings_without_a_column_of_visits_are_refused(tmp_path):
@@ -1153,3 +1153,60 @@ def test_a_side_of_the_studys_own_tables_is_a_code_or_a_word(tmp_path, right, le
             f"9000001,{right},16,{widths[0]}\n9000001,{left},16,{widths[1]}\n",
         )
     assert found(labels_of(tmp_path)) == {"1R": 1, "1L": 0}
+
+
+def test_a_line_of_a_visit_in_unknown_words_is_of_no_visit(tmp_path):
+    put(
+        tmp_path / "scores.csv",
+        "src_subject_id,visit,womac_pain_right,womac_pain_left\n"
+        "9000001,Month 12,9,9\n9000001,V00,0,5\n",
+    )
+    labels = labels_of(tmp_path, "pain")
+    assert found(labels) == {"1R": 0, "1L": 1}
+    assert any("1 rows without a visit" in note for note in labels.notes)
+
+
+@pytest.mark.parametrize(
+    "visit", ["V00", "P01", "P02", "00m", "Baseline", "Enrollment visit", "Screening Visit", ""]
+)
+def test_a_line_of_the_entry(tmp_path, visit):
+    put(
+        tmp_path / "risk.csv",
+        "src_subject_id,visit,height_av,womac_pain_right,womac_pain_left\n"
+        f"9000001,{visit},1700,2,0\n9000001,V01,1690,0,2\n",
+    )
+    labels = labels_of(tmp_path, "pain")
+    assert found(labels) == {"1R": 1, "1L": 0}
+    assert values(labels, "height")["9000001_00m_right"] == "1.7"
+    assert not any("without a visit" in note for note in labels.notes)
+
+
+def test_bars_with_quotes_as_r_writes_them(tmp_path):
+    for visit, width in (("00", 4), ("01", 3)):
+        put(
+            tmp_path / f"kxr_qjsw_duryea{visit}.txt",
+            f'"ID"|"SIDE"|"READPRJ"|"V{visit}MCMJSW"|"V{visit}TEXT"\n'
+            f'9000001|"1: Right"|"16"|{width}|"a|b"\n',
+        )
+    assert found(labels_of(tmp_path)) == {"1R": 1}
+
+
+def test_a_quotation_mark_in_the_studys_own_text_is_text(tmp_path):
+    for visit, width in (("00", 4), ("01", 3)):
+        put(
+            tmp_path / f"kxr_qjsw_duryea{visit}.txt",
+            f"ID|V{visit}TEXT|SIDE|READPRJ|V{visit}MCMJSW\n"
+            f'9000001|"tilted|1: Right|16|{width}\n9000002|5" film|1: Right|16|4\n',
+        )
+    assert found(labels_of(tmp_path)) == {"1R": 1, "2R": 0}
+
+
+def test_tables_in_which_no_line_names_a_knee_are_told_so(tmp_path):
+    for visit in ("00", "01"):
+        put(
+            tmp_path / f"kxr_qjsw_duryea{visit}.csv",
+            f"ID,SIDE,READPRJ,V{visit}MCMJSW\n9000001,b'1: Right',b'16',4\n",
+        )
+    with pytest.raises(UsageError) as caught:
+        labels_of(tmp_path)
+    assert "names a knee" in caught.value.reason
