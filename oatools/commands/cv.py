@@ -24,6 +24,7 @@ from oatools.core.options import (
     out_dir_option,
     seed_option,
 )
+from oatools.oai.reliability import SEM
 
 # The tables of results, beside folds.tsv.
 _TABLES = ("predictions.tsv", "metrics.tsv", "null.tsv")
@@ -76,6 +77,15 @@ _TABLES = ("predictions.tsv", "metrics.tsv", "null.tsv")
     "run or program, in the same folds. Repeatable.",
 )
 @click.option(
+    "--sem",
+    type=click.FloatRange(0, min_open=True),
+    default=SEM,
+    show_default=True,
+    metavar="MM",
+    help="Standard error of measurement of the joint space width, for what measurement error alone "
+    "tells of a label that is made from it.",
+)
+@click.option(
     "--permute-labels",
     type=click.IntRange(0),
     default=0,
@@ -99,6 +109,7 @@ def main(
     leaky: bool,
     compare: bool,
     against: tuple[str, ...],
+    sem: float,
     permute_labels: int,
     seed: int,
     force: bool,
@@ -127,6 +138,7 @@ def main(
     from oatools.learning.results import PREDICTION_COLUMNS, headlines
     from oatools.report.content import Report
     from oatools.report.crossval import write_report
+    from oatools.report.yardstick import measurement_error
 
     if leaky:
         console.note(f"warning: {MEANINGS[Caution.LEAKY_SPLIT]}; for comparison only")
@@ -156,6 +168,9 @@ def main(
     report = Report(
         result=result,
         flow=loaded.flow,
+        labels=loaded.labels,
+        doubts=loaded.warnings(),
+        sem=sem,
         metrics=metrics,
         cautions=result.cautions,
         command=rerun_line(click.get_current_context()),
@@ -163,7 +178,7 @@ def main(
     )
     write_report(out_dir, report)
     print_table(PREDICTION_COLUMNS, prediction_rows(result, order=loaded.flow.order))
-    for line in headlines(metrics):
+    for line in [*headlines(metrics), *filter(None, [measurement_error(report)])]:
         console.note(line)
     trained = sum(each.trained for each in result.runs)
     kept = sum(each.kept for each in result.runs)

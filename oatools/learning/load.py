@@ -67,6 +67,10 @@ class Loaded:
         more = f" (others: {others})" if others else ""
         return f"{self.leaks[0].message()}{more}"
 
+    def warnings(self) -> tuple[str, ...]:
+        """Return all that is doubtful about the tables, leaks that were allowed among it."""
+        return (*self.doubts, self.leak_message()) if self.leaks else self.doubts
+
     def refuse_leaks(self) -> None:
         """Raise a `UsageError` that names what gives the label away, if anything does."""
         if self.leaks:

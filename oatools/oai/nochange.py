@@ -12,10 +12,8 @@ import numpy as np
 
 from oatools.learning.metrics import roc_auc
 from oatools.oai.endpoints import Endpoint
+from oatools.oai.reliability import SEM
 
-#: The standard error of measurement of a minimum joint space width, mm, unless another is given:
-#: about that of repeated radiographs in one unit (0.32 mm; Mazzuca et al. 1999).
-SEM = 0.3
 _SIMULATED = 500_000  # knees, so that chance moves no second decimal
 
 

@@ -10,8 +10,11 @@ from typing import Any
 from oatools.core.manifest import MISSING
 from oatools.learning.cautions import report_warning
 from oatools.learning.results import MEAN, CrossValidation, basis, headlines
+from oatools.report.characteristics import CAPTION
 from oatools.report.content import CohortCounts, Report, count_folds
+from oatools.report.participants import cohort_characteristics, cohort_flow
 from oatools.report.templates import code_line, interval_text, render_markdown, value_text
+from oatools.report.yardstick import measurement_error
 
 
 def model_card(report: Report) -> str:
@@ -26,7 +29,12 @@ def model_card(report: Report) -> str:
         cautions=[report_warning(caution) for caution in report.cautions],
         headlines=headlines(report.metrics),
         command=code_line(report.command),
-        flow=report.flow,
+        doubts=report.doubts,
+        measurement_error=measurement_error(report),
+        flow=cohort_flow(report).lines(),
+        characteristics=[line.row() for line in cohort_characteristics(report)],
+        characteristics_caption=CAPTION,
+        left_out=report.flow,
         cohort=cohort,
         folds=count_folds(result),
         features=_features(data.space),

@@ -38,6 +38,12 @@ USUAL = (
 )
 #: Beyond this skewness, either way, median and quartiles say more than mean and SD.
 SKEWED = 1.0
+#: What is to be said below the table.
+CAPTION = (
+    "By knee; a patient with a knee of either label counts in both columns. Shares are of the "
+    "knees with a value. SMD: standardised mean difference, label 1 minus label 0 (of more than "
+    "two categories their distance). Starred variables are given to the model."
+)
 _CATEGORIES = ("sex", "race", "injury", "surgery", "kl", "jsm", "site", "cohort")
 _UNITS = {"jsw": "mm"} | {
     each.name: each.unit for each in VARIABLES if each.name not in _CATEGORIES

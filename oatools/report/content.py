@@ -1,29 +1,37 @@
 """The content of a report: a cross-validation, what was around it, and counts of its knees."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from oatools.core.manifest import Row
 from oatools.core.provenance import Caution
 from oatools.learning.cohort import Cohort
 from oatools.learning.load import Flow
 from oatools.learning.results import CrossValidation, Metrics
+from oatools.oai.reliability import SEM
 
 
 @dataclass(frozen=True)
 class Report:
     """A cross-validation and all that is reported with it.
 
+    `labels` are the rows of the labels table, by knee. `doubts` are what is odd about the tables.
+    `sem` is the standard error of measurement (mm) of the joint space width in them.
+
     `command` is the line that does it all again; `seed` is its setting that no model knows of.
     """
 
     result: CrossValidation
     flow: Flow
+    labels: Mapping[str, Row]
     metrics: Metrics
     cautions: Sequence[Caution]
     command: str
     seed: int
+    doubts: Sequence[str] = ()
+    sem: float = SEM
 
 
 @dataclass(frozen=True)

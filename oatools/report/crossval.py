@@ -15,8 +15,10 @@ from oatools.report import figures
 from oatools.report.card import model_card
 from oatools.report.content import CohortCounts, Report, count_folds
 from oatools.report.html import Page, render
-from oatools.report.pictures import make_pictures
+from oatools.report.participants import FLOW_CAPTION, cohort_characteristics, cohort_flow
+from oatools.report.pictures import Picture, make_pictures, mark_all
 from oatools.report.templates import value_text
+from oatools.report.yardstick import measurement_error
 
 POOLINGS = {
     "gru": "attention (convolution, GRU)",
@@ -39,7 +41,10 @@ def write_report(out_dir: Path, report: Report) -> None:
     for number, run in enumerate(report.result.repeats, start=2):
         write_predictions(out_dir / f"repeat-{number}", run)
     write_table(out_dir / "metrics.tsv", METRIC_COLUMNS, report.metrics.rows())
-    pictures = make_pictures(report.result, report.metrics, report.cautions)
+    flow = Picture("flow", cohort_flow(report).figure(), FLOW_CAPTION, wide=True)
+    mark_all([flow], report.cautions)
+    drawn = make_pictures(report.result, report.metrics, report.cautions)
+    pictures = [flow, *drawn]
     for picture in pictures:
         figures.save_figure(picture.figure, out_dir / picture.name)
     record = report.result.records[0]
@@ -47,10 +52,14 @@ def write_report(out_dir: Path, report: Report) -> None:
         title=_title(record),
         lead=_lead(report.result),
         cautions=[report_warning(caution) for caution in report.cautions],
+        doubts=report.doubts,
         cohort=_cohort(report),
+        flow=flow,
+        characteristics=[line.row() for line in cohort_characteristics(report)],
         folds=_folds(report.result),
         metrics=report.metrics,
-        pictures=pictures,
+        measurement_error=measurement_error(report),
+        pictures=drawn,
         settings=_settings(report),
         versions=list(record["versions"].items()),
         command=report.command,

@@ -12,6 +12,7 @@ from oatools.learning.results import (
     Metrics,
     basis,
 )
+from oatools.report.characteristics import CAPTION
 from oatools.report.pictures import Picture
 from oatools.report.templates import interval_text, number_text, render_html
 
@@ -37,15 +38,20 @@ OVERALL = ("roc_auc", "pr_auc", "pr_auc_no_skill", "brier", "calibration_slope")
 class Page:
     """The content of the page, not yet escaped.
 
-    `cohort`, `settings` and `versions` are names and values; `folds` are rows of a table.
+    `cohort`, `settings` and `versions` are names and values; `folds` and `characteristics` are rows
+    of a table.
     """
 
     title: str
     lead: str
     cautions: Sequence[str]
+    doubts: Sequence[str]
     cohort: Sequence[tuple[str, str]]
+    flow: Picture
+    characteristics: Sequence[Row]
     folds: Sequence[Row]
     metrics: Metrics
+    measurement_error: str | None
     pictures: Sequence[Picture]
     settings: Sequence[tuple[str, str]]
     versions: Sequence[tuple[str, str]]
@@ -58,6 +64,7 @@ def render(page: Page) -> str:
     return render_html(
         "report.html.j2",
         page=page,
+        characteristics_caption=CAPTION,
         models=_side_by_side(page.metrics),
         differences=_differences(page.metrics),
         permuted=_permuted(page.metrics, first),

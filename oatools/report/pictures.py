@@ -39,11 +39,16 @@ def make_pictures(
         *attention_pictures(result),
         _confusion(result),
     ]
+    mark_all(pictures, cautions)
+    return pictures
+
+
+def mark_all(pictures: Sequence[Picture], cautions: Sequence[Caution]) -> None:
+    """Write the cautions on each picture, so that they travel with it."""
     marks = ", ".join(map(figure_mark, cautions))
     if marks:
         for picture in pictures:
             figures.mark(picture.figure, marks)
-    return pictures
 
 
 def attention_pictures(result: CrossValidation) -> list[Picture]:

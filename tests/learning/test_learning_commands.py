@@ -73,7 +73,7 @@ def test_cv_prints_every_knee_once_and_writes_its_folder(call, study, tmp_path, 
     names = {p.name for p in (tmp_path / "cv").iterdir()}
     figures = {
         f"{n}.{s}"
-        for n in ("comparison", "roc", "pr", "confusion", "calibration", "attention")
+        for n in ("flow", "comparison", "roc", "pr", "confusion", "calibration", "attention")
         for s in ("png", "svg")
     }
     assert {p.name for p in (tmp_path / "cv/images").iterdir()} == {

@@ -38,6 +38,12 @@ def make_record(endpoint="jsn12", **changes):
     return {**record, **changes}
 
 
+def labelled(i, clinical_names):
+    """The row of a knee in the table of labels."""
+    row = {name: "n/a" if i < 3 else "25.0" for name in clinical_names}
+    return {"age": str(50 + i % 7), "sex": "male" if i % 4 < 2 else "female", **row}
+
+
 @pytest.fixture
 def make_report():
     """A report of two folds of 40 knees, two a patient, 10 positive; options change what is in it."""
@@ -90,6 +96,7 @@ def make_report():
         values = {
             "result": result,
             "flow": Flow(without_label=1, without_features=2, failed=(), order=data.knee),
+            "labels": {knee: labelled(i, clinical_names) for i, knee in enumerate(knees)},
             "metrics": result.metrics(),
             "cautions": cautions,
             "command": "oa-cv features.tsv",

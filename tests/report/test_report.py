@@ -8,6 +8,7 @@ import pytest
 from oatools.learning.metrics import scores
 from oatools.learning.results import Metric, Metrics
 from oatools.report import figures
+from oatools.report.flow import flow_figure
 from oatools.report.html import Page, render
 from oatools.report.pictures import Picture
 
@@ -26,7 +27,11 @@ def page_of(**changes) -> Page:
         title="Cross-validation",
         lead="lead",
         cautions=["PHANTOMS: synthetic"],
+        doubts=["'score' alone has an AUC of 0.930"],
         cohort=[("knees", "120")],
+        flow=Picture("flow", flow_figure("9 knees", ["none left out"], "9 used", []), "FLOW"),
+        characteristics=[{"": "knees", "all": "120"}],
+        measurement_error=None,
         folds=[{"fold": "1", "knees": "40"}],
         metrics=Metrics((area, Metric("images", "pooled", "roc_auc", 0.7))),
         pictures=[],

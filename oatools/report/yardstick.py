@@ -1,0 +1,49 @@
+"""What the joint space width would tell of a label that is made from it, had no knee changed."""
+
+import numpy as np
+
+from oatools.core.manifest import number
+from oatools.learning.metrics import roc_auc
+from oatools.learning.results import MEAN
+from oatools.oai.endpoints import width_endpoint
+from oatools.oai.nochange import no_change
+from oatools.report.content import Report
+from oatools.report.templates import interval_text
+
+WIDTH = "jsw"  # of the labels table
+
+
+def measurement_error(report: Report) -> str | None:
+    """Say what the width at the visit would tell had no knee changed, beside what the model tells.
+
+    None where the label is not made from a width, or fewer than two knees have one.
+    """
+    result = report.result
+    endpoint = width_endpoint(result.records[0].get("endpoint") or "")
+    widths = np.array([_width(report, knee) for knee in result.cohort.knee])
+    known = ~np.isnan(widths)
+    if endpoint is None or known.sum() < 2:
+        return None
+    found = no_change(widths[known], endpoint, report.sem)
+    said = (
+        f"Had no knee changed at all, measurement error alone (SEM {found.sem:g} mm) would make "
+        f"{100 * found.positive:.1f} % of knees positive"
+    )
+    observed = 100 * result.cohort.label.mean()
+    if np.isnan(found.area):
+        return f"{said} ({observed:.1f} % are)."
+    tested = known & result.tested
+    sign = 1 if found.is_wider else -1
+    area = roc_auc(result.cohort.label[tested], sign * widths[tested])
+    model = interval_text(report.metrics.get(result.name, MEAN, "roc_auc"))
+    first = "wider" if found.is_wider else "narrower"
+    return (
+        f"{said} ({observed:.1f} % are), and the joint space width at the visit would tell them "
+        f"with a ROC AUC of {found.area:.2f}, {first} knees first. Of the labels here it tells "
+        f"{area:.2f} that way, and {result.name}, which sees the width, {model}."
+    )
+
+
+def _width(report: Report, knee: str) -> float:
+    value = number(report.labels[knee], WIDTH)
+    return np.nan if value is None else value
