@@ -12,6 +12,7 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from oatools.core.errors import ItemError, UsageError
 from oatools.core.limits import VARIABLE, allowance, in_units, require_memory
@@ -80,13 +81,15 @@ def clean(cell: str) -> str:
 
 
 def column_names(path: Path) -> list[str]:
-    """The names in the first line of a text file as they stand; empty if it cannot be read."""
+    """The names in the header of a text file as they stand; empty if it cannot be read."""
     try:
         with path.open("rb") as stream:
-            first = _decoded(stream.readline(_HEADER_BYTES)).strip("\r\n\0")
+            first = _next_line(stream)
+            if _STATED.fullmatch(_decoded(first)):
+                first += _next_line(stream, first)
     except OSError:
         return []
-    _, header = next(_split(path, first), (1, []))
+    _, header = next(_split(path, _decoded(first).strip("\r\n\0")), (1, []))
     return [clean(name) for name in header]
 
 
@@ -170,6 +173,14 @@ def _decoded(content: bytes) -> str:
         except UnicodeDecodeError:
             text = content.decode("latin-1").removeprefix(BOM)
     return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _next_line(stream: BinaryIO, above: bytes = b"") -> bytes:
+    """The next line of a text file, of which the bytes `above` were read."""
+    line = stream.readline(_HEADER_BYTES)
+    # There a line ends with two bytes, of which the second is no line end to `readline`.
+    is_cut = (above or line).startswith(codecs.BOM_UTF16_LE)
+    return line + stream.read(1) if is_cut else line
 
 
 def _delimiter(text: str) -> str:

@@ -1210,3 +1210,21 @@ def test_tables_in_which_no_line_names_a_knee_are_told_so(tmp_path):
     with pytest.raises(UsageError) as caught:
         labels_of(tmp_path)
     assert "names a knee" in caught.value.reason
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-be"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("stated", ["", "sep=;", '"sep=;"'])
+def test_a_structure_is_known_in_every_encoding_and_below_a_stated_separator(
+    tmp_path, encoding, end, stated
+):
+    lines = (
+        *((stated,) if stated else ()),
+        "src_subject_id;visit;readprj;mcmjsw;side",
+        "9000001;V00;16;4;1",
+        "9000001;V01;16;3,5;1",
+    )
+    mark = "\ufeff" if encoding == "utf-16-be" else ""
+    text = mark + "".join(line + end for line in lines)
+    (tmp_path / "widths.csv").write_bytes(text.encode(encoding))
+    assert found(labels_of(tmp_path)) == {"1R": 1}
