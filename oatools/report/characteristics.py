@@ -40,7 +40,7 @@ USUAL = (
 SKEWED = 1.0
 #: What is to be said below the table.
 CAPTION = (
-    "By knee; a patient with a knee of either label counts in both columns. Shares are of the "
+    "By knee; a patient with a knee of each label counts in both columns. Shares are of the "
     "knees with a value. SMD: standardised mean difference, label 1 minus label 0 (of more than "
     "two categories their distance). Starred variables are given to the model."
 )
@@ -222,7 +222,8 @@ def _mean(values: np.ndarray, decimals: int) -> str:
     if not len(values):
         return MISSING
     spread = f"{values.std(ddof=1):.{decimals}f}" if len(values) > 1 else MISSING
-    return f"{values.mean():.{decimals}f} ± {spread}"
+    mean = round(float(values.mean()), decimals) + 0.0  # no -0.0
+    return f"{mean:.{decimals}f} ± {spread}"
 
 
 def _median(values: np.ndarray) -> str:

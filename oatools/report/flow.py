@@ -107,20 +107,24 @@ def draw_flow(
 
 
 def flow_figure(
-    assessed: str, left_out: Sequence[str], labelled: str, groups: Sequence[str]
+    assessed: str,
+    left_out: Sequence[str],
+    labelled: str,
+    groups: Sequence[str],
+    margin: float = 0,
 ) -> "Figure":
     """Draw the flow: who was assessed, what was left out, who was labelled, and the groups of them.
 
-    `left_out` has a reason a line, and there may be no `groups`.
+    `left_out` has a reason a line, and there may be no `groups`. Above is a `margin` in inches.
     """
     import matplotlib
     from matplotlib.figure import Figure
 
     flow = _lay_out(assessed, left_out, labelled, groups)
     with matplotlib.rc_context({"font.size": 9}):
-        figure = Figure(figsize=(_WIDTH, flow.height))
+        figure = Figure(figsize=(_WIDTH, flow.height + margin))
         axes = figure.add_axes((0, 0, 1, 1))
-        axes.set(xlim=(0, _WIDTH), ylim=(0, flow.height))
+        axes.set(xlim=(0, _WIDTH), ylim=(0, flow.height + margin))
         axes.axis("off")
         flow.draw(axes)
     return figure

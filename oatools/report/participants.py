@@ -26,8 +26,8 @@ class CohortFlow:
         return [box.replace("\n", " ") for box in boxes]
 
     def figure(self) -> Figure:
-        """Draw it."""
-        return flow_figure(self.assessed, self.left_out, self.used, self.groups)
+        """Draw it, with room for a mark above."""
+        return flow_figure(self.assessed, self.left_out, self.used, self.groups, margin=0.15)
 
 
 def cohort_flow(report: Report) -> CohortFlow:
@@ -43,7 +43,7 @@ def cohort_flow(report: Report) -> CohortFlow:
     told = [f"  {knees:,} {reason}" for reason, knees in reasons.items() if knees]
     return CohortFlow(
         assessed=f"{counts.knees + left_out:,} knees with a label or features",
-        left_out=(f"{left_out:,} knees left out", *told),
+        left_out=(f"{left_out:,} {'knee' if left_out == 1 else 'knees'} left out", *told),
         used=f"{counts.knees:,} knees used\n({counts.patients:,} patients)",
         groups=(
             f"{counts.positive:,}\npositive",

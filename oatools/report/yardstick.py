@@ -38,9 +38,9 @@ def measurement_error(report: Report) -> str | None:
     model = interval_text(report.metrics.get(result.name, MEAN, "roc_auc"))
     first = "wider" if found.is_wider else "narrower"
     return (
-        f"{said} ({observed:.1f} % are), and the joint space width at the visit would tell them "
-        f"with a ROC AUC of {found.area:.2f}, {first} knees first. Of the labels here it tells "
-        f"{area:.2f} that way, and {result.name}, which sees the width, {model}."
+        f"{said} ({observed:.1f} % are), and the joint space width at the visit would predict them "
+        f"with a ROC AUC of {found.area:.2f}, {first} knees first. For the labels here that order "
+        f"has {area:.2f}, and {result.name}, which sees the width, {model}."
     )
 
 

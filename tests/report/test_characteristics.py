@@ -113,3 +113,9 @@ def test_a_line_is_cells_of_a_table(lines):
         "missing, 0 / 1": "0 / 1",
     }
     assert lines["knees"].row()["SMD"] == lines["knees"].row()["missing, 0 / 1"] == ""
+
+
+def test_a_mean_of_nothing_is_no_negative_zero():
+    rows = [{"score": value} for value in ("-1.7", "1.6", "0.9", "-0.9")]
+    found = characteristics(list("abcd"), np.array([0, 1, 0, 1]), rows, ["score"])
+    assert found[-1].cells[0] == "0.0 ± 1.5"

@@ -112,7 +112,7 @@ def test_what_the_width_alone_would_tell_stands_beside_the_model(
     assert f"(SEM {sem} mm) would make {100 * expected.positive:.1f} % of knees positive" in said
     assert "(25.0 % are)" in said and f"ROC AUC of {expected.area:.2f}, {first} knees" in said
     sign = 1 if first == "wider" else -1
-    assert f"it tells {roc_auc_score(label, sign * widths):.2f} that way" in said
+    assert f"that order has {roc_auc_score(label, sign * widths):.2f}, and" in said
     area = report.metrics.get("images+clinical", "mean", "roc_auc")
     assert said.endswith(f"{area.value:.3f} [{area.low:.3f}, {area.high:.3f}].")
     page, card = written(tmp_path, report)
@@ -134,3 +134,16 @@ def test_without_widths_there_is_no_yardstick_and_a_cut_that_no_error_reaches_is
     assert measurement_error(make_report()) is None
     report, _, _ = with_widths(endpoint="jsn12@-9")
     assert measurement_error(report).endswith("make 0.0 % of knees positive (25.0 % are).")
+
+
+def test_the_mark_of_a_caution_covers_no_box_of_the_flow(make_report):
+    from oatools.core.provenance import Caution
+    from oatools.report.pictures import Picture, mark_all
+
+    figure = cohort_flow(make_report()).figure()
+    mark_all([Picture("flow", figure, "")], list(Caution))
+    figure.draw_without_rendering()
+    mark = figure._suptitle.get_window_extent()
+    boxes = [patch.get_window_extent() for patch in figure.axes[0].patches]
+    assert len(boxes) >= 5 and mark.y1 <= figure.bbox.y1
+    assert not [box for box in boxes if box.overlaps(mark)]
