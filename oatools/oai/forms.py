@@ -32,8 +32,9 @@ _HEADER_BYTES = 1 << 20
 _TIMES_HELD, _LINE_BYTES, _CELL_BYTES = 12, 512, 100
 _DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
 # Spreadsheets may state the separator in a line above the header.
-_STATED = re.compile(r'"?sep=([|\t;,])"?\n', re.IGNORECASE)
-_UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_STATED = re.compile(r'"?sep=([|\t;,])"?\r?\n', re.IGNORECASE)
+#: The marks at the beginning of a file in UTF-16.
+UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ def column_names(path: Path) -> list[str]:
     try:
         with path.open("rb") as stream:
             first = _next_line(stream)
-            if _STATED.fullmatch(_decoded(first)):
+            if states_separator(_decoded(first)):
                 first += _next_line(stream, first)
     except OSError:
         return []
@@ -165,7 +166,7 @@ def _content(path: Path, most: int) -> bytes:
 
 
 def _decoded(content: bytes) -> str:
-    if content.startswith(_UTF_16):
+    if content.startswith(UTF_16):
         text = content.decode("utf-16", errors="replace")
     else:
         try:
@@ -183,7 +184,13 @@ def _next_line(stream: BinaryIO, above: bytes = b"") -> bytes:
     return line + stream.read(1) if is_cut else line
 
 
-def _delimiter(text: str) -> str:
+def states_separator(line: str) -> bool:
+    """Tell whether a line, with its end, does nothing but state the separator (`sep=;`)."""
+    return _STATED.fullmatch(line) is not None
+
+
+def delimiter_of(text: str) -> str:
+    """What separates the cells of a text: as it states, or by its header."""
     stated = _STATED.match(text)
     if stated:
         return stated[1]
@@ -195,7 +202,7 @@ def _delimiter(text: str) -> str:
 def _split(path: Path, text: str) -> Iterator[tuple[int, list[str]]]:
     """Yield the cells of the lines that are not empty, with the numbers of the lines."""
     csv.field_size_limit(_LONGEST_CELL)
-    delimiter = _delimiter(text)
+    delimiter = delimiter_of(text)
     # The study's own tables hold single quotes as text; R's have every name in quotes.
     is_bare = delimiter == "|" and not text.lstrip().startswith('"')
     # On line ends alone: text may hold characters that str.splitlines takes for them.

@@ -21,7 +21,7 @@ from oatools.core.ids import normal_id
 from oatools.dicom.archives import SUFFIXES, UNFINISHED
 from oatools.dicom.conventions import InventoryEntry, SeriesPath
 from oatools.dicom.headers import Header
-from oatools.oai.forms import BOM
+from oatools.oai.forms import BOM, UTF_16, delimiter_of, states_separator
 
 #: The number of a visit, with which its releases begin -> months since enrolment.
 MONTHS = {
@@ -94,26 +94,32 @@ def place_of(path: str | Path) -> SeriesPath:
 
 
 def may_be_inventory(path: str | Path) -> bool:
-    """Tell whether a path has the name of an inventory: `contents….csv` or `image03….txt`."""
+    """Tell whether a path has the name of an inventory: `contents….csv` or `image03….txt`.
+
+    The latter may have been saved again, as `.tsv` or `.csv`.
+    """
     name = Path(path).name.lower()
     is_contents = name.startswith("contents") and name.endswith(".csv")
-    is_nda = name.startswith("image03") and name.endswith((".txt", ".tsv"))
+    is_nda = name.startswith("image03") and name.endswith((".txt", ".tsv", ".csv"))
     return is_contents or is_nda
 
 
 def read_inventory(path: str | Path) -> Iterator[InventoryEntry]:
     """Yield the series of an inventory.
 
-    That is a `contents.csv` (comma-separated), or NDA's `image03.txt` (tab-separated, quoted).
-    Columns are found by name in any case; lines whose path is not of a series (NDA's second header
-    line among them) are passed over. Raises a `UsageError` for a file that is neither.
+    That is a `contents.csv` (comma-separated), or NDA's `image03.txt` (tab-separated, quoted), or
+    either as another program saved it, with other separators or in UTF-16. Columns are found by
+    name in any case; lines whose path is not of a series (NDA's second header line among them) are
+    passed over. Raises a `UsageError` for a file that is neither.
     """
     path = Path(path)
     csv.field_size_limit(_LONGEST_CELL)
     try:
-        with path.open(encoding="latin-1", newline="") as stream:
+        with path.open(encoding=_encoding(path), errors="replace", newline="") as stream:
             first = stream.readline().removeprefix(BOM)
-            delimiter = "\t" if "\t" in first else ","
+            delimiter = delimiter_of(first)
+            if states_separator(first):
+                first = stream.readline()
             path_column, description_column = _inventory_columns(path, first, delimiter)
             longest = max(path_column, description_column)
             for cells in csv.reader(stream, delimiter=delimiter):
@@ -127,6 +133,12 @@ def read_inventory(path: str | Path) -> Iterator[InventoryEntry]:
         raise UsageError(f"{path}: {error}", "give the folder of the images instead") from None
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}") from None
+
+
+def _encoding(path: Path) -> str:
+    """Tell UTF-16 by its mark; what is read of anything else is the same in all encodings."""
+    with path.open("rb") as stream:
+        return "utf-16" if stream.read(2) in UTF_16 else "latin-1"
 
 
 def locate(listed: InventoryEntry, base: Path) -> Path | None:

@@ -249,3 +249,42 @@ def test_an_inventory_inside_the_release_finds_its_series(tmp_path, monkeypatch,
     monkeypatch.chdir(path.parent)
     found = locate(listed, path.parent.relative_to(path.parent))
     assert found is not None and found.resolve() == series.resolve()
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize(
+    "name,separator,above",
+    [
+        ("image03.csv", ",", ""),
+        ("image03_knees.CSV", ";", ""),
+        ("image03.txt", ";", ""),
+        ("image03.tsv", "\t", ""),
+        ("image03.csv", ";", "sep=;\r\n"),
+        ("contents.csv", ";", ""),
+        ("contents.csv", ",", "sep=,\n"),
+    ],
+)
+def test_an_inventory_that_was_saved_again(tmp_path, encoding, name, separator, above):
+    if name.startswith("contents"):
+        lines = (
+            ("Folder", "ParticipantID", "SeriesDescription"),
+            ("0.E.1/9999999/20050131/10000001", "9999999", "SAG_3D_DESS_LEFT"),
+        )
+    else:
+        lines = (
+            ("subjectkey", "image_description", "image_file"),
+            (
+                "K",
+                "SAG_3D_DESS_LEFT",
+                "s3://b/submission_1/0.E.1/9999999/20050131/10000001.tar.gz",
+            ),
+        )
+    text = above + "".join(separator.join(line) + "\r\n" for line in lines)
+    path = tmp_path / name
+    path.write_bytes(text.encode(encoding))
+    assert may_be_inventory(path)
+    (found,) = read_inventory(path)
+    assert (found.key, found.description) == (
+        "0.E.1/9999999/20050131/10000001",
+        "SAG_3D_DESS_LEFT",
+    )
