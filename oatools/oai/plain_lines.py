@@ -40,7 +40,7 @@ class Line:
     @property
     def project(self) -> str:
         """The reading project, `n/a` where the table has no such column."""
-        return code(self.cells.get("readprj", MISSING))
+        return code(before_label(self.cells.get("readprj", MISSING)))
 
 
 @dataclass(frozen=True)

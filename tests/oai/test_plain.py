@@ -642,3 +642,15 @@ def test_a_number_of_more_digits_than_arithmetic_keeps_is_no_width(tmp_path):
     labels = labels_of(path)
     assert found(labels) == {"p1_00m_left": 1}
     assert any("1 cell of jsw taken as missing" in note for note in labels.notes)
+
+
+def test_a_label_behind_the_number_of_a_project_is_no_part_of_it(tmp_path):
+    path = put(
+        tmp_path,
+        "subject;side;visit;readprj;jsw\n"
+        "p1;left;00m;16: Longitudinal;4\np1;left;12m;16;3\n"
+        "p1;left;00m;15: Another;4\np1;left;12m;15: Another;4\n",
+    )
+    labels = labels_of(path)
+    assert found(labels) == {"p1_00m_left": 1}
+    assert first(labels, "readprj") == ("16",)
