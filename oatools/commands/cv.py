@@ -12,6 +12,7 @@ from oatools.commands.training_options import (
     TrainingRun,
     rerun_line,
     training_options,
+    without_folders,
 )
 from oatools.core.cli import command
 from oatools.core.console import Console
@@ -55,7 +56,7 @@ _TABLES = ("predictions.tsv", "metrics.tsv", "null.tsv")
     "--repeats",
     type=click.IntRange(1),
     metavar="N",
-    help="Cross-validate N times, with other folds and seeds (default: 5 below 200 patients).",
+    help="Cross-validate N times, with other folds and seeds (default: 5 below 1,000 patients).",
 )
 @click.option(
     "--leaky",
@@ -165,11 +166,12 @@ def main(
         _write_null(out_dir / "null.tsv", null.tolist())
     result = put_beside(crossval.repeat(result, plan, out_dir, times, console), others)
     metrics = result.metrics()
+    paths = [run.labels, *(row["path"] for row in loaded.cohort.rows)]
     report = Report(
         result=result,
         flow=loaded.flow,
         labels=loaded.labels,
-        doubts=loaded.warnings(),
+        doubts=[without_folders(doubt, paths) for doubt in loaded.warnings()],
         sem=sem,
         metrics=metrics,
         cautions=result.cautions,

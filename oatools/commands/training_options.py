@@ -2,8 +2,9 @@
 
 import dataclasses
 import functools
+import re
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from oatools.learning.settings import Option, Settings, options
 
 # Parameters that say how a run went about its work, not what came out of it.
 _NOT_RERUN = ("jobs", "force", "quiet", "verbose", "failed", "fail_fast", "resume")
+
+_FOLDERS = re.compile(r"(?<![^\s'\"(])/(?:[^/\s]+/)+")
 
 Tuned = tuple[str, tuple[Any, ...]]
 
@@ -89,6 +92,16 @@ def rerun_line(context: click.Context) -> str:
         if name not in _NOT_RERUN and not is_default and not is_former:
             given += _option_words(parameter, value)
     return shlex.join([context.command.name or "", *inputs, *given])
+
+
+def without_folders(text: str, paths: Iterable[str]) -> str:
+    """Return a message for a report: folders of absolute paths say where, not what.
+
+    `paths` are those that are known, so that blanks in them do not hide where they end.
+    """
+    for path in paths:
+        text = text.replace(path, _path_text(path))
+    return _FOLDERS.sub("", text)
 
 
 def _option_words(parameter: click.Parameter, value: Any) -> Iterator[str]:

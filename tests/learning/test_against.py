@@ -217,3 +217,23 @@ def test_what_cannot_be_compared_is_told_before_anything_is_trained(study, run, 
         said = run(f"{CV} --repeats 1 {more}", status=2)
         assert words in said.stderr, said.stderr
         assert not list(Path().glob("b/*.safetensors"))
+
+
+def test_a_patient_is_the_one_of_the_labels_also_where_no_name_of_a_knee_says_so(tmp_path):
+    knees = [f"k{i}" for i in range(12)]
+    cohort = make_cohort(knees, SUBJECTS, LABEL, [np.zeros((2, 3))] * 12)
+    order = [knees.index(knee) for knee in cohort.knee]
+    path = tmp_path / "mine.tsv"
+
+    def write(subjects):
+        lines = ["knee\tsubject\tlabel\tprobability\tfold"]
+        for i, knee in enumerate(knees):
+            cells = [knee, subjects[i], LABEL[i], PROBABILITY[i], FOLD[i]]
+            lines.append("\t".join(map(str, cells)))
+        path.write_text("\n".join(lines) + "\n")
+
+    write(SUBJECTS)
+    read_others([path], cohort, [FOLD[order]])
+    write([*SUBJECTS[:4], "p3", "p2", *SUBJECTS[6:]])
+    with pytest.raises(UsageError, match="k4 is of patient p2 in the labels, and of p3 in .*mine"):
+        read_others([path], cohort, [FOLD[order]])
