@@ -192,7 +192,7 @@ def read_people(
     columns = _source_columns(VISITS[horizon])
     for name in _tables_of_people(VISITS[visit], VISITS[horizon]):
         is_needed = name == own and required
-        if not tables.has(name) and not is_needed:
+        if not tables.has(name, columns) and not is_needed:
             continue
         columns_needed = ["ID", *required] if is_needed else ["ID"]
         for record in read_table(tables, name, columns_needed, columns):

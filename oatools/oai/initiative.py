@@ -154,6 +154,11 @@ def _replacements(
     if read.tables.has(OUTCOMES):
         records = read_table(read.tables, OUTCOMES, ["ID"], outcome_columns())
         outcomes = adjudicated(records, visit, horizon)
+        if outcomes.undated:
+            read.notes.append(
+                f"{OUTCOMES}: replacements without a day and visit that can be read, not used: "
+                f"{len(outcomes.undated)}"
+            )
         if not records:
             read.notes.append(
                 f"{OUTCOMES} (in NDA: oai_outcome01) has no row: no replacement is known from it"

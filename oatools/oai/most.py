@@ -61,7 +61,11 @@ def open_most(tables: Tables, endpoint: Endpoint, visit: str) -> StudyTables:
             "take `endpoint` kl or jsn-grade, or make a plain table of what you have",
         )
     horizon = horizon_of(endpoint, visit, list(VISITS), list(VISITS))
-    graded = _people(tables, _GRADES_TABLE, _grade_columns(VISITS[visit], VISITS[horizon]))
+    needed = []
+    if endpoint.is_graded:
+        needed = _columns_of(_grade_of(endpoint), VISITS[visit], VISITS[horizon])
+    every = _grade_columns(VISITS[visit], VISITS[horizon])
+    graded = _people(tables, _GRADES_TABLE, every, needed)
     people = _clinical(tables, VISITS[visit])
     notes = []
     outcomes: dict[str, Record] = {}
@@ -71,7 +75,7 @@ def open_most(tables: Tables, endpoint: Endpoint, visit: str) -> StudyTables:
         notes.append(f"no table {_OUTCOMES_TABLE}: which knees were replaced is not known")
     first_grades, second_grades = {}, {}
     if endpoint.is_graded:
-        grade = KL if endpoint.kind is Kind.KL else MEDIAL_NARROWING
+        grade = _grade_of(endpoint)
         first_grades = _readings(graded, VISITS[visit], grade)
         second_grades = _readings(graded, VISITS[horizon], grade)
     codes = _coded(first_grades) + _coded(second_grades)
@@ -95,10 +99,12 @@ def open_most(tables: Tables, endpoint: Endpoint, visit: str) -> StudyTables:
     )
 
 
-def _people(tables: Tables, name: str, columns: Sequence[str]) -> dict[str, Record]:
+def _people(
+    tables: Tables, name: str, columns: Sequence[str], needed: Sequence[str] = ()
+) -> dict[str, Record]:
     """Read a table of one row a person, by subject; a `UsageError` for two rows that differ."""
     people: dict[str, Record] = {}
-    for record in read_table(tables, name, [_ID], columns):
+    for record in read_table(tables, name, [_ID, *needed], columns):
         subject = subject_of({"ID": record[_ID]})
         if subject is None:
             continue
@@ -109,12 +115,22 @@ def _people(tables: Tables, name: str, columns: Sequence[str]) -> dict[str, Reco
     return people
 
 
+def _grade_of(endpoint: Endpoint) -> Grade:
+    return KL if endpoint.kind is Kind.KL else MEDIAL_NARROWING
+
+
 def _grade_columns(*visits: int) -> list[str]:
-    columns = []
-    for number in visits:
-        for letter in "RL":
-            columns += [f"V{number}X{letter}KL", f"V{number}X{letter}JSM"]
-    return columns
+    return [*_columns_of(KL, *visits), *_columns_of(MEDIAL_NARROWING, *visits)]
+
+
+def _columns_of(grade: Grade, *visits: int) -> list[str]:
+    """The columns of a grade of both knees at some visits."""
+    return [_column(grade, number, side) for number in visits for side in _SIDES]
+
+
+def _column(grade: Grade, number: int, side: str) -> str:
+    """The column of a grade of a knee: V0XRKL, V2XLJSM."""
+    return f"V{number}X{side[0].upper()}{grade.column.removeprefix('XR')}"
 
 
 def _clinical(tables: Tables, number: int) -> dict[str, Record]:
@@ -135,11 +151,10 @@ def _clinical(tables: Tables, number: int) -> dict[str, Record]:
 def _readings(
     people: Mapping[str, Record], number: int, grade: Grade
 ) -> dict[KneeId, dict[str, Reading]]:
-    stem = grade.column.removeprefix("XR")
     found = {}
     for subject, record in people.items():
         for side in _SIDES:
-            cell = record.get(f"V{number}X{side[0].upper()}{stem}", ".")
+            cell = record.get(_column(grade, number, side), ".")
             found[KneeId(subject, side)] = {_PROJECT: grade.reading(cell)}
     return found
 
@@ -177,8 +192,8 @@ def _values(knee: KneeId, person: Record, graded: Record, number: int) -> dict[s
     values["surgery"] = _ever(person, f"SURG{letter}", number)
     site = person.get("SITE", ".")
     values["site"] = None if is_missing(site) else code(site)
-    values["kl"] = _grade(graded.get(f"V{number}X{letter}KL", "."), KL)
-    values["jsm"] = _grade(graded.get(f"V{number}X{letter}JSM", "."), MEDIAL_NARROWING)
+    for name, grade in (("kl", KL), ("jsm", MEDIAL_NARROWING)):
+        values[name] = _grade(graded.get(_column(grade, number, knee.side), "."), grade)
     return values
 
 

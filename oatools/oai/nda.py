@@ -85,7 +85,7 @@ _SEX = {"m": "1", "male": "1", "f": "2", "female": "2"}
 # the study: `Other Non-white`.
 _RACES = {
     "1": ("white", "caucasian"),
-    "2": ("black",),
+    "2": ("black", "african"),
     "3": ("asian",),
     "0": (
         "other",

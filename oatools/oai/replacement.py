@@ -4,7 +4,8 @@ An adjudicated outcome goes before a report. A report alone never takes a knee a
 measured at both visits: the X-ray is the better witness.
 """
 
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -79,12 +80,14 @@ class Adjudicated:
     """What Outcomes99 says: the knees replaced at a visit, later, and those that were not.
 
     `not_at_entry` and `not_later` are refuted explicitly; where a cell is blank nothing is.
+    `undated` are the knees of which something is said, but neither a day nor a visit.
     """
 
     at_visit: frozenset[KneeId] = frozenset()
     later: frozenset[KneeId] = frozenset()
     not_at_entry: frozenset[KneeId] = frozenset()
     not_later: frozenset[KneeId] = frozenset()
+    undated: frozenset[KneeId] = frozenset()
 
 
 def outcome_columns() -> list[str]:
@@ -107,35 +110,40 @@ def adjudicated(records: Iterable[Record], visit: str, horizon: str) -> Adjudica
     reported it the earlier counts, so that no width of a prosthesis is taken for one of cartilage.
     A replacement that adjudication failed to confirm counts for nothing, whatever its day.
     """
-    at_visit, later, not_at_entry, not_later = set(), set(), set(), set()
+    found: dict[str, set[KneeId]] = defaultdict(set)
     for record in records:
         subject = subject_of(record)
         if subject is None:
             continue
         for side, columns in _OUTCOMES.items():
-            knee = KneeId(subject, side)
-            at_entry = record.get(columns.at_entry, ".")
-            if is_yes(at_entry):
-                at_visit.add(knee)
-                continue
-            if not is_missing(at_entry):
-                not_at_entry.add(knee)
-            if code(record.get(columns.confirmation, ".")) == "0":
-                not_later.add(knee)
-                continue
-            day = number_or_none(record.get(columns.day, "."))
-            reported = number_or_none(record.get(columns.reported, "."))
-            if day is None and reported is None:
-                continue
-            if _is_by(visit, day, reported):
-                at_visit.add(knee)
-            elif _is_by(horizon, day, reported):
-                later.add(knee)
-            else:
-                not_later.add(knee)
-    return Adjudicated(
-        frozenset(at_visit), frozenset(later), frozenset(not_at_entry), frozenset(not_later)
-    )
+            for told in _told_by(record, columns, visit, horizon):
+                found[told].add(KneeId(subject, side))
+    found["undated"] -= found["at_visit"] | found["later"]
+    return Adjudicated(**{told: frozenset(knees) for told, knees in found.items()})
+
+
+def _told_by(record: Record, columns: _OutcomeColumns, visit: str, horizon: str) -> Iterator[str]:
+    """Yield the fields of `Adjudicated` in which a record puts the knee of those columns."""
+    at_entry = record.get(columns.at_entry, ".")
+    if is_yes(at_entry):
+        yield "at_visit"
+        return
+    if not is_missing(at_entry):
+        yield "not_at_entry"
+    confirmation = record.get(columns.confirmation, ".")
+    if code(confirmation) == "0":
+        yield "not_later"
+        return
+    when = [record.get(name, ".") for name in (columns.day, columns.reported)]
+    day, reported = map(number_or_none, when)
+    if _is_by(visit, day, reported):
+        yield "at_visit"
+    elif _is_by(horizon, day, reported):
+        yield "later"
+    elif day is not None or reported is not None:
+        yield "not_later"
+    elif not all(map(is_missing, (*when, confirmation))):
+        yield "undated"
 
 
 def _is_by(visit: str, day: Decimal | None, reported: Decimal | None) -> bool:

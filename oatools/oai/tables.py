@@ -49,9 +49,12 @@ class Tables:
     foreign: dict[Path, int] = field(default_factory=dict)
     unplaced: dict[Path, int] = field(default_factory=dict)
 
-    def has(self, name: str) -> bool:
-        """Tell whether there is a table of that name, or an NDA structure that takes its place."""
-        return name.lower() in self.paths or bool(self.stand_ins(name))
+    def has(self, name: str, columns: Iterable[str] = ()) -> bool:
+        """Tell whether there is a table of that name, or an NDA structure that takes its place.
+
+        With `columns` that structure must hold one of them.
+        """
+        return name.lower() in self.paths or bool(self.stand_ins(name, columns))
 
     def stand_ins(self, name: str, columns: Iterable[str] = ()) -> list[Path]:
         """The NDA structures that take the place of a table for some of its columns."""

@@ -285,3 +285,18 @@ def test_a_missing_grade_that_r_wrote_is_no_code(tmp_path):
         "KL grade is no possible number at 30m": 1,
     }
     assert any(note.startswith("1 cells of mostv01235xray are codes") for note in labels.notes)
+
+
+@pytest.mark.parametrize("endpoint,column", [("kl", "V2XLKL"), ("jsn-grade", "V0XLJSM")])
+def test_a_missing_column_of_grades_is_named(tmp_path, endpoint, column):
+    header = ["MOSTID"]
+    for visit in (0, 2):
+        header += [f"V{visit}XRKL", f"V{visit}XLKL", f"V{visit}XRJSM", f"V{visit}XLJSM"]
+    header.remove(column)
+    lines = [header, ["MB00001", *("1" for _ in header[1:])]]
+    text = "\n".join(" ".join(line) for line in lines)
+    root = write(tmp_path, tables={"mostv01235xray": text})
+    with pytest.raises(UsageError) as caught:
+        labels_of(root, endpoint)
+    assert column in caught.value.reason
+    assert labels_of(root, "none", horizon=None).assessed == 2

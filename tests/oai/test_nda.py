@@ -907,6 +907,7 @@ def changed(root, name, number, **cells):
         ("White", "white"),
         ("WHITE OR CAUCASIAN", "white"),
         ("Black or African American", "black"),
+        ("African American", "black"),
         ("Asian", "asian"),
         ("Other Non-White", "other"),
         ("More than one race", "other"),
@@ -1228,3 +1229,34 @@ def test_a_structure_is_known_in_every_encoding_and_below_a_stated_separator(
     text = mark + "".join(line + end for line in lines)
     (tmp_path / "widths.csv").write_bytes(text.encode(encoding))
     assert found(labels_of(tmp_path)) == {"1R": 1}
+
+
+WIDTHS_OF_TWO = """
+src_subject_id,visit,readprj,side,mcmjsw
+9000001,V00,16,1,4
+9000001,V01,16,1,3
+9000002,V00,16,1,4
+9000002,V01,16,1,3.9
+"""
+
+
+@pytest.mark.parametrize(
+    "cells,count", [("V01,,3", 1), (",soon,", 1), (",,3", 1), (",,", 0), (",,0", 0), ("1,,3", 0)]
+)
+def test_a_replacement_without_a_day_and_visit_is_said(tmp_path, cells, count):
+    put(tmp_path / "widths.csv", WIDTHS_OF_TWO.strip() + "\n")
+    put(
+        tmp_path / "outcomes.csv",
+        f"src_subject_id,visit,rkvsrp,rkdays,rkrpcf\n9000001,V99,{cells}\n9000002,V99,,,\n",
+    )
+    labels = labels_of(tmp_path)
+    told = [note for note in labels.notes if "without a day and visit" in note]
+    assert len(told) == count and all(note.endswith(": 1") for note in told)
+    # Replaced by the first visit where it is known, else labelled by the width.
+    assert found(labels) == ({"2R": 0} if cells == "1,,3" else {"1R": 1, "2R": 0})
+
+
+def test_a_structure_of_people_that_holds_nothing_wanted_is_passed_over(tmp_path):
+    put(tmp_path / "widths.csv", WIDTHS_OF_TWO.strip() + "\n")
+    put(tmp_path / "oai_rxmed01.csv", "src_subject_id,visit,ageyears,rxname\n9000001,V00,61,X\n")
+    assert found(labels_of(tmp_path)) == {"1R": 1, "2R": 0}
