@@ -35,8 +35,9 @@ from oatools.learning.workers import Task
 
 IMAGES, BOTH = "images", "images+clinical"
 #: Below so many patients a cross-validation is repeated unless told otherwise, so many times in
-#: all: the mean of one run still depends on how the patients were dealt (tests/bench/coverage.py).
-FEW_PATIENTS, REPEATS = 200, 5
+#: all. Repeats tell how much training adds to the error (`intervals.variance_of_mean`), and in
+#: large cohorts an interval for the worst case costs less than they do.
+FEW_PATIENTS, REPEATS = 1000, 5
 _PERMUTATIONS_TRIED = 100
 
 

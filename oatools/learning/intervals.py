@@ -3,11 +3,9 @@
 The area is measured in each test fold, and the mean over the folds, and over repeats with other
 folds, is the estimate: probabilities of different folds come from different models, and are never
 compared. Its variance is that of test patients within folds, whose knees are not independent:
-Obuchowski's (Biometrics 1997;53:567-578). It comes from deviations, one a knee, so that for two
-models on the same knees those of the difference are the differences.
-
-The models of the folds share most of the patients that they learn from, who are the test patients
-of the other folds; hence the factor of `training_factor`.
+Obuchowski's (Biometrics 1997;53:567-578), and what training adds (`variance_of_mean`). The first
+comes from deviations, one a knee, so that for two models on the same knees those of the difference
+are the differences.
 """
 
 import math
@@ -68,55 +66,83 @@ def area_deviations(label: np.ndarray, probability: np.ndarray) -> Deviations:
     return Deviations(area, component - area)
 
 
-def clustered_variance(folds: Sequence[Fold], deviations: Sequence[np.ndarray]) -> float:
+@dataclass(frozen=True)
+class Variance:
+    """The variance of a mean area over folds, their models given, and its degrees of freedom."""
+
+    value: float
+    freedom: float
+
+
+def clustered_variance(folds: Sequence[Fold], deviations: Sequence[np.ndarray]) -> Variance:
     """Return the variance of the mean area of folds, after Obuchowski (1997) within each.
 
     A fold with one patient of a class says nothing of how such patients differ: for it, patients
-    of that class differ as they do in the other folds. NaN where no fold has two.
+    of that class differ as they do in the other folds. The degrees of freedom are Satterthwaite's
+    (Biometrics 1946;2:110-114), of the two classes, each with as many as it has patients, less one
+    a fold. Where a class has none left there is no variance: NaN.
     """
     parts = [_Sums.of(fold, each) for fold, each in zip(folds, deviations, strict=True)]
-    positive = _class_variances([part.positive for part in parts])
-    negative = _class_variances([part.negative for part in parts])
-    both = np.array([part.covariance() for part in parts])
-    variance = float((positive + negative + 2 * both).sum()) / len(folds) ** 2
-    return variance if math.isnan(variance) else max(variance, 0.0)
+    classes = ([part.positive for part in parts], [part.negative for part in parts])
+    freedoms = [sum(each.patients - 1 for each in of_class) for of_class in classes]
+    if min(freedoms) < 1:
+        return Variance(math.nan, 0)
+    positive, negative = (_class_variance(*pair) for pair in zip(classes, freedoms, strict=True))
+    both = sum(part.covariance() for part in parts)
+    # In few patients the covariance can outweigh the two variances.
+    value = max(positive + negative + 2 * both, 0.0) / len(folds) ** 2
+    spread = positive**2 / freedoms[0] + negative**2 / freedoms[1]
+    freedom = (positive + negative) ** 2 / spread if spread else min(freedoms)
+    return Variance(value, freedom)
 
 
-def degrees_of_freedom(folds: Sequence[Fold]) -> int:
-    """Return the number of patients of the rarer class, less one for each fold's area."""
-    counts = [0, 0]
-    for fold in folds:
-        for value in (0, 1):
-            counts[value] += len(np.unique(fold.subject[fold.label == value]))
-    return min(counts) - len(folds)
+def variance_of_mean(within: float, between: float, folds: int, repeats: int) -> float:
+    """Return the variance of a mean area over the folds and repeats, training included.
 
+    `within` is the variance of one run where its models are given, and `between` that of the means
+    of repeats, which is 0 where there are none.
 
-def training_factor(folds: int) -> float:
-    """Return what the variance within folds is to be multiplied by, for the folds' training.
-
-    One fold is a model and patients who had no part in it: nothing is to be added. Of several,
-    each fold's patients train the models of the others: 1 + 1 / `folds`, found by simulation.
+    The patients who test one fold's model train the others', so that the folds' areas vary
+    together. To second order an area is a sum over pairs of a patient who is tested and one who is
+    trained on, and each pair of patients is in it twice, once either way. Of the variance of one
+    run let Q be what such pairs bring. `within` counts it half, as if the two ways were
+    independent. Other divisions leave out other pairs, one in `folds`: so means of repeats differ
+    by a variance of Q / `folds`, which tells Q, and with that the variance of one run, `within` +
+    Q / 2, and the part of it, `between`, which a mean over repeats divides by their number. Where
+    there is no signal Q is all there is, and one run has twice the variance within; where the
+    signal is strong it has no more than that. A single run cannot tell, and is given the most. One
+    fold alone is a model, and patients who had no part in it: nothing is to be added.
     """
-    return 1.0 if folds == 1 else 1 + 1 / folds
+    if folds == 1:
+        return within
+    if repeats == 1:
+        return 2 * within
+    pairs = folds * between
+    return within + pairs / 2 - between * (1 - 1 / repeats)
 
 
 def estimate_area(runs: Sequence[Sequence[Fold]]) -> Estimate:
     """Return the mean area under the ROC curve over the folds of all runs, and its 95 % interval.
 
-    Each run is a division of the same knees. Where folds have the probability of another model, it
-    is the mean difference from that model's area. There is no interval where a class has no more
-    patients than there are folds, or where no knee is ever on the wrong side.
+    Each run is a division of the same knees into as many folds. Where folds have the probability
+    of another model, it is the mean difference from that model's area. There is no interval where
+    a class has no more patients than there are folds, or where no knee is ever on the wrong side;
+    and no value where a class is missing.
     """
     values, variances = [], []
     for folds in runs:
         found = [_of_fold(fold) for fold in folds]
         values.append(np.mean([each.value for each in found]))
-        variance = clustered_variance(folds, [each.each for each in found])
-        variances.append(variance * training_factor(len(folds)))
-    value, variance = float(np.mean(values)), float(np.mean(variances))
-    freedom = min(degrees_of_freedom(folds) for folds in runs)
-    if freedom < 1 or math.isnan(variance):
+        if math.isnan(values[-1]):
+            return Estimate(math.nan)
+        variances.append(clustered_variance(folds, [each.each for each in found]))
+    value = float(np.mean(values))
+    within = float(np.mean([each.value for each in variances]))
+    between = float(np.var(values, ddof=1)) if len(runs) > 1 else 0.0
+    variance = variance_of_mean(within, between, len(runs[0]), len(runs))
+    if math.isnan(variance):
         return Estimate(value)
+    freedom = np.mean([each.freedom for each in variances])
     reach = float(stdtrit(freedom, 0.975)) * math.sqrt(variance)
     if runs[0][0].other is not None:
         return Estimate(value, value - reach, value + reach)
@@ -159,20 +185,19 @@ class _Sums:
     def covariance(self) -> float:
         """The covariance of the two classes' means of components."""
         if self.patients < 2:
-            return math.nan
+            return 0.0  # one patient of both classes, and nothing to see how such differ
         knees = self.positive.knees * self.negative.knees
         return self.patients / (self.patients - 1) * self.products / knees
 
 
-def _class_variances(classes: Sequence[_ClassSum]) -> np.ndarray:
-    """Return the variance of the mean component of a class in every fold (folds,)."""
-    freedom = sum(each.patients - 1 for each in classes)
-    pooled = sum(each.squares for each in classes) / freedom if freedom else math.nan
-    found = []
+def _class_variance(classes: Sequence[_ClassSum], freedom: int) -> float:
+    """Return the variance of the sum over the folds of a class's mean component."""
+    pooled = sum(each.squares for each in classes) / freedom
+    variance = 0.0
     for each in classes:
         between = each.squares / (each.patients - 1) if each.patients > 1 else pooled
-        found.append(each.patients * between / each.knees**2)
-    return np.array(found)
+        variance += each.patients * between / each.knees**2
+    return variance
 
 
 def _of_fold(fold: Fold) -> Deviations:
