@@ -3,10 +3,12 @@
 make stress                                   the long form, about an hour on two cores
 cd tests && python -m stress --short          a minute
 cd tests && python -m stress --only 'kill n4' --seed 3 --keep DIR      one trial alone, and what it left
+cd tests && python -m stress --package DIR    another version of the package, which lies in DIR/oatools
 """
 
 import argparse
 import collections
+import contextlib
 import fcntl
 import json
 import os
@@ -18,14 +20,16 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any, NoReturn
 
 from stress import plan
 from stress.runs import still_there
 from stress.stand import Stand
 from stress.trial import NotHere, Place, Trial, dice
+from stress.zygotes import Zygote
 
 #: A trial that runs commands of its own has its own patience; this ends one that is lost.
 LOST = 900
@@ -42,6 +46,10 @@ class Result:
 
 def main() -> int:
     options = _options()
+    if options.package is not None:
+        package = str(options.package.resolve())
+        sys.path.insert(0, package)
+        os.environ["PYTHONPATH"] = package
     folder = options.folder or Path(tempfile.mkdtemp(prefix="stress-"))
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o755)  # some trials are another user's
@@ -51,14 +59,17 @@ def main() -> int:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         sys.exit(f"stress: {folder} is in use by another run")
-    plan.load_libraries()
     trials = plan.everything(stand)
     chosen = _chosen(trials, options)
     stand.build()
-    for trial in {trial.name: trial for trial, _ in chosen}.values():
-        trial.prepare(stand)
+    unprepared = _prepare(stand, [trial for trial, _ in chosen])
     start = time.monotonic()
-    results = []
+    results = [
+        Result(*pair, [], not_here=unprepared[pair[0].name])
+        for pair in chosen
+        if pair[0].name in unprepared
+    ]
+    chosen = [pair for pair in chosen if pair[0].name not in unprepared]
     for result in _run_all(stand, chosen, options.jobs, 60 * options.minutes, options.keep):
         results.append(result)
         for text in result.found:
@@ -73,10 +84,32 @@ def main() -> int:
                 file=sys.stderr,
                 flush=True,
             )
-    _report(results, len(chosen), time.monotonic() - start)
+    _report(results, len(chosen) + len(unprepared), time.monotonic() - start)
     if options.folder is None:
         shutil.rmtree(folder, ignore_errors=True)
-    return 1 if any(result.found for result in results) else 0
+    return 1 if unprepared or any(result.found for result in results) else 0
+
+
+def _prepare(stand: Stand, trials: list[Trial]) -> dict[str, str]:
+    """Prepare each trial, in a process of its own; return why some could not be, by their names."""
+    unprepared = {}
+    for trial in {trial.name: trial for trial in trials}.values():
+
+        def prepare(trial: Trial = trial) -> str:
+            try:
+                trial.prepare(stand)
+            except SystemExit as end:
+                return str(end.code)
+            return ""
+
+        reader, pid = _in_process(prepare)
+        with os.fdopen(reader) as stream:
+            text = stream.read()
+        os.waitpid(pid, 0)
+        if reason := json.loads(text) if text else "its preparation died":
+            unprepared[trial.name] = reason
+            print(f"NOT PREPARED {trial.name!r}: {reason}", file=sys.stderr, flush=True)
+    return unprepared
 
 
 def _chosen(trials: list[Trial], options: argparse.Namespace) -> list[tuple[Trial, int]]:
@@ -87,7 +120,10 @@ def _chosen(trials: list[Trial], options: argparse.Namespace) -> list[tuple[Tria
             names = dict.fromkeys(trial.name for trial in trials)
             sys.exit(f"stress: no trial is called {options.only!r}; there are: {', '.join(names)}")
         return chosen
-    return plan.short_form(trials) if options.short else plan.long_form(trials, options.share)
+    if options.short:
+        return plan.short_form(trials)
+    kinds = [options.kind] if options.kind else list(plan.LONG)
+    return plan.long_form(trials, options.share, kinds)
 
 
 def _options() -> argparse.Namespace:
@@ -98,10 +134,12 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--share", type=float, default=1.0, help="this share of the trials")
     parser.add_argument("--minutes", type=float, default=60.0, help="begin no trial after these")
     parser.add_argument("-j", "--jobs", type=int, default=2)
+    parser.add_argument("--kind", choices=list(plan.LONG), help="no others of the long form")
     parser.add_argument("--only", help="the trials whose name begins so")
     parser.add_argument("--seed", type=int, default=0, help="the first seed of --only")
     parser.add_argument("--seeds", type=int, default=1, help="the number of seeds of --only")
     parser.add_argument("--folder", type=Path, help="keep the material here, for the next time")
+    parser.add_argument("--package", type=Path, help="the folder of the package to test")
     parser.add_argument("--keep", type=Path, help="leave what the trials left here")
     return parser.parse_args()
 
@@ -113,7 +151,8 @@ def _run_all(
     scratch = Path(tempfile.mkdtemp(prefix="trials-", dir=stand.folder))
     deadline = time.monotonic() + seconds
     waiting = iter(chosen)
-    under_way: dict[int, tuple[Trial, int, Path, int, float]] = {}
+    under_way: dict[int, _UnderWay] = {}
+    zygotes = _Zygotes(stand, [trial for trial, _ in chosen])
     try:
         while True:
             while len(under_way) < jobs and time.monotonic() < deadline:
@@ -121,56 +160,114 @@ def _run_all(
                     break
                 root = (keep or scratch).resolve() / f"{pair[0].name} {pair[1]}".replace("/", "_")
                 shutil.rmtree(root, ignore_errors=True)
-                reader, pid = _fork(stand, *pair, Place(root))
-                under_way[reader] = (*pair, root, pid, time.monotonic() + LOST)
+                reader, pid = zygotes.fork(*pair, root)
+                under_way[reader] = _UnderWay(*pair, root, pid, time.monotonic() + LOST)
             if not under_way:
                 return
             ready = select.select(list(under_way), [], [], 1.0)[0]
-            lost = [reader for reader, entry in under_way.items() if time.monotonic() > entry[4]]
+            lost = [reader for reader, each in under_way.items() if time.monotonic() > each.lost]
             for reader in {*ready, *lost}:
-                trial, seed, root, pid, _ = under_way.pop(reader)
-                yield _settle(trial, seed, root, pid, reader, reader in ready)
+                each = under_way.pop(reader)
+                yield _settle(each, reader, reader in ready)
                 if keep is None:
-                    _clear(root)
+                    _clear(each.root)
     finally:
-        for reader, (_, _, root, pid, _) in under_way.items():
-            os.kill(pid, signal.SIGKILL)
-            os.waitpid(pid, 0)
+        for reader, each in under_way.items():
+            each.end()
             os.close(reader)
-            still_there(Place(root), 0)
+            still_there(Place(each.root), 0)
+        zygotes.close()
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _fork(stand: Stand, trial: Trial, seed: int, place: Place) -> tuple[int, int]:
-    reader, writer = os.pipe()
-    pid = os.fork()
-    if pid:
+@dataclass(frozen=True)
+class _UnderWay:
+    """A trial that runs, in the process `pid`, and the time when it counts as lost."""
+
+    trial: Trial
+    seed: int
+    root: Path
+    pid: int
+    lost: float
+
+    def end(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
+        self.reap()
+
+    def reap(self) -> None:
+        if not self.trial.family:  # or it is no child of this process
+            os.waitpid(self.pid, 0)
+
+
+class _Zygotes:
+    """The processes from which trials are forked, by their families; this one, for those of none."""
+
+    def __init__(self, stand: Stand, trials: list[Trial]) -> None:
+        self._stand = stand
+        self._trials = {trial.name: trial for trial in trials}
+        self._by_family: dict[str, Zygote] = {}
+
+    def fork(self, trial: Trial, seed: int, root: Path) -> tuple[int, int]:
+        if not trial.family:
+            return _in_process(lambda: self._run(trial, seed, root))
+        if trial.family not in self._by_family:
+            self._by_family[trial.family] = Zygote(self._obey)
+        reader, writer = os.pipe()
+        order = json.dumps([trial.name, seed, str(root)])
+        pid = self._by_family[trial.family].fork(order, writer)
         os.close(writer)
         return reader, pid
-    try:
-        os.close(reader)
+
+    def close(self) -> None:
+        for zygote in self._by_family.values():
+            zygote.close()
+
+    def _obey(self, order: str, writer: int) -> None:
+        name, seed, root = json.loads(order)
+        _answer(lambda: self._run(self._trials[name], seed, Path(root)), writer)
+
+    def _run(self, trial: Trial, seed: int, root: Path) -> dict[str, Any]:
         try:
-            said = asdict(trial.run(stand, place.make(), dice(trial.name, seed)))
+            return asdict(trial.run(self._stand, Place(root).make(), dice(trial.name, seed)))
         except NotHere as lack:
-            said = {"found": [], "not_here": str(lack)}
+            return {"found": [], "not_here": str(lack)}
         except BaseException:
-            said = {"found": [f"the harness: {traceback.format_exc()}"]}
+            return {"found": [f"the harness: {traceback.format_exc()}"]}
+
+
+def _in_process(work: Callable[[], object]) -> tuple[int, int]:
+    """Fork a process that does some work; return a pipe with the answer as JSON, and its id."""
+    reader, writer = os.pipe()
+    sys.stdout.flush()
+    pid = os.fork()
+    if pid == 0:
+        os.close(reader)
+        _answer(work, writer)
+    os.close(writer)
+    return reader, pid
+
+
+def _answer(work: Callable[[], object], writer: int) -> NoReturn:
+    try:
+        said = work()
         with os.fdopen(writer, "w") as stream:
             json.dump(said, stream)
     finally:
         os._exit(0)
 
 
-def _settle(trial: Trial, seed: int, root: Path, pid: int, reader: int, ended: bool) -> Result:
+def _settle(each: _UnderWay, reader: int, ended: bool) -> Result:
     if not ended:
-        os.kill(pid, signal.SIGKILL)
+        each.end()
     with os.fdopen(reader) as stream:
         text = stream.read() if ended else ""
-    os.waitpid(pid, 0)
-    still_there(Place(root), 0)
+    if ended:
+        each.reap()
+    still_there(Place(each.root), 0)
     if not text:
-        return Result(trial, seed, [f"the trial itself did not end within {LOST} s"])
-    return Result(trial, seed, **json.loads(text))
+        return Result(each.trial, each.seed, [f"the trial itself did not end within {LOST} s"])
+    return Result(each.trial, each.seed, **json.loads(text))
 
 
 def _clear(root: Path) -> None:

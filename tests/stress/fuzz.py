@@ -1,12 +1,10 @@
 """One damaged input among good ones: a line and no output of it, or the right result; never anything else.
 
-It is tried in a forked child of a process that has the libraries loaded, which takes a small part of a second. What
-looks wrong there is tried again by the command itself, and only what is wrong there is a finding.
+It is tried in a forked child of a process that has the libraries loaded (see `zygotes`), which takes a small part of
+a second. What looks wrong there is tried again by the command itself, and only what is wrong there is a finding.
 """
 
-import importlib
 import json
-import pkgutil
 import random
 import re
 import shutil
@@ -17,9 +15,11 @@ from typing import Any
 
 from stress.foreign import damage_series
 from stress.readers import EVERYTHING, READERS, ROWS, Reader
-from stress.runs import BIN, Outcome, run, wrongs
+from stress.runs import BIN, FORKED_SECONDS, LOADING_SECONDS, Outcome, wrongs
 from stress.stand import Stand, expect_success, snapshot
 from stress.trial import Place, Trial, Verdict
+
+_SECONDS = FORKED_SECONDS + LOADING_SECONDS
 
 
 def trials() -> list[Trial]:
@@ -27,25 +27,10 @@ def trials() -> list[Trial]:
     found = []
     for reader in READERS:
         if (BIN / reader.words.split()[0]).exists():
-            trial = Trial(
-                "fuzz", f"fuzz {reader.name}", partial(_fuzz, reader), partial(_build, reader)
-            )
-            found += [trial] * reader.share
+            run, build = partial(_fuzz, reader), partial(_build, reader)
+            family = reader.words.split()[0]
+            found += [Trial("fuzz", f"fuzz {reader.name}", run, build, family)] * reader.share
     return found
-
-
-def load_libraries() -> None:
-    """Load the package, and what it loads as it works, once, before children are forked."""
-    import h5py  # noqa: F401
-    import matplotlib.figure  # noqa: F401
-    import nibabel  # noqa: F401
-    import pandas  # noqa: F401
-    import timm  # noqa: F401
-
-    import oatools
-
-    for module in pkgutil.walk_packages(oatools.__path__, "oatools."):
-        importlib.import_module(module.name)
 
 
 def _build(reader: Reader, stand: Stand) -> None:
@@ -88,11 +73,7 @@ def _try(
     if victim.is_file() and victim.read_bytes() == before:
         return Verdict([])
     words = _words(reader, place.work)
-    if as_process:
-        changed = {"OATOOLS_CACHE": str(place.work / reader.cache)} if reader.cache else {}
-        done = run(words.split(), place, stand.environment(place, **changed))
-    else:
-        done = stand.call(words, place, reader.cache)
+    done = stand.call(words, place, reader.cache, forked=not as_process)
     found = _judge(reader, stand, place, victim, done)
     return Verdict(found, clean_error=done.status in (1, 2) and not found)
 
@@ -194,7 +175,7 @@ def _judge(reader: Reader, stand: Stand, place: Place, victim: Path, done: Outco
         place.work,
         rows,
     )
-    found = wrongs(done) + _harm(victim, done) + after.lost()
+    found = wrongs(done, seconds=_SECONDS) + _harm(victim, done) + after.lost()
     if done.status != 0:
         found += _badly_failed(reader, victim, done)
         if not reader.goes_on:

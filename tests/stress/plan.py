@@ -39,10 +39,13 @@ def everything(stand: Stand) -> list[Trial]:
     return kills.trials(stand.jobs()) + faults.trials(stand) + bombs.trials() + fuzz.trials()
 
 
-def long_form(trials: list[Trial], share: float = 1.0) -> list[tuple[Trial, int]]:
+def long_form(
+    trials: list[Trial], share: float = 1.0, kinds: Iterable[str] = tuple(LONG)
+) -> list[tuple[Trial, int]]:
     """The trials and their seeds, mixed, so that a part of them is a part of every kind."""
     chosen = []
-    for kind, amount in LONG.items():
+    for kind in kinds:
+        amount = LONG[kind]
         of_kind = [trial for trial in trials if trial.kind == kind]
         random.Random(kind).shuffle(of_kind)
         seeds: dict[str, int] = {}
@@ -69,4 +72,4 @@ def named(trials: list[Trial], start: str, seeds: Iterable[int]) -> list[tuple[T
     return [(trial, seed) for trial in found for seed in seeds]
 
 
-load_libraries, let_go = fuzz.load_libraries, faults.let_go
+let_go = faults.let_go

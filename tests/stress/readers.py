@@ -211,9 +211,10 @@ def _lay_checkpoint(stand: Stand, work: Path) -> None:
     """What an interrupted training leaves."""
     _links(stand, work, ("features", "features.tsv", "labels.tsv"))
 
-    def interrupted() -> None:
-        from oatools.learning.checkpoint import Checkpoint
+    # Before the child is forked, whose limits its libraries are beyond.
+    from oatools.learning.checkpoint import Checkpoint
 
+    def interrupted() -> None:
         write, fit = Checkpoint.write, Checkpoint.fit
 
         def write_and_stop(self: Checkpoint, progress: object) -> None:

@@ -21,7 +21,9 @@ BIN = Path(sys.executable).parent
 #: The environment variable by which the processes of a trial are known, whoever their parent is.
 MARK = "OATOOLS_STRESS"
 MEMORY_MIB = 2048
-#: A command may compute for this long, the time that libraries take to load included.
+#: A command may compute for this long over small files, and this long for loading its libraries.
+FORKED_SECONDS, LOADING_SECONDS = 10, 6
+#: Or this long in all, where several of its processes train models.
 SECONDS = 25
 #: The clock's limit is wide, as the machine may be shared.
 PATIENCE = 90
@@ -86,13 +88,15 @@ def run(
 
 
 def in_child(work: Callable[[], object], place: Place, env: dict[str, str]) -> Outcome:
-    """Run a function in a forked child, which has the libraries already, with the limits of a command."""
+    """Run a function in a forked child, with the limits of a command. What it leaves running is ended."""
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     sys.stdout.flush()
     pid = os.fork()
     if pid == 0:
         _be_a_command(work, place, env)
     with _ended(pid, PATIENCE) as (status, usage, overdue):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(pid, signal.SIGKILL)
         return Outcome(
             status,
             (place.root / "out").read_bytes(),
@@ -103,10 +107,12 @@ def in_child(work: Callable[[], object], place: Place, env: dict[str, str]) -> O
         )
 
 
-def wrongs(outcome: Outcome, statuses: Sequence[int] = (0, 1, 2)) -> list[str]:
+def wrongs(
+    outcome: Outcome, statuses: Sequence[int] = (0, 1, 2), seconds: float = SECONDS
+) -> list[str]:
     """What no run may show, whatever was done to it."""
     found = []
-    if outcome.overdue or outcome.seconds > SECONDS:
+    if outcome.overdue or outcome.seconds > seconds:
         found.append(f"hangs: {outcome.seconds:.0f} s of computing")
     elif outcome.status not in statuses:
         found.append(f"ends with status {outcome.status}: {last_line(outcome.err)}")
@@ -168,7 +174,7 @@ def _be_a_command(work: Callable[[], object], place: Place, env: dict[str, str])
         size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         most = size + MEMORY_MIB * 2**20
         resource.setrlimit(resource.RLIMIT_AS, (most, most))
-        resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
+        resource.setrlimit(resource.RLIMIT_CPU, (FORKED_SECONDS, FORKED_SECONDS))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         work()
         status = 0

@@ -176,10 +176,15 @@ class Stand:
     def environment(self, place: Place, **changed: str | None) -> dict[str, str]:
         return environment(place, self.cache, **changed)
 
-    def call(self, words: str, place: Place, cache: str | None = None) -> Outcome:
-        """Run a command in a forked child, which has the libraries already."""
+    def call(
+        self, words: str, place: Place, cache: str | None = None, forked: bool = False
+    ) -> Outcome:
+        """Run a command to its end: as a process of its own, or in a forked child, which has the libraries already."""
         changed = {} if cache is None else {"OATOOLS_CACHE": str(place.work / cache)}
-        return in_child(partial(run_command, words), place, self.environment(place, **changed))
+        env = self.environment(place, **changed)
+        if forked:
+            return in_child(partial(run_command, words), place, env)
+        return run(words.split(), place, env)
 
     def _reference_file(self, job: Job) -> Path:
         return self.folder / "references" / f"{job.name}.json"

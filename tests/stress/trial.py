@@ -52,13 +52,15 @@ class Verdict:
 class Trial:
     """`run` does the fault to a command in an empty place and says what came of it.
 
-    `prepare` makes, once, what all trials of the name need.
+    `prepare` makes, once, what all trials of the name need. Trials of one `family` need the same libraries: they are
+    forked from a process that has these.
     """
 
     kind: str
     name: str
     run: Callable[["Stand", Place, random.Random], Verdict]
     prepare: Callable[["Stand"], None]
+    family: str = ""
 
 
 def dice(name: str, seed: int) -> random.Random:
