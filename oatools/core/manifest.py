@@ -219,6 +219,17 @@ def number(row: Row, column: str) -> float | None:
     return value
 
 
+@contextlib.contextmanager
+def naming_table(name: str | Path) -> Iterator[None]:
+    """Have errors over what a table holds begin with its name, where they do not name it."""
+    try:
+        yield
+    except (UsageError, ItemError) as error:
+        if str(name) in error.reason:
+            raise
+        raise type(error)(f"{name}: {error.reason}", error.remedy) from None
+
+
 def format_header(columns: Sequence[str]) -> str:
     """Return the header line, with its line feed."""
     return _join(columns)

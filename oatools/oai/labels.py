@@ -11,7 +11,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from oatools.core.errors import UsageError
-from oatools.core.manifest import MISSING, Row
+from oatools.core.manifest import MISSING, Row, naming_table
 from oatools.oai.clinical import CLINICAL_COLUMNS, clinical_cells
 from oatools.oai.codes import plain
 from oatools.oai.endpoints import Endpoint, Kind, checked_threshold, endpoint_of
@@ -172,7 +172,8 @@ def open_tables(
                 f"width {endpoint.width}: a plain table has one column of widths, jsw",
                 "put there what you need",
             )
-        return open_plain(source, endpoint, visit, outcome)
+        with naming_table(source):
+            return open_plain(source, endpoint, visit, outcome)
     if endpoint.kind is Kind.GIVEN:
         raise UsageError(
             f"{source} is a folder: a study's own outcome comes from one plain table",

@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
 
-from oatools.core.errors import UsageError
-from oatools.oai.codes import VISITS, Record, comparable
+from oatools.core.errors import ItemError, UsageError
+from oatools.core.ids import subject_id
+from oatools.oai.codes import VISITS, Record, comparable, is_missing
 from oatools.oai.forms import column_names, read_ascii, read_sas
 from oatools.oai.nda import (
     ID,
@@ -32,6 +33,7 @@ _NOT_DATA = re.compile(r"_rel_duryea|_formats$", re.IGNORECASE)
 _NUMBERED = re.compile(r".*?(\d\d)")
 # What tells the records of a structure apart.
 _KEYS = ("ID", "SIDE", "READPRJ", "VERSION")
+_IDS = ("ID", "MOSTID")
 
 
 @dataclass(frozen=True)
@@ -130,9 +132,20 @@ def read_table(
         return _read_stand_ins(tables, name, needed, columns)
     best = [path for path in found if _form(path) == _form(found[0])]
     _require_equal(best, name, tables.folder)
-    if _form(best[0]) == ".sas7bdat":
-        return read_sas(best[0], columns, needed)
-    return read_ascii(best[0], columns, needed)
+    read = read_sas if _form(best[0]) == ".sas7bdat" else read_ascii
+    return _with_ids(best[0], read(best[0], columns, needed))
+
+
+def _with_ids(path: Path, records: list[Record]) -> list[Record]:
+    """Return records whose ids can be part of names; a `UsageError` where one cannot."""
+    found = (record[column] for record in records for column in _IDS if column in record)
+    for cell in dict.fromkeys(found):
+        try:
+            if not is_missing(cell):
+                subject_id(cell)
+        except ItemError as error:
+            raise UsageError(f"{path}: {error.reason}", error.remedy) from None
+    return records
 
 
 def _read_stand_ins(
@@ -158,7 +171,7 @@ def _read_stand_ins(
         found = read_structure(path, visit, columns, required)
         tables.foreign[path] = found.foreign
         tables.unplaced[path] = found.unplaced
-        read[path] = found.records
+        read[path] = _with_ids(path, found.records)
     return _joined(tables, read)
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from oatools.core.errors import ItemError, UsageError
-from oatools.core.manifest import MISSING, Row, number, read_table
+from oatools.core.manifest import MISSING, Row, naming_table, number, read_table
 from oatools.core.people import normal_knee, note_forms
 from oatools.reading.groups import bootstrap_interval, share_interval, t_interval
 from oatools.reading.pairs import (
@@ -172,10 +172,12 @@ class Solution:
 def read_solution(key_path: str, pairs_path: str | None = None) -> Solution:
     """Read the key, and the pairs that were shown, to which it is cut down."""
     columns = ["knee", "pair", "place"]
-    key = read_key(read_table(key_path, columns).rows)
+    with naming_table(key_path):
+        key = read_key(read_table(key_path, columns).rows)
     if pairs_path is None:
         return Solution(key)
-    pairs = read_scored_pairs(read_table(pairs_path, columns).rows, key)
+    with naming_table(pairs_path):
+        pairs = read_scored_pairs(read_table(pairs_path, columns).rows, key)
     shown = {pair: row for pair, row in key.items() if pair in pairs}
     return Solution(shown, pairs, n_not_shown=len(key) - len(shown))
 
@@ -190,15 +192,14 @@ def grade_tables(answers: Sequence[str], models: Sequence[str], solution: Soluti
     tables = [(_name_of(path), read_table(path, ["pair", "choice"])) for path in answers]
     _require_distinct([name for name, table in tables if "reader" not in table.columns])
     for name, table in tables:
-        grade_answers(table.rows, solution.key, name, grades, solution.pairs)
+        with naming_table(table.name):
+            grade_answers(table.rows, solution.key, name, grades, solution.pairs)
     for path in models:
         predictions = read_table(path, ["knee", "probability"])
         name = _name_of(path)
         _require_distinct([*grades.scores, name])
-        try:
+        with naming_table(path):
             scores = grade_model(predictions.rows, solution.key, solution.pairs or {})
-        except UsageError as error:
-            raise UsageError(f"{path}: {error.reason}", error.remedy) from None
         grades.scores[name] = scores
         grades.models.append(name)
     return grades

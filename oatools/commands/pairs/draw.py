@@ -12,7 +12,7 @@ from oatools.core.cli import subcommand
 from oatools.core.console import Console
 from oatools.core.errors import UsageError
 from oatools.core.files import check_outputs
-from oatools.core.manifest import MISSING, Row, Table, print_table, read_table
+from oatools.core.manifest import MISSING, Row, Table, naming_table, print_table, read_table
 from oatools.core.options import force_option, seed_option
 
 if TYPE_CHECKING:
@@ -108,7 +108,8 @@ def draw_command(
     rows = list(table.rows)
     endpoints = sorted({row.get("endpoint", MISSING) for row in rows})
     variables = shown_columns(table.columns, shown, endpoints, rows)
-    pairs = draw_pairs(rows, wanted, total, seed, calipers=calipers, one_knee=one_knee)
+    with naming_table(table.name):
+        pairs = draw_pairs(rows, wanted, total, seed, calipers=calipers, one_knee=one_knee)
 
     parameters = {
         "strata": [f"{stratum.name}:{stratum.count}" for stratum in wanted],

@@ -11,7 +11,15 @@ from oatools.commands.pairs._words import counted
 from oatools.core.cli import subcommand
 from oatools.core.console import Console
 from oatools.core.errors import UsageError
-from oatools.core.manifest import Row, Table, is_table, print_table, read_table, row_from_path
+from oatools.core.manifest import (
+    Row,
+    Table,
+    is_table,
+    naming_table,
+    print_table,
+    read_table,
+    row_from_path,
+)
 from oatools.core.options import force_option, out_dir_option, run_options
 from oatools.core.runner import RunOptions, run_rows
 
@@ -95,7 +103,8 @@ def page_command(
     if not volumes:
         _require_volumes(table)
     rows = list(table.rows)
-    pairs = read_blinded_pairs(table.columns, rows)
+    with naming_table(table.name):
+        pairs = read_blinded_pairs(table.columns, rows)
     found = _volume_rows(volumes) if volumes else iter(rows)
     variables = _variables(table.columns, shown)
     plan, items = plan_page(table.columns, pairs, found, sequences, variables)
