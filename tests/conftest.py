@@ -109,6 +109,33 @@ def write_volume(tmp_path):
     return write
 
 
+_READ_ALL = """
+import importlib, resource, sys
+from pathlib import Path
+from oatools.core.errors import ItemError
+module, name = sys.argv[1].split(":")
+read = getattr(importlib.import_module(module), name)
+resource.setrlimit(resource.RLIMIT_AS, (2 << 30, 2 << 30))
+for path in sorted(Path(sys.argv[2]).iterdir()):
+    try:
+        found = read(path)
+        for _ in found if hasattr(found, "__next__") else ():
+            pass
+        print(path.name, "was read")
+    except ItemError as error:
+        print(path.name, error)
+"""
+
+
+def read_in_2_gib(reader, folder):
+    """What a function (`module:name`) says of each file of a folder, by name, in a process that has 2 GiB for all."""
+    environment = {name: value for name, value in os.environ.items() if "OATOOLS" not in name}
+    call = [sys.executable, "-c", _READ_ALL, reader, str(folder)]
+    done = subprocess.run(call, capture_output=True, text=True, env=environment, timeout=300)
+    assert done.stderr == ""
+    return dict(line.split(" ", 1) for line in done.stdout.splitlines())
+
+
 def cut(path):
     """Take the end of a file away."""
     path.write_bytes(path.read_bytes()[:-40])

@@ -2,16 +2,15 @@
 
 import bz2
 import gzip
-import os
 import struct
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 
 from oatools.core.errors import ItemError
 from oatools.imaging.volume import read_volume
+
+from ..conftest import read_in_2_gib
 
 GIB = 1 << 30
 
@@ -70,20 +69,6 @@ BOMBS = {
     "name.nii.gz": (b"\x1f\x8b\x08\x08" + bytes(6) + b"a" * 20_000_000, "packed data is damaged"),
 }
 
-READ = """
-import resource, sys
-from pathlib import Path
-from oatools.core.errors import ItemError
-from oatools.imaging.volume import read_volume
-resource.setrlimit(resource.RLIMIT_AS, (2 << 30, 2 << 30))
-for path in sorted(Path(sys.argv[1]).iterdir()):
-    try:
-        read_volume(path)
-        print(path.name, "was read")
-    except ItemError as error:
-        print(error)
-"""
-
 
 @pytest.fixture(scope="module")
 def refused(tmp_path_factory):
@@ -95,12 +80,7 @@ def refused(tmp_path_factory):
     with (folder / "sparse.nii").open("wb") as out:
         out.write(header((1700, 1700, 1700)))
         out.truncate(352 + 1700**3)
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    environment.pop("OATOOLS_MEMORY_LIMIT", None)
-    call = [sys.executable, "-c", READ, str(folder)]
-    done = subprocess.run(call, capture_output=True, text=True, env=environment, timeout=300)
-    assert done.stderr == ""
-    return {line.split(": ")[0].rsplit("/", 1)[1]: line for line in done.stdout.splitlines()}
+    return read_in_2_gib("oatools.imaging.volume:read_volume", folder)
 
 
 @pytest.mark.parametrize("name", BOMBS)
