@@ -32,8 +32,8 @@ WIDTHS = (
     *(f"jsw{x}" for x in range(150, 301, 25)),
     *(f"ljsw{x}" for x in range(700, 901, 25)),
 )
-# Wider is a width in another unit.
-_WIDEST_MM = 20
+#: Wider is a width in another unit.
+WIDEST_MM = 20
 # Flags of what could not be measured, for each kind of width, and of bone on bone. NOMJSWX is about
 # the widths at fixed places alone; knees that have it may well have a minimum.
 _MINIMUM_FLAG, _MEDIAL_FLAG, _LATERAL_FLAG = "NOMMJSW", "NOMJSWX", "NOLJSWX"
@@ -105,7 +105,7 @@ def width_reading(width: Decimal | None) -> Reading:
     """The reading of a width in mm that may be missing; no joint space is negative, or so wide."""
     if width is None:
         return Reading(None, Problem.MISSING)
-    if not 0 <= width <= _WIDEST_MM:
+    if not 0 <= width <= WIDEST_MM:
         return Reading(None, Problem.NO_NUMBER)
     return Reading(width)
 

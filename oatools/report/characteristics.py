@@ -5,6 +5,7 @@ of categories Yang and Dalton, SAS Global Forum 2012) do not grow with the numbe
 do.
 """
 
+import contextlib
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -49,6 +50,7 @@ _UNITS = {"jsw": "mm"} | {
     each.name: each.unit for each in VARIABLES if each.name not in _CATEGORIES
 }
 _MOST_LEVELS = 5  # whole numbers up to which a variable that is not known here has categories
+_MOST_LINES = 12  # categories of a variable that are shown one by one
 
 
 @dataclass(frozen=True)
@@ -110,14 +112,19 @@ def characteristics(
 def _describe(
     name: str, star: str, values: Sequence[str], label: np.ndarray
 ) -> Iterator[Characteristic]:
-    known = np.array([value != MISSING for value in values])
-    missing = (int((~known & (label == 0)).sum()), int((~known & (label == 1)).sum()))
     numbers = _numbers(values)
-    if numbers is None or _is_category(name, numbers):
-        text = np.array([value if numbers is None else _plain(value) for value in values])
-        yield from _category(name, star, text[known], label[known], missing)
+    if _is_category(name, values, numbers):
+        known = np.array([value != MISSING for value in values])
+        text = np.array([_plain(value) for value in values])
+        yield from _category(name, star, text[known], label[known], _missing(known, label))
     else:
-        yield _quantity(name, star, numbers[known], label[known], missing)
+        known = ~np.isnan(numbers)
+        yield _quantity(name, star, numbers[known], label[known], _missing(known, label))
+
+
+def _missing(known: np.ndarray, label: np.ndarray) -> tuple[int, int]:
+    """Count the knees of either label without a value."""
+    return int((~known & (label == 0)).sum()), int((~known & (label == 1)).sum())
 
 
 def _quantity(
@@ -146,6 +153,10 @@ def _category(
         level = levels[-1]
         shown = f"{name}{star}: {level}, n (%)"
         yield Characteristic(shown, _cells(_share(g, level) for g in groups), difference, missing)
+        return
+    if len(levels) > _MOST_LINES:
+        counts = _cells(f"{len(np.unique(group))} categories" for group in groups)
+        yield Characteristic(f"{name}{star}", counts, difference, missing)
         return
     yield Characteristic(f"{name}{star}, n (%)", ("", "", ""), difference, missing)
     for level in levels:
@@ -183,28 +194,31 @@ def category_difference(negative: np.ndarray, positive: np.ndarray) -> float:
     return math.copysign(distance, difference[0]) if len(levels) == 1 else distance
 
 
-def _numbers(values: Sequence[str]) -> np.ndarray | None:
-    """Return values as numbers (knees,), NaN where missing; None where one is text."""
-    found = []
-    for value in values:
-        try:
-            parsed = number({"value": value}, "value")
-        except ItemError:
-            return None
-        found.append(math.nan if parsed is None else parsed)
-    return np.array(found)
+def _numbers(values: Sequence[str]) -> np.ndarray:
+    """Return values as numbers (knees,), NaN where they are missing or none."""
+    return np.array([_number(value) for value in values])
 
 
-def _is_category(name: str, numbers: np.ndarray) -> bool:
+def _number(value: str) -> float:
+    with contextlib.suppress(ItemError):
+        found = number({"value": value}, "value")
+        return math.nan if found is None else found
+    return math.nan
+
+
+def _is_category(name: str, values: Sequence[str], numbers: np.ndarray) -> bool:
     if name in _UNITS:
         return False
     levels = np.unique(numbers[~np.isnan(numbers)])
-    return name in _CATEGORIES or (len(levels) <= _MOST_LEVELS and not np.mod(levels, 1).any())
+    is_text = any(value != MISSING for value in np.array(values)[np.isnan(numbers)])
+    few = len(levels) <= _MOST_LEVELS and not np.mod(levels, 1).any()
+    return name in _CATEGORIES or is_text or few
 
 
 def _plain(value: str) -> str:
     """Return a number as short as it may be written, so that `1.0` and `1` are one category."""
-    return value if value == MISSING else f"{float(value):g}"
+    found = _number(value)
+    return value if math.isnan(found) else f"{found:g}"
 
 
 def _skewness(values: np.ndarray) -> float:

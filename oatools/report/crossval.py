@@ -30,12 +30,13 @@ POOLINGS = {
 }
 
 
-def write_report(out_dir: Path, report: Report) -> None:
+def write_report(out_dir: Path, report: Report) -> list[str]:
     """Write all of a report to `out_dir`.
 
     That is a table of predictions for each model, metrics.tsv, the figures (PNG and SVG),
     report.html and model-card.md; and at last the digests of all files of the cross-validation, by
-    which damage is noticed.
+    which damage is noticed. Returned are the names of those that are not there: a report may be
+    written without the models that it is about.
     """
     write_predictions(out_dir, report.result, report.flow.order)
     for number, run in enumerate(report.result.repeats, start=2):
@@ -68,8 +69,9 @@ def write_report(out_dir: Path, report: Report) -> None:
     write_text(out_dir / "model-card.md", model_card(report))
     names = list(_files(report, [picture.name for picture in pictures]))
     remove_others(out_dir, names)
-    # A report may be written without the models that it is about.
-    write_checksums(out_dir, [name for name in names if (out_dir / name).is_file()])
+    missing = [name for name in names if not (out_dir / name).is_file()]
+    write_checksums(out_dir, set(names) - set(missing))
+    return missing
 
 
 def _files(report: Report, pictures: Sequence[str]) -> Iterator[str]:

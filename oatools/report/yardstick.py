@@ -1,12 +1,17 @@
 """What the joint space width would tell of a label that is made from it, had no knee changed."""
 
+import contextlib
+import math
+
 import numpy as np
 
+from oatools.core.errors import ItemError
 from oatools.core.manifest import number
 from oatools.learning.metrics import roc_auc
 from oatools.learning.results import MEAN
 from oatools.oai.endpoints import width_endpoint
 from oatools.oai.nochange import no_change
+from oatools.oai.widths import WIDEST_MM
 from oatools.report.content import Report
 from oatools.report.templates import interval_text
 
@@ -45,5 +50,9 @@ def measurement_error(report: Report) -> str | None:
 
 
 def _width(report: Report, knee: str) -> float:
-    value = number(report.labels[knee], WIDTH)
-    return np.nan if value is None else value
+    """Return the width of a knee in mm, NaN where its cell holds none."""
+    with contextlib.suppress(ItemError):
+        value = number(report.labels[knee], WIDTH)
+        if value is not None and 0 <= value <= WIDEST_MM:
+            return value
+    return math.nan

@@ -119,3 +119,17 @@ def test_a_mean_of_nothing_is_no_negative_zero():
     rows = [{"score": value} for value in ("-1.7", "1.6", "0.9", "-0.9")]
     found = characteristics(list("abcd"), np.array([0, 1, 0, 1]), rows, ["score"])
     assert found[-1].cells[0] == "0.0 ± 1.5"
+
+
+def test_what_is_no_number_is_missing_where_numbers_are_measured():
+    rows = [{"age": age} for age in ("60", "62", "unknown", "n/a", "58")]
+    found = characteristics(list("abcde"), np.array([0, 0, 0, 1, 1]), rows, [])
+    assert found[-1].name == "age (years), mean ± SD" and found[-1].missing == (1, 1)
+    assert found[-1].cells[0] == "60.0 ± 2.0"
+
+
+def test_many_categories_are_counted_and_not_listed():
+    rows = [{"site": f"centre {i}"} for i in range(30)]
+    found = characteristics([str(i) for i in range(30)], np.arange(30) % 3 % 2, rows, [])
+    assert [line.name for line in found] == ["knees", "patients", "site"]
+    assert found[-1].cells == ("30 categories", "20 categories", "10 categories")

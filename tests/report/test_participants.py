@@ -1,6 +1,7 @@
 """Who took part, and what measurement error alone would tell, in the page and in the card."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -147,3 +148,14 @@ def test_the_mark_of_a_caution_covers_no_box_of_the_flow(make_report):
     boxes = [patch.get_window_extent() for patch in figure.axes[0].patches]
     assert len(boxes) >= 5 and mark.y1 <= figure.bbox.y1
     assert not [box for box in boxes if box.overlaps(mark)]
+
+
+def test_cells_that_hold_no_width_are_none(with_widths):
+    report, widths, _ = with_widths()
+    labels = dict(report.labels)
+    for knee, cell in zip(list(labels)[:4], ["n/a", "narrow", "999", "-1"], strict=True):
+        labels[knee] = {**labels[knee], "jsw": cell}
+    said = measurement_error(replace(report, labels=labels))
+    expected = no_change(widths[4:], ENDPOINTS["jsn12"])
+    assert f"{100 * expected.positive:.1f} % of knees positive" in said
+    assert f"ROC AUC of {expected.area:.2f}, wider" in said
