@@ -45,7 +45,7 @@ oa-pairs draw labels.tsv --stratum :-0.5:30 --seed 0 --key key.tsv --force > pai
 oa-pairs score --pairs pairs.tsv --key key.tsv --model predictions.tsv > score.tsv
 
 # What came out. The best possible AUC is that of an observer who reads the planted severity without error.
-auc=$(awk -F'\t' '$1 == "images+clinical" && $2 == "pooled" && $3 == "roc_auc" { print $4 }' cv/metrics.tsv)
+auc=$(awk -F'\t' '$1 == "images+clinical" && $2 == "mean" && $3 == "roc_auc" { print $4 }' cv/metrics.tsv)
 best=$(awk -F'\t' 'NR == 1 { for (i = 1; i <= NF; i++) c[$i] = i } NR == 2 { print $c["jsn12_best_auc"] }' oai/truth.tsv)
 echo
 echo "Phantoms, random weights: these numbers say nothing of patients."

@@ -198,7 +198,7 @@ def test_runs_are_repeated_where_patients_are_few_and_folds_are_drawn(make, tmp_
         many = make_cohort(knees, people, [0, 1] * patients, [np.zeros((1, 1))] * 2 * patients)
         assert default_repeats(many, Splitter()) == times
     quick = replace(QUICK, epochs=1)
-    result = cross_validate(cohort, 3, quick, seed=4)
+    result = cross_validate(cohort, 3, quick, seed=4, out_dir=tmp_path / "cv")
     assert [list(run.models) for run in result.runs] == [
         ["images+clinical", "images", LINEAR, LOGISTIC, BOOSTING]
     ] * 5
@@ -209,6 +209,11 @@ def test_runs_are_repeated_where_patients_are_few_and_folds_are_drawn(make, tmp_
         mean_area(cohort.label, r.models[LOGISTIC].probability, r.fold) for r in result.runs
     ]
     assert result.area(LOGISTIC).value == pytest.approx(np.mean(expected))
+    # What was interrupted goes on: only what is not there is trained.
+    (tmp_path / "cv/repeat-3/images/fold-2.safetensors").unlink()
+    again = cross_validate(cohort, 3, quick, seed=4, out_dir=tmp_path / "cv")
+    assert [run.trained for run in again.runs] == [0, 0, 1, 0, 0]
+    assert again.area() == result.area()
     plan = Plan((quick,), 0, Splitter(folds_file="folds.tsv"))
     with pytest.raises(UsageError, match="same in every repeat"):
         repeat(result, plan, tmp_path, 2)

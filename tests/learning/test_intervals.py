@@ -176,7 +176,7 @@ def test_over_folds_the_mean_of_areas_and_of_repeats_is_taken():
     bounds = [np.log(b / (1 - b)) for b in (found.low, found.high)]
     assert np.mean(bounds) == pytest.approx(middle)
     between = (means[0] - means[1]) ** 2 / 2
-    variance = np.mean(within) + between * (3 / 2 - 1 + 1 / 2)
+    variance = np.mean(within) + between * (3 / 2 * 60 / 80 - 1 + 1 / 2)
     implied = (bounds[1] - bounds[0]) / 2 * found.value * (1 - found.value) / math.sqrt(variance)
     assert 1.96 < implied < 2.1  # a quantile of t
 
@@ -200,14 +200,21 @@ def test_training_doubles_the_variance_of_pairs_that_tell_nothing(folds, repeats
         each = u * trained[:, fold] / patients
         within.append((each**2).sum(axis=1))
     between = np.var(means, axis=0, ddof=1).mean() if repeats > 1 else 0.0
-    found = variance_of_mean(np.mean(within), between, folds, repeats)
+    found = variance_of_mean(np.mean(within), between, folds, repeats, patients=10**6)
     assert found == pytest.approx(np.var(np.mean(means, axis=0)), rel=0.1)
 
 
 def test_one_fold_is_a_model_and_patients_who_had_no_part_in_it():
-    assert variance_of_mean(0.01, 0.0, folds=1, repeats=1) == 0.01
-    assert variance_of_mean(0.01, 0.0, folds=5, repeats=1) == 0.02
-    assert variance_of_mean(0.01, 0.0, folds=5, repeats=5) == 0.01
+    assert variance_of_mean(0.01, 0.0, folds=1, repeats=1, patients=60) == 0.01
+    assert variance_of_mean(0.01, 0.0, folds=5, repeats=1, patients=60) == 0.02
+    assert variance_of_mean(0.01, 0.0, folds=5, repeats=5, patients=60) == 0.01
+
+
+def test_what_repeats_differ_by_counts_for_less_in_few_patients_and_never_below_nothing():
+    found = [variance_of_mean(0.01, 0.002, 5, 5, patients) for patients in (20, 60, 10**9)]
+    coefficients = (np.array(found) - 0.01) / 0.002
+    np.testing.assert_allclose(coefficients, [2.5 / 2 - 0.8, 2.5 * 0.75 - 0.8, 2.5 - 0.8])
+    assert variance_of_mean(0.01, 0.002, folds=2, repeats=5, patients=20) == 0.01
 
 
 def test_a_model_that_never_errs_has_no_interval_and_one_that_says_nothing_no_width():

@@ -159,9 +159,9 @@ def test_cv_run_again_keeps_its_models_and_gives_the_same_bytes(call, study, tmp
     _, elsewhere, _ = cross_validate(
         call, "--repeats", 1, "--folds-file", "cv/folds.tsv", out="other"
     )[0:3]
-    status, _, said = cross_validate(call, "--seed", 1)
+    status, _, said = cross_validate(call, "--seed", 1, "--repeats", 1)
     assert status == 2 and "other folds" in said[-1]
-    status, _, said = cross_validate(call, "--seed", 1, "--force")
+    status, _, said = cross_validate(call, "--seed", 1, "--repeats", 1, "--force")
     assert status == 0
 
 
