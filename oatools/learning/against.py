@@ -111,7 +111,8 @@ def _read(path: Path, cohort: Cohort, fold: np.ndarray) -> OutOfFold:
     ours: dict[str, int] = {}
     for knee, i in tested.items():
         row = rows[knee]
-        if row["label"] != str(cohort.label[i]):
+        # Other programs may write 1.0, or n/a.
+        if _number(path, row, "label") != cohort.label[i]:
             raise UsageError(
                 f"{path}: {knee} has label '{row['label']}', and {cohort.label[i]} here",
                 "compare on the same labels",
@@ -129,11 +130,15 @@ def _read(path: Path, cohort: Cohort, fold: np.ndarray) -> OutOfFold:
     return result
 
 
-def _share(path: Path, row: Row, column: str) -> float:
+def _number(path: Path, row: Row, column: str) -> float | None:
     try:
-        value = number(row, column)
+        return number(row, column)
     except ItemError as error:
         raise UsageError(f"{path}: {row['knee']}: {error.reason}", error.remedy) from None
+
+
+def _share(path: Path, row: Row, column: str) -> float:
+    value = _number(path, row, column)
     if value is None or not 0 <= value <= 1:
         raise UsageError(
             f"{path}: {row['knee']} has the {column} '{row[column]}', which is not from 0 to 1"

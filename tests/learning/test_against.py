@@ -56,7 +56,8 @@ def test_a_table_is_read_by_knee_in_whatever_order_and_form(cohort, table):
     order = [cohort.knee.index(knee) for knee in KNEES]
     np.testing.assert_array_equal(found.probability[order], PROBABILITY)
     assert np.isnan(found.threshold).all()
-    path = table("more.tsv", columns={"threshold": [0.5] * 12})
+    labels = [f"{label}.0" for label in LABEL]
+    path = table("more.tsv", columns={"threshold": [0.5] * 12, "label": labels})
     (found,) = read_others([path], cohort, [FOLD])["more"]
     assert (found.threshold == 0.5).all()
 
