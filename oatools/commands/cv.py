@@ -78,6 +78,13 @@ _TABLES = ("predictions.tsv", "metrics.tsv", "null.tsv")
     "run or program, in the same folds. Repeatable.",
 )
 @click.option(
+    "--flow",
+    type=click.Path(exists=True, dir_okay=False),
+    metavar="FLOW.tsv",
+    help="Begin the report's flow of knees with this one, which oa-label --flow wrote with the "
+    "labels.",
+)
+@click.option(
     "--sem",
     type=click.FloatRange(0, min_open=True),
     default=SEM,
@@ -110,6 +117,7 @@ def main(
     leaky: bool,
     compare: bool,
     against: tuple[str, ...],
+    flow: str | None,
     sem: float,
     permute_labels: int,
     seed: int,
@@ -124,12 +132,15 @@ def main(
     """
     _check_division(folds, folds_file, hold_out, has_more=(repeats or 1) > 1 or bool(stratify))
     tables = {f"-o: {name}": out_dir / name for name in _TABLES}
-    require_safe(run, tables, [folds_file, *against])
+    require_safe(run, tables, [folds_file, flow, *against])
     _refuse_own(against, out_dir)
     folds_table = {"-o: folds.tsv": out_dir / "folds.tsv"}  # it may be taken for --folds-file
     require_safe(run, folds_table)
     columns = [*stratify, *(hold_out or ())[:1]]
     loaded = read_training_data(console, run, columns)
+    from oatools.report.participants import read_label_flow
+
+    labelling = read_label_flow(flow, loaded.flow.labelled) if flow else None
     from oatools.core.provenance import Caution
     from oatools.learning import crossval
     from oatools.learning.against import put_beside, read_others
@@ -173,19 +184,24 @@ def main(
         labels=loaded.labels,
         doubts=[without_folders(doubt, paths) for doubt in loaded.warnings()],
         sem=sem,
+        labelling=labelling,
         metrics=metrics,
         cautions=result.cautions,
         command=rerun_line(click.get_current_context()),
         seed=seed,
     )
-    write_report(out_dir, report)
+    lost = write_report(out_dir, report)
     print_table(PREDICTION_COLUMNS, prediction_rows(result, order=loaded.flow.order))
     for line in [*headlines(metrics), *filter(None, [measurement_error(report)])]:
         console.note(line)
     trained = sum(each.trained for each in result.runs)
     kept = sum(each.kept for each in result.runs)
     console.note(f"{trained} models trained, {kept} kept; see {out_dir / 'report.html'}")
-    return 1 if loaded.flow.failed else 0
+    if lost:
+        more = f" and {len(lost) - 1} more" if len(lost) > 1 else ""
+        said = f"{out_dir / lost[0]}{more} was removed since it was written"
+        console.error(f"{said}; run the same command again")
+    return 1 if loaded.flow.failed or lost else 0
 
 
 def _check_division(
