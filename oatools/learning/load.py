@@ -42,6 +42,16 @@ class Flow:
     order: tuple[str, ...]
     incomplete: int = 0
 
+    @property
+    def unusable(self) -> int:
+        """The number of knees with features that cannot be used; a line without a knee is none."""
+        return sum(not isinstance(row, BadRow) for row, _ in self.failed)
+
+    @property
+    def labelled(self) -> int:
+        """The number of knees with a label, used or not."""
+        return len(self.order) + self.without_features + self.unusable
+
 
 @dataclass(frozen=True)
 class Loaded:

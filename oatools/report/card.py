@@ -35,6 +35,7 @@ def model_card(report: Report) -> str:
         characteristics=[line.row() for line in cohort_characteristics(report)],
         characteristics_caption=CAPTION,
         left_out=report.flow,
+        is_labelling_known=report.labelling is not None,
         cohort=cohort,
         folds=count_folds(result),
         features=_features(data.space),

@@ -14,11 +14,21 @@ from oatools.oai.reliability import SEM
 
 
 @dataclass(frozen=True)
+class LabelFlow:
+    """The flow of knees up to the labels: assessed, left out by reason, and labelled."""
+
+    assessed: int
+    left_out: tuple[tuple[str, int], ...]
+    labelled: int
+
+
+@dataclass(frozen=True)
 class Report:
     """A cross-validation and all that is reported with it.
 
     `labels` are the rows of the labels table, by knee. `doubts` are what is odd about the tables.
-    `sem` is the standard error of measurement (mm) of the joint space width in them.
+    `sem` is the standard error of measurement (mm) of the joint space width in them, `labelling`
+    the flow of knees up to the labels, where it is known.
 
     `command` is the line that does it all again; `seed` is its setting that no model knows of.
     """
@@ -32,6 +42,7 @@ class Report:
     seed: int
     doubts: Sequence[str] = ()
     sem: float = SEM
+    labelling: LabelFlow | None = None
 
 
 @dataclass(frozen=True)

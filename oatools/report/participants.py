@@ -1,14 +1,17 @@
 """Who took part: the flow from tables to the cohort, in words and as a figure, and who they are."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from oatools.core.errors import UsageError
+from oatools.core.manifest import read_table
 from oatools.report.characteristics import Characteristic, characteristics
-from oatools.report.content import CohortCounts, Report
+from oatools.report.content import CohortCounts, LabelFlow, Report
 from oatools.report.flow import flow_figure
 
-FLOW_CAPTION = "Flow of knees from the tables of labels and features to the cohort."
+FLOW_CAPTION = "Flow of knees to the cohort."
 
 
 @dataclass(frozen=True)
@@ -30,19 +33,51 @@ class CohortFlow:
         return flow_figure(self.assessed, self.left_out, self.used, self.groups, margin=0.15)
 
 
+def read_label_flow(path: str | Path, labelled: int) -> LabelFlow:
+    """Read the flow of knees up to the labels from the table that oa-label writes of it.
+
+    `labelled` is the number of knees that the table of labels has now. Raises a `UsageError` for a
+    table that is no such flow, or one in which fewer knees are labelled, so that it is of others.
+    """
+    rows = list(read_table(path, ["reason", "knees"]).rows)
+    steps = [(row["reason"], row["knees"]) for row in rows]
+    names = [name for name, _ in steps]
+    is_flow = names[:1] == ["assessed"] and names[-2:] == ["labelled", "positive"]
+    if not is_flow or not all(knees.isdecimal() for _, knees in steps):
+        raise UsageError(
+            f"{path}: is no flow, from 'assessed' to 'labelled' and 'positive'",
+            "give the table that oa-label writes of it",
+        )
+    left_out = tuple((reason, int(knees)) for reason, knees in steps[1:-2])
+    found = LabelFlow(int(steps[0][1]), left_out, int(steps[-2][1]))
+    if found.assessed != sum(knees for _, knees in left_out) + found.labelled:
+        raise UsageError(f"{path}: the knees left out and labelled are not all that were assessed")
+    if found.labelled < labelled:
+        raise UsageError(
+            f"{path}: {found.labelled} knees are labelled, and {labelled} in the labels",
+            "give the `flow` of these labels",
+        )
+    return found
+
+
 def cohort_flow(report: Report) -> CohortFlow:
-    """Return the flow of a report's knees."""
+    """Return the flow of a report's knees, from those assessed if it is known how they fared."""
     flow, counts = report.flow, CohortCounts.of(report.result.cohort)
     lacking = f" ({flow.incomplete:,} lack a sequence)" if flow.incomplete else ""
-    reasons = {
-        f"with a label, but without features{lacking}": flow.without_features,
-        "with features, but without a label": flow.without_label,
-        "with features that cannot be used": len(flow.failed),
-    }
-    left_out = sum(reasons.values())
-    told = [f"  {knees:,} {reason}" for reason, knees in reasons.items() if knees]
+    reasons = [(f"with a label, but without features{lacking}", flow.without_features)]
+    start = "with a label or features"
+    if report.labelling is None:
+        reasons.append(("with features, but without a label", flow.without_label))
+    else:
+        start = "assessed"
+        taken_out = report.labelling.labelled - flow.labelled
+        before = [*report.labelling.left_out, ("taken out of the labels", taken_out)]
+        reasons = [*before, *reasons]
+    reasons.append(("with features that cannot be used", flow.unusable))
+    left_out = sum(knees for _, knees in reasons)
+    told = [f"  {knees:,} {reason}" for reason, knees in reasons if knees]
     return CohortFlow(
-        assessed=f"{counts.knees + left_out:,} knees with a label or features",
+        assessed=f"{counts.knees + left_out:,} knees {start}",
         left_out=(f"{left_out:,} {'knee' if left_out == 1 else 'knees'} left out", *told),
         used=f"{counts.knees:,} knees used\n({counts.patients:,} patients)",
         groups=(

@@ -7,24 +7,29 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from oatools.core.errors import ItemError, UsageError
 from oatools.core.manifest import BadRow
 from oatools.learning.load import Flow
 from oatools.oai.endpoints import ENDPOINTS
 from oatools.oai.nochange import no_change
 from oatools.report.crossval import write_report
-from oatools.report.participants import cohort_flow
+from oatools.report.participants import cohort_flow, read_label_flow
 from oatools.report.yardstick import measurement_error
 
 
 def written(tmp_path, report):
+    tmp_path.mkdir(exist_ok=True)
     write_report(tmp_path, report)
     return (tmp_path / "report.html").read_text(), (tmp_path / "model-card.md").read_text()
 
 
 def test_the_flow_adds_up_and_says_why(make_report, tmp_path):
-    bad = (BadRow("features.tsv line 3", "3 fields"), ValueError())
+    line = (BadRow("features.tsv line 3", "3 fields"), ItemError("3 fields"))
+    file = ({"knee": "a_00m_left", "path": "a.h5"}, ItemError("not readable"))
     knees = make_report().result.cohort.knee
-    flow = Flow(without_label=1, without_features=1200, failed=(bad,), order=knees, incomplete=7)
+    flow = Flow(
+        without_label=1, without_features=1200, failed=(line, file), order=knees, incomplete=7
+    )
     report = make_report(flow=flow)
     assert cohort_flow(report).lines() == [
         "1,242 knees with a label or features",
@@ -42,6 +47,51 @@ def test_the_flow_adds_up_and_says_why(make_report, tmp_path):
     assert "- 1,202 knees left out\n  - 1,200 with a label" in card
     assert "- 40 knees used (20 patients)\n- 10 positive\n" in card
     assert "  flow.svg\n" in (tmp_path / "checksums.sha256").read_text()
+
+
+def test_the_flow_begins_with_that_of_the_labels_where_it_is_known(make_report, tmp_path):
+    path = tmp_path / "flow.tsv"
+    path.write_text(
+        "reason\tknees\nassessed\t120\nno JSW at 00m\t31\nknee replaced by 12m\t4\n"
+        "labelled\t85\npositive\t22\n"
+    )
+    knees = make_report().result.cohort.knee
+    file = ({"knee": "a_00m_left", "path": "a.h5"}, ItemError("not readable"))
+    flow = Flow(without_label=9, without_features=40, failed=(file,), order=knees)
+    assert flow.labelled == 81
+    report = make_report(flow=flow, labelling=read_label_flow(path, flow.labelled))
+    assert cohort_flow(report).lines() == [
+        "120 knees assessed",
+        "80 knees left out",
+        "  31 no JSW at 00m",
+        "  4 knee replaced by 12m",
+        "  4 taken out of the labels",
+        "  40 with a label, but without features",
+        "  1 with features that cannot be used",
+        "40 knees used (20 patients)",
+        "10 positive",
+        "30 negative",
+    ]
+    _, card = written(tmp_path / "cv", report)
+    assert "| 20 participants: flow and characteristics | see Participants above |" in card
+
+
+@pytest.mark.parametrize(
+    "text, words",
+    [
+        ("assessed\t9\nlabelled\t9\npositive\t3\n", "9 knees are labelled, and 10 in the labels"),
+        ("assessed\t9\nlost\t2\nlabelled\t9\npositive\t3\n", "are not all that were assessed"),
+        ("assessed\t12\nlisted\t12\n", "is no flow, from 'assessed'"),
+        ("lost\t2\nlabelled\t10\npositive\t3\n", "is no flow"),
+        ("assessed\tall\nlabelled\t10\npositive\t3\n", "is no flow"),
+        ("", "is no flow"),
+    ],
+)
+def test_what_is_no_flow_of_these_labels_is_refused(tmp_path, text, words):
+    path = tmp_path / "flow.tsv"
+    path.write_text("reason\tknees\n" + text)
+    with pytest.raises(UsageError, match=words):
+        read_label_flow(path, 10)
 
 
 def test_nothing_left_out_has_no_reason(make_report):
