@@ -85,3 +85,17 @@ def test_warnings_in_a_report_name_no_folder_of_the_machine(study, run, tmp_path
 )
 def test_folders_of_absolute_paths_are_left_out(text, shown):
     assert without_folders(text, ["/data/my files/l.tsv", "labels.tsv"]) == shown
+
+
+def test_the_flow_of_the_labels_is_read_before_anything_is_trained(study, run, tmp_path):
+    study(knees=40)
+    flow = tmp_path / "flow.tsv"
+    flow.write_text("reason\tknees\nassessed\t50\nno JSW\t10\nlabelled\t40\npositive\t14\n")
+    run(f"{ONCE} -o cv --flow flow.tsv")
+    card = Path("cv/model-card.md").read_text()
+    assert "- 50 knees assessed\n- 10 knees left out\n  - 10 no JSW\n- 40 knees used" in card
+    assert "--flow flow.tsv" in card
+    flow.write_text("reason\tknees\nassessed\t39\nlabelled\t39\npositive\t14\n")
+    said = run(f"{ONCE} -o other --flow flow.tsv", status=2).stderr
+    assert "flow.tsv: 39 knees are labelled, and 40 in the labels" in said
+    assert not Path("other").exists()
