@@ -227,9 +227,12 @@ def _skewness(values: np.ndarray) -> float:
 
 
 def _decimals(values: np.ndarray) -> int:
-    """Return the decimals that give the SD two digits."""
+    """Return the decimals that give the SD two digits or, from 10 to 100, three."""
     spread = values.std(ddof=1) if len(values) > 1 else 0.0
-    return min(max(0, 1 - math.floor(math.log10(spread))), 4) if spread else 1
+    if not spread:
+        return 1
+    least = 1 if spread < 100 else 0
+    return min(max(least, 1 - math.floor(math.log10(spread))), 4)
 
 
 def _mean(values: np.ndarray, decimals: int) -> str:

@@ -133,3 +133,18 @@ def test_many_categories_are_counted_and_not_listed():
     found = characteristics([str(i) for i in range(30)], np.arange(30) % 3 % 2, rows, [])
     assert [line.name for line in found] == ["knees", "patients", "site"]
     assert found[-1].cells == ("30 categories", "20 categories", "10 categories")
+
+
+@pytest.mark.parametrize(
+    "values, shown",
+    [
+        ("60.5 70.5 85.5 95.5", "78.0 ± 15.5"),
+        ("600.2 700.2 850.2 950.2", "775 ± 155"),
+        ("0.06 0.07 0.084 0.094", "0.077 ± 0.015"),
+        ("1.5 1.6 1.8 1.9", "1.70 ± 0.18"),
+    ],
+)
+def test_as_many_decimals_are_shown_as_the_spread_gives_a_meaning(values, shown):
+    rows = [{"score": value} for value in values.split()]
+    found = characteristics(list("abcd"), np.array([0, 1, 0, 1]), rows, ["score"])
+    assert found[-1].cells[0] == shown
