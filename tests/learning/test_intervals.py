@@ -155,6 +155,18 @@ def test_the_interval_of_knees_held_out_is_that_of_one_sample_on_the_logit_scale
         )
 
 
+def test_the_interval_of_a_difference_is_paired():
+    label, one, two, patient = knees(90, 6)
+    areas, variance = obuchowski(label, [one, two], patient)
+    found = estimate_area([[fold_of(label, one, patient, other=two)]])
+    assert found.value == pytest.approx(areas[0] - areas[1])
+    alone = math.sqrt(variance[0, 0] + variance[1, 1])
+    paired = math.sqrt(variance[0, 0] + variance[1, 1] - 2 * variance[0, 1])
+    assert paired < 0.8 * alone
+    for bound, sign in ((found.low, -1), (found.high, 1)):
+        assert 1.97 < sign * (bound - found.value) / paired < 2.02  # a quantile of t
+
+
 def test_over_folds_the_mean_of_areas_and_of_repeats_is_taken():
     runs = []
     for seed in (0, 10):
