@@ -3,16 +3,18 @@
 make stress                                   the long form, about an hour on two cores
 cd tests && python -m stress --short          a minute
 cd tests && python -m stress --only 'kill n4' --seed 3 --keep DIR      one trial alone, and what it left
-cd tests && python -m stress --package DIR    another version of the package, which lies in DIR/oatools
+cd tests && python -m stress --package TREE --folder DIR    another version of the package
 """
 
 import argparse
 import collections
+import configparser
 import contextlib
 import fcntl
 import json
 import os
 import random
+import re
 import select
 import shutil
 import signal
@@ -26,7 +28,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from stress import plan
-from stress.runs import still_there
+from stress.runs import COMMANDS, still_there
 from stress.stand import Stand
 from stress.trial import NotHere, Place, Trial, dice
 from stress.zygotes import Zygote
@@ -46,10 +48,8 @@ class Result:
 
 def main() -> int:
     options = _options()
-    if options.package is not None:
-        package = str(options.package.resolve())
-        sys.path.insert(0, package)
-        os.environ["PYTHONPATH"] = package
+    if options.package is not None and COMMANDS not in os.environ:
+        _test_another(options.package.resolve(), options.folder.resolve())
     folder = options.folder or Path(tempfile.mkdtemp(prefix="stress-"))
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o755)  # some trials are another user's
@@ -70,24 +70,38 @@ def main() -> int:
         if pair[0].name in unprepared
     ]
     chosen = [pair for pair in chosen if pair[0].name not in unprepared]
-    for result in _run_all(stand, chosen, options.jobs, 60 * options.minutes, options.keep):
-        results.append(result)
-        for text in result.found:
-            print(
-                f"FOUND {result.trial.name!r} seed {result.seed}: {text}",
-                file=sys.stderr,
-                flush=True,
-            )
-        if len(results) % 200 == 0:
-            print(
-                f"{len(results)} of {len(chosen)}, {time.monotonic() - start:.0f} s",
-                file=sys.stderr,
-                flush=True,
-            )
+    with contextlib.suppress(KeyboardInterrupt):  # what there is by then is reported
+        for result in _run_all(stand, chosen, options.jobs, 60 * options.minutes, options.keep):
+            results.append(result)
+            for text in result.found:
+                _say(f"FOUND {result.trial.name!r} seed {result.seed}: {text}")
+            if len(results) % 200 == 0:
+                _say(f"{len(results)} of {len(chosen)}, {time.monotonic() - start:.0f} s")
     _report(results, len(chosen) + len(unprepared), time.monotonic() - start)
     if options.folder is None:
         shutil.rmtree(folder, ignore_errors=True)
     return 1 if unprepared or any(result.found for result in results) else 0
+
+
+def _test_another(package: Path, folder: Path) -> NoReturn:
+    """Start anew with another package, which lies in a source tree, and with commands that run it."""
+    setup = configparser.ConfigParser()
+    setup.read(package / "setup.cfg")
+    commands = folder / "commands"
+    shutil.rmtree(commands, ignore_errors=True)
+    commands.mkdir(parents=True)
+    for line in setup["options.entry_points"]["console_scripts"].split("\n"):
+        if line:
+            name, module, function = re.split(r"\s*[=:]\s*", line)
+            script = f"#!{sys.executable}\nimport sys\nfrom {module} import {function} as main\nsys.exit(main())\n"
+            (commands / name).write_text(script)
+            (commands / name).chmod(0o755)
+    os.environ |= {"PYTHONPATH": str(package), COMMANDS: str(commands)}
+    os.execv(sys.executable, [sys.executable, "-m", "stress", *sys.argv[1:]])
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 def _prepare(stand: Stand, trials: list[Trial]) -> dict[str, str]:
@@ -108,7 +122,7 @@ def _prepare(stand: Stand, trials: list[Trial]) -> dict[str, str]:
         os.waitpid(pid, 0)
         if reason := json.loads(text) if text else "its preparation died":
             unprepared[trial.name] = reason
-            print(f"NOT PREPARED {trial.name!r}: {reason}", file=sys.stderr, flush=True)
+            _say(f"NOT PREPARED {trial.name!r}: {reason}")
     return unprepared
 
 
@@ -139,9 +153,12 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0, help="the first seed of --only")
     parser.add_argument("--seeds", type=int, default=1, help="the number of seeds of --only")
     parser.add_argument("--folder", type=Path, help="keep the material here, for the next time")
-    parser.add_argument("--package", type=Path, help="the folder of the package to test")
+    parser.add_argument("--package", type=Path, help="another source tree to test; needs --folder")
     parser.add_argument("--keep", type=Path, help="leave what the trials left here")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.package is not None and options.folder is None:
+        parser.error("--package needs --folder")
+    return options
 
 
 def _run_all(

@@ -17,7 +17,9 @@ from pathlib import Path
 
 from stress.trial import Place
 
-BIN = Path(sys.executable).parent
+#: The environment variable that names another folder of commands.
+COMMANDS = "STRESS_COMMANDS"
+BIN = Path(os.environ.get(COMMANDS, Path(sys.executable).parent))
 #: The environment variable by which the processes of a trial are known, whoever their parent is.
 MARK = "OATOOLS_STRESS"
 MEMORY_MIB = 2048
@@ -45,7 +47,7 @@ def environment(place: Place, cache: Path, **changed: str | None) -> dict[str, s
     """The environment of a trial's commands; None takes a variable away."""
     given = {
         **os.environ,
-        "PATH": f"{BIN}:{os.environ['PATH']}",
+        "PATH": f"{BIN}:{Path(sys.executable).parent}:{os.environ['PATH']}",
         "OMP_NUM_THREADS": "1",
         "OATOOLS_CACHE": str(cache),
         "TMPDIR": str(place.tmp),
