@@ -37,6 +37,15 @@ from stress.zygotes import Zygote
 LOST = 900
 
 
+#: A command; guarded, as processes of its own may run it as a module.
+_SCRIPT = """#!{}
+import sys
+from {} import {} as main
+if __name__ == "__main__":
+    sys.exit(main())
+"""
+
+
 @dataclass(frozen=True)
 class Result:
     trial: Trial
@@ -93,8 +102,7 @@ def _test_another(package: Path, folder: Path) -> NoReturn:
     for line in setup["options.entry_points"]["console_scripts"].split("\n"):
         if line:
             name, module, function = re.split(r"\s*[=:]\s*", line)
-            script = f"#!{sys.executable}\nimport sys\nfrom {module} import {function} as main\nsys.exit(main())\n"
-            (commands / name).write_text(script)
+            (commands / name).write_text(_SCRIPT.format(sys.executable, module, function))
             (commands / name).chmod(0o755)
     os.environ |= {"PYTHONPATH": str(package), COMMANDS: str(commands)}
     os.execv(sys.executable, [sys.executable, "-m", "stress", *sys.argv[1:]])
@@ -121,6 +129,7 @@ def _prepare(stand: Stand, trials: list[Trial]) -> dict[str, str]:
             text = stream.read()
         os.waitpid(pid, 0)
         if reason := json.loads(text) if text else "its preparation died":
+            reason = " / ".join(reason.strip().split("\n")[:2])
             unprepared[trial.name] = reason
             _say(f"NOT PREPARED {trial.name!r}: {reason}")
     return unprepared
