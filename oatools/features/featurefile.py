@@ -188,8 +188,8 @@ def check_features(path: str | Path) -> dict[str, Any]:
 class Recorded:
     """What a feature file says of itself; nothing for one that is missing or cannot be read.
 
-    `is_ruin` is True for a file that is empty, or HDF5 by its start and cannot be opened as such:
-    that is what a full disk or a copy that was cut leaves of a feature file.
+    `is_ruin` is True for a file that is empty, or HDF5 by its start and cannot be read as such:
+    that is what a full disk, a copy that was cut or damage leaves of a feature file.
     """
 
     attributes: Mapping[str, Any] = field(default_factory=dict)
@@ -276,11 +276,13 @@ def _numbers(path: str | Path, places: Mapping[str, _Place]) -> dict[str, np.nda
 
 
 def _said(path: str | Path) -> dict[str, Any]:
-    """The attributes of a file; none where it can be opened, and they cannot be read."""
+    """The attributes of a file; none where those of another program make no sense here."""
     with _reading(path), _opened(path) as file:
         try:
             return _attributes(file, Path(path).stat().st_size)
-        except Exception:  # as `_reading` has it
+        except ValueError:
+            if h5py.h5a.exists(file, _RECORD.encode()):  # it is ours
+                raise
             return {}
 
 

@@ -187,4 +187,12 @@ def test_the_ruins_of_a_feature_file_are_known(tmp_path, keep, is_left):
     assert read_recorded(path).is_ruin == is_left
     path.write_text("an essay")
     assert not read_recorded(path).is_ruin
+    # Damage to what it says of itself: in the header, which HDF5 sees, and in a text, which it does not.
+    for old, new in ((b"record_sha256", b"record_sha257"), (b'{"size"', b'["size"')):
+        assert whole.count(old) == 1
+        path.write_bytes(whole.replace(old, new))
+        assert read_recorded(path).is_ruin
+    with h5py.File(path, "w") as file:  # of another program
+        file.attrs["said"] = '["size": 224}'
+    assert not read_recorded(path).is_ruin and read_recorded(path).step is None
     assert not read_recorded(tmp_path / "none.h5").is_ruin
