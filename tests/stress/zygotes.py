@@ -16,6 +16,8 @@ from pathlib import Path
 
 #: The most bytes of an order.
 _MOST = 1 << 16
+# What starts threads as it is loaded is left to each child.
+_THREADED = {"openvino"}
 
 
 class Zygote:
@@ -109,7 +111,9 @@ def _reap() -> None:
 
 def _load(names: list[str]) -> None:
     """Load modules that a child has loaded; a module that starts a thread would make forks unsafe."""
-    wanted = [name for name in names if name not in sys.modules]
+    wanted = [
+        name for name in names if name not in sys.modules and not _THREADED & {*name.split(".")}
+    ]
     for name in wanted:
         with contextlib.suppress(BaseException):
             importlib.import_module(name)
