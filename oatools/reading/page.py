@@ -286,8 +286,8 @@ def finish_page(
 class OldPage:
     """A page that is there already, as `find_page` found it.
 
-    `is_same` tells whether it was made of the same pairs, volumes and words; then `damage` says
-    what has become of it since, and `missing` how many pairs it lacks.
+    `is_same` tells whether it was made of the same pairs, volumes and words; `missing` says how
+    many pairs it lacks then, and `damage` what has become of it since.
     """
 
     is_same: bool
@@ -299,6 +299,8 @@ def find_page(out_dir: Path, plan: PagePlan, rows: Sequence[Row], text: PageText
     """Compare the page in a folder with that which would be made; None where there is none."""
     if not is_page(out_dir):
         return None
+    damage = damage_of(out_dir)
+    other = OldPage(is_same=False, damage=damage)
     study = read_study(out_dir)
     shown = study.get("pairs")
     names = [pair.get("pair") for pair in shown if isinstance(pair, dict)] if shown else []
@@ -309,13 +311,13 @@ def find_page(out_dir: Path, plan: PagePlan, rows: Sequence[Row], text: PageText
             try:
                 sources[_slot(row)] = _origin(row)
             except ItemError:
-                return OldPage(is_same=False)
+                return other
     slots = [slot for slot in plan.names if slot[0] in complete]
     if not all(slot in sources for slot in slots):
-        return OldPage(is_same=False)
+        return other
     if study.get("source") != _source(plan, text, complete, sources):
-        return OldPage(is_same=False)
-    return OldPage(True, damage_of(out_dir), len(plan.pairs) - len(complete))
+        return other
+    return OldPage(True, damage, len(plan.pairs) - len(complete))
 
 
 def kept_rows(plan: PagePlan, rows: Sequence[Row]) -> list[Row]:

@@ -192,8 +192,11 @@ def grade_tables(answers: Sequence[str], models: Sequence[str], solution: Soluti
     tables = [(_name_of(path), read_table(path, ["pair", "choice"])) for path in answers]
     _require_distinct([name for name, table in tables if "reader" not in table.columns])
     for name, table in tables:
+        before = len(grades.errors)
         with naming_table(table.name):
             grade_answers(table.rows, solution.key, name, grades, solution.pairs)
+        unused = grades.errors[before:]
+        grades.errors[before:] = [(f"{table.name}: {where}", why) for where, why in unused]
     for path in models:
         predictions = read_table(path, ["knee", "probability"])
         name = _name_of(path)

@@ -75,6 +75,17 @@ def test_the_table_is_named(tmp_path, monkeypatch, capfd, line, table, old, new)
     assert said[-1].startswith(f"{command}") and table in said[-1]
 
 
+def test_the_table_of_an_answer_that_cannot_be_used_is_named(tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    for name, text in FILES.items():
+        (tmp_path / name).write_text(text)
+    (tmp_path / "answers.tsv").write_text("reader\tpair\tchoice\nDoe\t001\tX\n")
+    with pytest.raises(SystemExit) as ended:
+        import_module("oatools.commands.pairs").main.main(SCORE.split()[1:])
+    assert ended.value.code == 1
+    assert "oa-pairs: answers.tsv: Doe, pair 001: " in capfd.readouterr().err
+
+
 @pytest.mark.parametrize(
     "name, header",
     [("AllClinical00", "ID|P01BMI"), ("kxr_qjsw_duryea00", "ID|SIDE|READPRJ|V00MCMJSW")],

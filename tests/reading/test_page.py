@@ -205,6 +205,19 @@ def test_a_page_that_is_there_whole_and_the_same_is_kept(study, shell):
     assert bytes_of(study / "reading") == before
 
 
+def test_a_page_that_is_damaged_beyond_recognition_is_said_to_be(study, shell):
+    shell(CALL)
+    path = study / "reading" / "study.js"
+    path.write_text(path.read_text().replace('"source"', '"sourse"'))
+    before = bytes_of(study / "reading")
+    refused = shell(CALL, status=2)
+    assert (
+        "reading exists, and cannot be told from another page, as reading/study.js was changed "
+        "since it was made; use --force" in refused.stderr
+    )
+    assert bytes_of(study / "reading") == before
+
+
 def test_a_page_that_lacks_a_pair_is_tried_again(study, shell):
     broken = study / "9000002_00m_right_cor-iw-tse.nii"
     content = broken.read_bytes()

@@ -154,9 +154,11 @@ def _is_kept(
     if found is None:
         return False
     if not found.is_same:
+        is_other = "is the page of other pairs, volumes or words"
+        if found.damage:
+            is_other = f"cannot be told from another page, as {found.damage}"
         raise UsageError(
-            f"{out_dir} exists, and is the page of other pairs, volumes or words",
-            "use `force` to replace it, or another `out_dir`",
+            f"{out_dir} exists, and {is_other}", "use `force` to replace it, or another `out_dir`"
         )
     if found.damage:
         console.note(f"warning: {found.damage}; the page is made again")
