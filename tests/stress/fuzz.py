@@ -121,7 +121,7 @@ class _Aftermath:
         for name, digest in self.expected.items():
             if not self.depends(name) or not name.endswith(faithful) or self._is_input(name):
                 continue
-            if self.files.get(name) != digest and not self._says_the_same(name):
+            if self.files.get(name) != digest and not self.says_the_same(name):
                 found.append(f"status 0, and {name} is another")
         return found
 
@@ -137,7 +137,7 @@ class _Aftermath:
         """What was laid and is no output of a run before."""
         return name in self.laid and not name.startswith(("out/", "page/", "new/"))
 
-    def _says_the_same(self, name: str) -> bool:
+    def says_the_same(self, name: str) -> bool:
         """Whether a file of a run before says what it said."""
         path, before = self.folder / name, self.laid_folder / name
         if not path.exists() or not before.exists():
@@ -180,7 +180,7 @@ def _judge(reader: Reader, stand: Stand, place: Place, victim: Path, done: Outco
         found += _badly_failed(reader, victim, done)
         if not reader.goes_on:
             found += [f"fails, and leaves {file}" for file in after.left()]
-    elif reader.is_noticed:
+    elif reader.is_noticed and not after.says_the_same(name):
         found.append("it is damaged, and nothing is said")
     else:
         found += after.unfaithful()
