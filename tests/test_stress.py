@@ -1,5 +1,6 @@
 """The short form of the harness in `stress`, which tries kills, faults and damaged files on all commands."""
 
+import importlib
 import os
 import subprocess
 import sys
@@ -7,8 +8,11 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.skipif(
+    not Path("/proc/self/environ").exists(), reason="needs Linux, for /proc"
+)
 
-@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="needs Linux, for /proc")
+
 def test_nothing_is_lost_by_kills_faults_and_damaged_files():
     done = subprocess.run(
         [sys.executable, "-m", "stress", "--short", "-j", "1"],
@@ -26,3 +30,64 @@ def test_nothing_is_lost_by_kills_faults_and_damaged_files():
         if line[0] not in " #"
     }
     assert tried["kills"] == 4 and tried["faults"] >= 4 and tried["fuzz"] >= 50
+
+
+FAULTS = {
+    "traceback": ("raise AssertionError('planted')", "traceback: AssertionError: planted"),
+    "crash": ("import os; os.kill(os.getpid(), 9)", "ends with status -9"),
+    "hang": ("while True: pass", None),
+    "memory": ("b = bytearray(300 << 20); b[::4096] = b'1' * len(b[::4096])", None),
+    "unforeseen": ("raise SystemExit(print('please report it', file=sys.stderr))", "please report"),
+    "none": ("raise SystemExit(1)", ""),
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+@pytest.mark.parametrize("way", ["forked", "as a process"])
+def test_the_harness_sees_a_planted_fault(tmp_path, monkeypatch, capfd, way, name):
+    monkeypatch.syspath_prepend(Path(__file__).parent)
+    from stress import runs
+    from stress.trial import Place
+
+    code, said = FAULTS[name]
+    code = f"import sys\n{code}"
+    monkeypatch.setattr(runs, "MEMORY_MIB", 200)
+    monkeypatch.setattr(runs, "FORKED_SECONDS", 1)
+    place = Place(tmp_path / "place").make()
+    env = runs.environment(place, tmp_path / "cache")
+    if way == "forked":
+        with capfd.disabled():  # the child's streams are its own
+            done = runs.in_child(lambda: exec(code, {}), place, env)
+        said = {"hang": "ends with status -", "memory": "traceback: MemoryError"}.get(name, said)
+    else:
+        done = runs.finish(runs.start([sys.executable, "-c", code], place, env), place, 2.0)
+        said = {"hang": "hangs: ", "memory": "takes 3"}.get(name, said)
+    found = runs.wrongs(done)
+    assert [text for text in found if said in text] if said else found == []
+
+
+def test_a_zygote_has_loaded_what_its_children_loaded_and_is_replaced(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(Path(__file__).parent)
+    (tmp_path / "rarely_used.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    from stress.zygotes import Zygote
+
+    def work(order, writer):
+        had = "rarely_used" in sys.modules
+        importlib.import_module("rarely_used")
+        os.write(writer, f"{order} {had} {os.getppid()}".encode())
+
+    def ask(order):
+        reader, writer = os.pipe()
+        zygote.fork(order, writer)
+        os.close(writer)
+        with os.fdopen(reader) as stream:
+            return stream.read().split()
+
+    zygote = Zygote(work)
+    first, second = ask("a"), ask("b")
+    assert (first[:2], second[:2]) == (["a", "False"], ["b", "True"])
+    assert first[2] == second[2] != str(os.getpid())
+    os.kill(int(first[2]), 9)
+    assert ask("c")[:2] == ["c", "False"]
+    zygote.close()

@@ -205,8 +205,11 @@ def damage_dicom(path: Path, chance: random.Random) -> None:
 
 
 def damage_series(folder: Path, chance: random.Random) -> None:
-    """Lose, copy, rename, empty or cut files of a series: it is the same volume then, or none."""
-    files = sorted(folder.iterdir())
+    """Lose, copy, rename, empty or cut files of a series: it is the same volume then, or none.
+
+    None at its ends, without which it is a whole series of fewer slices.
+    """
+    files = sorted(folder.iterdir())[1:-1]
     for _ in range(chance.choice((1, 1, 2))):
         path = chance.choice(files)
         if not path.exists():

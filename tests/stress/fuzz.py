@@ -205,6 +205,8 @@ def _badly_failed(reader: Reader, victim: Path, done: Outcome) -> list[str]:
         # Rows that fail are called by their first cells.
         lines = victim.read_text(errors="replace").splitlines()
         known += [cell for line in lines if len(cell := re.split("[\t,]", line)[0].strip()) > 3]
+    if reader.words.startswith("oa-label new/tables"):
+        known.append("new/tables")  # a table without its header is not known for one
     said = done.err + done.out.decode(errors="replace")  # oa-check prints the bad ones
     if any(text in said for text in known):
         return []
