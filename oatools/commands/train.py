@@ -29,6 +29,7 @@ COLUMNS = [
     "validation_knees",
     "validation_roc_auc",
     "threshold",
+    "parts",
 ]
 
 
@@ -56,8 +57,9 @@ def main(
 ) -> int:
     """Train a model on all knees that have features and a label.
 
-    A fifth of the patients is set apart to choose the epoch and the threshold. Prints one row: the
-    model's path and how training went. oa-cv tells how good the model is.
+    Each fifth of the patients is set aside in turn, to choose strengths, epoch, weights and
+    threshold by. Prints one row: the model's path and how training went. oa-cv tells how good the
+    model is.
     """
     out = out_dir
     left = out.with_name(out.name + ".resume")
@@ -70,6 +72,7 @@ def main(
     from oatools.learning.crossval import candidates, model_record
     from oatools.learning.files import is_done, load_model, save_model
     from oatools.learning.folds import split_training
+    from oatools.learning.mixture import parts_text
     from oatools.learning.workers import fit_best
 
     tried = candidates(run.settings, run.tune)
@@ -94,8 +97,11 @@ def main(
         best = fit_best(cohort, tried, seed, split, train_one)
         model = save_model(out, best, **record)
         said = model.record
-        outcome = f"trained, {said['epochs']} epochs, the best {said['best_epoch']}"
-    print_table(COLUMNS, [_row(out, cohort, model.record)])
+        outcome = f"trained: {parts_text(said)}"
+        if said["epochs"]:
+            outcome += f"; {said['epochs']} epochs, the best {said['best_epoch']}"
+    row = _row(out, cohort, model.record) | {"parts": parts_text(model.record)}
+    print_table(COLUMNS, [row])
     console.note(f"{out} {outcome}")
     return 1 if loaded.flow.failed else 0
 

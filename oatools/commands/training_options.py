@@ -14,7 +14,7 @@ from click.core import ParameterSource
 
 from oatools.core.console import Console
 from oatools.core.options import Decorator, Numbers
-from oatools.learning.settings import Option, Settings, options
+from oatools.learning.settings import PRESETS, Option, Settings, options
 
 # Parameters that say how a run went about its work, not what came out of it.
 _NOT_RERUN = ("jobs", "force", "quiet", "verbose", "failed", "fail_fast", "resume")
@@ -60,7 +60,7 @@ def training_options(function: Callable[..., Any]) -> Callable[..., Any]:
             context = click.get_current_context()
             context.params["allow_label_leakage"] = True
             context.set_parameter_source("allow_label_leakage", ParameterSource.COMMANDLINE)
-        settings = Settings(**{name: values.pop(name) for name in options()})
+        settings = _settings(values.pop("preset"), values)
         own = {}
         for field in dataclasses.fields(TrainingRun):
             if field.name != "settings":
@@ -69,9 +69,20 @@ def training_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
     decorated: Callable[..., Any] = wrapper
     settings_options = [_setting_option(name, option) for name, option in options().items()]
-    for decorate in reversed([*_table_options(), *settings_options, *_failure_options()]):
+    given = [*_table_options(), _preset_option(), *settings_options, *_failure_options()]
+    for decorate in reversed(given):
         decorated = decorate(decorated)
     return decorated
+
+
+def _settings(preset: str, values: dict[str, Any]) -> Settings:
+    """Take the settings out of the options: those of the preset, but for what was given."""
+    context = click.get_current_context()
+    chosen = {name: values.pop(name) for name in options()}
+    for name, value in PRESETS[preset].items():
+        if context.get_parameter_source(name) is ParameterSource.DEFAULT:
+            chosen[name] = value
+    return Settings(**chosen)
 
 
 def rerun_line(context: click.Context) -> str:
@@ -117,7 +128,7 @@ def _value_text(kind: "click.ParamType[Any]", value: Any) -> str:
     if isinstance(kind, ColumnValue | SettingValues):
         return kind.text(value)
     if isinstance(value, tuple):
-        return ",".join(map(str, value))
+        return ",".join(map(str, value)) or "none"
     return _path_text(value)
 
 
@@ -191,6 +202,17 @@ def _failure_options() -> list[Decorator]:
     ]
 
 
+def _preset_option() -> Decorator:
+    return click.option(
+        "--preset",
+        type=click.Choice(list(PRESETS)),
+        default="default",
+        show_default=True,
+        help="Settings by name; paper is the model of Schiratti et al. (2021), one network alone. "
+        "Other options change single settings of it.",
+    )
+
+
 def _setting_option(name: str, option: Option) -> Decorator:
     flag = _flag(name)
     default = getattr(Settings(), name)
@@ -215,11 +237,37 @@ def _flag(name: str) -> str:
 
 
 def _kind(option: Option) -> "click.ParamType[Any]":
+    if option.kind is tuple and option.choices:
+        return Words(option.choices)
     if option.choices:
         return click.Choice(option.choices)
     if option.kind is tuple:
         return Numbers("whole numbers, such as 256,128,64")
     return click.types.convert_type(option.kind)
+
+
+class Words(click.ParamType):  # type: ignore[type-arg]  # no generic class in older click
+    """Some of a few words, separated by commas, or `none`."""
+
+    name = "WORD,...|none"
+
+    def __init__(self, choices: tuple[str, ...]) -> None:
+        self.choices = choices
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, ...]:
+        """Turn the text into words; what is a tuple already stays."""
+        if isinstance(value, tuple):
+            return value
+        words = tuple(word.strip() for word in value.split(",") if word.strip())
+        if words == ("none",):
+            return ()
+        for word in words:
+            if word not in self.choices:
+                known = ", ".join(self.choices)
+                self.fail(f"'{word}' is none of {known}; give some of them, or none", param, ctx)
+        return words
 
 
 class ColumnValue(click.ParamType):  # type: ignore[type-arg]  # no generic class in older click

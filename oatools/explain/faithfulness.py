@@ -15,7 +15,7 @@ from oatools.core.manifest import MISSING, Row
 from oatools.explain.gradcam import gradient_map
 from oatools.explain.knee import EndToEnd, KneeImages
 from oatools.explain.occlusion import out_of_focus
-from oatools.learning.model import KneeModel, build
+from oatools.learning.model import KneeModel, build, copy_scaling
 
 STEPS = 16
 RANDOM_MODELS = 5
@@ -119,16 +119,26 @@ def randomised(chain: EndToEnd, knee: KneeImages, method: str, seed: int = 0) ->
 
 
 def _random_module(chain: EndToEnd, channels: int, seed: int) -> KneeModel:
-    """Make a network of the model's shape that has learnt nothing but the scaling of features."""
+    """Make a model of the same parts that has learnt nothing but the scaling of features."""
     trained = chain.model.module
+    clinical = len(chain.model.scaling.names)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         module = build(
-            chain.model.settings, channels, len(chain.model.scaling.names), len(trained.branches)
+            chain.model.settings,
+            channels,
+            clinical,
+            trained.sequences,
+            list(trained.linear),
+            len(trained.networks),
         )
-    for branch, known in zip(module.each_branch(), trained.each_branch(), strict=True):
-        branch.feature_mean.copy_(known.feature_mean)
-        branch.feature_sd.copy_(known.feature_sd)
+        for own, part in zip(module.each_linear(), trained.each_linear(), strict=True):
+            own.mean.copy_(part.mean)
+            own.scale.copy_(part.scale)
+            own.weight.normal_().mul_(part.weight.std().cpu())
+    for network, known in zip(module.each_network(), trained.each_network(), strict=True):
+        copy_scaling(known, network)
+    module.weights.copy_(trained.weights)
     return module
 
 

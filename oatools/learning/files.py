@@ -18,15 +18,17 @@ from oatools.core.provenance import Caution, may_keep
 from oatools.core.records import Fields, RecordError, plain_text
 from oatools.features.backbone_record import Weights
 from oatools.learning import sealed
+from oatools.learning.linear import CLINICAL
 from oatools.learning.model import FittedModel, KneeModel, build
 from oatools.learning.scaling import ClinicalScaling
-from oatools.learning.settings import MOST, Settings
+from oatools.learning.settings import MOST, VIEWS, Settings
 from oatools.version import __version__
 
 #: The key of a model's record in the metadata of its file.
 KEY = "oatools"
-FORMAT = 4
+FORMAT = 5
 
+_MOST_NETWORKS = 1000
 _CAUTIONS = {caution.value for caution in Caution}
 
 
@@ -37,11 +39,13 @@ def save_model(path: str | Path, model: FittedModel, **more: Any) -> FittedModel
     """
     record = {
         "format": FORMAT,
-        "architecture": f"{model.settings.pooling} pooling over slices, perceptron",
+        "architecture": _architecture(model),
         **model.record,
         **more,
         "settings": model.settings.as_dict(),
         "channels": model.module.channels,
+        "linear": list(model.module.linear),
+        "networks": len(model.module.networks),
         "clinical": model.scaling.as_records(),
         "threshold": model.threshold,
         "versions": versions(),
@@ -50,6 +54,19 @@ def save_model(path: str | Path, model: FittedModel, **more: Any) -> FittedModel
     for name, value in model.module.state_dict().items():
         tensors[name] = value.detach().cpu().contiguous()
     return replace(model, record=sealed.write_sealed(path, KEY, record, tensors))
+
+
+def _architecture(model: FittedModel) -> str:
+    """Say in words what a model is made of."""
+    module = model.module
+    parts = []
+    if module.linear:
+        parts.append(f"ridge regressions on slices ({', '.join(module.linear)})")
+    if module.networks:
+        count = len(module.networks)
+        many = f", mean of {count} networks" if count > 1 else ""
+        parts.append(f"{model.settings.pooling} pooling over slices, perceptron{many}")
+    return "; ".join(parts)
 
 
 def load_model(path: str | Path) -> FittedModel:
@@ -175,9 +192,13 @@ def _rebuilt(record: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Fitted
     scaling = ClinicalScaling.from_records(fields.parts("clinical"))
     sequences = len(fields.texts("joined")) or 1
     channels = fields.whole("channels", 1, MOST)
+    linear, networks = fields.texts("linear"), fields.whole("networks", 0, _MOST_NETWORKS)
+    known = [*VIEWS, *([CLINICAL] if scaling.names else [])]
+    if len(set(linear)) < len(linear) or not set(linear) <= set(known) or not (linear or networks):
+        raise RecordError("its parts are those of no model")
     try:
         with torch.device("meta"):  # shapes alone, so that none of them takes memory
-            module = build(settings, channels, len(scaling.names), sequences)
+            module = build(settings, channels, len(scaling.names), sequences, linear, networks)
     except RuntimeError:
         raise RecordError("its settings are those of no network") from None
     _check_tensors(module, tensors)
@@ -245,7 +266,16 @@ def _tried(fields: Fields, name: str) -> None:
         each.number("validation_loss")
 
 
-_COUNT = functools.partial(Fields.whole, least=1, most=MOST)
+def _parts(fields: Fields, name: str) -> None:
+    for each in fields.parts(name):
+        each.text("name")
+        each.number("weight", 0)
+        each.number("roc_auc", 0, 1)
+        if each.has("strength"):
+            each.number("strength", 0)
+
+
+_COUNT = functools.partial(Fields.whole, least=0, most=MOST)
 _REQUIRED: dict[str, Callable[[Fields, str], object]] = {
     "training_knees": Fields.texts,
     "validation_knees": Fields.texts,
@@ -269,4 +299,6 @@ _OPTIONAL: dict[str, Callable[[Fields, str], object]] = {
     "made_from": Fields.text,
     "inputs_sha256": Fields.text,
     "tried": _tried,
+    "parts": _parts,
+    "linear_roc_auc": functools.partial(Fields.number, least=0, most=1),
 }

@@ -21,21 +21,31 @@ COLUMNS = ["knee", "subject", "fold"]
 
 @dataclass(frozen=True)
 class Split:
-    """The knees of one fold, as ascending places in the cohort.
+    """The knees of one fold: `train` and `test`, as ascending places in the cohort.
 
-    A model, the baselines beside it and the null distribution are handed the same split: weights,
-    scaling and imputation come from `fit`, the epoch and the threshold from `validate`, and `test`
-    is seen by none of them.
+    A model, the baselines beside it and the null distribution are handed the same split. `part`
+    (training knees,) divides the training patients into inner folds, numbered from 1, for whatever
+    is chosen and not fitted: strengths, epoch, threshold. Knees of `test` have no part in anything.
     """
 
-    fit: np.ndarray
-    validate: np.ndarray
+    train: np.ndarray
+    part: np.ndarray
     test: np.ndarray
 
     @property
-    def train(self) -> np.ndarray:
-        """All knees that a model may see, `fit` and `validate`, in ascending order."""
-        return np.sort(np.concatenate([self.fit, self.validate]))
+    def parts(self) -> int:
+        """The number of inner folds."""
+        return int(self.part.max())
+
+    @property
+    def fit(self) -> np.ndarray:
+        """The knees to fit on where one part alone is set aside."""
+        return self.train[self.part != 1]
+
+    @property
+    def validate(self) -> np.ndarray:
+        """The knees of the first part, which holds both classes."""
+        return self.train[self.part == 1]
 
 
 @dataclass(frozen=True)
@@ -114,7 +124,7 @@ def split_training(
     train: np.ndarray | None = None,
     test: np.ndarray | None = None,
 ) -> Split:
-    """Set about a `share` of the patients to train on apart, to validate on.
+    """Divide the patients to train on into parts, each about a `share` of them.
 
     `train` are the places of the knees to train on, all by default, and `test` is kept for later.
     Raises a `UsageError` where a class has fewer than two patients.
@@ -125,8 +135,8 @@ def split_training(
         test = np.zeros(0, dtype=np.int64)
     index = np.sort(np.asarray(train))
     subjects = [cohort.subject[i] for i in index]
-    fit, validate = inner_split(subjects, cohort.label[index], share, seed)
-    return Split(index[fit], index[validate], np.asarray(test))
+    part = inner_folds(subjects, cohort.label[index], share, seed)
+    return Split(index, part, np.asarray(test))
 
 
 def assign_folds(
@@ -173,12 +183,11 @@ def hold_out(values: Sequence[str], value: str, name: str) -> np.ndarray:
     return fold
 
 
-def inner_split(
-    subjects: Sequence[str], label: np.ndarray, share: float, seed: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return indices to fit on and to validate on, by patient and stratified by label.
+def inner_folds(subjects: Sequence[str], label: np.ndarray, share: float, seed: int) -> np.ndarray:
+    """Return the part (knees,) of each knee, from 1: each about a `share` of the patients.
 
-    Both hold both classes. Raises `UsageError` where a class has fewer than two patients.
+    Parts are by patient and stratified by label, and the first holds both classes, as all others
+    together do. Raises `UsageError` where a class has fewer than two patients.
     """
     smallest = min(_patients(subjects, label).values())
     if smallest < 2:
@@ -188,9 +197,15 @@ def inner_split(
         )
     parts = min(max(2, round(1 / share)), smallest)
     splitter = StratifiedGroupKFold(parts)
-    for fit, validate in _divide(splitter, _shuffled(subjects, seed), label):
-        if _has_both(label[fit]) and _has_both(label[validate]):
-            return fit, validate
+    divided = _divide(splitter, _shuffled(subjects, seed), label)
+    held = [part for _, part in divided if len(part)]
+    for number, part in enumerate(held):
+        others = np.delete(label, part)
+        if _has_both(others) and _has_both(label[part]):
+            found = np.zeros(len(label), dtype=np.int64)
+            for place, each in enumerate([part, *held[:number], *held[number + 1 :]], start=1):
+                found[each] = place
+            return found
     raise UsageError(
         "no split by patient leaves both classes to fit and to validate on",
         "add patients of the rarer class",

@@ -1,8 +1,13 @@
 """One probability a knee from the features of its slices: the multiple-instance model.
 
-Slice features -> (dense layers) -> pooling over the slices -> with the clinical variables ->
-perceptron -> two classes. With the pooling `gru` and no dense layers it is the model of Schiratti
-et al. (2021).
+Its parts are linear in what the slices have in common or not (see `learning.linear`), and networks:
+
+    slice features -> (dense layers) -> pooling over the slices -> with the clinical variables ->
+    perceptron -> two classes
+
+The log odds of the parts, those of the networks as their mean, are added with weights that knees
+set aside have decided on (see `learning.mixture`). One network alone, with the pooling `gru` and no
+dense layers, is the model of Schiratti et al. (2021).
 """
 
 import math
@@ -19,6 +24,8 @@ from torch.nn import functional
 from oatools.core.errors import ItemError
 from oatools.core.provenance import Caution
 from oatools.features.slices import chosen
+from oatools.learning.linear import LinearPart, columns_of
+from oatools.learning.mixture import Mixture
 from oatools.learning.pooling import POOLINGS, product
 from oatools.learning.scaling import ClinicalScaling
 from oatools.learning.settings import Settings
@@ -64,8 +71,12 @@ class Branch(nn.Module):
         return pooled, attention
 
 
-class KneeModel(nn.Module):
-    """The network. Raw features come in: their scaling is part of the network, and so of its file.
+#: The name of the networks among the parts of a model.
+NETWORK = "network"
+
+
+class Network(nn.Module):
+    """One network. Raw features come in: their scaling is part of the network, and so of its file.
 
     Several sequences of a knee have a branch each, and meet after their pooling (late fusion).
     Their slices come one sequence after the other, and the mask holds the number of each slice's
@@ -83,9 +94,10 @@ class KneeModel(nn.Module):
         self.hidden = nn.Linear(width + clinical, settings.hidden) if settings.hidden else None
         self.output = nn.Linear(settings.hidden or width + clinical, 2)
         self.dropout = settings.dropout
-        # A handful of clinical variables would drown among 1280 channels; so both parts get the
-        # same expected norm.
-        self.clinical_gain = (width / clinical) ** 0.5 if clinical else 1.0
+        # A handful of clinical variables would drown among 1280 channels; with the norm of all
+        # of these together they do not, but then one that says nothing costs as much as all.
+        together = settings.clinical_norm == "all" and clinical > 0
+        self.clinical_gain = (width / clinical) ** 0.5 if together else 1.0
         # Class weights move the probabilities away from the prevalence; this, set after training,
         # moves them back.
         self.register_buffer("offset", torch.zeros(2))
@@ -93,11 +105,6 @@ class KneeModel(nn.Module):
     def each_branch(self) -> list[Branch]:
         """Return the branches, one a sequence."""
         return [cast(Branch, branch) for branch in self.branches]
-
-    @property
-    def channels(self) -> int:
-        """The number of features of a slice."""
-        return len(self.each_branch()[0].feature_mean)
 
     def forward(
         self, features: torch.Tensor, mask: torch.Tensor, clinical: torch.Tensor
@@ -161,12 +168,115 @@ class KneeModel(nn.Module):
         return torch.cat(vectors, dim=1), attention
 
 
-def build(settings: Settings, channels: int, clinical: int, sequences: int = 1) -> KneeModel:
+class KneeModel(nn.Module):
+    """All parts of a model: linear ones, and networks of one shape that differ in their weights.
+
+    It takes `channels` features a slice of each of so many `sequences`. `weights` (parts,) are
+    those of the linear parts in their order, and then that of the networks, if there are any.
+    """
+
+    weights: torch.Tensor
+    intercept: torch.Tensor
+
+    def __init__(
+        self,
+        channels: int,
+        sequences: int,
+        linear: Sequence[LinearPart],
+        networks: Sequence[Network],
+    ) -> None:
+        super().__init__()
+        self.channels = channels
+        self.sequences = sequences
+        self.linear = nn.ModuleDict({part.view: part for part in linear})
+        self.networks = nn.ModuleList(networks)
+        parts = len(self.linear) + bool(self.networks)
+        self.register_buffer("weights", torch.ones(parts))
+        self.register_buffer("intercept", torch.zeros(()))
+
+    def each_network(self) -> list[Network]:
+        """Return the networks."""
+        return [cast(Network, network) for network in self.networks]
+
+    def each_linear(self) -> list[LinearPart]:
+        """Return the linear parts."""
+        return [cast(LinearPart, part) for part in self.linear.values()]
+
+    def part_names(self) -> list[str]:
+        """Return the names of the parts, in the order of their weights."""
+        return [*self.linear, *([NETWORK] if self.networks else [])]
+
+    def forward(
+        self, features: torch.Tensor, mask: torch.Tensor, clinical: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return logits (knees, 2) and attention (knees, slices).
+
+        Attention is the mean of the networks', exactly 0 on padding, and sums to 1 by sequence;
+        without networks all slices of a sequence share it. `features` (knees, slices, channels) are
+        raw, padded after the last slice; `mask` is (knees, slices), and `clinical` (knees,
+        variables) standardised.
+        """
+        if not self.linear and len(self.networks) == 1:
+            logits, attention = self.networks[0](features, mask, clinical)
+            return logits, attention
+        terms = [part(features, mask, clinical) for part in self.linear.values()]
+        attention = _uniform(mask).to(features.dtype)
+        if self.networks:
+            answers = [network(features, mask, clinical) for network in self.networks]
+            logits = torch.stack([logits for logits, _ in answers]).mean(dim=0)
+            attention = torch.stack([each for _, each in answers]).mean(dim=0)
+            terms.append(logits[:, 1] - logits[:, 0])
+        odds = torch.stack(terms, dim=1) @ self.weights + self.intercept
+        return torch.stack([torch.zeros_like(odds), odds], dim=1), attention
+
+
+def _uniform(mask: torch.Tensor) -> torch.Tensor:
+    """Return attention (knees, slices) that is shared by all slices of a sequence."""
+    numbers = mask.long()
+    same = (numbers[:, :, None] == numbers[:, None, :]).sum(dim=2)
+    return (1 / same.double()).masked_fill(numbers == 0, 0)
+
+
+def build_network(settings: Settings, channels: int, clinical: int, sequences: int = 1) -> Network:
     """Return an untrained network, drawn from torch's current seed.
 
     It takes `channels` features a slice of each of so many `sequences`, and `clinical` variables.
     """
-    return KneeModel(channels, clinical, settings, sequences)
+    return Network(channels, clinical, settings, sequences)
+
+
+def build(
+    settings: Settings,
+    channels: int,
+    clinical: int,
+    sequences: int = 1,
+    linear: Sequence[str] = (),
+    networks: int = 1,
+) -> KneeModel:
+    """Return a model of so many untrained networks, and linear parts that say nothing yet."""
+    parts = []
+    for view in linear:
+        parts.append(LinearPart(view, columns_of(view, channels, clinical, sequences), sequences))
+    made = [build_network(settings, channels, clinical, sequences) for _ in range(networks)]
+    return KneeModel(channels, sequences, parts, made)
+
+
+def copy_scaling(source: Network, target: Network) -> None:
+    """Give a network the scaling of features of another one."""
+    for known, branch in zip(source.each_branch(), target.each_branch(), strict=True):
+        branch.feature_mean.copy_(known.feature_mean)
+        branch.feature_sd.copy_(known.feature_sd)
+
+
+def join(model: KneeModel, mixture: Mixture) -> KneeModel:
+    """Return a model of those parts that have a weight in a mixture, by these weights."""
+    kept = [part for part in model.each_linear() if part.view in mixture.weights]
+    networks = model.each_network() if NETWORK in mixture.weights else []
+    module = KneeModel(model.channels, model.sequences, kept, networks)
+    weights = [mixture.weights[name] for name in module.part_names()]
+    module.weights.copy_(torch.tensor(weights, dtype=torch.float64))
+    module.intercept.fill_(mixture.intercept)
+    return module
 
 
 def middle_slices(slices: int, wanted: int | None) -> slice:

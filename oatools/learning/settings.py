@@ -9,6 +9,8 @@ from oatools.core.records import Fields, RecordError, plain_text
 
 #: Attention heads of the transformer.
 HEADS = 4
+#: What linear parts read of the slices of a knee, see `learning.linear`.
+VIEWS = ("mean", "max", "min", "sd", "position")
 #: The most units, epochs and the like that a model may record.
 MOST = 1 << 20
 
@@ -17,7 +19,8 @@ MOST = 1 << 20
 class Option:
     """The form in which a setting is given on a command line.
 
-    `kind` is the type of its value, `tuple` for whole numbers separated by commas. `choices` are
+    `kind` is the type of its value, `tuple` for whole numbers separated by commas, or for words of
+    `choices`. Otherwise `choices` are
     the words that it may be, the default first. `opposite` names the flag that switches a truth
     value off. `tunable` settings may differ between models whose validation losses are compared:
     they change neither the knees nor how these are weighed.
@@ -41,23 +44,40 @@ def _choice(*choices: str, help: str, tunable: bool = False) -> Any:
 
 @dataclass(frozen=True)
 class Settings:
-    """The sizes of the model and the course of its training.
+    """The parts and sizes of the model and the course of its training; each is an option.
 
-    The paper names none of these; each is an option of `oa-train` and `oa-cv`. The sizes are small
-    and the dropout is high because 1280 noisy channels meet a few hundred positive knees.
+    By default linear parts read what is alike in all slices and what differs between them, and
+    networks with attention add what is left, each as far as it helps on patients set aside. The
+    sizes are small and the dropout is high because 1280 noisy channels meet a few hundred positive
+    knees. `PRESETS["paper"]` is the model of Schiratti et al. (2021), who name no sizes.
     """
 
     slices: int | None = _setting(
         None, "Consecutive slices around the middle one; all if not given.", int
     )
+    linear: tuple[str, ...] = _setting(
+        VIEWS,
+        "Linear parts: ridge regressions on so much of the slices, each with its strength by inner "
+        "cross-validation, and on the clinical variables; none for a network alone.",
+        choices=VIEWS,
+    )
+    network: bool = _setting(
+        True, "Also train networks, on what the linear parts leave.", opposite="no-network"
+    )
+    inner: str = _choice(
+        "rotate",
+        "single",
+        help="What is set aside to choose by: rotate (each part of the training patients in turn, "
+        "and the mean of the networks), or single (one part alone; no linear parts).",
+    )
     pooling: str = _choice(
-        "gru",
         "attention",
+        "gru",
         "gated",
         "mean",
         "max",
         "transformer",
-        help="How slice features are pooled: gru (the paper's), attention or gated (Ilse 2018), "
+        help="How networks pool slice features: attention or gated (Ilse 2018), gru (the paper's), "
         "mean, max, or transformer.",
         tunable=True,
     )
@@ -90,17 +110,33 @@ class Settings:
     batch: int = _setting(32, "Knees in a mini-batch.", tunable=True)
     epochs: int = _setting(100, "Maximum number of epochs.", tunable=True)
     patience: int = _setting(
-        15,
+        10,
         "Stop after this many epochs without a lower validation loss.",
         tunable=True,
     )
     validation: float = _setting(
-        0.2, "Share of the training patients set aside to choose the epoch and the threshold."
+        0.2,
+        "Share of the training patients set aside at a time, to choose strengths, epoch and "
+        "threshold.",
     )
     threshold_rule: str = _choice(
-        "youden", "f1", help="Rule for the threshold, applied to the validation patients."
+        "youden", "f1", help="Rule for the threshold, applied to patients that were set aside."
     )
-    balanced: bool = _setting(True, "Weight classes by inverse frequency.", opposite="unbalanced")
+    balanced: bool = _setting(
+        False, "Weight classes by inverse frequency in the network's loss.", opposite="unbalanced"
+    )
+    loss_over: str = _choice(
+        "cohort",
+        "batch",
+        help="What the weighted loss is divided by: the weights of the cohort, or those of the "
+        "mini-batch (which gives a rare class less than its share).",
+    )
+    clinical_norm: str = _choice(
+        "variable",
+        "all",
+        help="Size of the clinical variables beside the pooled features: that of one feature each "
+        "(variable), or of all features together (all).",
+    )
     focal: float = _setting(
         0.0, "Exponent of the focal loss (Lin 2017); 0 is cross entropy.", tunable=True
     )
@@ -119,11 +155,13 @@ class Settings:
     def __post_init__(self) -> None:
         # A list, where it comes from a model's record.
         object.__setattr__(self, "instance", tuple(self.instance))
+        object.__setattr__(self, "linear", tuple(self.linear))
         self._check_counts()
         self._check_shares()
+        self._check_parts()
         for name, option in options().items():
             value = getattr(self, name)
-            if option.choices and value not in option.choices:
+            if option.choices and option.kind is not tuple and value not in option.choices:
                 shown = name.replace("_", " ")
                 raise UsageError(f"no {shown} '{value}'", f"there are {', '.join(option.choices)}")
 
@@ -145,6 +183,20 @@ class Settings:
             raise UsageError(
                 f"units is {self.units}",
                 f"a transformer of {HEADS} heads needs a multiple of {multiple}",
+            )
+
+    def _check_parts(self) -> None:
+        unknown = [view for view in self.linear if view not in VIEWS]
+        if unknown or len(set(self.linear)) < len(self.linear):
+            raise UsageError(
+                f"linear is {','.join(self.linear)}", f"give some of {', '.join(VIEWS)}, each once"
+            )
+        if not (self.linear or self.network):
+            raise UsageError("neither linear parts nor a network is left", "give `linear` views")
+        if self.inner == "single" and (self.linear or not self.network):
+            raise UsageError(
+                "linear parts need all training patients set aside in turn",
+                "use `inner` rotate, or `linear` none",
             )
 
     def _check_shares(self) -> None:
@@ -174,11 +226,13 @@ class Settings:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the settings as plain values, as a model records them."""
-        return asdict(self) | {"instance": list(self.instance)}
+        return asdict(self) | {"instance": list(self.instance), "linear": list(self.linear)}
 
 
 def _recorded(fields: Fields, name: str, option: Option) -> Any:
     """Return one setting of a record, of the kind and in the range that it may have."""
+    if option.kind is tuple and option.choices:
+        return tuple(fields.texts(name))
     if option.kind is tuple:
         fields.numbers(name)
         return tuple(Fields({name: each}).whole(name, 1, MOST) for each in fields.values[name])
@@ -197,3 +251,25 @@ def options() -> dict[str, Option]:
 
 
 DEFAULTS = Settings()
+
+#: Settings by name, for what differs from the defaults. `paper` is the model of Schiratti et al.
+#: (2021): one network, its epoch and threshold chosen on a fifth of the training patients.
+PRESETS: dict[str, dict[str, Any]] = {
+    "default": {},
+    "paper": {
+        "linear": (),
+        "inner": "single",
+        "pooling": "gru",
+        "patience": 15,
+        "balanced": True,
+        "loss_over": "batch",
+        "clinical_norm": "all",
+    },
+}
+
+
+def preset(name: str, **changes: Any) -> Settings:
+    """Return the settings of a preset, but for `changes`; a `UsageError` for an unknown one."""
+    if name not in PRESETS:
+        raise UsageError(f"there is no preset '{name}'", f"there are {', '.join(PRESETS)}")
+    return Settings(**{**PRESETS[name], **changes})

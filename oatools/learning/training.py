@@ -1,23 +1,35 @@
-"""Training of one model: scaling, weights, epoch and threshold, all from the knees it is given."""
+"""Training of one model, and all that is chosen for it, from the knees that it is given."""
 
 import contextlib
 import copy
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from scipy.special import expit
 from torch.nn import functional
 
 from oatools.core.errors import UsageError
 from oatools.core.records import Fields, RecordError
 from oatools.learning.cohort import Cohort
 from oatools.learning.folds import Split, split_training
+from oatools.learning.linear import Fitted, fit_linear, log_loss
 from oatools.learning.metrics import choose_threshold, roc_auc
-from oatools.learning.model import FittedModel, KneeModel, build, predict
+from oatools.learning.mixture import Mixture, mix
+from oatools.learning.model import (
+    NETWORK,
+    FittedModel,
+    KneeModel,
+    Network,
+    build_network,
+    copy_scaling,
+    join,
+    predict,
+)
 from oatools.learning.scaling import ClinicalScaling, fit_clinical, fit_features
 from oatools.learning.settings import DEFAULTS, Settings
 
@@ -75,12 +87,15 @@ class Tensors:
 
 @dataclass
 class Progress:
-    """The state of a training after an epoch: enough to go on from there to the same bytes."""
+    """The state of a training after an epoch: enough to go on from there to the same bytes.
+
+    `best`, `state` and `optimisers` hold one entry a network.
+    """
 
     history: list[float]
-    best: dict[str, torch.Tensor]
-    state: dict[str, torch.Tensor]
-    optimiser: dict[str, Any]
+    best: list[dict[str, torch.Tensor]]
+    state: list[dict[str, torch.Tensor]]
+    optimisers: list[dict[str, Any]]
     torch_state: torch.Tensor
     random_state: dict[str, Any]
 
@@ -95,10 +110,14 @@ def fit(
 ) -> FittedModel:
     """Train a model on a cohort; the same bytes for the same knees, settings and seed.
 
-    A share of the patients (`settings.validation`) is set apart: the epoch with the lowest loss on
-    it is kept, and the threshold is chosen on it. Scaling, imputation and class weights come from
-    the others. Trains on all knees, or on those of a `split` and on nothing else. `keep` is handed
-    the progress of every epoch, and `start` goes on from one.
+    The training patients are divided into inner folds (`settings.validation`), and each is set
+    aside in turn: the linear parts choose their strengths on what is set aside, a network learns
+    from all others what the linear parts leave, and the epoch, the weights of the parts, the
+    calibration and the threshold are chosen on the log odds of knees that were set aside. With
+    `settings.inner` "single", one inner fold alone is set aside, scaling, imputation and class
+    weights come from the others, and there is one network. Trains on all knees, or on those of a
+    `split` and on nothing else. `keep` is handed the progress of every epoch, and `start` goes on
+    from one.
 
         model = fit(load_cohort("features.tsv", "labels.tsv"))
 
@@ -107,48 +126,184 @@ def fit(
     """
     if split is None:
         split = split_training(cohort, settings.validation, seed)
-    scaling = fit_clinical(cohort.clinical[split.fit], cohort.clinical_names)
-    weights = torch.ones(2)
-    if settings.balanced:
-        weights = class_weights(cohort.label[split.fit])
     with _one_thread(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        module = build(settings, cohort.channels, len(scaling.names), cohort.sequences)
-        scale_features(module, cohort, split.fit)
-        training = Training(
-            module=module,
-            fitting=to_tensors(cohort, split.fit, scaling, module, settings.precision),
-            held=to_tensors(cohort, split.validate, scaling, module, settings.precision),
-            weights=weights,
-            settings=settings,
-            random=np.random.default_rng(seed),
+        if settings.inner == "single":
+            return _fit_single(cohort, settings, seed, split, start, keep)
+        return _fit_rotating(cohort, settings, seed, split, start, keep)
+
+
+def _fit_single(
+    cohort: Cohort,
+    settings: Settings,
+    seed: int,
+    split: Split,
+    start: Progress | None,
+    keep: Callable[[Progress], None] | None,
+) -> FittedModel:
+    """Train one network, and choose its epoch and threshold on one inner fold."""
+    scaling = fit_clinical(cohort.clinical[split.fit], cohort.clinical_names)
+    training = _prepare(cohort, settings, seed, split, [1], scaling)
+    history = training.run(start, keep)
+    module = KneeModel(cohort.channels, cohort.sequences, [], training.networks)
+    weights = training.weights[0]
+    training.networks[0].offset.copy_(-torch.log(weights))
+    del training  # and with it the tensors of all knees
+    module.eval()
+    probability, _ = predict(
+        FittedModel(module, settings, scaling, threshold=0.5), *cohort.scored(split.validate)
+    )
+    chosen = _Chosen(split.validate, probability, min(history), "on the validation knees")
+    record = _training_record(settings, seed, history) | {"class_weights": weights.tolist()}
+    record |= _data_record(cohort, split.fit, split.validate)
+    return _with_threshold(cohort, FittedModel(module, settings, scaling, 0.5, record), chosen)
+
+
+def _fit_rotating(
+    cohort: Cohort,
+    settings: Settings,
+    seed: int,
+    split: Split,
+    start: Progress | None,
+    keep: Callable[[Progress], None] | None,
+) -> FittedModel:
+    """Train all parts, setting every inner fold aside in turn, and weigh them by what that gave."""
+    label = cohort.label[split.train]
+    scaling = fit_clinical(cohort.clinical[split.train], cohort.clinical_names)
+    linear: dict[str, Fitted] = {}
+    if settings.linear:
+        linear = fit_linear(
+            cohort, split, settings.linear, scaling.apply(cohort.clinical[split.train])
+        )
+    held_out = {name: each.held_out for name, each in linear.items()}
+    history: list[float] = []
+    networks: list[Network] = []
+    if settings.network:
+        parts = list(range(1, split.parts + 1))
+        training = replace(
+            _prepare(cohort, settings, seed, split, parts, scaling), others=dict(held_out)
         )
         history = training.run(start, keep)
+        networks, held_out[NETWORK] = training.networks, training.held_log_odds()
         del training  # and with it the tensors of all knees
-        module.offset.copy_(-torch.log(weights))
-        module.eval()
-        model = FittedModel(module, settings, scaling, threshold=0.5)
-        probability, _ = predict(model, *cohort.scored(split.validate))
-    label = cohort.label[split.validate]
-    threshold = choose_threshold(label, probability, settings.threshold_rule)
-    best = int(np.argmin(history))
-    record = {
+    everything = KneeModel(
+        cohort.channels, cohort.sequences, [each.part for each in linear.values()], networks
+    )
+    mixture = mix(label, held_out)
+    module = join(everything, mixture).eval()
+    odds = mixture.log_odds(held_out)
+    chosen = _Chosen(
+        split.train,
+        expit(odds),
+        log_loss(label, odds),
+        "on the training knees, each scored by parts that had not seen its patient",
+    )
+    record = _training_record(settings, seed, history)
+    record |= {
+        "class_weights": [1.0, 1.0],
+        "parts": _parts_record(label, linear, held_out, mixture),
+        "linear_roc_auc": _linear_area(label, held_out),
+    }
+    record |= _data_record(cohort, split.train, split.train)
+    return _with_threshold(cohort, FittedModel(module, settings, scaling, 0.5, record), chosen)
+
+
+@dataclass(frozen=True)
+class _Chosen:
+    """What the threshold is chosen on: knees with probabilities of fits that had not seen them."""
+
+    index: np.ndarray
+    probability: np.ndarray
+    loss: float
+    where: str
+
+
+def _with_threshold(cohort: Cohort, model: FittedModel, chosen: _Chosen) -> FittedModel:
+    """Choose the threshold of a model, and record on what."""
+    label, rule = cohort.label[chosen.index], model.settings.threshold_rule
+    threshold = choose_threshold(label, chosen.probability, rule)
+    record = model.record | {
+        "validation_loss": chosen.loss,
+        "validation_roc_auc": roc_auc(label, chosen.probability),
+        "threshold": threshold,
+        "threshold_rule": f"{rule} {chosen.where}",
+    }
+    return replace(model, threshold=threshold, record=record)
+
+
+def _prepare(
+    cohort: Cohort,
+    settings: Settings,
+    seed: int,
+    split: Split,
+    parts: Sequence[int],
+    scaling: ClinicalScaling,
+) -> "Training":
+    """Return the training of a network for each of the inner folds `parts`, which it leaves out."""
+    used = split.train if len(parts) > 1 else split.fit
+    networks, weights = [], []
+    for part in parts:
+        network = build_network(settings, cohort.channels, len(scaling.names), cohort.sequences)
+        networks.append(network)
+        fitted = cohort.label[split.train[split.part != part]]
+        weights.append(class_weights(fitted) if settings.balanced else torch.ones(2))
+    scale_features(networks[0], cohort, used)
+    for network in networks[1:]:
+        copy_scaling(networks[0], network)
+    knees = to_tensors(cohort, split.train, scaling, networks[0], settings.precision)
+    return Training(
+        networks=networks,
+        knees=knees,
+        fitting=[torch.from_numpy(np.flatnonzero(split.part != part)) for part in parts],
+        held=[torch.from_numpy(np.flatnonzero(split.part == part)) for part in parts],
+        weights=weights,
+        settings=settings,
+        random=np.random.default_rng(seed),
+    )
+
+
+def _training_record(settings: Settings, seed: int, history: Sequence[float]) -> dict[str, Any]:
+    """Return what a model records of its training; epochs are 0 where no network was trained."""
+    return {
         "settings": settings.as_dict(),
         "seed": seed,
-        "clinical": scaling.as_records(),
-        "class_weights": weights.tolist(),
         "epochs": len(history),
-        "best_epoch": best + 1,
-        "validation_loss": history[best],
-        "validation_roc_auc": roc_auc(label, probability),
-        "threshold": threshold,
-        "threshold_rule": f"{settings.threshold_rule} on the validation knees",
-        **_data_record(cohort, split),
+        "best_epoch": int(np.argmin(history)) + 1 if history else 0,
     }
-    return FittedModel(module, settings, scaling, threshold, record)
 
 
-def _data_record(cohort: Cohort, split: Split) -> dict[str, Any]:
+def _linear_area(label: np.ndarray, held_out: Mapping[str, np.ndarray]) -> float | None:
+    """The ROC AUC that the linear parts reach by themselves on held-out knees, if there are any."""
+    linear = {name: odds for name, odds in held_out.items() if name != NETWORK}
+    if not linear:
+        return None
+    return roc_auc(label, mix(label, linear).log_odds(linear))
+
+
+def _parts_record(
+    label: np.ndarray,
+    linear: Mapping[str, Fitted],
+    held_out: Mapping[str, np.ndarray],
+    mixture: Mixture,
+) -> list[dict[str, Any]]:
+    """Return what a model records of each part: its weight, and how good it is by itself.
+
+    `roc_auc` is that of the held-out log odds. Of the networks that is what they add, by itself.
+    """
+    records = []
+    for name, odds in held_out.items():
+        record: dict[str, Any] = {
+            "name": name,
+            "weight": mixture.weights.get(name, 0.0),
+            "roc_auc": roc_auc(label, odds),
+        }
+        if name in linear:
+            record["strength"] = linear[name].strength
+        records.append(record)
+    return records
+
+
+def _data_record(cohort: Cohort, fitted: np.ndarray, validated: np.ndarray) -> dict[str, Any]:
     """Return what a model records of the knees that it was trained on, and of their features."""
     return {
         "channels": cohort.channels,
@@ -157,8 +312,8 @@ def _data_record(cohort: Cohort, split: Split) -> dict[str, Any]:
         "joined": list(cohort.joined),
         "volume_steps": None if cohort.steps is None else list(cohort.steps),
         "cautions": [caution.value for caution in cohort.cautions],
-        "training_knees": [cohort.knee[i] for i in split.fit],
-        "validation_knees": [cohort.knee[i] for i in split.validate],
+        "training_knees": [cohort.knee[i] for i in fitted],
+        "validation_knees": [cohort.knee[i] for i in validated],
     }
 
 
@@ -175,27 +330,39 @@ def _one_thread() -> Iterator[None]:
 
 @dataclass
 class Training:
-    """The training of one network in place, with early stopping.
+    """The training of networks in place, with early stopping.
 
-    `history` is the validation loss of every epoch so far, and `best` the state with the lowest.
+    Each network learns from the knees `fitting` and is watched on the knees `held`, by their places
+    in `knees`. Several go through their epochs together, so that one epoch is chosen for all of
+    them, on all knees: by the loss of the mixture of what each network said of the knees that it
+    was watched on with the held-out log odds `others` of other parts. So it does not count how sure
+    a network is of itself, which the mixture sets right, and it counts what it adds. One network is
+    watched by its own weighted loss.
+
+    `history` is the loss of every epoch so far, and `best` the states with the lowest.
     """
 
-    module: KneeModel
-    fitting: Tensors
-    held: Tensors
-    weights: torch.Tensor
+    networks: list[Network]
+    knees: Tensors
+    fitting: list[torch.Tensor]
+    held: list[torch.Tensor]
+    weights: list[torch.Tensor]
     settings: Settings
     random: np.random.Generator
+    others: Mapping[str, np.ndarray] = field(default_factory=dict)
     history: list[float] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.best = copy.deepcopy(self.module.state_dict())
-        self.optimiser = torch.optim.AdamW(
-            self.module.parameters(),
-            self.settings.learning_rate,
-            weight_decay=self.settings.weight_decay,
-            fused=True,
-        )
+        self.best = copy.deepcopy(self._states())
+        self.optimisers = []
+        for network in self.networks:
+            optimiser = torch.optim.AdamW(
+                network.parameters(),
+                self.settings.learning_rate,
+                weight_decay=self.settings.weight_decay,
+                fused=True,
+            )
+            self.optimisers.append(optimiser)
 
     def run(
         self, start: Progress | None = None, keep: Callable[[Progress], None] | None = None
@@ -207,8 +374,9 @@ class Training:
         if start is not None:
             self._go_on_from(start)
         while not self.is_over():
-            self._train_epoch()
-            self.history.append(validation_loss(self.module, self.held, self.weights))
+            for number in range(len(self.networks)):
+                self._train_epoch(number)
+            self.history.append(self._loss())
             if not math.isfinite(self.history[-1]):
                 raise UsageError(
                     f"the validation loss of epoch {len(self.history)} is not a finite number",
@@ -216,11 +384,36 @@ class Training:
                     "`learning_rate`",
                 )
             if self._best_epoch() == len(self.history) - 1:
-                self.best = copy.deepcopy(self.module.state_dict())
+                self.best = copy.deepcopy(self._states())
             if keep is not None:
                 keep(self._progress())
-        self.module.load_state_dict(self.best)
+        for network, state in zip(self.networks, self.best, strict=True):
+            network.load_state_dict(state)
         return self.history
+
+    def held_log_odds(self) -> np.ndarray:
+        """Return what the networks add to the log odds (knees,), each for what it was watched on.
+
+        NaN for knees that none was watched on.
+        """
+        found = torch.full((len(self.knees.label),), torch.nan)
+        for network, held in zip(self.networks, self.held, strict=True):
+            logits = evaluate(network, self.knees, held)
+            found[held] = logits[:, 1] - logits[:, 0]
+        return found.double().numpy()
+
+    def _states(self) -> list[dict[str, torch.Tensor]]:
+        return [network.state_dict() for network in self.networks]
+
+    def _loss(self) -> float:
+        """The loss of this epoch, on the knees that are watched."""
+        if len(self.networks) == 1:
+            return validation_loss(self.networks[0], self.knees, self.held[0], self.weights[0])
+        label = self.knees.label.numpy()
+        parts = {**self.others, NETWORK: self.held_log_odds()}
+        if not np.isfinite(parts[NETWORK]).all():
+            return math.nan
+        return log_loss(label, mix(label, parts).log_odds(parts))
 
     def is_over(self) -> bool:
         """Tell whether all epochs are done, or none has been better for as many as allowed."""
@@ -232,33 +425,38 @@ class Training:
         """The first epoch with the lowest loss; 0 before the first."""
         return int(np.argmin(self.history)) if self.history else 0
 
-    def _train_epoch(self) -> None:
+    def _train_epoch(self, number: int) -> None:
+        network, optimiser = self.networks[number], self.optimisers[number]
         if self.settings.schedule == "cosine":
-            self._set_step_size(epoch=len(self.history))
-        self.module.train()
-        order = torch.from_numpy(self.random.permutation(len(self.fitting.label)))
+            self._set_step_size(optimiser, epoch=len(self.history))
+        network.train()
+        places = self.fitting[number]
+        order = places[torch.from_numpy(self.random.permutation(len(places)))]
         for batch in order.split(self.settings.batch):
-            values, mask, clinical = self.fitting.take(batch, self.random)
+            values, mask, clinical = self.knees.take(batch, self.random)
             drop_channels_(values, self.settings.dropout, self.random)
-            logits, _ = self.module.classify(values, mask, clinical)
-            self.optimiser.zero_grad()
-            loss = training_loss(logits, self.fitting.label[batch], self.weights, self.settings)
+            logits, _ = network.classify(values, mask, clinical)
+            optimiser.zero_grad()
+            loss = training_loss(
+                logits, self.knees.label[batch], self.weights[number], self.settings
+            )
             loss.backward()
             # A long series of slices can make a recurrent layer's gradient leap.
-            torch.nn.utils.clip_grad_norm_(self.module.parameters(), 1.0)
-            self.optimiser.step()
+            torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+            optimiser.step()
 
-    def _set_step_size(self, epoch: int) -> None:
+    def _set_step_size(self, optimiser: torch.optim.Optimizer, epoch: int) -> None:
         """Half a cosine from the full step size in the first epoch to none after the last."""
         angle = math.pi * epoch / self.settings.epochs
-        for group in self.optimiser.param_groups:
+        for group in optimiser.param_groups:
             group["lr"] = self.settings.learning_rate * (1 + math.cos(angle)) / 2
 
     def _go_on_from(self, start: Progress) -> None:
         self._check(start)
         self.history, self.best = list(start.history), start.best
-        self.module.load_state_dict(start.state)
-        self.optimiser.load_state_dict(start.optimiser)
+        for number, network in enumerate(self.networks):
+            network.load_state_dict(start.state[number])
+            self.optimisers[number].load_state_dict(start.optimisers[number])
         torch.set_rng_state(start.torch_state)
         self.random.bit_generator.state = start.random_state
 
@@ -267,16 +465,11 @@ class Training:
         own = self._progress()
         if not 0 < len(start.history) <= self.settings.epochs:
             raise RecordError("it has no epoch, or too many")
-        for found in (start.best, start.state):
-            _check_alike(found, own.state)
-        parameters = list(self.module.parameters())
-        moments = start.optimiser["state"]
-        if moments.keys() != set(range(len(parameters))):
-            raise RecordError("its optimiser is that of another network")
-        for number, each in enumerate(parameters):
-            wanted = {"step": torch.zeros(()), "exp_avg": each, "exp_avg_sq": each}
-            _check_alike(moments[number], wanted)
-        _check_groups(start.optimiser["param_groups"], own.optimiser["param_groups"])
+        wanted = len(self.networks)
+        if not wanted == len(start.best) == len(start.state) == len(start.optimisers):
+            raise RecordError("it has another number of networks")
+        for number in range(wanted):
+            self._check_network(number, start, own)
         _check_alike({"torch_state": start.torch_state}, {"torch_state": own.torch_state})
         _check_random(Fields(start.random_state), own.random_state)
         try:
@@ -284,12 +477,25 @@ class Training:
         except RuntimeError:
             raise RecordError("its generator of random numbers is in no state") from None
 
+    def _check_network(self, number: int, start: Progress, own: Progress) -> None:
+        for found in (start.best[number], start.state[number]):
+            _check_alike(found, own.state[number])
+        parameters = list(self.networks[number].parameters())
+        optimiser = start.optimisers[number]
+        moments = optimiser["state"]
+        if moments.keys() != set(range(len(parameters))):
+            raise RecordError("its optimiser is that of another network")
+        for place, each in enumerate(parameters):
+            wanted = {"step": torch.zeros(()), "exp_avg": each, "exp_avg_sq": each}
+            _check_alike(moments[place], wanted)
+        _check_groups(optimiser["param_groups"], own.optimisers[number]["param_groups"])
+
     def _progress(self) -> Progress:
         return Progress(
             history=list(self.history),
             best=self.best,
-            state=self.module.state_dict(),
-            optimiser=self.optimiser.state_dict(),
+            state=self._states(),
+            optimisers=[optimiser.state_dict() for optimiser in self.optimisers],
             torch_state=torch.get_rng_state(),
             random_state=dict(self.random.bit_generator.state),
         )
@@ -344,7 +550,9 @@ def training_loss(
 ) -> torch.Tensor:
     """Return the weighted cross entropy of a mini-batch.
 
-    With label smoothing (Szegedy 2016) and the focal factor (1 - p)^gamma (Lin 2017).
+    With label smoothing (Szegedy 2016) and the focal factor (1 - p)^gamma (Lin 2017). It is divided
+    by the number of knees, as class weights are 1 on average over the cohort; or by the weights of
+    the mini-batch, which differ from one to the next where a class is rare.
     """
     losses = functional.cross_entropy(
         logits, label, weights, reduction="none", label_smoothing=settings.smoothing
@@ -352,16 +560,29 @@ def training_loss(
     if settings.focal:
         sure = torch.softmax(logits, dim=1).gather(1, label[:, None])[:, 0]
         losses = losses * (1 - sure) ** settings.focal
+    if settings.loss_over == "cohort":
+        return losses.mean()
     return losses.sum() / weights[label].sum()
 
 
-def validation_loss(module: KneeModel, held: Tensors, weights: torch.Tensor) -> float:
-    """Return the weighted cross entropy over all knees, without dropout, smoothing or focus."""
-    module.eval()
+def evaluate(network: Network, knees: Tensors, places: torch.Tensor) -> torch.Tensor:
+    """Return the network's logits (places, 2) of the knees at `places`, without dropout."""
+    network.eval()
     with torch.inference_mode():
-        batches = torch.arange(len(held.label)).split(CHUNK)
-        logits = torch.cat([module.classify(*held.take(batch))[0] for batch in batches])
-        return functional.cross_entropy(logits, held.label, weights).item()
+        batches = places.split(CHUNK)
+        return torch.cat([network.classify(*knees.take(batch))[0] for batch in batches])
+
+
+def validation_loss(
+    network: Network, knees: Tensors, places: torch.Tensor, weights: torch.Tensor
+) -> float:
+    """Return the weighted cross entropy of the knees at `places`.
+
+    Without dropout, smoothing or focus.
+    """
+    logits = evaluate(network, knees, places)
+    with torch.inference_mode():
+        return functional.cross_entropy(logits, knees.label[places], weights).item()
 
 
 def class_weights(label: np.ndarray) -> torch.Tensor:
@@ -373,7 +594,7 @@ def class_weights(label: np.ndarray) -> torch.Tensor:
     return torch.tensor(len(label) / (2 * counts), dtype=torch.float32)
 
 
-def scale_features(module: KneeModel, cohort: Cohort, index: np.ndarray) -> None:
+def scale_features(module: Network, cohort: Cohort, index: np.ndarray) -> None:
     """Set the network's scaling of the features of each sequence, from the knees at `index`."""
     for number, branch in enumerate(module.each_branch()):
         mean, sd = fit_features([cohort.slices(i, number) for i in index])
@@ -385,7 +606,7 @@ def to_tensors(
     cohort: Cohort,
     index: np.ndarray,
     scaling: ClinicalScaling,
-    module: KneeModel,
+    module: Network,
     precision: str,
 ) -> Tensors:
     """Return the knees at `index` as tensors, standardised once and not at every step.

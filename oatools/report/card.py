@@ -45,6 +45,7 @@ def model_card(report: Report) -> str:
         leaky=result.leaky,
         all_tested=bool(result.tested.all()),
         settings=record["settings"],
+        architecture=record["architecture"],
         chosen=_chosen(record),
         threshold_rule=record["threshold_rule"],
         area=interval_text(report.metrics.get(result.name, MEAN, "roc_auc")),

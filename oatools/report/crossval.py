@@ -9,6 +9,7 @@ from oatools.core.files import write_text
 from oatools.core.manifest import MISSING, Row, write_table
 from oatools.learning.cautions import report_warning
 from oatools.learning.crossval import BOTH, IMAGES, fold_path
+from oatools.learning.mixture import parts_text
 from oatools.learning.predictions import prediction_files, remove_others, write_predictions
 from oatools.learning.results import METRIC_COLUMNS, CrossValidation
 from oatools.report import figures
@@ -104,12 +105,24 @@ def _title(record: Mapping[str, Any]) -> str:
 def _lead(result: CrossValidation) -> str:
     """Return two sentences: what is learnt from, and how the knees are divided."""
     record = result.records[0]
-    pooling = POOLINGS[record["settings"]["pooling"]]
     sources = ["images"]
     if result.cohort.clinical_names:
         sources = [f"images and {', '.join(result.cohort.clinical_names)}"]
     sources += [name for name in record.get("sequences", []) if name != MISSING]
-    return f"Slices pooled by {pooling}, {', '.join(sources)}. {_division(result)}."
+    return f"{_architecture(record['settings'])}: {', '.join(sources)}. {_division(result)}."
+
+
+def _architecture(settings: Mapping[str, Any]) -> str:
+    """Return what a model is made of, in words."""
+    parts = []
+    if settings["linear"]:
+        parts.append(f"Ridge regressions on the slices ({', '.join(settings['linear'])})")
+    if settings["network"]:
+        several = settings["inner"] == "rotate"
+        networks = "networks that pool" if several else "a network that pools"
+        parts.append(f"{networks} slices by {POOLINGS[settings['pooling']]}")
+    text = ", and ".join(parts)
+    return text[0].upper() + text[1:]
 
 
 def _division(result: CrossValidation) -> str:
@@ -161,13 +174,23 @@ def _folds(result: CrossValidation) -> list[Row]:
             "positive": _share(fold.positive, fold.knees),
             "patients also trained on": str(fold.shared),
             "trained on": f"{len(record['training_knees'])} knees",
-            "validated on": f"{len(record['validation_knees'])} knees",
+            "set aside": _set_aside(record),
             "best epoch": f"{record['best_epoch']} of {record['epochs']}",
-            "validation AUC": f"{record['validation_roc_auc']:.3f}",
+            "parts and weights": parts_text(record),
+            "AUC on those set aside": f"{record['validation_roc_auc']:.3f}",
             "threshold": f"{record['threshold']:.3f}",
         }
+        alone = record.get("linear_roc_auc")
+        if record["settings"]["network"] and alone is not None:
+            row["without networks"] = f"{alone:.3f}"
         rows.append(row)
     return rows
+
+
+def _set_aside(record: Mapping[str, Any]) -> str:
+    if record["settings"]["inner"] == "rotate":
+        return "each part in turn"
+    return f"{len(record['validation_knees'])} knees"
 
 
 def _settings(report: Report) -> list[tuple[str, str]]:

@@ -45,7 +45,9 @@ def value_text(value: Any) -> str:
         return "yes" if value else "no"
     if value is None:
         return MISSING
-    return "none" if value in ([], ()) else str(value)
+    if isinstance(value, list | tuple) and all(isinstance(each, str) for each in value):
+        return ", ".join(value) or "none"
+    return str(value)
 
 
 def _environment(**options: Any) -> Environment:

@@ -36,7 +36,7 @@ def model():
     space = {**record.attributes(), "preprocessing": prepared.record()}
     recorded = {"feature_space": space, "weights": record.weights.to_json()}
     module = build(settings, 1280, 1).eval()
-    module.branches[0].feature_mean.fill_(0.4)
+    module.networks[0].branches[0].feature_mean.fill_(0.4)
     return FittedModel(module, settings, scaling, 0.5, recorded)
 
 

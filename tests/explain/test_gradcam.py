@@ -31,14 +31,23 @@ def knee():
     return orient.apply(volume, orient.canonical(volume, "coronal", "right"))
 
 
-@pytest.fixture(scope="module")
-def model(backbone):
+@pytest.fixture(scope="module", params=["a network", "all parts"])
+def model(request, backbone):
     torch.manual_seed(0)
     settings = Settings(slices=4, conv=8, units=8, hidden=16)
     scaling = ClinicalScaling(("bmi",), np.array([27.0]), np.array([28.0]), np.array([4.0]))
     module = build(settings, 1280, 1).eval()
-    module.branches[0].feature_mean.fill_(0.4)
-    module.branches[0].feature_sd.fill_(0.7)
+    if request.param == "all parts":
+        views = ("mean", "max", "sd", "position", "clinical")
+        module = build(settings, 1280, 1, linear=views, networks=3).eval()
+        module.weights.copy_(torch.tensor([0.3, 0.2, 0.4, 0.5, 0.1, 0.6]))
+        for part in module.each_linear():
+            part.mean.fill_(0.4)
+            part.scale.fill_(1.5)
+            part.weight.normal_(std=0.03)
+    for network in module.each_network():
+        network.branches[0].feature_mean.fill_(0.4)
+        network.branches[0].feature_sd.fill_(0.7)
     recorded = prepared_for(backbone).record()
     return FittedModel(
         module, settings, scaling, 0.5, {"feature_space": {"preprocessing": recorded}}
@@ -94,14 +103,21 @@ def test_the_map_is_captums_layer_grad_cam_of_the_whole_network(knee, model, bac
     assert found.probability == explain(knee, model, backbone, np.array([31.0])).probability
 
 
-def test_hirescam_adds_up_to_the_log_odds_where_the_model_is_linear(knee, backbone):
+@pytest.mark.parametrize(("linear", "networks"), [((), 1), (("mean", "position"), 2)])
+def test_hirescam_adds_up_to_the_log_odds_where_the_model_is_linear(
+    knee, backbone, linear, networks
+):
     """Draelos and Carin (2020): after mean pooling, the map is the score, place by place."""
     settings = Settings(pooling="mean", hidden=0)
     torch.manual_seed(1)
     scaling = ClinicalScaling((), np.zeros(0), np.zeros(0), np.zeros(0))
     recorded = {"feature_space": {"preprocessing": prepared_for(backbone).record()}}
+    module = build(settings, 1280, 0, linear=linear, networks=networks).eval()
+    for part in module.each_linear():
+        part.scale.fill_(1.0)
+        part.weight.normal_()
     chain = EndToEnd(
-        FittedModel(build(settings, 1280, 0).eval(), settings, scaling, 0.5, recorded),
+        FittedModel(module, settings, scaling, 0.5, recorded),
         backbone,
         np.zeros(0),
     )

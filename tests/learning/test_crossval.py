@@ -34,11 +34,11 @@ from oatools.learning.folds import (
     split_training,
 )
 from oatools.learning.metrics import SCORES, choose_threshold, mean_area, roc_auc
-from oatools.learning.settings import Settings
+from oatools.learning.settings import preset
 
 from .conftest import with_features
 
-QUICK = Settings(conv=8, units=8, hidden=8, epochs=6, patience=6, learning_rate=3e-3)
+QUICK = preset("paper", conv=8, units=8, hidden=8, epochs=6, patience=6, learning_rate=3e-3)
 
 
 def divide(cohort, folds=3):
@@ -61,16 +61,13 @@ def test_all_models_stand_beside_each_other_in_the_same_folds(make, tmp_path):
 def test_logistic_regression_on_a_fold_is_that_of_scikit_learn(make):
     from sklearn.linear_model import LogisticRegression
 
-    from oatools.learning.folds import inner_split
-
     cohort = make(knees=80, clinical=3.0)
     fold = divide(cohort)
     found = baselines(cohort, split_folds(cohort, fold, 0.2, 0), QUICK, 0)[LOGISTIC]
     train, test = np.flatnonzero(fold != 2), np.flatnonzero(fold == 2)
-    fitting = train[inner_split([cohort.subject[i] for i in train], cohort.label[train], 0.2, 0)[0]]
     x = cohort.clinical
-    scaled = (x - x[fitting].mean(axis=0)) / x[fitting].std(axis=0)
-    model = LogisticRegression().fit(scaled[fitting], cohort.label[fitting])
+    scaled = (x - x[train].mean(axis=0)) / x[train].std(axis=0)
+    model = LogisticRegression().fit(scaled[train], cohort.label[train])
     np.testing.assert_allclose(
         found.probability[test], model.predict_proba(scaled[test])[:, 1], rtol=1e-4
     )
@@ -321,7 +318,7 @@ import numpy as np
 from oatools.learning import workers
 from oatools.learning.cohort import make_cohort
 from oatools.learning.folds import split_training
-from oatools.learning.settings import Settings
+from oatools.learning.settings import preset
 
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.default_int_handler)  # also where a shell ignores it
@@ -329,7 +326,7 @@ if __name__ == "__main__":
     features = [random.normal(size=(4, 8)) for _ in names]
     cohort = make_cohort(names, names, [0, 1] * 10, features)
     split = split_training(cohort, 0.2, 0)
-    settings = [Settings(epochs=n, patience=n) for n in (1, *[10**7] * 4)]
+    settings = [preset("paper", epochs=n, patience=n) for n in (1, *[10**7] * 4)]
     tasks = [workers.Task("a", split, (each,), 0) for each in settings]
     for _ in workers.run(cohort, tasks, 2, Path(sys.argv[1])):
         children = Path("/proc/self/task", str(os.getpid()), "children").read_text().split()

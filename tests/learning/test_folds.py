@@ -9,7 +9,7 @@ from oatools.learning.folds import (
     assign_folds,
     check_patients,
     fold_rows,
-    inner_split,
+    inner_folds,
     read_folds,
     write_folds,
 )
@@ -62,12 +62,13 @@ def test_the_inner_split_keeps_patients_together_and_both_classes_on_both_sides(
     subjects = [str(i // 2) for i in range(60)]
     label = (np.arange(60) < 6).astype(int)
     for seed in range(10):
-        fitting, held = inner_split(subjects, label, 0.2, seed)
-        assert not {subjects[i] for i in fitting} & {subjects[i] for i in held}
-        assert len(fitting) + len(held) == 60
-        assert set(label[fitting]) == set(label[held]) == {0, 1}
+        part = inner_folds(subjects, label, 0.2, seed)
+        assert part[0::2].tolist() == part[1::2].tolist()  # the two knees of a patient
+        assert set(label[part != 1]) == set(label[part == 1]) == {0, 1}
+        # Three patients of the rarer class, so no more than three parts.
+        assert set(part.tolist()) == {1, 2, 3}
     with pytest.raises(UsageError, match="at least 2 are needed"):
-        inner_split(subjects, (np.arange(60) < 2).astype(int), 0.2, 0)
+        inner_folds(subjects, (np.arange(60) < 2).astype(int), 0.2, 0)
 
 
 def test_a_folds_file_is_read_back_and_other_folds_are_not_overwritten(tmp_path):

@@ -14,7 +14,7 @@ from oatools.learning.pooling import (
     Transformer,
     positions,
 )
-from oatools.learning.settings import Settings, options
+from oatools.learning.settings import Settings, options, preset
 
 from .conftest import fit_on
 
@@ -139,7 +139,8 @@ def test_every_pooling_finds_a_signal_and_its_model_comes_back_from_its_file(
     from oatools.learning.files import load_model, save_model
 
     cohort = make(knees=160, strength=4.0)
-    settings = Settings(
+    settings = preset(
+        "paper",
         pooling=kind,
         instance=instance,
         conv=16,

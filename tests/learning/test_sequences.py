@@ -14,14 +14,14 @@ from oatools.core.manifest import BadRow
 from oatools.features.featurefile import Features, write_features
 from oatools.learning.cohort import make_cohort
 from oatools.learning.files import load_model
-from oatools.learning.folds import inner_split
+from oatools.learning.folds import inner_folds
 from oatools.learning.leaks import label_leaks
-from oatools.learning.model import FittedModel, build
+from oatools.learning.model import FittedModel, build, build_network
 from oatools.learning.model import predict as score
 from oatools.learning.results import CrossValidation
 from oatools.learning.rows import join_rows
 from oatools.learning.scaling import fit_clinical
-from oatools.learning.settings import Settings
+from oatools.learning.settings import Settings, preset
 from oatools.learning.training import to_tensors
 from oatools.report.pictures import attention_pictures
 
@@ -78,7 +78,7 @@ def joined_cohort(**options):
 def test_each_sequence_has_a_branch_of_its_own_whatever_lies_beside_it(pooling, instance):
     torch.manual_seed(0)
     settings = Settings(pooling=pooling, instance=instance, conv=5, units=8, hidden=6)
-    module = build(settings, 4, 1, 2).eval()
+    module = build_network(settings, 4, 1, 2).eval()
     module.branches[0].feature_mean.fill_(0.3)
     module.branches[1].feature_sd.fill_(2.0)
     lengths = [(3, 5), (4, 1), (1, 6)]
@@ -132,7 +132,7 @@ def test_a_cohort_knows_which_slices_are_of_which_sequence():
         data,
         np.array([i]),
         fit_clinical(np.zeros((1, 0)), ()),
-        build(Settings(), 12, 0, 2),
+        build_network(Settings(), 12, 0, 2),
         "float32",
     )
     assert tensors.take(torch.tensor([0])).mask.tolist() == [
@@ -153,9 +153,10 @@ def test_a_channel_that_gives_the_label_away_is_found_in_the_second_sequence():
 def test_each_sequence_is_scaled_by_its_own_training_slices():
     data = joined_cohort()
     train_index = np.arange(40)
-    model = fit_on(data, train_index, Settings(conv=4, units=4, hidden=4, epochs=1), 0)
-    inner, _ = inner_split([data.subject[i] for i in train_index], data.label[train_index], 0.2, 0)
-    for number, branch in enumerate(model.module.branches):
+    model = fit_on(data, train_index, preset("paper", conv=4, units=4, hidden=4, epochs=1), 0)
+    subjects = [data.subject[i] for i in train_index]
+    inner = inner_folds(subjects, data.label[train_index], 0.2, 0) != 1
+    for number, branch in enumerate(model.module.networks[0].branches):
         rows = np.concatenate([data.slices(i, number) for i in train_index[inner]])
         np.testing.assert_allclose(
             branch.feature_mean.numpy(), rows.mean(axis=0), rtol=1e-4, atol=1e-5

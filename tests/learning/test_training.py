@@ -13,9 +13,9 @@ from oatools.learning.crossval import Plan, fold_path, validate
 from oatools.learning.files import KEY, load_model, save_model
 from oatools.learning.folds import assign_folds
 from oatools.learning.metrics import choose_threshold, roc_auc
-from oatools.learning.model import build, predict
+from oatools.learning.model import build_network, predict
 from oatools.learning.scaling import fit_clinical
-from oatools.learning.settings import Settings
+from oatools.learning.settings import Settings, preset
 from oatools.learning.training import (
     drop_channels_,
     fit,
@@ -26,7 +26,7 @@ from oatools.learning.training import (
 
 from .conftest import fit_on, with_features
 
-QUICK = Settings(conv=16, units=16, hidden=16, epochs=40, patience=10, learning_rate=3e-3)
+QUICK = preset("paper", conv=16, units=16, hidden=16, epochs=40, patience=10, learning_rate=3e-3)
 
 
 def held_out(cohort, tmp_path, settings=QUICK, seed=0):
@@ -103,7 +103,10 @@ def test_threshold_epoch_and_scaling_come_from_the_inner_split_by_patient(make):
     assert not {cohort.subject[i] for i in fitting} & {cohort.subject[i] for i in held}
     rows = np.concatenate([cohort.slices(i) for i in fitting])
     np.testing.assert_allclose(
-        model.module.branches[0].feature_mean.numpy(), rows.mean(axis=0), rtol=1e-4, atol=1e-5
+        model.module.networks[0].branches[0].feature_mean.numpy(),
+        rows.mean(axis=0),
+        rtol=1e-4,
+        atol=1e-5,
     )
     assert model.scaling.fill[0] == np.median(cohort.clinical[fitting, 0])
     probability, _ = predict(model, [cohort.slices(i) for i in held], cohort.clinical[held])
@@ -223,7 +226,7 @@ def with_copies(cohort, copies):
 def tensors_of(cohort, settings=QUICK):
     """All knees as tensors, under a network whose scaling changes nothing."""
     scaling = fit_clinical(cohort.clinical, cohort.clinical_names)
-    module = build(settings, cohort.channels, 1)
+    module = build_network(settings, cohort.channels, 1)
     return module, to_tensors(cohort, np.arange(len(cohort)), scaling, module, settings.precision)
 
 
@@ -257,8 +260,9 @@ def test_augmented_copies_do_not_decide_the_epoch(make):
     cohort = make(knees=30)
     module, plain = tensors_of(cohort)
     _, augmented = tensors_of(with_copies(cohort, [cohort.features * 3]))
-    assert validation_loss(module, plain, torch.ones(2)) == validation_loss(
-        module, augmented, torch.ones(2)
+    everyone = torch.arange(30)
+    assert validation_loss(module, plain, everyone, torch.ones(2)) == validation_loss(
+        module, augmented, everyone, torch.ones(2)
     )
 
 

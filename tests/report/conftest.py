@@ -15,6 +15,9 @@ KNEES = 40
 def make_record(endpoint="jsn12", **changes):
     """The fields of a fold's record that a report reads."""
     settings = {
+        "linear": [],
+        "network": True,
+        "inner": "single",
         "pooling": "gru",
         "slices": None,
         "validation": 0.2,
@@ -24,6 +27,7 @@ def make_record(endpoint="jsn12", **changes):
     }
     record = {
         "endpoint": endpoint,
+        "architecture": "gru pooling over slices, perceptron",
         "settings": settings,
         "sequences": ["cor-iw-tse"],
         "threshold_rule": "youden on the validation knees",

@@ -1,0 +1,83 @@
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+
+from oatools.learning.mixture import SMALLEST, mix, parts_text
+
+
+def drawn(knees=2000, seed=0, strength=1.0):
+    """Labels from known log odds, and two parts that see half of these each, with noise."""
+    random = np.random.default_rng(seed)
+    one, two, nothing = random.normal(size=(3, knees))
+    odds = strength * (one + two) - 1.5
+    label = (random.random(knees) < 1 / (1 + np.exp(-odds))).astype(int)
+    return label, odds, one, two, nothing
+
+
+def test_weights_are_those_of_a_logistic_regression_where_all_of_them_help():
+    label, _, one, two, _ = drawn()
+    found = mix(label, {"one": one, "two": two})
+    model = LogisticRegression(C=np.inf, tol=1e-9).fit(np.stack([one, two], axis=1), label)
+    # Apart from the price, which 2,000 knees hardly feel.
+    assert found.weights["one"] == pytest.approx(model.coef_[0][0], abs=0.02)
+    assert found.weights["two"] == pytest.approx(model.coef_[0][1], abs=0.02)
+    assert found.intercept == pytest.approx(model.intercept_[0], abs=0.02)
+
+
+def test_a_part_that_is_too_sure_of_itself_is_set_right():
+    label, odds, *_ = drawn()
+    for factor in (0.2, 1.0, 5.0):
+        found = mix(label, {"sure": factor * odds + 3})
+        assert found.weights["sure"] * factor == pytest.approx(1, abs=0.15)
+        joined = found.log_odds({"sure": factor * odds + 3})
+        assert (1 / (1 + np.exp(-joined))).mean() == pytest.approx(label.mean(), abs=1e-4)
+
+
+def test_a_part_that_says_nothing_or_the_contrary_gets_no_weight():
+    silent = 0
+    for seed in range(20):
+        label, odds, *_, nothing = drawn(knees=400, seed=seed)
+        found = mix(label, {"good": odds, "nothing": nothing})
+        silent += "nothing" not in found.weights
+        assert "contrary" not in mix(label, {"good": odds, "contrary": -odds}).weights
+    # Half of all noise points the wrong way; the price takes the weight of most of the rest.
+    assert silent >= 12
+
+
+def test_where_no_part_helps_the_knees_are_still_ranked_and_the_probability_is_the_prevalence():
+    random = np.random.default_rng(2)
+    label = (np.arange(300) % 5 == 0).astype(int)
+    wrong = random.normal(size=300) - 0.5 * label
+    worse = random.normal(size=300) - 2.0 * label
+    found = mix(label, {"worse": worse, "wrong": wrong})
+    assert found.weights == {"wrong": SMALLEST}
+    odds = found.log_odds({"wrong": wrong})
+    assert len(set(odds)) == 300 and roc_auc_score(label, odds) == roc_auc_score(label, wrong)
+    assert (1 / (1 + np.exp(-odds))).mean() == pytest.approx(0.2, abs=0.005)
+
+
+def test_two_halves_of_the_truth_are_better_than_either():
+    label, odds, one, two, _ = drawn()
+    fresh = drawn(seed=1)
+    found = mix(label, {"one": one, "two": two})
+    joined = found.log_odds({"one": fresh[2], "two": fresh[3]})
+    best = roc_auc_score(fresh[0], fresh[1])
+    assert roc_auc_score(fresh[0], joined) > best - 0.005
+    assert roc_auc_score(fresh[0], fresh[2]) < best - 0.05
+
+
+def test_parts_are_named_with_the_heaviest_first():
+    parts = [
+        {"name": "mean", "weight": 0.25},
+        {"name": "network", "weight": 0.5},
+        {"name": "sd", "weight": 0.0},
+    ]
+    assert parts_text({"parts": parts}) == "network 0.50, mean 0.25"
+    assert parts_text({}) == "network alone"
+
+
+def test_a_part_without_an_error_is_not_made_endlessly_sure():
+    label = np.arange(40) % 2
+    found = mix(label, {"perfect": 2.0 * label - 1})
+    assert 1 < found.weights["perfect"] <= 5
