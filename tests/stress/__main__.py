@@ -71,6 +71,7 @@ def main() -> int:
     trials = plan.everything(stand)
     chosen = _chosen(trials, options)
     stand.build()
+    planned = len(chosen)
     unprepared = _prepare(stand, [trial for trial, _ in chosen])
     start = time.monotonic()
     results = [
@@ -86,7 +87,7 @@ def main() -> int:
                 _say(f"FOUND {result.trial.name!r} seed {result.seed}: {text}")
             if len(results) % 200 == 0:
                 _say(f"{len(results)} of {len(chosen)}, {time.monotonic() - start:.0f} s")
-    _report(results, len(chosen) + len(unprepared), time.monotonic() - start)
+    _report(results, planned, time.monotonic() - start)
     if options.folder is None:
         shutil.rmtree(folder, ignore_errors=True)
     return 1 if unprepared or any(result.found for result in results) else 0
