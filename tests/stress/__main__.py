@@ -316,7 +316,8 @@ def _report(results: list[Result], planned: int, seconds: float) -> None:
         print(f"# {count} not tried: {lack}")
     for result in results:
         if result.found:
-            texts = "; ".join(result.found)
+            more = f" ({len(result.found)} in all)" if len(result.found) > 5 else ""
+            texts = "; ".join(result.found[:5]) + more
             print(f"# --only {result.trial.name!r} --seed {result.seed}: {texts}")
     print(f"# {len(results)} of {planned} trials in {seconds:.0f} s")
 
