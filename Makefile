@@ -3,7 +3,7 @@
 # make coverage  the tests, and which lines of the package they run
 # make lowest    the tests with the least version of each dependency (tests/lowest.txt)
 # make dist      the source archive and the wheel, each installed and tested outside of this folder
-# make stress    kills, faults and damaged files, over all commands: at most an hour (STRESS="--minutes 10", "--only NAME --seed N")
+# make stress    kills, faults and damaged files, over all commands: at most an hour (STRESS="--minutes 10", "--kind fuzz", "--only NAME --seed N")
 # make lint      style, format and types
 # make bench     speed and accuracy beside other programs (some hours; each script of tests/bench also runs alone)
 # make man       the man pages, from the commands' options and man/src
