@@ -27,7 +27,7 @@ from oatools.learning.cohort import Cohort, make_cohort
 from oatools.learning.folds import Split, assign_folds, split_training
 from oatools.learning.metrics import roc_auc
 from oatools.learning.model import predict
-from oatools.learning.settings import Settings
+from oatools.learning.settings import preset
 from oatools.learning.training import fit
 
 SLICES, CHANNELS, BATCH = 8, 1280, 64
@@ -189,7 +189,9 @@ def ours(
     divided = split(data, fold, k)
     marks: list[float] = []
     begin = time.process_time
-    settings = Settings(batch=BATCH, epochs=epochs + 1, patience=epochs + 1, precision=precision)
+    settings = preset(
+        "paper", batch=BATCH, epochs=epochs + 1, patience=epochs + 1, precision=precision
+    )
     model = fit(data, settings, 0, divided, keep=lambda _: marks.append(begin()))
     probability, _ = predict(model, *data.scored(divided.test))
     return marks[-1] - marks[0], roc_auc(data.label[divided.test], probability)
