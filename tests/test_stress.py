@@ -91,3 +91,19 @@ def test_a_zygote_has_loaded_what_its_children_loaded_and_is_replaced(tmp_path, 
     os.kill(int(first[2]), 9)
     assert ask("c")[:2] == ["c", "False"]
     zygote.close()
+
+
+def test_an_interrupt_is_pythons_to_answer_only_until_a_function_of_ours_runs(monkeypatch):
+    monkeypatch.syspath_prepend(Path(__file__).parent)
+    from stress.kills import _is_of_the_start
+
+    loading = (
+        "Traceback (most recent call last):\n"
+        '  File "/v/bin/oa-orient", line 5, in <module>\n'
+        "    from oatools.commands.start import orient\n"
+        '  File "/w/oatools/commands/start.py", line 10, in <module>\n'
+        "KeyboardInterrupt\n"
+    )
+    assert _is_of_the_start(loading)
+    assert not _is_of_the_start(loading.replace("10, in <module>", "15, in start"))
+    assert not _is_of_the_start("oa-orient: interrupted\n")
