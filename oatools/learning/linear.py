@@ -97,7 +97,7 @@ class LinearPart(nn.Module):
         self.sequences = sequences
         for name in ("mean", "scale", "weight"):
             self.register_buffer(name, torch.zeros(columns))
-        self.register_buffer("bias", torch.zeros(()))
+        self.register_buffer("bias", torch.zeros(1))
 
     def forward(
         self, features: torch.Tensor, mask: torch.Tensor, clinical: torch.Tensor

@@ -192,7 +192,7 @@ class KneeModel(nn.Module):
         self.networks = nn.ModuleList(networks)
         parts = len(self.linear) + bool(self.networks)
         self.register_buffer("weights", torch.ones(parts))
-        self.register_buffer("intercept", torch.zeros(()))
+        self.register_buffer("intercept", torch.zeros(1))
 
     def each_network(self) -> list[Network]:
         """Return the networks."""

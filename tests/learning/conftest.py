@@ -16,7 +16,7 @@ from oatools.learning.folds import split_training
 from oatools.learning.training import fit
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-FAST = "--epochs 2 --conv 4 --units 4 --hidden 4"
+FAST = "--preset paper --epochs 2 --conv 4 --units 4 --hidden 4"
 CV = f"oa-cv features.tsv --labels labels.tsv --no-compare --repeats 1 -k 2 {FAST}"
 TRAIN = f"oa-train features.tsv --labels labels.tsv {FAST} -o m.safetensors"
 SPACE = {

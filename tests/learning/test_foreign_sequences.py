@@ -14,7 +14,7 @@ from oatools.learning.sequences import ImageKind, check_kind, image_kind, severa
 
 from ..conftest import rewrite_attributes
 
-FAST = "--epochs 2 --conv 4 --units 4 --hidden 4"
+FAST = "--preset paper --epochs 2 --conv 4 --units 4 --hidden 4"
 TRAIN = f"oa-train features.tsv --labels labels.tsv {FAST} -o m.safetensors"
 REFUSED = "give images of that, or insist with --any-sequence"
 

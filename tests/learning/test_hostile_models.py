@@ -17,12 +17,12 @@ from oatools.learning.checkpoint import Checkpoint
 from oatools.learning.files import KEY, load_model, save_model
 from oatools.learning.folds import split_training
 from oatools.learning.model import predict
-from oatools.learning.settings import Settings
+from oatools.learning.settings import preset
 from oatools.learning.training import fit
 
 from .conftest import TRAIN, rewrite
 
-SETTINGS = Settings(conv=4, units=8, hidden=4, epochs=4, patience=4)
+SETTINGS = preset("paper", conv=4, units=8, hidden=4, epochs=4, patience=4)
 DEEP: list = []
 for _ in range(400):
     DEEP = [DEEP]
@@ -55,6 +55,18 @@ RECORDS = {
     ),
     "deep JSON": ({"feature_space": {"preprocessing": DEEP}}, "it is nested too deep"),
     "joined by a number": ({"joined": 1}, "'joined' is '1', not a list of texts"),
+    "a part that is none": ({"linear": ["median"]}, "its parts are those of no model"),
+    "a part twice": ({"linear": ["mean", "mean"]}, "its parts are those of no model"),
+    "no part at all": ({"networks": 0}, "its parts are those of no model"),
+    "a clinical part without variables": (
+        {"linear": ["clinical"], "clinical": []},
+        "its parts are those of no model",
+    ),
+    "networks without end": ({"networks": 10**9}, "'networks' is '1000000000', not a whole"),
+    "a weight that is none": (
+        {"parts": [{"name": "mean", "weight": -1, "roc_auc": 0.5}]},
+        "'weight' is '-1', not a finite number",
+    ),
     "a threshold that is none": ({"threshold": float("nan")}, "'threshold' is 'nan', not a finite"),
     "a threshold of 7": ({"threshold": 7}, "'threshold' is '7', not a finite number from 0 to 1"),
     "a clinical variable twice": (
@@ -129,21 +141,27 @@ def change_tensor(name, change):
     "change, said",
     [
         (
-            change_tensor("output.weight", lambda t: t.fill_(torch.nan)),
-            "tensor 'output.weight' holds numbers that are not finite",
+            change_tensor("networks.0.output.weight", lambda t: t.fill_(torch.nan)),
+            "tensor 'networks.0.output.weight' holds numbers that are not finite",
         ),
-        (change_tensor("output.weight", torch.Tensor.double), "tensor 'output.weight' is"),
         (
-            change_tensor("output.weight", lambda t: t[:1].clone()),
-            "tensor 'output.weight' is (1, 4)",
+            change_tensor("networks.0.output.weight", torch.Tensor.double),
+            "tensor 'networks.0.output.weight' is",
         ),
-        (lambda _, tensors: tensors.pop("offset"), "tensor 'offset' is missing"),
+        (
+            change_tensor("networks.0.output.weight", lambda t: t[:1].clone()),
+            "tensor 'networks.0.output.weight' is (1, 4)",
+        ),
+        (
+            lambda _, tensors: tensors.pop("networks.0.offset"),
+            "tensor 'networks.0.offset' is missing",
+        ),
         (
             lambda _, tensors: tensors.update(more=torch.zeros(1)),
             "there is a tensor 'more' too many",
         ),
         (
-            change_tensor("branches.0.feature_sd", torch.zeros_like),
+            change_tensor("networks.0.branches.0.feature_sd", torch.zeros_like),
             "holds a deviation that is not positive",
         ),
     ],
@@ -264,16 +282,21 @@ def interrupted(make, tmp_path):
 FORGED = {
     "a loss that is none": lambda record, _: record.update(history=[0.5, float("nan")]),
     "more epochs than there are": lambda record, _: record.update(history=[0.5] * 9),
-    "another optimiser": lambda record, _: record["groups"][0].update(weight_decay=0.9),
-    "an optimiser of lists": lambda record, _: record.update(groups=[[]]),
-    "a step size that is none": lambda record, _: record["groups"][0].update(lr="x"),
+    "another optimiser": lambda record, _: record["groups"][0][0].update(weight_decay=0.9),
+    "an optimiser for nobody": lambda record, _: record["groups"].append(record["groups"][0]),
+    "no optimisers": lambda record, _: record.update(groups=[]),
+    "a network too many": lambda _, tensors: tensors.update({"state/1/x": torch.zeros(1)}),
+    "an optimiser of lists": lambda record, _: record.update(groups=[[[]]]),
+    "a step size that is none": lambda record, _: record["groups"][0][0].update(lr="x"),
     "another generator": lambda record, _: record["random_state"].update(bit_generator="MT19937"),
     "a state out of range": lambda record, _: record["random_state"]["state"].update(state=-1),
-    "weights that are none": change_tensor("state/output.weight", lambda t: t.fill_(torch.inf)),
-    "a tensor of another shape": change_tensor("best/output.weight", lambda t: t[:1].clone()),
-    "no moment": lambda _, tensors: tensors.pop("optimiser/0/exp_avg"),
-    "a moment of nothing": lambda _, tensors: tensors.update({"optimiser/x/y": torch.zeros(1)}),
-    "a moment too many": lambda _, tensors: tensors.update({"optimiser/99/step": torch.zeros(())}),
+    "weights that are none": change_tensor("state/0/output.weight", lambda t: t.fill_(torch.inf)),
+    "a tensor of another shape": change_tensor("best/0/output.weight", lambda t: t[:1].clone()),
+    "no moment": lambda _, tensors: tensors.pop("optimiser/0/0/exp_avg"),
+    "a moment of nothing": lambda _, tensors: tensors.update({"optimiser/0/x/y": torch.zeros(1)}),
+    "a moment too many": lambda _, tensors: tensors.update(
+        {"optimiser/0/99/step": torch.zeros(())}
+    ),
     "no state of torch": lambda _, tensors: tensors.pop("torch_state"),
     "a state of torch in zeros": change_tensor("torch_state", torch.zeros_like),
 }

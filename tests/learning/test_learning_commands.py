@@ -9,7 +9,7 @@ from sklearn.metrics import roc_auc_score
 
 from oatools.commands import cv, predict, train
 
-FAST = ["--epochs", "2", "--conv", "8", "--units", "8", "--hidden", "8"]
+FAST = ["--preset", "paper", "--epochs", "2", "--conv", "8", "--units", "8", "--hidden", "8"]
 SPACE = {
     "backbone": "resnet18",
     "weights": "random, seed 0",
