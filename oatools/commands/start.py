@@ -7,13 +7,18 @@ what an interrupt does.
 import importlib
 from collections.abc import Callable
 
-from oatools.core.signals import end_at_once
+from oatools.core.signals import ENDED, end_at_once, leave
 
 
 def _start(name: str) -> Callable[[], None]:
     def start() -> None:
         end_at_once(f"oa-{name}")
-        importlib.import_module(f"oatools.commands.{name}").main()
+        try:
+            importlib.import_module(f"oatools.commands.{name}").main()
+        except SystemExit as end:
+            if end.code in ENDED:
+                leave(end.code)
+            raise
 
     return start
 

@@ -15,6 +15,8 @@ from types import FrameType
 #: The interrupt key; the end of a Slurm job's time; the loss of a terminal.
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 INTERRUPTED = 128 + signal.SIGINT
+#: The exit statuses of a command that was ended by one of them.
+ENDED = tuple(128 + number for number in _ENDING)
 _IMPORTING = "<frozen importlib"  # how the files of Python's own import system are called
 _LOOK_AGAIN_SECONDS = 0.01
 
@@ -36,6 +38,18 @@ def end_at_once(name: str) -> None:
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # as a shell sets for `command &`
         signal.signal(signal.SIGINT, end)
         atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)
+
+
+def leave(status: int) -> None:
+    """End the process with what it has printed, and without taking down its libraries.
+
+    These may still compute in threads of their own, as while a network is compiled, over which C++
+    aborts.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            stream.flush()
+    os._exit(status)
 
 
 @contextlib.contextmanager

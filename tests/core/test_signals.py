@@ -115,3 +115,26 @@ def test_a_second_interrupt_does_not_wait(tmp_path):
         assert process.stdout.read() == ""  # the library's own exception came of it
         process.stderr.read()
     assert process.returncode == 1
+
+
+_ABORTS = """
+import atexit, os, signal, time
+from oatools.commands import n4, start
+from oatools.core.signals import unwinding
+
+def main():
+    with unwinding():
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(9)
+
+n4.main = main
+atexit.register(os.abort)  # as C++ does over a thread that still computes
+print("a row")
+start.n4()
+"""
+
+
+def test_a_command_that_was_ended_does_not_wait_for_its_libraries_to_be_taken_down():
+    call = [sys.executable, "-c", _ABORTS]
+    done = subprocess.run(call, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (143, "a row\n", "")
