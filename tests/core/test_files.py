@@ -10,6 +10,7 @@ import socket
 import stat
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -157,7 +158,7 @@ def test_a_signal_at_any_step_leaves_no_temporary_file(tmp_path, work):
     """Also between the making of a file and the block that would remove it."""
     files.write_text(tmp_path / "before" / "z.txt", "z")
     step = 1
-    while _interrupted(lambda: work(tmp_path / str(step)), step):
+    while _interrupted(partial(work, tmp_path / str(step)), step):
         folder = tmp_path / str(step)
         assert not folder.exists() or os.listdir(folder) in ([], ["a.txt"]), step
         if (folder / "a.txt").is_file():
