@@ -93,7 +93,7 @@ def explain_volumes(
     if sequence is not None:
         check_kind(ImageKind(sequence, plane_in(sequence)), model, any_sequence)
     if backbone is None:
-        device = next(model.module.parameters()).device
+        device = model.module.weights.device
         backbone = backbone_of(model, device=str(device))
     given = clinical or {}
     values = np.array([given.get(name, np.nan) for name in model.scaling.names], dtype=np.float64)

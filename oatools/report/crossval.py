@@ -9,7 +9,6 @@ from oatools.core.files import write_text
 from oatools.core.manifest import MISSING, Row, write_table
 from oatools.learning.cautions import report_warning
 from oatools.learning.crossval import BOTH, IMAGES, fold_path
-from oatools.learning.mixture import parts_text
 from oatools.learning.predictions import prediction_files, remove_others, write_predictions
 from oatools.learning.results import METRIC_COLUMNS, CrossValidation
 from oatools.report import figures
@@ -17,6 +16,7 @@ from oatools.report.card import model_card
 from oatools.report.content import CohortCounts, Report, count_folds
 from oatools.report.html import Page, render
 from oatools.report.participants import FLOW_CAPTION, cohort_characteristics, cohort_flow
+from oatools.report.parts import part_rows, parts_caption
 from oatools.report.pictures import Picture, make_pictures, mark_all
 from oatools.report.templates import value_text
 from oatools.report.yardstick import measurement_error
@@ -59,6 +59,8 @@ def write_report(out_dir: Path, report: Report) -> list[str]:
         flow=flow,
         characteristics=[line.row() for line in cohort_characteristics(report)],
         folds=_folds(report.result),
+        parts=part_rows(report.result.records),
+        parts_caption=parts_caption(report.result.records),
         metrics=report.metrics,
         measurement_error=measurement_error(report),
         pictures=drawn,
@@ -176,13 +178,9 @@ def _folds(result: CrossValidation) -> list[Row]:
             "trained on": f"{len(record['training_knees'])} knees",
             "set aside": _set_aside(record),
             "best epoch": f"{record['best_epoch']} of {record['epochs']}",
-            "parts and weights": parts_text(record),
             "AUC on those set aside": f"{record['validation_roc_auc']:.3f}",
             "threshold": f"{record['threshold']:.3f}",
         }
-        alone = record.get("linear_roc_auc")
-        if record["settings"]["network"] and alone is not None:
-            row["without networks"] = f"{alone:.3f}"
         rows.append(row)
     return rows
 

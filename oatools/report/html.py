@@ -38,8 +38,8 @@ OVERALL = ("roc_auc", "pr_auc", "pr_auc_no_skill", "brier", "calibration_slope")
 class Page:
     """The content of the page, not yet escaped.
 
-    `cohort`, `settings` and `versions` are names and values; `folds` and `characteristics` are rows
-    of a table.
+    `cohort`, `settings` and `versions` are names and values; `folds`, `parts` and
+    `characteristics` are rows of a table.
     """
 
     title: str
@@ -50,6 +50,8 @@ class Page:
     flow: Picture
     characteristics: Sequence[Row]
     folds: Sequence[Row]
+    parts: Sequence[Row]
+    parts_caption: str
     metrics: Metrics
     measurement_error: str | None
     pictures: Sequence[Picture]

@@ -200,3 +200,24 @@ def test_a_template_that_names_what_is_not_there_fails_rather_than_leave_a_gap()
         render_html("report.html.j2")
     with pytest.raises(UndefinedError):
         render_markdown("model-card.md.j2")
+
+
+def test_parts_are_shown_with_their_weights_and_what_the_networks_added():
+    from oatools.report.parts import part_rows, parts_caption
+
+    def record(mean, network, alone, whole):
+        parts = [
+            {"name": "mean", "weight": mean, "roc_auc": 0.6},
+            {"name": "network", "weight": network, "roc_auc": 0.5},
+        ]
+        return {"parts": parts, "linear_roc_auc": alone, "validation_roc_auc": whole}
+
+    records = [record(0.9, 0.0, 0.60, 0.60), record(0.8, 0.25, 0.62, 0.66)]
+    assert part_rows(records)[1] == {
+        "part": "network",
+        "weight, fold 1": "0.00",
+        "weight, fold 2": "0.25",
+        "ROC AUC by itself, mean": "0.500",
+    }
+    assert "0.610 without the networks and 0.630 with them" in parts_caption(records)
+    assert part_rows([{}, {}]) == [] and "without" not in parts_caption([{}, {}])

@@ -33,6 +33,8 @@ def page_of(**changes) -> Page:
         characteristics=[{"": "knees", "all": "120"}],
         measurement_error=None,
         folds=[{"fold": "1", "knees": "40"}],
+        parts=[{"part": "mean", "weight, fold 1": "0.90"}],
+        parts_caption="of the parts",
         metrics=Metrics((area, Metric("images", "pooled", "roc_auc", 0.7))),
         pictures=[],
         settings=[("seed", "0")],
