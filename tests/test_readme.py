@@ -33,7 +33,11 @@ def test_the_commands_of_the_readme_run_as_written(shell, tmp_path):
     pictures += (tmp_path / "one" / "cam").glob("*.png")
     assert len(pictures) == 8 + 1 + 1
     assert {picture.read_bytes()[:4] for picture in pictures} == {b"\x89PNG"}
-    assert "cor-iw-tse" in done.stdout and "pooled" in done.stdout and "rank_auc" in done.stdout
+    assert (
+        "cor-iw-tse" in done.stdout
+        and "images+clinical  mean" in done.stdout
+        and "rank_auc" in done.stdout
+    )
     assert "failed" in done.stderr and " 1 failed" not in done.stderr
 
 

@@ -146,8 +146,8 @@ class Transformer(Pooling):
 
 
 POOLINGS: dict[str, type[Pooling]] = {
-    "gru": RecurrentAttention,
     "attention": Attention,
+    "gru": RecurrentAttention,
     "gated": Attention,
     "mean": Mean,
     "max": Max,

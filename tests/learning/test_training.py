@@ -283,7 +283,7 @@ def test_the_loss_is_that_of_pytorch_and_the_focal_factor_that_of_lin():
         torch.tensor([0.6, 3.0]).double(),
     )
     for smoothing in (0.0, 0.1):
-        found = training_loss(logits, label, weights, Settings(smoothing=smoothing))
+        found = training_loss(logits, label, weights, preset("paper", smoothing=smoothing))
         theirs = torch.nn.functional.cross_entropy(
             logits, label, weights, label_smoothing=smoothing
         )
@@ -291,9 +291,8 @@ def test_the_loss_is_that_of_pytorch_and_the_focal_factor_that_of_lin():
     p = torch.softmax(logits, dim=1)[torch.arange(50), label].numpy()
     w = weights[label].numpy()
     expected = (w * (1 - p) ** 2 * -np.log(p)).sum() / w.sum()
-    assert training_loss(logits, label, weights, Settings(focal=2.0)).item() == pytest.approx(
-        expected
-    )
+    found = training_loss(logits, label, weights, preset("paper", focal=2.0))
+    assert found.item() == pytest.approx(expected)
 
 
 def test_a_dropped_channel_is_dropped_from_all_slices_and_the_mean_stays():
@@ -312,7 +311,7 @@ def test_a_cosine_ends_where_it_should_and_other_settings_change_the_model(make,
         cohort,
         cosine,
         0,
-        keep=lambda p: seen.append(p.optimiser["param_groups"][0]["lr"]),
+        keep=lambda p: seen.append(p.optimisers[0]["param_groups"][0]["lr"]),
     )
     expected = [3e-3 * (1 + np.cos(np.pi * e / 8)) / 2 for e in range(8)]
     np.testing.assert_allclose(seen, expected)

@@ -283,7 +283,7 @@ def test_a_second_run_completes_what_the_first_left_and_keeps_the_rest(tmp_path)
     shutil.move(lost / "001", half / "007")
     shutil.rmtree(lost)
     again = run(tmp_path / "demo", *ARGUMENTS)
-    assert "1 done, 1 kept, 0 failed" in again.stderr
+    assert "1 done, 3 kept, 0 failed" in again.stderr
     assert digest(tmp_path / "demo") == before
     assert Path(rows[1]["path"], "001").stat().st_mtime_ns == kept
 
