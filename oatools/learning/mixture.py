@@ -16,9 +16,12 @@ from scipy.special import expit
 
 from oatools.learning.linear import log_loss
 
-#: What a unit of weight must bring in log likelihood (nats), for all parts but the first: parts
-#: that only fit the noise bring half a nat each.
-PRICE = 1.0
+#: What all parts but the first must bring in log likelihood (nats) for each unit of the deviation
+#: of what they add to the log odds, so that no part is cheap for being sure of itself.
+PRICE = 2.5
+#: What it costs (nats) to take the first of several parts away, whose log odds are right as they
+#: are unless knees say otherwise; in between it costs the square of the share taken.
+TRUST = 2.0
 #: Where no part helps, the best one still ranks the knees, by so small a slope.
 SMALLEST = 0.02
 _NO_WEIGHT = 1e-4
@@ -42,14 +45,15 @@ class Mixture:
 def mix(label: np.ndarray, parts: Mapping[str, np.ndarray]) -> Mixture:
     """Return the mixture of `parts`, each the held-out log odds (knees,) of one part.
 
-    It minimises the log loss plus `PRICE` times the weights of all parts but the first.
+    It minimises the log loss plus `PRICE` for all parts but the first, and `TRUST` in that one.
     """
     names = list(parts)
     columns = np.stack([parts[name] for name in names], axis=1)
     middle = columns.mean(axis=0)
-    price = np.full(len(names), PRICE)
+    price = PRICE * columns.std(axis=0)
     price[0] = 0.0
-    weights, level = _fit(label, columns - middle, price)
+    trust = TRUST if len(names) > 1 else 0.0
+    weights, level = _fit(label, columns - middle, price, trust)
     if weights.sum() < SMALLEST:
         losses = [log_loss(label, parts[name]) for name in names]
         weights = np.zeros(len(names))
@@ -68,7 +72,9 @@ def parts_text(record: Mapping[str, Any]) -> str:
     return ", ".join(found) or "network alone"
 
 
-def _fit(label: np.ndarray, columns: np.ndarray, price: np.ndarray) -> tuple[np.ndarray, float]:
+def _fit(
+    label: np.ndarray, columns: np.ndarray, price: np.ndarray, trust: float
+) -> tuple[np.ndarray, float]:
     """Return weights (parts,), none negative, and the level, of centred columns (knees, parts)."""
 
     def loss(values: np.ndarray) -> tuple[float, np.ndarray]:
@@ -76,7 +82,9 @@ def _fit(label: np.ndarray, columns: np.ndarray, price: np.ndarray) -> tuple[np.
         odds = columns @ weights + level
         apart = expit(odds) - label
         gradient = np.append(columns.T @ apart + price, apart.sum())
-        return len(label) * log_loss(label, odds) + float(price @ weights), gradient
+        gradient[0] += 2 * trust * (weights[0] - 1)
+        cost = float(price @ weights) + trust * float(weights[0] - 1) ** 2
+        return len(label) * log_loss(label, odds) + cost, gradient
 
     prevalence = label.mean()
     start = np.append(np.zeros(len(price)), np.log(prevalence / (1 - prevalence)))
