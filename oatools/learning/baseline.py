@@ -50,7 +50,7 @@ def _linear(cohort: Cohort, splits: Sequence[Split], rule: str) -> OutOfFold:
     means = cohort.means()
     for split in splits:
         label = cohort.label[split.train]
-        fitted = fit_view("mean", means[split.train], label, split.part, cohort.sequences)
+        fitted = fit_view("mean", means[split.train], label, split.part)
         held_out = {"mean": fitted.held_out}
         mixture = mix(label, held_out)
         test = fitted.part.log_odds(means[split.test])

@@ -91,10 +91,9 @@ class LinearPart(nn.Module):
     weight: torch.Tensor
     bias: torch.Tensor
 
-    def __init__(self, view: str, columns: int, sequences: int) -> None:
+    def __init__(self, view: str, columns: int) -> None:
         super().__init__()
         self.view = view
-        self.sequences = sequences
         for name in ("mean", "scale", "weight"):
             self.register_buffer(name, torch.zeros(columns))
         self.register_buffer("bias", torch.zeros(1))
@@ -163,7 +162,7 @@ def fit_linear(
     found = {}
     for name in wanted:
         columns = clinical if name == CLINICAL else _columns(cohort, split.train, name)
-        found[name] = fit_view(name, columns, label, split.part, cohort.sequences)
+        found[name] = fit_view(name, columns, label, split.part)
     return found
 
 
@@ -183,9 +182,7 @@ def _columns(cohort: Cohort, index: np.ndarray, view: str) -> np.ndarray:
     return np.concatenate(out)
 
 
-def fit_view(
-    view: str, columns: np.ndarray, label: np.ndarray, part: np.ndarray, sequences: int
-) -> Fitted:
+def fit_view(view: str, columns: np.ndarray, label: np.ndarray, part: np.ndarray) -> Fitted:
     """Fit a linear part on its view (knees, columns) of knees with a `label` (knees,).
 
     `part` (knees,) numbers the inner folds that choose its strength.
@@ -197,7 +194,7 @@ def fit_view(
         strength, held_out, loss = choose_strength(scaled, label, part)
         model = _regression(strength).set_params(tol=_LAST_TOLERANCE, max_iter=1000)
         _quietly(model, scaled, label)
-    fitted = LinearPart(view, len(mean), sequences)
+    fitted = LinearPart(view, len(mean))
     values = {"mean": mean, "scale": scale, "weight": model.coef_[0]}
     for name, value in values.items():
         getattr(fitted, name).copy_(torch.from_numpy(value.astype(np.float32)))

@@ -256,7 +256,7 @@ def build(
     """Return a model of so many untrained networks, and linear parts that say nothing yet."""
     parts = []
     for view in linear:
-        parts.append(LinearPart(view, columns_of(view, channels, clinical, sequences), sequences))
+        parts.append(LinearPart(view, columns_of(view, channels, clinical, sequences)))
     made = [build_network(settings, channels, clinical, sequences) for _ in range(networks)]
     return KneeModel(channels, sequences, parts, made)
 

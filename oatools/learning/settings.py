@@ -47,7 +47,7 @@ class Settings:
     """The parts and sizes of the model and the course of its training; each is an option.
 
     By default linear parts read what is alike in all slices and what differs between them, and
-    networks with attention add what is left, each as far as it helps on patients set aside. The
+    networks with attention what is beyond them, each as far as it helps on patients set aside. The
     sizes are small and the dropout is high because 1280 noisy channels meet a few hundred positive
     knees. `PRESETS["paper"]` is the model of Schiratti et al. (2021), who name no sizes.
     """
@@ -62,7 +62,7 @@ class Settings:
         choices=VIEWS,
     )
     network: bool = _setting(
-        True, "Also train networks, on what the linear parts leave.", opposite="no-network"
+        True, "Also train networks beside the linear parts.", opposite="no-network"
     )
     inner: str = _choice(
         "rotate",

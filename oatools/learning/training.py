@@ -112,7 +112,7 @@ def fit(
 
     The training patients are divided into inner folds (`settings.validation`), and each is set
     aside in turn: the linear parts choose their strengths on what is set aside, a network learns
-    from all others what the linear parts leave, and the epoch, the weights of the parts, the
+    from all others, and the epoch, the weights of the parts, the
     calibration and the threshold are chosen on the log odds of knees that were set aside. With
     `settings.inner` "single", one inner fold alone is set aside, scaling, imputation and class
     weights come from the others, and there is one network. Trains on all knees, or on those of a
@@ -288,7 +288,7 @@ def _parts_record(
 ) -> list[dict[str, Any]]:
     """Return what a model records of each part: its weight, and how good it is by itself.
 
-    `roc_auc` is that of the held-out log odds. Of the networks that is what they add, by itself.
+    `roc_auc` is that of the part's held-out log odds.
     """
     records = []
     for name, odds in held_out.items():
@@ -392,7 +392,7 @@ class Training:
         return self.history
 
     def held_log_odds(self) -> np.ndarray:
-        """Return what the networks add to the log odds (knees,), each for what it was watched on.
+        """Return the networks' log odds (knees,), each of the knees that it was watched on.
 
         NaN for knees that none was watched on.
         """

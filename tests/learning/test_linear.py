@@ -137,7 +137,7 @@ def test_a_part_says_of_raw_columns_what_the_regression_says_of_scaled_ones():
     values, label, part = planted()
     raw = values * np.linspace(0.01, 100, 30) + np.linspace(-5, 500, 30)
     raw[:, 7] = 3.0  # does not vary
-    fitted = fit_view("mean", raw, label, part, 1)
+    fitted = fit_view("mean", raw, label, part)
     scaled = np.delete(raw, 7, axis=1)
     scaled = (scaled - scaled.mean(axis=0)) / scaled.std(axis=0) / 30**0.5
     model = LogisticRegression(C=fitted.strength, max_iter=1000, tol=1e-8).fit(scaled, label)
