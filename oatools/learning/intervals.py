@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import stdtrit
+from scipy.special import expit, stdtrit
 
 _HIGHER_ORDER = 20  # patients; see `variance_of_mean`
 
@@ -158,7 +158,7 @@ def estimate_area(runs: Sequence[Sequence[Fold]]) -> Estimate:
         return Estimate(value)
     # An area has its interval on the logit scale, and so stays between 0 and 1.
     middle, reach = math.log(value / (1 - value)), reach / (value * (1 - value))
-    return Estimate(value, _logistic(middle - reach), _logistic(middle + reach))
+    return Estimate(value, float(expit(middle - reach)), float(expit(middle + reach)))
 
 
 @dataclass(frozen=True)
@@ -227,7 +227,3 @@ def _by_patient(subject: np.ndarray, values: np.ndarray) -> np.ndarray:
     """Return the sum of each patient's values (patients,)."""
     member = np.unique(subject, return_inverse=True)[1]
     return np.bincount(member, values)
-
-
-def _logistic(value: float) -> float:
-    return 1 / (1 + math.exp(-value))

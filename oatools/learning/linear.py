@@ -140,13 +140,12 @@ class Fitted:
     """A part that was fitted on the training knees, and what it said of each when it was left out.
 
     `held_out` (training knees,) are log odds by the fit that had not seen the knee's inner fold,
-    `strength` is the inverse strength that gave the lowest `loss` (mean log loss) of these.
+    `strength` is the inverse strength that gave the lowest mean log loss of these.
     """
 
     part: LinearPart
     held_out: np.ndarray
     strength: float
-    loss: float
 
 
 def fit_linear(
@@ -191,7 +190,7 @@ def fit_view(view: str, columns: np.ndarray, label: np.ndarray, part: np.ndarray
     scale = np.where(sd > _SMALLEST_SD, 1 / np.maximum(sd, _SMALLEST_SD), 0) / len(mean) ** 0.5
     scaled = ((columns - mean) * scale).astype(np.float32)
     with threadpoolctl.threadpool_limits(1):  # sums in another order give other bytes
-        strength, held_out, loss = choose_strength(scaled, label, part)
+        strength, held_out, _ = choose_strength(scaled, label, part)
         model = _regression(strength).set_params(tol=_LAST_TOLERANCE, max_iter=1000)
         _quietly(model, scaled, label)
     fitted = LinearPart(view, len(mean))
@@ -199,7 +198,7 @@ def fit_view(view: str, columns: np.ndarray, label: np.ndarray, part: np.ndarray
     for name, value in values.items():
         getattr(fitted, name).copy_(torch.from_numpy(value.astype(np.float32)))
     fitted.bias.fill_(float(model.intercept_[0]))
-    return Fitted(fitted, held_out, strength, loss)
+    return Fitted(fitted, held_out, strength)
 
 
 def choose_strength(
