@@ -147,7 +147,7 @@ def _chosen(trials: list[Trial], options: argparse.Namespace) -> list[tuple[Tria
     if options.short:
         return plan.short_form(trials)
     kinds = [options.kind] if options.kind else list(plan.LONG)
-    return plan.long_form(trials, options.share, kinds)
+    return plan.long_form(trials, options.share, kinds, options.seed)
 
 
 def _options() -> argparse.Namespace:
@@ -160,7 +160,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("-j", "--jobs", type=int, default=2)
     parser.add_argument("--kind", choices=list(plan.LONG), help="no others of the long form")
     parser.add_argument("--only", help="the trials whose name begins so")
-    parser.add_argument("--seed", type=int, default=0, help="the first seed of --only")
+    parser.add_argument("--seed", type=int, default=0, help="the first seed, for others")
     parser.add_argument("--seeds", type=int, default=1, help="the number of seeds of --only")
     parser.add_argument("--folder", type=Path, help="keep the material here, for the next time")
     parser.add_argument("--package", type=Path, help="another source tree to test; needs --folder")

@@ -40,9 +40,9 @@ def everything(stand: Stand) -> list[Trial]:
 
 
 def long_form(
-    trials: list[Trial], share: float = 1.0, kinds: Iterable[str] = tuple(LONG)
+    trials: list[Trial], share: float = 1.0, kinds: Iterable[str] = tuple(LONG), first: int = 0
 ) -> list[tuple[Trial, int]]:
-    """The trials and their seeds, mixed, so that a part of them is a part of every kind."""
+    """The trials and their seeds, from `first` on, mixed, so that a part of them is a part of every kind."""
     chosen = []
     for kind in kinds:
         amount = LONG[kind]
@@ -51,7 +51,7 @@ def long_form(
         seeds: dict[str, int] = {}
         for i in range(round(amount * share)):
             trial = of_kind[i % len(of_kind)]
-            seeds[trial.name] = seeds.get(trial.name, -1) + 1
+            seeds[trial.name] = seeds.get(trial.name, first - 1) + 1
             chosen.append((trial, seeds[trial.name]))
     random.Random(0).shuffle(chosen)
     return chosen
