@@ -234,6 +234,26 @@ def _lay_checkpoint(stand: Stand, work: Path) -> None:
         raise SystemExit(f"no checkpoint was left: {(place.root / 'err').read_text()}")
 
 
+def _lay_model_of_all_parts(*also: str) -> Callable[[Stand, Path], None]:
+    """A model all of whose parts have a weight: the knees of phantoms ask for few of them."""
+
+    def lay(stand: Stand, work: Path) -> None:
+        _links(stand, work, ("features", "features.tsv", "labels.tsv", *also))
+
+        from oatools.learning import training
+        from oatools.learning.mixture import Mixture
+
+        def train() -> None:
+            training.mix = lambda label, parts: Mixture(dict.fromkeys(parts, 0.3), -0.5)
+            run_command(TRAIN.replace("m.safetensors", "parts.safetensors"))
+
+        place = Place(work.parent)
+        done = in_child(train, place, stand.environment(place))
+        expect_success("oa-train with all parts", done)
+
+    return lay
+
+
 def _lay_weights(ending: str) -> Callable[[Stand, Path], None]:
     def lay(stand: Stand, work: Path) -> None:
         import timm
@@ -261,6 +281,7 @@ TRAIN = (
 )
 _CV = f"oa-cv features.tsv --labels labels.tsv {SMALL} -k 2 --repeats 1 --no-compare -o out"
 _PREDICT = "oa-predict model.safetensors --with-clinical labels.tsv"
+_PREDICT_BY_PARTS = "oa-predict parts.safetensors --with-clinical labels.tsv features.tsv"
 _PAGE = "oa-pairs page pairs.tsv n4.tsv -o page"
 _N4 = "oa-n4 three.tsv --iterations 1 -o out"
 _ORIENT = "oa-orient three.tsv -o out"
@@ -301,6 +322,9 @@ READERS = (
     Reader("features to train on", 3, TRAIN, _lay_copies("features", also=("features.tsv", "labels.tsv")), f"features/{KNEE}*.h5", one_of(_bytes, damage_hdf5), faithful=EVERYTHING, goes_on=True),
     Reader("model", 12, _PREDICT + " features.tsv", _lay_copies("model.safetensors", also=("features", "features.tsv", "labels.tsv")), "model.safetensors", _model, faithful=ROWS),
     Reader("model to explain", 2, "oa-cam model.safetensors --with-clinical labels.tsv --montage 1 -o out two.tsv", _lay_copies("model.safetensors", also=("n4", "two.tsv", "labels.tsv", "oriented")), "model.safetensors", _model, faithful=(".nii.gz",)),
+    Reader("model of all parts", 8, _PREDICT_BY_PARTS, _lay_model_of_all_parts(), "parts.safetensors", _model, faithful=ROWS),
+    Reader("model of all parts, forged", 4, _PREDICT_BY_PARTS, _lay_model_of_all_parts(), "parts.safetensors", forge_model),
+    Reader("model of all parts to explain", 2, "oa-cam parts.safetensors --with-clinical labels.tsv --montage 1 -o out two.tsv", _lay_model_of_all_parts("n4", "two.tsv", "oriented"), "parts.safetensors", _model, faithful=(".nii.gz",)),
     Reader("checkpoint", 4, TRAIN, _lay_checkpoint, "m.safetensors.resume", _model, faithful=EVERYTHING),
     Reader("features, forged", 3, _PREDICT + " three.tsv", _lay_rows("features.tsv", "features", also=("model.safetensors", "labels.tsv")), f"features/{KNEE}*.h5", forge_features, KNEE),
     Reader("model, forged", 4, _PREDICT + " features.tsv", _lay_copies("model.safetensors", also=("features", "features.tsv", "labels.tsv")), "model.safetensors", forge_model),
