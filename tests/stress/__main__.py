@@ -57,6 +57,7 @@ class Result:
 
 def main() -> int:
     options = _options()
+    os.environ["OMP_NUM_THREADS"] = "1"  # no zygote may have threads, as BLAS starts them
     if options.package is not None and COMMANDS not in os.environ:
         _test_another(options.package.resolve(), options.folder.resolve())
     folder = options.folder or Path(tempfile.mkdtemp(prefix="stress-"))
