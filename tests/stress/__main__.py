@@ -57,6 +57,8 @@ class Result:
 
 def main() -> int:
     options = _options()
+    # A shell's background job ignores interrupts, and so would the commands that are to be interrupted.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ["OMP_NUM_THREADS"] = "1"  # no zygote may have threads, as BLAS starts them
     if options.package is not None and COMMANDS not in os.environ:
         _test_another(options.package.resolve(), options.folder.resolve())

@@ -5,6 +5,7 @@ trials loaded, no others, so that a fork of it is small and takes a few millisec
 """
 
 import contextlib
+import ctypes
 import gc
 import importlib
 import os
@@ -18,6 +19,8 @@ from pathlib import Path
 _MOST = 1 << 16
 # What starts threads as it is loaded is left to each child.
 _THREADED = {"openvino"}
+_HUGE = 1 << 21
+_MADV_COLLAPSE = 25
 
 
 class Zygote:
@@ -123,3 +126,17 @@ def _load(names: list[str]) -> None:
     if wanted:
         gc.collect()
         gc.freeze()  # or the collector copies its pages in each child
+        _join_pages()
+
+
+def _join_pages() -> None:
+    """Have this process's memory lie in huge pages, where the kernel can: a fork copies a table of all pages."""
+    libc = ctypes.CDLL(None)
+    libc.madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
+    for line in Path("/proc/self/maps").read_text().splitlines():
+        span, rights, _, _, _, *name = line.split()
+        if "w" in rights and name in ([], ["[heap]"]):
+            start, end = (int(part, 16) for part in span.split("-"))
+            start, end = -(-start // _HUGE) * _HUGE, end // _HUGE * _HUGE
+            if start < end:
+                libc.madvise(start, end - start, _MADV_COLLAPSE)
