@@ -3,6 +3,7 @@
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import click
 from click.core import ParameterSource
@@ -162,7 +163,6 @@ def main(
     from oatools.features.embed import EmbedSettings
     from oatools.features.engine import EngineSettings
     from oatools.features.rows import embed_row
-    from oatools.features.volumereaders import VolumeReaders
 
     chosen_engine = EngineSettings(
         backbone=backbone,
@@ -184,15 +184,24 @@ def main(
         dtype=dtype,
     ).resolve(jobs)
     embedded: list[str] = []
-    read = VolumeReaders(run.timeout).read
-    work = partial(embed_row, out_dir=out_dir, settings=settings, force=force, read=read)
+    work = partial(embed_row, out_dir=out_dir, settings=settings, force=force)
+    workers: Literal["processes", "threads"] = "threads"
+    if settings.engine.on_gpu:
+        from oatools.features.served import EngineServer, served_engine
+
+        server = EngineServer([settings.engine])
+        work, workers = partial(work, opened=partial(served_engine, server.address)), "processes"
+    else:
+        from oatools.features.volumereaders import VolumeReaders
+
+        work = partial(work, read=VolumeReaders(run.timeout).read)
     status = run_rows(
         console,
         table,
         IntoFolder(out_dir, work),
         replace(run, jobs=settings.engine.volumes_in_hand(jobs)),
         target=lambda row: str(out_dir / f"{file_stem(row)}.h5"),
-        workers="threads",
+        workers=workers,
         reads=[*tables_among(inputs), *([weights] if Path(weights).is_file() else [])],
         on_done=lambda row, _: embedded.append(row["path"]),
     )

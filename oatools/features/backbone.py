@@ -40,8 +40,7 @@ class Backbone:
         The result has three channels, with the mean and deviation of the images that the network
         was trained on taken out.
         """
-        mean = torch.tensor(self.record.mean, device=images.device).view(1, 3, 1, 1)
-        std = torch.tensor(self.record.std, device=images.device).view(1, 3, 1, 1)
+        mean, std = (_by_channel(v, images.device) for v in (self.record.mean, self.record.std))
         return (images.expand(-1, 3, -1, -1) - mean) / std
 
     def parts(self, precision: str) -> list[tuple[nn.Module, torch.dtype]]:
@@ -69,16 +68,24 @@ class Backbone:
         return [(_Normalised(self, first), torch.float32), (rest, torch.bfloat16)]
 
 
+def _by_channel(values: tuple[float, ...], device: torch.device) -> torch.Tensor:
+    return torch.tensor(values, device=device).view(1, 3, 1, 1)
+
+
 class _Normalised(nn.Module):
     """A network behind its backbone's normalisation, which is done in float32."""
 
     def __init__(self, backbone: Backbone, network: nn.Module) -> None:
         super().__init__()
-        self.backbone, self.network = backbone, network
+        self.network = network
+        # No buffers, which would become float16 with the network. They are on the device before it
+        # computes: what is recorded as a CUDA graph may copy nothing there.
+        self._shift = _by_channel(backbone.record.mean, backbone.device)
+        self._scale = _by_channel(backbone.record.std, backbone.device)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         dtype = next(self.network.parameters()).dtype
-        normalised = self.backbone.normalise(images.float())
+        normalised = (images.float().expand(-1, 3, -1, -1) - self._shift) / self._scale
         features: torch.Tensor = self.network(
             normalised.to(dtype, memory_format=torch.channels_last)
         )

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -145,4 +146,11 @@ def weights_id(weights: str) -> str:
     """Return what identifies weights in the record of a run: the word, or the file's digest."""
     if weights in (PRETRAINED, RANDOM) or not Path(weights).is_file():
         return weights
-    return digest(weights)
+    now = Path(weights).stat()
+    return _digest(weights, (now.st_dev, now.st_ino, now.st_size, now.st_mtime_ns))
+
+
+@lru_cache(maxsize=8)
+def _digest(path: str, version: tuple[int, ...]) -> str:
+    """Return the digest of a file, which is read once for all rows of a run unless it changes."""
+    return digest(path)

@@ -9,11 +9,15 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from oatools.core.errors import ItemError
+from oatools.features.backbone_record import BackboneRecord
 from oatools.features.engine import Engine
+from oatools.features.slices import Preprocessing
+from oatools.imaging.volume import Volume
 
 _LINGER_S = 0.02
 
@@ -48,8 +52,24 @@ class Batcher:
                 self._last = time.monotonic()
                 self._changed.notify_all()
 
-    def features(self, images: np.ndarray) -> np.ndarray:
-        """Return features (n, channels) of images (n, ...), when they are there.
+    @property
+    def record(self) -> BackboneRecord:
+        """The backbone that computes."""
+        return self.engine.record
+
+    @property
+    def name(self) -> str:
+        """The software that computes, with its version."""
+        return self.engine.name
+
+    def volume_features(self, volume: Volume, preprocessing: Preprocessing) -> np.ndarray:
+        """Return features (n, channels) of the images that the engine makes of a volume."""
+        with self.preparing():
+            images = self.engine.images(volume, preprocessing)
+        return self.features(images)
+
+    def features(self, images: Any) -> np.ndarray:
+        """Return features (n, channels) of images (n, ...), an array or a tensor of the engine's.
 
         Raises what the engine raised, and an `ItemError` for no images, which no batch would ever
         hold.
@@ -75,7 +95,7 @@ class Batcher:
             found: np.ndarray | None = None
             error: BaseException | None = None
             try:
-                found = self.engine(images[0] if len(images) == 1 else np.concatenate(images))
+                found = self.engine(images[0] if len(images) == 1 else _together(images))
             except BaseException as raised:
                 error = raised
             with self._changed:
@@ -115,13 +135,23 @@ class Batcher:
         return self._slices > 0 and not self._preparing and has_lingered
 
 
+def _together(images: list[Any]) -> Any:
+    """Return the images of several volumes as one array, or one tensor."""
+    if all(isinstance(each, np.ndarray) for each in images):
+        return np.concatenate(images)
+    import torch
+
+    device = next(each.device for each in images if not isinstance(each, np.ndarray))
+    return torch.cat([torch.as_tensor(each, device=device) for each in images])
+
+
 class _Volume:
     """The slices of one volume, and the features that have come back.
 
     `started` counts the slices that batches have taken, and `left` those without features.
     """
 
-    def __init__(self, images: np.ndarray) -> None:
+    def __init__(self, images: Any) -> None:
         self.images = images
         self.started = 0
         self.left = len(images)
@@ -150,7 +180,7 @@ class _Share:
     stop: int
 
     @property
-    def images(self) -> np.ndarray:
+    def images(self) -> Any:
         return self.volume.images[self.start : self.stop]
 
     @property

@@ -3,9 +3,9 @@
 import hashlib
 import json
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -13,7 +13,6 @@ from oatools.core import provenance
 from oatools.core.errors import ItemError, UsageError
 from oatools.features.augment import Augmentation, augmented_copies
 from oatools.features.backbone_record import BackboneRecord, weights_id
-from oatools.features.batches import Batcher
 from oatools.features.engine import FLOAT16, FLOAT32, EngineSettings
 from oatools.features.engines import shared_batcher
 from oatools.features.featurefile import Features
@@ -137,22 +136,39 @@ def embed_volume(
     return embed_with(batcher, volume, settings, origin or Origin.in_memory(volume, settings))
 
 
+class Embedder(Protocol):
+    """An engine that runs already, here (a `Batcher`) or in another process (`served`)."""
+
+    @property
+    def record(self) -> BackboneRecord:
+        """The backbone that computes."""
+
+    @property
+    def name(self) -> str:
+        """The software that computes, with its version."""
+
+    def volume_features(self, volume: Volume, preprocessing: Preprocessing) -> np.ndarray:
+        """Return the features of the chosen slices of a volume."""
+
+    def features(self, images: np.ndarray) -> np.ndarray:
+        """Return the features of images, as `slices.images` makes them."""
+
+
 def embed_with(
-    batcher: Batcher, volume: Volume, settings: EmbedSettings, origin: Origin
+    embedder: Embedder, volume: Volume, settings: EmbedSettings, origin: Origin
 ) -> Features:
     """Return the features of a volume by an engine that runs already; see `embed_volume`."""
-    record = batcher.engine.record
-    preprocessing = settings.preprocessing(record)
-    with batcher.preparing():
-        pixels = images(volume, preprocessing)
-    features = forward_checked(pixels, batcher.features)
+    preprocessing = settings.preprocessing(embedder.record)
+    features = checked(embedder.volume_features(volume, preprocessing))
     copies = []
-    sha256 = origin.step.input_sha256
-    for copy in augmented_copies(pixels, settings.augment, settings.engine.seed, sha256):
-        copies.append(forward_checked(copy, batcher.features))
+    if settings.augment:
+        pixels = images(volume, preprocessing)
+        sha256 = origin.step.input_sha256
+        for copy in augmented_copies(pixels, settings.augment, settings.engine.seed, sha256):
+            copies.append(checked(embedder.features(copy)))
 
     indices = chosen(volume.data.shape[2], settings.slices)
-    attributes = _attributes(batcher, settings, origin, first_slice=indices.start)
+    attributes = _attributes(embedder, settings, origin, first_slice=indices.start)
     dtype = np.dtype(settings.dtype)
     if dtype == np.float16 and np.abs(features).max() > np.finfo(np.float16).max:
         raise ItemError("features are too large for float16", "use `dtype` float32")
@@ -161,13 +177,11 @@ def embed_with(
     return Features(features.astype(dtype), positions, attributes, augmented)
 
 
-def forward_checked(pixels: np.ndarray, forward: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-    """Return the features (slices, channels), float32, that `forward` makes of images.
+def checked(features: np.ndarray) -> np.ndarray:
+    """Return features (slices, channels).
 
-    Images are (slices, channels, size, size). Raises an `ItemError` for features that are of no
-    use: not finite, or the same for every slice.
+    Raises an `ItemError` for those that are of no use: not finite, or the same for every slice.
     """
-    features = forward(pixels)
     if not np.isfinite(features).all():
         raise ItemError(
             "the backbone's features are not finite",
@@ -180,14 +194,14 @@ def forward_checked(pixels: np.ndarray, forward: Callable[[np.ndarray], np.ndarr
 
 
 def _attributes(
-    batcher: Batcher, settings: EmbedSettings, origin: Origin, first_slice: int
+    embedder: Embedder, settings: EmbedSettings, origin: Origin, first_slice: int
 ) -> dict[str, Any]:
     """Return all that tells how features were made, in the order in which a file keeps it."""
-    record = batcher.engine.record
+    record = embedder.record
     attributes = record.attributes()
     attributes["preprocessing"] = settings.preprocessing(record).record()
     attributes["precision"] = settings.engine.precision
-    attributes["engine"] = batcher.engine.name
+    attributes["engine"] = embedder.name
     if settings.augment:
         drawn = {"count": settings.augment, "seed": settings.engine.seed}
         attributes["augmentation"] = {**drawn, **Augmentation().record()}

@@ -1,20 +1,23 @@
 """The interface of all engines that compute features, and their settings for a machine.
 
-An engine takes images in [0, 1] as `slices.images` makes them, at most `batch` at a time, and may
-be called from several threads at once. Batches that are not full are filled up with black images,
-so that a slice's features do not depend on how many others share its batch.
+An engine makes images in [0, 1] of a volume, as `slices.images` does, or takes those that were made
+otherwise, at most `batch` at a time, and may be called from several threads at once. Batches that
+are not full are filled up with black images, so that a slice's features do not depend on how many
+others share its batch.
 """
 
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from oatools.core.errors import UsageError
 from oatools.features.backbone_record import PRETRAINED, BackboneRecord
+from oatools.features.slices import Preprocessing
+from oatools.imaging.volume import Volume
 
 AUTO = "auto"
 OPENVINO, TORCH = "openvino", "torch"
@@ -44,7 +47,10 @@ class Engine(Protocol):
     batch: int
     notes: tuple[str, ...]
 
-    def __call__(self, images: np.ndarray) -> np.ndarray:
+    def images(self, volume: Volume, preprocessing: Preprocessing) -> Any:
+        """Return the images of a volume where the engine computes: an array or a tensor."""
+
+    def __call__(self, images: Any) -> np.ndarray:
         """Return features (n, channels), float32.
 
         Images are (n, 1 or 3, size, size), float32, with n up to `batch`.

@@ -17,9 +17,11 @@ from typing import Any
 import numpy as np
 
 from oatools.core.records import RecordError
-from oatools.features import networkcache
+from oatools.features import networkcache, slices
 from oatools.features.backbone_record import FILE, BackboneRecord, weights_id
 from oatools.features.engine import CPU_BATCH, EngineSettings, filled
+from oatools.features.slices import Preprocessing
+from oatools.imaging.volume import Volume
 
 
 @contextlib.contextmanager
@@ -73,6 +75,10 @@ class OpenVinoEngine:
         # and two threads that make it at once can wait for each other for ever: one has that lock,
         # and one the interpreter's. So the first call is made here, by one thread.
         self(np.zeros((1, settings.channels, self.record.size, self.record.size), np.float32))
+
+    def images(self, volume: Volume, preprocessing: Preprocessing) -> np.ndarray:
+        """Return the images of a volume; see `engine.Engine`."""
+        return slices.images(volume, preprocessing)
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """Return features; see `engine.Engine`."""

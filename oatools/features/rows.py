@@ -8,7 +8,8 @@ from oatools.core import provenance
 from oatools.core.errors import ItemError
 from oatools.core.manifest import Row, file_stem, stated_identity
 from oatools.core.runner import Done
-from oatools.features.embed import EmbedSettings, Origin, embed_with
+from oatools.features.embed import Embedder, EmbedSettings, Origin, embed_with
+from oatools.features.engine import EngineSettings
 from oatools.features.engines import shared_batcher
 from oatools.features.featurefile import (
     Recorded,
@@ -20,6 +21,9 @@ from oatools.features.featurefile import (
 )
 from oatools.imaging.volume import Volume, read_volume
 
+#: Returns the engine for settings, and what is to be said of it.
+Opening = Callable[[EngineSettings], tuple[Embedder, tuple[str, ...]]]
+
 
 def embed_row(
     row: Row,
@@ -27,8 +31,12 @@ def embed_row(
     settings: EmbedSettings,
     force: bool,
     read: Callable[[Path], Volume] = read_volume,
+    opened: Opening = shared_batcher,
 ) -> Done:
-    """Embed a row's volume into `KNEE_SEQUENCE.h5`; the settings must be resolved."""
+    """Embed a row's volume into `KNEE_SEQUENCE.h5`; the settings must be resolved.
+
+    The volume is `read` where it is not done already, and the engine `opened`.
+    """
     source, target = Path(row["path"]), out_dir / f"{file_stem(row)}.h5"
     seen = provenance.seen(source)
     wanted = provenance.step("oa-embed", settings.parameters(), source)
@@ -40,14 +48,14 @@ def embed_row(
         if not damage:
             return Done(cells, kept=True)
     volume = read(source)
-    batcher, notes = shared_batcher(settings.engine)
+    embedder, notes = opened(settings.engine)
     described, identity = provenance.load_sidecar(source), stated_identity(row)
     fields = described.fields
     if "sequence" not in identity and isinstance(fields.get("Sequence"), str):
         # By it models know images that they were not trained on, whatever the file is called.
         identity["sequence"] = fields["Sequence"]
     origin = Origin(wanted, fields, identity)
-    features = embed_with(batcher, volume, settings, origin)
+    features = embed_with(embedder, volume, settings, origin)
     seen.require()
 
     def require_same() -> None:

@@ -4,10 +4,10 @@
 features were.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import lru_cache
-from typing import Any
+from functools import lru_cache, partial
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -15,6 +15,8 @@ from oatools.core.errors import ItemError
 from oatools.imaging.volume import Volume
 
 Slices = int | tuple[int, int] | None
+#: An array of NumPy's, or a tensor.
+Array = TypeVar("Array", bound=Any)
 
 _BLOCK = 1 << 18  # voxels at a time, so that passes over a volume stay in the cache
 _SAMPLE = 1 << 15
@@ -61,14 +63,42 @@ def intensity_window(data: np.ndarray, percentiles: Sequence[float]) -> tuple[fl
     """
     values = data.ravel(order="K")
     positive = sum(int(np.count_nonzero(block > 0)) for block in _blocks(values))
-    has_tissue = positive * 100 >= values.size
-    skipped = values.size - positive if has_tissue else 0
-    low, high = _percentiles(values, [p / 100 for p in percentiles], skipped)
+    low, high = _percentiles(values, window_places(values.size, positive, percentiles))
+    require_contrast(low, high)
+    return low, high
+
+
+@dataclass(frozen=True)
+class Place:
+    """The place of a quantile among sorted values: at `rank`, from 0, and a `share` of the way on.
+
+    `fraction` is the quantile's, of the values that count.
+    """
+
+    fraction: float
+    rank: int
+    share: float
+
+
+def window_places(size: int, positive: int, percentiles: Sequence[float]) -> list[Place]:
+    """Return where the percentiles of an intensity window lie among a volume's sorted voxels.
+
+    The volume has `size` voxels, of which so many are `positive`; see `intensity_window`.
+    """
+    skipped = size - positive if positive * 100 >= size else 0
+    places = []
+    for percentile in percentiles:
+        place = percentile / 100 * (size - skipped - 1)
+        places.append(Place(percentile / 100, skipped + int(place), place - int(place)))
+    return places
+
+
+def require_contrast(low: float, high: float) -> None:
+    """Raise an `ItemError` for a window that holds one intensity."""
     if not high > low:
         raise ItemError(
             f"its intensities do not vary ({low:g} at both percentiles)", "drop the row"
         )
-    return low, high
 
 
 def chosen(count: int, slices: Slices) -> range:
@@ -101,12 +131,22 @@ def images(volume: Volume, settings: Preprocessing) -> np.ndarray:
     widened where pixels are merged. There is one channel, or three with `triplet`: a slice's
     neighbours around it, itself in their place at the ends of the volume.
     """
+    return with_channels(volume, settings, partial(_resized, volume, settings))
+
+
+def with_channels(
+    volume: Volume, settings: Preprocessing, resized: Callable[[range], Array]
+) -> Array:
+    """Return the chosen slices as images (n, channels, size, size), see `images`.
+
+    `resized` makes planes (n, size, size) of slices by their indices.
+    """
     count = volume.data.shape[2]
     indices = chosen(count, settings.slices)
     if not settings.triplet:
-        return _resized(volume, indices, settings)[:, None]
+        return resized(indices)[:, None]
     needed = range(max(0, indices.start - 1), min(count, indices.stop + 1))
-    planes = _resized(volume, needed, settings)
+    planes = resized(needed)
     own = np.arange(indices.start, indices.stop)
     before, behind = np.maximum(own - 1, 0), np.minimum(own + 1, count - 1)
     trio = np.stack([before, own, behind], axis=1)
@@ -159,6 +199,20 @@ def resize_weights(length: int, size: int, interpolation: str) -> np.ndarray:
     return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
 
 
+def resizing(volume: Volume, settings: Preprocessing) -> tuple[np.ndarray, np.ndarray]:
+    """Return the matrices that pad, turn and resize a slice (rows, columns).
+
+    The first, (columns, size), is multiplied from the right, the second, (size, rows), from the
+    left. Padded pixels are zero, so leaving out their weights pads; turning the weights of the rows
+    turns the image.
+    """
+    columns, rows = volume.data.shape[:2]
+    left, right, top, bottom = square_padding(volume)
+    across = resize_weights(left + columns + right, settings.size, settings.interpolation)
+    down = resize_weights(top + rows + bottom, settings.size, settings.interpolation)
+    return across[:, left : left + columns].T, down[:, top : top + rows][:, ::-1]
+
+
 def _as_json(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
@@ -167,14 +221,15 @@ def _from_json(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
-def _resized(volume: Volume, indices: range, settings: Preprocessing) -> np.ndarray:
+def _resized(volume: Volume, settings: Preprocessing, indices: range) -> np.ndarray:
     """Return slices as images (n, size, size) in [0, 1], computed one slice at a time.
 
     A slice is brought into the window, turned upright, padded and resized.
     """
     low, high = intensity_window(volume.data, settings.window)
     scale = np.float32(1 / (high - low))
-    across, down = _resizing(volume, settings)
+    matrices = resizing(volume, settings)
+    across, down = _bands(matrices[0], axis=1), _bands(matrices[1], axis=0)
     columns, rows = volume.data.shape[:2]
     plane = np.empty((rows, columns), np.float32)
     narrow = np.empty((rows, settings.size), np.float32)
@@ -198,21 +253,6 @@ class _Band:
     outputs: slice
     inputs: slice
     weights: np.ndarray
-
-
-def _resizing(volume: Volume, settings: Preprocessing) -> tuple[list[_Band], list[_Band]]:
-    """Return the products that pad and resize a slice (rows, columns): along its rows, then down.
-
-    Padded pixels are zero, so leaving out their weights pads; turning the weights of the rows turns
-    the image.
-    """
-    columns, rows = volume.data.shape[:2]
-    left, right, top, bottom = square_padding(volume)
-    across = resize_weights(left + columns + right, settings.size, settings.interpolation)
-    across = across[:, left : left + columns]
-    down = resize_weights(top + rows + bottom, settings.size, settings.interpolation)
-    down = down[:, top : top + rows][:, ::-1]
-    return _bands(across.T, axis=1), _bands(down, axis=0)
 
 
 def _bands(weights: np.ndarray, axis: int) -> list[_Band]:
@@ -265,8 +305,8 @@ class _OrderStatistic:
         return value + (next_value - value) * self.share
 
 
-def _percentiles(values: np.ndarray, fractions: Sequence[float], skipped: int) -> list[float]:
-    """Return quantiles of `values` without the `skipped` smallest, linear between neighbours.
+def _percentiles(values: np.ndarray, places: Sequence[Place]) -> list[float]:
+    """Return what lies at places among the sorted `values`, linear between neighbours.
 
     Two quantiles of a sorted sample around each place are bounds between which only few values lie;
     these alone are sorted, found in one pass over the values. Should the bounds miss the place, all
@@ -275,15 +315,14 @@ def _percentiles(values: np.ndarray, fractions: Sequence[float], skipped: int) -
     """
     sample = np.sort(values[:: max(1, values.size // _SAMPLE)])
     statistics = []
-    for fraction in fractions:
-        place = fraction * (values.size - skipped - 1)
-        middle = (skipped + place) / values.size * sample.size
+    for place in places:
+        middle = (place.rank + place.share) / values.size * sample.size
         # Six standard deviations of the place in the sample, and a little for small samples.
-        margin = 8 + 6 * np.sqrt(sample.size * max(fraction * (1 - fraction), 1e-4))
+        variance = max(place.fraction * (1 - place.fraction), 1e-4)
+        margin = 8 + 6 * np.sqrt(sample.size * variance)
         low = sample[int(max(0, middle - margin))]
         high = sample[int(min(sample.size - 1, middle + margin))]
-        whole = int(place)
-        statistics.append(_OrderStatistic(skipped + whole, place - whole, low, high))
+        statistics.append(_OrderStatistic(place.rank, place.share, low, high))
     for block in _blocks(values):
         for statistic in statistics:
             statistic.see(block)
