@@ -103,7 +103,7 @@ _RANDOM = (
     "--device",
     default="auto",
     show_default=True,
-    metavar="auto|cpu|cuda[:N]",
+    metavar="auto|cpu|cuda[:N][,...]",
     help="Device to compute on; auto is the first GPU, or the CPU if there is none.",
 )
 @click.option(
@@ -164,12 +164,13 @@ def main(
     from oatools.features.engine import EngineSettings
     from oatools.features.rows import embed_row
 
+    devices = _devices(device)
     chosen_engine = EngineSettings(
         backbone=backbone,
         weights=weights,
         seed=seed,
         engine=engine,
-        device=device,
+        device=devices[0],
         precision=precision,
         batch=batch_size,
     )
@@ -189,7 +190,7 @@ def main(
     if settings.engine.on_gpu:
         from oatools.features.served import EngineServer, served_engine
 
-        server = EngineServer([settings.engine])
+        server = EngineServer([replace(settings.engine, device=each) for each in devices])
         work, workers = partial(work, opened=partial(served_engine, server.address)), "processes"
     else:
         from oatools.features.volumereaders import VolumeReaders
@@ -220,6 +221,18 @@ def _check_ranges(
         raise UsageError("--range and --slices exclude each other", "give one")
     if span and span[0] > span[1]:
         raise UsageError("--range needs two slices, the first one first, such as 10 30")
+
+
+def _devices(device: str) -> list[str]:
+    """Return the devices that are named, which are GPUs where there are several."""
+    devices = device.split(",")
+    if len(devices) > 1 and not all(each.startswith("cuda:") for each in devices):
+        raise UsageError(
+            f"--device is '{device}'", "several devices are GPUs, such as cuda:0,cuda:1"
+        )
+    if len(set(devices)) < len(devices):
+        raise UsageError(f"--device names one twice ('{device}')")
+    return devices
 
 
 def _check(console: Console, inputs: tuple[str, ...], null_separated: bool, run: RunOptions) -> int:

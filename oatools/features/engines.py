@@ -8,7 +8,7 @@ import threading
 
 from oatools.core.errors import UsageError
 from oatools.features.batches import Batcher
-from oatools.features.engine import OPENVINO, TORCH, Engine, EngineSettings
+from oatools.features.engine import BF16, OPENVINO, TORCH, Engine, EngineSettings, lacks_bf16
 
 _opening = threading.Lock()
 _open: dict[EngineSettings, Batcher] = {}
@@ -50,8 +50,10 @@ def shared_batcher(settings: EngineSettings) -> tuple[Batcher, tuple[str, ...]]:
             return _open[settings], ()
         engine = open_engine(settings)
         _open[settings] = Batcher(engine, settings.threads or 1)
-        note = engine.record.weights.note()
-        return _open[settings], (*engine.notes, note) if note else engine.notes
+        notes = [*engine.notes, engine.record.weights.note()]
+        if settings.precision == BF16 and not settings.on_gpu and lacks_bf16():
+            notes.append("this processor does not compute in bf16: float32 is closer, and faster")
+        return _open[settings], tuple(note for note in notes if note)
 
 
 def _torch(settings: EngineSettings, *notes: str) -> Engine:

@@ -2,12 +2,13 @@
 
     python tests/bench/gpu.py [--part agreement|speed|stages|command|training|cam]...
                               [--device cuda] [--backbone NAME] [--weights FILE]
-                              [--knees 600] [--small]
+                              [--knees 600] [--scans DIR] [--small]
 
 agreement:  features of two volumes by each precision, in the command's own way from the voxels on,
             beside those of PyTorch in float32 on the CPU: the error's norm by that of the features,
             the error by what differs between slices, and the smallest cosine. float32 must agree to
-            1e-4 (norm), float16 and bf16 have a cosine above 0.9999 and 0.999; twice the same
+            1e-4 (norm), float16 and bf16 have a cosine above 0.999 and 0.998
+            (random weights feel rounding most); twice the same
             volume must give the same bytes. Else the exit status is 1.
 speed:      slices a second of the forward pass alone, images on the device, at the best of several
             batch sizes: of this package's engine, and of the same model made by timm, as timm's own
@@ -42,8 +43,8 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import numpy as np
 
 #: What each precision must reach: the most error (norm), and the least cosine.
-REQUIRED = {"float32": (1e-4, 0.999999), "float16": (1.0, 0.9999), "bf16": (1.0, 0.999)}
-PARTS = ["agreement", "speed", "stages", "command", "cam", "training"]
+REQUIRED = {"float32": (1e-4, 0.999999), "float16": (0.1, 0.999), "bf16": (0.1, 0.998)}
+PARTS = ["agreement", "command", "stages", "speed", "cam", "training"]
 SEQUENCE = "cor-iw-tse"
 
 
@@ -81,6 +82,7 @@ def main() -> int:
     parser.add_argument("--backbone", default="efficientnet_b0")
     parser.add_argument("--weights", metavar="FILE")
     parser.add_argument("--knees", type=int, default=600)
+    parser.add_argument("--scans", type=Path, metavar="DIR", help="keep the volumes here")
     parser.add_argument("--small", action="store_true")
     options = parser.parse_args()
     cores = len(os.sched_getaffinity(0))
@@ -88,7 +90,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as temporary:
         os.environ["OATOOLS_CACHE"] = f"{temporary}/networks"
         knees = 8 if options.small else options.knees
-        volumes = make_volumes(Path(temporary) / "scans", knees, options.small, cores)
+        folder = options.scans or Path(temporary) / "scans"
+        volumes = make_volumes(folder.absolute(), knees, options.small, cores)
         device = options.device or found_device()
         weights = options.weights or random_weights(options.backbone, Path(temporary))
         work = Work(
@@ -103,11 +106,14 @@ def main() -> int:
         print(f"# {machine(device)}")
         print(f"# {options.backbone}, weights {options.weights or 'random'}; synthetic knees")
         print("part\twhat\tvalue\tunit", flush=True)
+        show("all", "volumes and weights made", time.perf_counter() - begun, "s")
         chosen = options.part or PARTS
         agrees = True
         for name in PARTS:
             if name in chosen or (name == "command" and {"training", "cam"} & {*chosen}):
+                started = time.perf_counter()
                 agrees = run_part(name, work) and agrees
+                show(name, "this part", time.perf_counter() - started, "s")
         show("all", "this script", time.perf_counter() - begun, "s")
     return 0 if agrees else 1
 
@@ -169,7 +175,7 @@ def machine(device: str) -> str:
 
 def make_volumes(folder: Path, knees: int, small: bool, cores: int) -> list[Path]:
     """Make coronal volumes of synthetic knees, int16, in .nii.gz; some are others, shifted."""
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     kinds = 2 if small else 16
     with ProcessPoolExecutor(min(cores, kinds)) as pool:
         made = pool.map(partial(make_alike, folder, knees, kinds, small), range(kinds))
@@ -190,7 +196,8 @@ def make_alike(folder: Path, knees: int, kinds: int, small: bool, kind: int) -> 
     paths = []
     for k in range(kind, knees, kinds):
         paths.append(folder / f"{9000001 + k}_00m_left_{SEQUENCE}.nii.gz")
-        write_volume(paths[-1], Volume(np.roll(data, k // kinds, axis=0), affine))
+        if not paths[-1].exists():
+            write_volume(paths[-1], Volume(np.roll(data, k // kinds, axis=0), affine))
     return paths
 
 
@@ -270,7 +277,7 @@ def speed(work: Work) -> bool:
     from oatools.features.engine import EngineSettings
     from oatools.features.engines import open_engine
 
-    batches = [128, 256, 512] if work.on_gpu else [2]
+    batches = [256, 512] if work.on_gpu else [2]
     for precision in work.precisions:
         best: dict[str, tuple[float, int]] = {}
         for batch in batches:
@@ -327,7 +334,7 @@ def seconds_of(call: Callable[[], object], work: Work) -> float:
         if work.on_gpu:
             torch.cuda.synchronize(work.device)
 
-    warming, least = (10, 0.4) if work.on_gpu else (1, 0.2)
+    warming, least = (10, 0.3) if work.on_gpu else (1, 0.2)
     for _ in range(warming):
         call()
     settle()
@@ -385,26 +392,27 @@ def stages(work: Work) -> bool:
 
 def command(work: Work) -> bool:
     """Time `oa-embed` on tables of two lengths."""
-    precisions = ["auto", "float32"] if work.on_gpu else ["auto"]
     few, many = max(2, work.knees // 8), work.knees
+    precisions = ["float16", "float32"] if work.on_gpu else ["float32"]
+    slices = slices_of(work)
     for precision in precisions:
-        taken = {}
-        for count in (few, many):
-            table = table_of(work, count)
-            with timer() as clock:
-                oa(work, "embed", *embed_options(work, precision), "-o", f"f-{precision}", table)
-            taken[count] = clock()
-        slices = slices_of(work)
-        show("command", f"oa-embed {precision}: {many} volumes", taken[many], "s")
-        show(
-            "command",
-            f"oa-embed {precision}, start included",
-            many * slices / taken[many],
-            "slices/s",
-        )
-        steady = (many - few) * slices / max(taken[many] - taken[few], 1e-9)
-        show("command", f"oa-embed {precision}, without its start", steady, "slices/s")
+        start = embedded(work, few, precision, f"few-{precision}")
+        taken = embedded(work, many, precision, f"f-{precision}")
+        name = f"oa-embed {precision}"
+        show("command", f"{name}, {few} volumes", start, "s")
+        show("command", f"{name}, {many} volumes", taken, "s")
+        show("command", f"{name}, start included", many * slices / taken, "slices/s")
+        if taken > start:
+            steady = (many - few) * slices / (taken - start)
+            show("command", f"{name}, without its start", steady, "slices/s")
     return True
+
+
+def embedded(work: Work, count: int, precision: str, out: str) -> float:
+    """Return the seconds in which `oa-embed` embeds so many volumes."""
+    begun = time.perf_counter()
+    oa(work, "embed", *embed_options(work, precision), "-o", out, table_of(work, count))
+    return time.perf_counter() - begun
 
 
 def embed_options(work: Work, precision: str) -> list[str]:
@@ -412,7 +420,6 @@ def embed_options(work: Work, precision: str) -> list[str]:
     engine = [] if work.on_gpu else ["--engine", "torch", "-j", str(work.cores)]
     return [
         "-q",
-        "-f",
         *engine,
         *("--device", work.device, "--precision", precision),
         *("--backbone", work.backbone, "--weights", work.weights),
@@ -442,11 +449,11 @@ def training_options(work: Work) -> list[str]:
     named, made = ["knee\tsubject\tlabel"], ["knee\tsequence\tpath"]
     for k, knee in enumerate(map(knee_of, work.volumes)):
         named.append(f"{knee}\t{knee.split('_')[0]}\t{k % 2}")
-        made.append(f"{knee}\t{SEQUENCE}\t{work.root}/f-auto/{knee}_{SEQUENCE}.h5")
+        made.append(f"{knee}\t{SEQUENCE}\t{work.root}/f-float32/{knee}_{SEQUENCE}.h5")
     (work.root / "labels.tsv").write_text("\n".join(named) + "\n")
-    (work.root / "f-auto.tsv").write_text("\n".join(made) + "\n")
+    (work.root / "f-float32.tsv").write_text("\n".join(made) + "\n")
     few = ["--preset", "paper", "--epochs", "4"] if work.small else []
-    return ["-q", "-l", "labels.tsv", "--endpoint", "noise", "--slices", "8", *few, "f-auto.tsv"]
+    return ["-q", "-l", "labels.tsv", "--endpoint", "noise", "--slices", "8", *few, "f-float32.tsv"]
 
 
 def cam(work: Work) -> bool:

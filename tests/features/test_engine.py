@@ -193,10 +193,10 @@ def test_a_device_decides_on_precision_and_threads(
     assert settled.resolve() == settled
 
 
-def test_a_gpu_gets_no_more_than_sixteen_readers_unless_they_are_asked_for(monkeypatch):
+def test_a_gpu_gets_no_more_than_32_readers_unless_they_are_asked_for(monkeypatch):
     monkeypatch.setattr("oatools.features.engine.usable_cores", lambda: 64)
     settled = EngineSettings(device="cuda").resolve()
-    assert settled.volumes_in_hand() == 18 and settled.volumes_in_hand(64) == 66
+    assert settled.volumes_in_hand() == 34 and settled.volumes_in_hand(64) == 66
 
 
 def test_what_is_asked_for_stays(monkeypatch):
