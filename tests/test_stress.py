@@ -111,6 +111,19 @@ def test_a_zygote_has_loaded_what_its_children_loaded_and_is_replaced(tmp_path, 
     zygote.close()
 
 
+def test_another_seed_makes_other_trials_and_as_many_of_each(monkeypatch):
+    monkeypatch.syspath_prepend(Path(__file__).parent)
+    from stress import fuzz, plan
+
+    trials = fuzz.trials()
+    first, later = (plan.long_form(trials, 0.05, ["fuzz"], seed) for seed in (0, 7000))
+    assert len(first) == 1000
+    assert [(trial.name, seed + 7000) for trial, seed in first] == [
+        (trial.name, seed) for trial, seed in later
+    ]
+    assert {0} < {seed for _, seed in first} < set(range(100))
+
+
 def test_an_interrupt_is_pythons_to_answer_only_until_a_function_of_ours_runs(monkeypatch):
     monkeypatch.syspath_prepend(Path(__file__).parent)
     from stress.kills import _is_of_the_start

@@ -57,8 +57,11 @@ class Result:
 
 def main() -> int:
     options = _options()
-    # A shell's background job ignores interrupts, and so would the commands that are to be interrupted.
+    # A shell's background job ignores interrupts, and what nohup starts hangups: so would the commands, to which
+    # these are sent. What has a handler here is at its default there.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, lambda *_: None)
     os.environ["OMP_NUM_THREADS"] = "1"  # no zygote may have threads, as BLAS starts them
     if options.package is not None and COMMANDS not in os.environ:
         _test_another(options.package.resolve(), options.folder.resolve())
