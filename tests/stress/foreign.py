@@ -141,8 +141,8 @@ _TENSORS: tuple[Callable[[Any], Any], ...] = (
     lambda tensor: tensor.double(),
     lambda tensor: tensor.bfloat16(),
     lambda tensor: tensor.reshape(-1)[:1],
-    lambda tensor: tensor[:0],
-    lambda tensor: tensor.T,
+    lambda tensor: tensor.reshape(-1)[:0],
+    lambda tensor: tensor.permute(*reversed(range(tensor.ndim))),
 )
 
 
