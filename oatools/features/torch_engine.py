@@ -1,5 +1,6 @@
 """Backbones in PyTorch: on a GPU, and on a CPU for networks that OpenVINO cannot take."""
 
+import math
 import threading
 from typing import Any
 
@@ -113,9 +114,15 @@ class _Graph:
 
 
 def _recorded(forward: Any, shape: tuple[int, ...], device: torch.device) -> _Graph | None:
-    """Record the work on a batch; None for a network that waits for its own numbers."""
+    """Record the work on a batch; None for a network that cannot be recorded.
+
+    It waits for its own numbers, or does otherwise once they are others.
+    """
     try:
-        return _Graph(forward, shape, device)
+        graph = _Graph(forward, shape, device)
+        images = torch.linspace(0, 1, math.prod(shape), device=device).view(shape)
+        with torch.inference_mode():
+            return graph if torch.equal(graph(images), forward(images)) else None
     except torch.cuda.OutOfMemoryError:
         raise
     except RuntimeError:

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 from oatools.core.errors import UsageError
-from oatools.features.engine import EngineSettings, best_device, usable_cores
+from oatools.features.engine import EngineSettings, best_device, lacks_bf16, usable_cores
 from oatools.features.engines import open_engine
 
 NETWORKS = ["efficientnet_b0", "mobilenetv2_100", "vit_tiny_patch16_224"]
@@ -225,6 +225,24 @@ def test_settings_that_no_engine_has_are_refused(wrong, said):
 def test_float16_is_refused_on_a_cpu():
     with pytest.raises(UsageError, match="float16 is for a GPU; use bf16 on a CPU"):
         EngineSettings(device="cpu", precision="float16").resolve()
+
+
+@pytest.mark.parametrize(
+    "cpuinfo, lacks",
+    [
+        ("flags\t\t: fpu sse4_2 avx2 avx512f avx512_vnni\n", True),
+        ("flags\t\t: fpu avx512f avx512_bf16 avx512_vnni\n", False),
+        ("flags\t\t: avx512_vnni amx_bf16 amx_tile\n", False),
+        ("Features\t: fp asimd sve i8mm bf16 dgh\n", False),
+        ("Features\t: fp asimd crc32\n", True),
+        (None, False),
+    ],
+)
+def test_a_processor_tells_whether_it_computes_in_bf16(cpuinfo, lacks, monkeypatch, tmp_path):
+    if cpuinfo is not None:
+        (tmp_path / "cpuinfo").write_text(cpuinfo)
+    monkeypatch.setattr("oatools.features.engine._CPUINFO", tmp_path / "cpuinfo")
+    assert lacks_bf16() == lacks
 
 
 def test_cores_are_counted_where_the_system_has_no_affinity(monkeypatch):
