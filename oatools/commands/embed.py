@@ -1,9 +1,11 @@
 """oa-embed: slices to ImageNet features."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import click
 from click.core import ParameterSource
@@ -21,7 +23,10 @@ from oatools.core.options import (
     seed_option,
 )
 from oatools.core.outfolder import IntoFolder
-from oatools.core.runner import RunOptions, run_rows
+from oatools.core.runner import Done, RunOptions, run_rows
+
+if TYPE_CHECKING:
+    from oatools.features.engine import EngineSettings
 
 _RANDOM = (
     "the weights are random: the features show that the pipe works, and nothing about patients"
@@ -186,29 +191,36 @@ def main(
     ).resolve(jobs)
     embedded: list[str] = []
     work = partial(embed_row, out_dir=out_dir, settings=settings, force=force)
-    workers: Literal["processes", "threads"] = "threads"
-    if settings.engine.on_gpu:
-        from oatools.features.served import EngineServer, served_engine
-
-        server = EngineServer([replace(settings.engine, device=each) for each in devices])
-        work, workers = partial(work, opened=partial(served_engine, server.address)), "processes"
-    else:
-        from oatools.features.volumereaders import VolumeReaders
-
-        work = partial(work, read=VolumeReaders(run.timeout).read)
-    status = run_rows(
-        console,
-        table,
-        IntoFolder(out_dir, work),
-        replace(run, jobs=settings.engine.volumes_in_hand(jobs)),
-        target=lambda row: str(out_dir / f"{file_stem(row)}.h5"),
-        workers=workers,
-        reads=[*tables_among(inputs), *([weights] if Path(weights).is_file() else [])],
-        on_done=lambda row, _: embedded.append(row["path"]),
-    )
+    with _computing(work, settings.engine, devices, run.timeout) as (work, workers):
+        status = run_rows(
+            console,
+            table,
+            IntoFolder(out_dir, work),
+            replace(run, jobs=settings.engine.volumes_in_hand(jobs)),
+            target=lambda row: str(out_dir / f"{file_stem(row)}.h5"),
+            workers=workers,
+            reads=[*tables_among(inputs), *([weights] if Path(weights).is_file() else [])],
+            on_done=lambda row, _: embedded.append(row["path"]),
+        )
     if weights == "random" and embedded:
         console.note(_RANDOM)
     return status
+
+
+@contextmanager
+def _computing(
+    work: "partial[Done]", engine: "EngineSettings", devices: list[str], timeout: float | None
+) -> "Iterator[tuple[partial[Done], Literal['processes', 'threads']]]":
+    """Yield the work on rows with what reads volumes and computes, and the workers to do it."""
+    if not engine.on_gpu:
+        from oatools.features.volumereaders import VolumeReaders
+
+        yield partial(work, read=VolumeReaders(timeout).read), "threads"
+        return
+    from oatools.features.served import EngineServer, served_engine
+
+    with EngineServer([replace(engine, device=device) for device in devices]) as server:
+        yield partial(work, opened=partial(served_engine, server.address)), "processes"
 
 
 def _check_ranges(

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import cycle
+from multiprocessing import AuthenticationError
 from multiprocessing.connection import Client, Connection, Listener
 from multiprocessing.reduction import recv_handle, send_handle
 from typing import Any
@@ -28,6 +29,7 @@ from oatools.features.slices import Preprocessing
 from oatools.imaging.volume import Volume
 
 _WAITING = 256  # processes that may ask to be served at the same moment
+_WAIT_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,9 @@ class _Request:
 class EngineServer:
     """Engines of this process that serve others, each on a device of its own.
 
-    They are opened when they are first asked for. Processes are dealt to them in turn.
+    They are opened when they are first asked for. Processes are dealt to them in turn. Leaving it
+    as a context waits for what is still computed: C++ aborts over threads that a process which ends
+    takes away.
     """
 
     def __init__(self, engines: Sequence[EngineSettings]) -> None:
@@ -80,24 +84,37 @@ class EngineServer:
             self.address.name, "AF_UNIX", backlog=_WAITING, authkey=self.address.key
         )
         self._engines = cycle(engines)
+        self._opening = threading.Lock()
+        self._failed: dict[EngineSettings, Exception] = {}
+        self._serving: list[threading.Thread] = []
         threading.Thread(target=self._accept, daemon=True).start()
+
+    def __enter__(self) -> "EngineServer":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Wait for the threads that serve; those whom they serve must have ended."""
+        for thread in self._serving:
+            thread.join(_WAIT_S)
 
     def _accept(self) -> None:
         while True:
             try:
                 connection = self._listener.accept()
-            except Exception:  # whoever it was has not the key, or went away
+            except (AuthenticationError, EOFError, OSError):  # it has not the key, or went away
                 continue
-            threading.Thread(
+            thread = threading.Thread(
                 target=self._serve, args=(connection, next(self._engines)), daemon=True
-            ).start()
+            )
+            thread.start()
+            self._serving.append(thread)
 
     def _serve(self, connection: Connection, settings: EngineSettings) -> None:
         """Compute what one process asks for, until it ends."""
         try:
             with connection:
                 try:
-                    batcher, notes = shared_batcher(settings)
+                    batcher, notes = self._opened(settings)
                 except Exception as error:
                     connection.send(_sendable(error))
                     return
@@ -105,6 +122,17 @@ class EngineServer:
                 _answer_all(connection, batcher)
         except (EOFError, OSError):  # it ended, or was ended
             pass
+
+    def _opened(self, settings: EngineSettings) -> tuple[Batcher, tuple[str, ...]]:
+        """Return the engine, which is opened once; what could not be is not tried again."""
+        with self._opening:
+            if settings in self._failed:
+                raise self._failed[settings]
+            try:
+                return shared_batcher(settings)
+            except Exception as error:
+                self._failed[settings] = error
+                raise
 
 
 def _answer_all(connection: Connection, batcher: Batcher) -> None:

@@ -168,6 +168,8 @@ def test_a_range_gives_the_features_of_those_slices(shell, knee_file, weights, t
         ("--range 9 3", "the first one first"),
         ("--window 99 1", "the lower first"),
         ("--precision float16 --device cpu", "is for a GPU"),
+        ("--device cuda:0,cpu", "several devices are GPUs, such as cuda:0,cuda:1"),
+        ("--device cuda:1,cuda:1", "--device names one twice"),
         ("--backbone no_such", "no timm model is called 'no_such'"),
         ("--weights none.pth", "no such weights file"),
     ],

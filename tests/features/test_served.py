@@ -118,3 +118,30 @@ def test_notes_of_an_engine_are_told_once(monkeypatch, tmp_path):
     assert served_engine(address, settings)[1] == said
     assert served_engine(address, settings)[1] == ()
     assert ServedEngine(address).notes == ()
+
+
+#: oa-embed as on a GPU, whatever the device: an engine in PyTorch that serves processes.
+AS_ON_A_GPU = (
+    "from oatools.features.engine import EngineSettings; "
+    "EngineSettings.on_gpu = property(lambda settings: True); "
+    "from oatools.commands.start import embed; embed()"
+)
+
+
+def test_the_command_serves_its_rows_and_ends_in_order(shell, knee_file, tmp_path):
+    options = "--weights random --backbone mobilenetv2_050 --slices 2 --batch-size 4"
+    here = f"oa-embed {options} --engine torch --device cpu {knee_file} -o here"
+    served = f'python -c "{AS_ON_A_GPU}" {options} --precision float32'
+    (tmp_path / "empty.nii.gz").write_bytes(b"")
+    shell(here)
+    done = shell(f"{served} --device cpu {knee_file} empty.nii.gz -o there -j 2", status=1)
+    assert "empty: " in done.stderr and "1 done, 0 kept, 1 failed" in done.stderr
+    (expected,), (found,) = ((tmp_path / name).glob("*.h5") for name in ("here", "there"))
+    assert found.read_bytes() == expected.read_bytes()
+    # Every process asks for an engine, which is tried once; the exit is no abort.
+    many = " ".join(f"knee{k}.nii.gz" for k in range(4))
+    for k in range(4):
+        (tmp_path / f"knee{k}.nii.gz").write_bytes(knee_file.read_bytes())
+    done = shell(f"{served} --device cuda:99 {many} -o there -j 4", status=2)
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("oa-embed: device 'cuda:99' cannot be used")
