@@ -2,6 +2,7 @@
 
 import os
 import signal
+from dataclasses import replace
 from functools import partial
 from multiprocessing import AuthenticationError
 from multiprocessing.connection import Client
@@ -15,6 +16,7 @@ from oatools.core.process import Children
 from oatools.features.embed import EmbedSettings
 from oatools.features.engine import EngineSettings
 from oatools.features.engines import shared_batcher
+from oatools.features.featurefile import read_features
 from oatools.features.rows import embed_row
 from oatools.features.served import EngineServer, ServedEngine, served_engine
 from oatools.imaging.volume import Volume
@@ -79,8 +81,6 @@ def test_who_does_not_have_the_key_is_not_served(server):
 
 
 def test_processes_are_dealt_to_the_engines_in_turn():
-    from dataclasses import replace
-
     other = replace(SMALL, seed=7)
     both = EngineServer([SMALL, other])
     seeds = [ServedEngine(both.address).record.weights.seed for _ in range(4)]
@@ -106,8 +106,6 @@ def test_rows_in_other_processes_have_the_bytes_of_rows_here(server, knee_file, 
 
 
 def test_notes_of_an_engine_are_told_once(monkeypatch, tmp_path):
-    from dataclasses import replace
-
     from oatools.features import engine
 
     (tmp_path / "cpuinfo").write_text("flags\t\t: fpu sse4_2 avx2 fma\n")
@@ -128,20 +126,33 @@ AS_ON_A_GPU = (
 )
 
 
-def test_the_command_serves_its_rows_and_ends_in_order(shell, knee_file, tmp_path):
-    options = "--weights random --backbone mobilenetv2_050 --slices 2 --batch-size 4"
-    here = f"oa-embed {options} --engine torch --device cpu {knee_file} -o here"
-    served = f'python -c "{AS_ON_A_GPU}" {options} --precision float32'
+def test_the_command_serves_its_rows(shell, knee_file, tmp_path):
+    settings = EmbedSettings(replace(SMALL, seed=0), slices=2)
+    row = {"knee": "9000001_00m_left", "path": str(knee_file)}
+    here = embed_row(row, tmp_path / "here", settings, force=False)
     (tmp_path / "empty.nii.gz").write_bytes(b"")
-    shell(here)
-    done = shell(f"{served} --device cpu {knee_file} empty.nii.gz -o there -j 2", status=1)
+    done = shell(
+        f'python -c "{AS_ON_A_GPU}" --weights random --backbone mobilenetv2_050 --slices 2 '
+        f"--precision float32 --device cpu --batch-size 2 {knee_file} empty.nii.gz -o there",
+        status=1,
+    )
     assert "empty: " in done.stderr and "1 done, 0 kept, 1 failed" in done.stderr
-    (expected,), (found,) = ((tmp_path / name).glob("*.h5") for name in ("here", "there"))
-    assert found.read_bytes() == expected.read_bytes()
-    # Every process asks for an engine, which is tried once; the exit is no abort.
-    many = " ".join(f"knee{k}.nii.gz" for k in range(4))
-    for k in range(4):
-        (tmp_path / f"knee{k}.nii.gz").write_bytes(knee_file.read_bytes())
-    done = shell(f"{served} --device cuda:99 {many} -o there -j 4", status=2)
+    (there,) = (tmp_path / "there").glob("*.h5")
+    found, expected = read_features(there), read_features(here.cells["path"])
+    assert np.array_equal(found.features, expected.features)
+    assert found.provenance["engine"] == expected.provenance["engine"]
+
+
+def test_an_engine_that_fails_is_tried_once_and_the_command_does_not_abort(
+    shell, knee_file, tmp_path
+):
+    """Threads that are in PyTorch while the process ends would."""
+    for name in "abc":
+        (tmp_path / f"{name}.nii.gz").write_bytes(knee_file.read_bytes())
+    done = shell(
+        f'python -c "{AS_ON_A_GPU}" --weights random --backbone mobilenetv2_050 '
+        "--device cuda:99 [abc].nii.gz -o f -j 3",
+        status=2,
+    )
     (line,) = done.stderr.splitlines()
     assert line.startswith("oa-embed: device 'cuda:99' cannot be used")
