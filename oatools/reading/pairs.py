@@ -105,13 +105,20 @@ def save_key(key: Path, pairs: Sequence[Pair], made: provenance.Step, force: boo
     """Write the key of these pairs, and beside it how it was made; return True if it was kept.
 
     A key that holds these very answers is kept. Without `force`, a `UsageError` protects the key of
-    another draw, and a JSON file of the name of this key's record.
+    another draw, and a JSON file of the name of this key's record, unless it is that of this draw,
+    which ended before the key was there.
     """
     answers = list(key_rows(pairs))
     record = record_path(key)
+    recorded = json.dumps(provenance.with_step({}, made), indent=2) + "\n"
     remedy = "use `force` to replace it, or another `key`"
-    if record.exists() and not key.exists() and not force:
-        raise UsageError(f"{record} exists", remedy)
+
+    def why_no_record() -> str:
+        is_same = record.is_file() and record.read_bytes() == recorded.encode()
+        return "" if is_same else "exists"
+
+    if not key.exists():
+        provenance.may_keep(record, why_no_record, force, error=UsageError, remedy=remedy)
 
     def why_not() -> str:
         is_same = key.read_bytes() == table_bytes(KEY_COLUMNS, answers)
@@ -119,8 +126,7 @@ def save_key(key: Path, pairs: Sequence[Pair], made: provenance.Step, force: boo
 
     if provenance.may_keep(key, why_not, force, error=UsageError, remedy=remedy):
         return True
-    fields = provenance.with_step({}, made)
-    write_text(record, json.dumps(fields, indent=2) + "\n")
+    write_text(record, recorded)
     write_table(key, KEY_COLUMNS, answers)
     return False
 

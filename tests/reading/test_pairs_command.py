@@ -110,6 +110,18 @@ def test_a_key_is_never_overwritten_unasked_nor_shown(study):
         assert (shown.returncode, shown.stdout) == (2, "")
 
 
+def test_a_draw_that_ended_before_its_key_was_there_is_done_again(study):
+    record, key = (study / "key.json").read_bytes(), (study / "key.tsv").read_bytes()
+    (study / "key.tsv").unlink()
+    other = oa_pairs("draw", "labels.tsv", "--pairs", 5, "--key", "key.tsv", cwd=study)
+    assert (other.returncode, other.stdout) == (2, "")
+    assert other.stderr.startswith("oa-pairs: key.json exists; use --force")
+    assert (study / "key.json").read_bytes() == record
+    again = oa_pairs("draw", "labels.tsv", "--pairs", 11, "--key", "key.tsv", cwd=study)
+    assert (again.returncode, again.stdout) == (0, (study / "pairs.tsv").read_text())
+    assert (study / "key.tsv").read_bytes() == key
+
+
 def test_a_key_says_beside_it_how_it_was_made(study):
     made = json.loads((study / "key.json").read_text())["OatoolsSteps"]
     digest = hashlib.sha256(LABELS.encode()).hexdigest()
