@@ -22,4 +22,3 @@ def test_the_check_of_a_gpu_runs_in_a_small_form_on_the_cpu(shell):
     assert found["stages", "read"] > 0
     assert found["speed", "float32 engine, images on the device, batches of 2"] > 0
     assert not any("FAILED" in what for _, what in found)
-

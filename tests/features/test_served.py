@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from dataclasses import replace
 from functools import partial
 from multiprocessing import AuthenticationError
@@ -116,6 +117,15 @@ def test_notes_of_an_engine_are_told_once(monkeypatch, tmp_path):
     assert served_engine(address, settings)[1] == said
     assert served_engine(address, settings)[1] == ()
     assert ServedEngine(address).notes == ()
+
+
+def test_leaving_a_server_waits_for_what_it_does():
+    """Even if nobody does any more: its thread is in PyTorch."""
+    with EngineServer([replace(SMALL, seed=9)]) as server:
+        Client(server.address.name, "AF_UNIX", authkey=server.address.key).close()
+        while not server._serving:
+            time.sleep(0.001)
+    assert not any(thread.is_alive() for thread in server._serving)
 
 
 #: oa-embed as on a GPU, whatever the device: an engine in PyTorch that serves processes.

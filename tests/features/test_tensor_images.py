@@ -40,6 +40,7 @@ def test_voxels_of_every_type_and_order_become_the_same_images(dtype, order):
     [
         {"slices": 3},
         {"slices": (1, 2), "triplet": True},
+        {"slices": (5, 6), "triplet": True},
         {"triplet": True},
         {"interpolation": "bilinear"},
     ],
