@@ -27,7 +27,7 @@ MEMORY_MIB = 2048
 FORKED_SECONDS, LOADING_SECONDS = 10, 6
 #: Or this long in all, where several of its processes train models.
 SECONDS = 25
-#: The clock's limit is wide, as the machine may be shared.
+#: The clock's limit is for those that wait for nothing; what they wait for a processor is on top.
 PATIENCE = 90
 
 
@@ -147,16 +147,39 @@ def still_there(place: Place, seconds: float = 5.0) -> list[str]:
 @contextlib.contextmanager
 def _ended(pid: int, patience: float):
     """Wait for a child: its status, what it took with its own children, and whether it was ended for taking too long."""
-    handle = os.pidfd_open(pid)
-    try:
-        overdue = not select.select([handle], [], [], patience)[0]
-    finally:
-        os.close(handle)
+    overdue = _outlasts(pid, patience)
     if overdue:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(pid, signal.SIGKILL)
     _, status, usage = os.wait4(pid, 0)
     yield os.waitstatus_to_exitcode(status), usage, overdue
+
+
+def _outlasts(pid: int, patience: float) -> bool:
+    """Whether a command does not end within the time, what it waited for a processor not counted."""
+    start = time.monotonic()
+    handle = os.pidfd_open(pid)
+    try:
+        waited = 0.0
+        while (left := start + patience + waited - time.monotonic()) > 0:
+            if select.select([handle], [], [], left)[0]:
+                return False
+            waited = max(waited, _waited(pid))
+        return True
+    finally:
+        os.close(handle)
+
+
+def _waited(session: int) -> float:
+    """The seconds for which the living processes of a session could run, and other processes did."""
+    total = 0
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            after_name = (folder / "stat").read_text().rpartition(")")[2].split()
+            if int(after_name[3]) == session:
+                for thread in folder.glob("task/*/schedstat"):
+                    total += int(thread.read_text().split()[1])
+    return total / 1e9
 
 
 def _be_a_command(work: Callable[[], object], place: Place, env: dict[str, str]) -> None:
