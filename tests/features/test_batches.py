@@ -3,6 +3,7 @@ import time
 
 import numpy as np
 import pytest
+import torch
 
 from oatools.core.errors import ItemError
 from oatools.features.batches import Batcher
@@ -67,6 +68,22 @@ def test_slices_of_many_volumes_share_batches():
 
     together([lambda k=k: one(k) for k in range(6)])
     assert sum(engine.sizes) == 12 and len(engine.sizes) <= 4
+
+
+def test_tensors_of_many_volumes_share_batches_with_arrays():
+    class Tensors(Doubling):
+        def __call__(self, images):
+            return super().__call__(torch.as_tensor(images)).numpy()
+
+    batcher = Batcher(Tensors(0.01), 1)
+    rng = np.random.default_rng(2)
+    volumes = [rng.random((n, 2)) for n in (3, 1, 2, 3, 2, 1)]
+    given = [torch.from_numpy(v) if k % 3 else v for k, v in enumerate(volumes)]
+    for found, volume in zip(
+        together([lambda v=v: batcher.features(v) for v in given]), volumes, strict=True
+    ):
+        assert np.array_equal(found, volume * 2)
+    assert max(batcher.engine.sizes) <= 4 and sum(batcher.engine.sizes) == 12
 
 
 def test_a_batch_that_is_not_full_waits_for_slices_on_their_way():

@@ -68,11 +68,14 @@ def test_what_is_wrong_is_said_to_the_one_who_asked_and_the_next_volume_goes_on(
     assert served.volume_features(volume(), preprocessing).shape == (3, 1280)
 
 
-def test_an_engine_that_cannot_be_had_is_said_to_everybody():
-    unknown = EngineServer([EngineSettings("mobilenetv9", "random", device="cpu", engine="torch")])
+def test_an_engine_that_cannot_be_had_is_said_to_everybody_and_tried_once(tmp_path, weights):
+    path = tmp_path / "w.safetensors"
+    settings = replace(SMALL, backbone="mobilenetv2_100", weights=str(path))
+    address = EngineServer([settings]).address
     for _ in range(2):
-        with pytest.raises(UsageError, match="no timm model is called 'mobilenetv9'"):
-            ServedEngine(unknown.address)
+        with pytest.raises(UsageError, match="no such weights file"):
+            ServedEngine(address)
+        path.write_bytes(weights("mobilenetv2_100").read_bytes())
 
 
 def test_who_does_not_have_the_key_is_not_served(server):
