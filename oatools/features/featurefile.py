@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import io
 import json
 import math
 import os
@@ -125,20 +126,18 @@ def write_features(
 def _encoded(arrays: Mapping[str, np.ndarray], attributes: Mapping[str, Any]) -> bytes:
     """Return the bytes of a file with these datasets and attributes, and no others.
 
-    It is made in memory: HDF5 itself crashes where a disk is full.
+    It is made in memory: HDF5 itself crashes where a disk is full. As a whole file in Python's
+    hands, since the image of an open one has checksums that do not fit, before HDF5 2.0.
     """
-    # The name is that of no file, and tells those of threads apart. libver fixed and no times, so
-    # that the bytes depend on the content alone.
-    name, libver = os.urandom(8).hex(), ("v108", "v108")
-    with h5py.File(name, "w", libver=libver, driver="core", backing_store=False) as file:
+    buffer = io.BytesIO()
+    # libver fixed and no times, so that the bytes depend on the content alone.
+    with h5py.File(buffer, "w", libver=("v108", "v108")) as file:
         for name, array in arrays.items():
             file.create_dataset(name, data=array, track_times=False)
         for key, value in attributes.items():
             file.attrs[key] = json.dumps(value) if isinstance(value, dict | list) else value
         file.attrs[_RECORD] = record_digest(_attributes(file["/"].id, sys.maxsize), _RECORD)
-        file.flush()
-        image: bytes = file.id.get_file_image()
-    return image
+    return buffer.getvalue()
 
 
 def read_features(path: str | Path, augmented: bool = False) -> Features:
