@@ -13,7 +13,7 @@ from sklearn.linear_model import LogisticRegression
 
 from oatools.learning.cohort import Cohort
 from oatools.learning.folds import Split
-from oatools.learning.linear import fit_view
+from oatools.learning.linear import LinearPart, fit_ridge
 from oatools.learning.metrics import choose_threshold
 from oatools.learning.mixture import mix
 from oatools.learning.results import OutOfFold
@@ -50,7 +50,12 @@ def _linear(cohort: Cohort, splits: Sequence[Split], rule: str) -> OutOfFold:
     means = cohort.means()
     for split in splits:
         label = cohort.label[split.train]
-        fitted = fit_view("mean", means[split.train], label, split.part)
+        fitted = fit_ridge(
+            LinearPart("mean", cohort.channels, sequences=cohort.sequences),
+            means[split.train],
+            label,
+            split.part,
+        )
         held_out = {"mean": fitted.held_out}
         mixture = mix(label, held_out)
         test = fitted.part.log_odds(means[split.test])

@@ -273,6 +273,7 @@ def _parts(fields: Fields, name: str) -> None:
         each.number("roc_auc", 0, 1)
         if each.has("strength"):
             each.number("strength", 0)
+            each.number("power", 0)
 
 
 _COUNT = functools.partial(Fields.whole, least=0, most=MOST)

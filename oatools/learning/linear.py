@@ -1,8 +1,10 @@
 """Linear parts of the model: ridge regression on what the slices of a knee have in common or not.
 
-Each part is a logistic regression with an L2 penalty on one view of the features, standardised, and
-each chooses its own strength by inner cross-validation. With the view `mean` alone it is what every
-model has to be held against. The views:
+Each part is a logistic regression with an L2 penalty on one view of the features, standardised.
+How strong the penalty is, and whether it spares the large principal components more or less than
+usual, is not chosen but averaged over: candidates weigh by their likelihood of held-out knees. The
+simplest of all, `fit_ridge` on the view `mean`, is what every model has to be held against. The
+views:
 
     mean, max, min, sd   of each channel over the slices
     position             the mean near each of `PARTS` places along the stack, so that a finding
@@ -11,7 +13,7 @@ model has to be held against. The views:
 """
 
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,14 +25,19 @@ from torch import nn
 from oatools.learning.cohort import Cohort
 from oatools.learning.folds import Split
 
-CLINICAL = "clinical"
+CLINICAL, POSITION = "clinical", "position"
 #: Places along a stack at which the view `position` looks.
 PARTS = 8
 #: Inverse strengths of the penalty that are tried, from strong to weak. Columns are divided by the
 #: root of their number, so that a strength means the same for 10 columns and for 10,000.
 STRENGTHS = tuple(10.0 ** (step / 2) for step in range(-6, 7))
-# Two steps without a lower loss, and weaker ones are not tried.
-_PATIENCE = 2
+#: Powers of their standard deviation that principal components are given. 1 is ridge regression;
+#: below, small components are penalised less than there, above it more.
+POWERS = (0.75, 1.0, 1.5)
+# A candidate that is less likely than the best by so many nats is left out; stronger ones have
+# been tried before weaker ones, so that the first such on the way down ends the search.
+_NEGLIGIBLE = 7.0
+_SMALLEST_COMPONENT = 1e-5  # of the largest: float32 holds no smaller one
 _TOLERANCE = 1e-4
 _LAST_TOLERANCE = 1e-6
 _KNEES = 256  # at a time when slices are summarised
@@ -48,7 +55,7 @@ def summarise(values: torch.Tensor, mask: torch.Tensor, view: str) -> torch.Tens
         return values.masked_fill(~inside, -torch.inf).amax(dim=1)
     if view == "min":
         return values.masked_fill(~inside, torch.inf).amin(dim=1)
-    if view == "position":
+    if view == POSITION:
         weights = position_weights(mask).to(values.dtype)
         return torch.einsum("ksp,ksc->kpc", weights, values.masked_fill(~inside, 0)).flatten(1)
     weights = mask.to(values.dtype) / mask.sum(dim=1, keepdim=True)
@@ -83,7 +90,8 @@ def position_weights(mask: torch.Tensor) -> torch.Tensor:
 class LinearPart(nn.Module):
     """A fitted linear part: log odds that are linear in one view of the slices.
 
-    With several sequences, their views stand side by side.
+    It takes `channels` features a slice of each of so many `sequences`, whose views stand side by
+    side, and `clinical` variables.
     """
 
     mean: torch.Tensor
@@ -91,9 +99,10 @@ class LinearPart(nn.Module):
     weight: torch.Tensor
     bias: torch.Tensor
 
-    def __init__(self, view: str, columns: int) -> None:
+    def __init__(self, view: str, channels: int, clinical: int = 0, sequences: int = 1) -> None:
         super().__init__()
         self.view = view
+        columns = columns_of(view, channels, clinical, sequences)
         for name in ("mean", "scale", "weight"):
             self.register_buffer(name, torch.zeros(columns))
         self.register_buffer("bias", torch.zeros(1))
@@ -120,7 +129,7 @@ def columns_of(view: str, channels: int, clinical: int, sequences: int) -> int:
     """Return the number of columns that a view has."""
     if view == CLINICAL:
         return clinical
-    return channels * sequences * (PARTS if view == "position" else 1)
+    return channels * sequences * (PARTS if view == POSITION else 1)
 
 
 def views(features: torch.Tensor, mask: torch.Tensor, view: str) -> torch.Tensor:
@@ -139,13 +148,14 @@ def views(features: torch.Tensor, mask: torch.Tensor, view: str) -> torch.Tensor
 class Fitted:
     """A part that was fitted on the training knees, and what it said of each when it was left out.
 
-    `held_out` (training knees,) are log odds by the fit that had not seen the knee's inner fold,
-    `strength` is the inverse strength that gave the lowest mean log loss of these.
+    `held_out` (training knees,) are log odds by fits that had not seen the knee's inner fold;
+    `strength` and `power` are those of the candidate with the lowest mean log loss of these.
     """
 
     part: LinearPart
     held_out: np.ndarray
     strength: float
+    power: float
 
 
 def fit_linear(
@@ -160,8 +170,9 @@ def fit_linear(
     wanted = [*names, *([CLINICAL] if clinical.shape[1] else [])]
     found = {}
     for name in wanted:
+        part = LinearPart(name, cohort.channels, clinical.shape[1], cohort.sequences)
         columns = clinical if name == CLINICAL else _columns(cohort, split.train, name)
-        found[name] = fit_view(name, columns, label, split.part)
+        found[name] = fit_view(part, columns, label, split.part)
     return found
 
 
@@ -181,42 +192,129 @@ def _columns(cohort: Cohort, index: np.ndarray, view: str) -> np.ndarray:
     return np.concatenate(out)
 
 
-def fit_view(view: str, columns: np.ndarray, label: np.ndarray, part: np.ndarray) -> Fitted:
-    """Fit a linear part on its view (knees, columns) of knees with a `label` (knees,).
+def fit_view(
+    linear: LinearPart, columns: np.ndarray, label: np.ndarray, part: np.ndarray
+) -> Fitted:
+    """Fit a linear part in place on its view (knees, columns) of knees with a `label` (knees,).
 
-    `part` (knees,) numbers the inner folds that choose its strength.
+    `part` (knees,) numbers the inner folds that judge the candidates. The fit is their mean,
+    weighted by the likelihood of held-out knees (pseudo-Bayesian model averaging: Geisser and Eddy,
+    JASA 1979; Yao et al., Bayesian Analysis 2018).
     """
+    # A decomposition of so many columns, or of one variable each, costs more than it brings.
+    is_plain = linear.view in (POSITION, CLINICAL)
+    return _fit(linear, columns, label, part, (1.0,) if is_plain else POWERS, _average)
+
+
+def fit_ridge(
+    linear: LinearPart, columns: np.ndarray, label: np.ndarray, part: np.ndarray
+) -> Fitted:
+    """Fit the simple thing, as `fit_view` does: ridge regression with its one best strength."""
+    return _fit(linear, columns, label, part, (1.0,), _best)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A penalty, the held-out log odds (knees,) that it gives, and their mean log loss (nats)."""
+
+    strength: float
+    power: float
+    held_out: np.ndarray
+    loss: float
+
+
+def _fit(
+    linear: LinearPart,
+    columns: np.ndarray,
+    label: np.ndarray,
+    part: np.ndarray,
+    powers: Sequence[float],
+    weigh: Callable[[Sequence[Candidate]], np.ndarray],
+) -> Fitted:
     mean, sd = columns.mean(axis=0, dtype=np.float64), columns.std(axis=0, dtype=np.float64)
     scale = np.where(sd > _SMALLEST_SD, 1 / np.maximum(sd, _SMALLEST_SD), 0) / len(mean) ** 0.5
     scaled = ((columns - mean) * scale).astype(np.float32)
     with threadpoolctl.threadpool_limits(1):  # sums in another order give other bytes
-        strength, held_out, _ = choose_strength(scaled, label, part)
-        model = _regression(strength).set_params(tol=_LAST_TOLERANCE, max_iter=1000)
-        _quietly(model, scaled, label)
-    fitted = LinearPart(view, len(mean))
-    values = {"mean": mean, "scale": scale, "weight": model.coef_[0]}
+        tables = {each.power: each for each in turned(scaled, powers)}
+        found = []
+        for power, table in tables.items():
+            found += candidates(table.columns, label, part, power=power)
+        shares = weigh(found)
+        weight, bias = np.zeros(len(mean)), 0.0
+        for share, each in zip(shares, found, strict=True):
+            if share:
+                table = tables[each.power]
+                model = _regression(each.strength).set_params(tol=_LAST_TOLERANCE, max_iter=1000)
+                _quietly(model, table.columns, label)
+                weight += share * table.back(model.coef_[0])
+                bias += share * float(model.intercept_[0])
+    values = {"mean": mean, "scale": scale, "weight": weight}
     for name, value in values.items():
-        getattr(fitted, name).copy_(torch.from_numpy(value.astype(np.float32)))
-    fitted.bias.fill_(float(model.intercept_[0]))
-    return Fitted(fitted, held_out, strength)
+        getattr(linear, name).copy_(torch.from_numpy(value.astype(np.float32)))
+    linear.bias.fill_(bias)
+    held_out = np.sum([a * each.held_out for a, each in zip(shares, found, strict=True)], axis=0)
+    best = min(found, key=lambda each: each.loss)
+    return Fitted(linear, held_out, best.strength, best.power)
 
 
-def choose_strength(
+@dataclass(frozen=True)
+class Turned:
+    """Principal components (knees, components) whose standard deviations are of another `power`.
+
+    `directions` (columns, components) made them of the columns; None where they are the columns.
+    """
+
+    power: float
+    columns: np.ndarray
+    directions: np.ndarray | None = None
+
+    def back(self, weight: np.ndarray) -> np.ndarray:
+        """Return the weights of the columns that are those of the components."""
+        return weight if self.directions is None else self.directions @ weight
+
+
+def turned(columns: np.ndarray, powers: Sequence[float]) -> list[Turned]:
+    """Return the principal components of centred `columns` (knees, columns) for each of `powers`.
+
+    The sum of their variances stays that of the columns. Where 1 is the only power, these are
+    handed back as they are.
+    """
+    if tuple(powers) == (1.0,):
+        return [Turned(1.0, columns)]
+    values = columns.astype(np.float64)
+    is_wide = columns.shape[0] < columns.shape[1]
+    squares, vectors = np.linalg.eigh(values @ values.T if is_wide else values.T @ values)
+    lengths = np.sqrt(np.clip(squares, 0, None))
+    kept = lengths > _SMALLEST_COMPONENT * lengths.max()
+    lengths, vectors = lengths[kept], vectors[:, kept]
+    if is_wide:
+        vectors = values.T @ (vectors / lengths)
+    found = []
+    for power in powers:
+        gain = lengths ** (power - 1)
+        gain *= np.sqrt(np.square(lengths).sum() / np.square(lengths * gain).sum())
+        directions = vectors * gain
+        found.append(Turned(power, (values @ directions).astype(np.float32), directions))
+    return found
+
+
+def candidates(
     columns: np.ndarray,
     label: np.ndarray,
     part: np.ndarray,
     strengths: Sequence[float] = STRENGTHS,
-) -> tuple[float, np.ndarray, float]:
-    """Return the best of `strengths`, the held-out log odds (knees,) it gives, and their loss.
+    power: float = 1.0,
+) -> list[Candidate]:
+    """Return what each of `strengths` gives, up to the first that is out of the running.
 
     `columns` (knees, columns) are scaled, and `part` (knees,) numbers the inner folds from 1. Each
-    fold's knees are scored by a fit on all others, and the mean log loss decides.
+    fold's knees are scored by a fit on all others.
     """
     folds = []
     for number in np.unique(part):
         folds.append((part != number, part == number, _regression(strengths[0])))
-    best = (strengths[0], np.zeros(len(label)), np.inf)
-    worse = 0
+    found: list[Candidate] = []
+    best = np.inf
     for strength in strengths:
         held_out = np.zeros(len(label))
         for others, held, model in folds:
@@ -224,13 +322,24 @@ def choose_strength(
             _quietly(model, columns[others], label[others])
             held_out[held] = model.decision_function(columns[held])
         loss = log_loss(label, held_out)
-        if loss < best[2]:
-            best, worse = (strength, held_out, loss), 0
-        else:
-            worse += 1
-            if worse == _PATIENCE:
-                break
-    return best
+        found.append(Candidate(strength, power, held_out, loss))
+        best = min(best, loss)
+        if (loss - best) * len(label) > _NEGLIGIBLE:
+            break
+    return found
+
+
+def _average(found: Sequence[Candidate]) -> np.ndarray:
+    """The share of each candidate by its likelihood of held-out knees, without the negligible."""
+    nats = np.array([each.loss * len(each.held_out) for each in found])
+    nats -= nats.min()
+    shares = np.where(nats < _NEGLIGIBLE, np.exp(-nats), 0)
+    return shares / shares.sum()
+
+
+def _best(found: Sequence[Candidate]) -> np.ndarray:
+    """All for the candidate with the lowest loss."""
+    return np.eye(len(found))[int(np.argmin([each.loss for each in found]))]
 
 
 def log_loss(label: np.ndarray, log_odds: np.ndarray) -> float:

@@ -24,7 +24,7 @@ from torch.nn import functional
 from oatools.core.errors import ItemError
 from oatools.core.provenance import Caution
 from oatools.features.slices import chosen
-from oatools.learning.linear import LinearPart, columns_of
+from oatools.learning.linear import LinearPart
 from oatools.learning.mixture import Mixture
 from oatools.learning.pooling import POOLINGS, product
 from oatools.learning.scaling import ClinicalScaling
@@ -256,7 +256,7 @@ def build(
     """Return a model of so many untrained networks, and linear parts that say nothing yet."""
     parts = []
     for view in linear:
-        parts.append(LinearPart(view, columns_of(view, channels, clinical, sequences)))
+        parts.append(LinearPart(view, channels, clinical, sequences))
     made = [build_network(settings, channels, clinical, sequences) for _ in range(networks)]
     return KneeModel(channels, sequences, parts, made)
 

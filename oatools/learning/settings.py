@@ -57,8 +57,8 @@ class Settings:
     )
     linear: tuple[str, ...] = _setting(
         VIEWS,
-        "Linear parts: ridge regressions on so much of the slices, each with its strength by inner "
-        "cross-validation, and on the clinical variables; none for a network alone.",
+        "Linear parts: ridge regressions on so much of the slices, their strengths weighed by "
+        "inner cross-validation, and on the clinical variables; none for a network alone.",
         choices=VIEWS,
     )
     network: bool = _setting(
@@ -116,8 +116,8 @@ class Settings:
     )
     validation: float = _setting(
         0.2,
-        "Share of the training patients set aside at a time, to choose strengths, epoch and "
-        "threshold.",
+        "Share of the training patients set aside at a time, to weigh strengths, and choose epoch "
+        "and threshold.",
     )
     threshold_rule: str = _choice(
         "youden", "f1", help="Rule for the threshold, applied to patients that were set aside."

@@ -298,7 +298,7 @@ def _parts_record(
             "roc_auc": roc_auc(label, odds),
         }
         if name in linear:
-            record["strength"] = linear[name].strength
+            record |= {"strength": linear[name].strength, "power": linear[name].power}
         records.append(record)
     return records
 

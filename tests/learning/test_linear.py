@@ -3,6 +3,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from scipy.special import expit
 from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
 from sklearn.metrics import log_loss as sklearn_log_loss
 from sklearn.model_selection import PredefinedSplit
@@ -12,13 +13,16 @@ from oatools.learning.linear import (
     CLINICAL,
     PARTS,
     STRENGTHS,
-    choose_strength,
+    LinearPart,
+    candidates,
     columns_of,
     fit_linear,
+    fit_ridge,
     fit_view,
     log_loss,
     position_weights,
     summarise,
+    turned,
     views,
 )
 
@@ -99,7 +103,7 @@ def planted(knees=240, columns=30, seed=0, strength=0.8):
 
 def test_the_strength_is_the_one_that_scikit_learn_chooses():
     values, label, part = planted()
-    strength, held_out, loss = choose_strength(values, label, part)
+    best = min(candidates(values, label, part), key=lambda each: each.loss)
     theirs = LogisticRegressionCV(
         Cs=list(STRENGTHS),
         cv=PredefinedSplit(part),
@@ -109,24 +113,24 @@ def test_the_strength_is_the_one_that_scikit_learn_chooses():
     with warnings.catch_warnings():  # of its own future
         warnings.simplefilter("ignore")
         theirs.fit(values, label)
-    assert strength == pytest.approx(np.ravel(theirs.C_)[0])
+    assert best.strength == pytest.approx(np.ravel(theirs.C_)[0])
     for number in range(1, 6):
         others, held = part != number, part == number
-        model = LogisticRegression(C=strength, max_iter=1000, tol=1e-8)
+        model = LogisticRegression(C=best.strength, max_iter=1000, tol=1e-8)
         expected = model.fit(values[others], label[others]).decision_function(values[held])
-        np.testing.assert_allclose(held_out[held], expected, atol=5e-3)
-    probability = 1 / (1 + np.exp(-held_out))
-    assert loss == pytest.approx(sklearn_log_loss(label, probability), rel=1e-9)
+        np.testing.assert_allclose(best.held_out[held], expected, atol=5e-3)
+    probability = 1 / (1 + np.exp(-best.held_out))
+    assert best.loss == pytest.approx(sklearn_log_loss(label, probability), rel=1e-9)
 
 
 def test_no_knee_has_a_part_in_what_is_held_out_of_it():
     values, label, part = planted()
-    _, held_out, _ = choose_strength(values, label, part, strengths=[0.1])
+    held_out = candidates(values, label, part, strengths=[0.1])[0].held_out
     wild, other = values.copy(), label.copy()
     at = part == 2
     wild[at], other[at] = 50.0, 1 - other[at]
     for column in (wild, values):
-        found = choose_strength(column, other, part, strengths=[0.1])[1]
+        found = candidates(column, other, part, strengths=[0.1])[0].held_out
         # Their labels have no part in it, and neither has anything of theirs in the other folds'.
         if column is values:
             np.testing.assert_array_equal(found[at], held_out[at])
@@ -137,7 +141,7 @@ def test_a_part_says_of_raw_columns_what_the_regression_says_of_scaled_ones():
     values, label, part = planted()
     raw = values * np.linspace(0.01, 100, 30) + np.linspace(-5, 500, 30)
     raw[:, 7] = 3.0  # does not vary
-    fitted = fit_view("mean", raw, label, part)
+    fitted = fit_ridge(LinearPart("mean", 30), raw, label, part)
     scaled = np.delete(raw, 7, axis=1)
     scaled = (scaled - scaled.mean(axis=0)) / scaled.std(axis=0) / 30**0.5
     model = LogisticRegression(C=fitted.strength, max_iter=1000, tol=1e-8).fit(scaled, label)
@@ -146,11 +150,53 @@ def test_a_part_says_of_raw_columns_what_the_regression_says_of_scaled_ones():
     )
 
 
+@pytest.mark.parametrize("knees", [240, 20])
+def test_a_power_is_that_of_the_singular_values(knees):
+    """Those of NumPy's own decomposition, for more knees than columns and for fewer."""
+    values = planted(knees=knees)[0] * np.linspace(0.1, 3, 30)
+    values = (values - values.mean(axis=0)).astype(np.float32)
+    lengths = np.linalg.svd(values.astype(np.float64), compute_uv=False)
+    lengths = lengths[lengths > 1e-4]
+    for power, each in zip((0.5, 1.0, 2.0), turned(values, (0.5, 1.0, 2.0)), strict=True):
+        found = np.linalg.svd(each.columns.astype(np.float64), compute_uv=False)[: len(lengths)]
+        assert each.power == power
+        np.testing.assert_allclose(found / found[0], (lengths / lengths[0]) ** power, rtol=1e-3)
+        assert (found**2).sum() == pytest.approx((lengths**2).sum(), rel=1e-5)
+        # Whatever is linear in the components is as linear in the columns.
+        weight = np.arange(1.0, each.columns.shape[1] + 1)
+        np.testing.assert_allclose(
+            values @ each.back(weight), each.columns @ weight, rtol=1e-3, atol=1e-2
+        )
+
+
+def test_candidates_are_averaged_by_their_likelihood_of_held_out_knees():
+    """Against the candidates themselves, weighted by hand; ridge regression takes the best alone."""
+    values, label, part = planted(knees=120)
+    fitted = fit_view(LinearPart("mean", 30), values, label, part)
+    scaled = (values - values.mean(axis=0)) / values.std(axis=0) / 30**0.5
+    total, odds, held_out, best = 0.0, np.zeros(120), np.zeros(120), (np.inf, 0.0, 0.0)
+    for each in turned(scaled, (0.75, 1.0, 1.5)):
+        for found in candidates(each.columns, label, part, power=each.power):
+            likelihood = np.exp(-sklearn_log_loss(label, expit(found.held_out), normalize=False))
+            model = LogisticRegression(C=found.strength, max_iter=1000, tol=1e-8)
+            odds += likelihood * model.fit(each.columns, label).decision_function(each.columns)
+            held_out += likelihood * found.held_out
+            total += likelihood
+            best = min(best, (found.loss, found.strength, found.power))
+    np.testing.assert_allclose(fitted.part.log_odds(values), odds / total, atol=0.02)
+    np.testing.assert_allclose(fitted.held_out, held_out / total, atol=0.02)
+    assert (fitted.strength, fitted.power) == best[1:]
+    ridge = fit_ridge(LinearPart("mean", 30), values, label, part)
+    alone = min(candidates(scaled.astype(np.float32), label, part), key=lambda found: found.loss)
+    np.testing.assert_array_equal(ridge.held_out, alone.held_out)
+    assert ridge.power == 1 and np.abs(ridge.held_out - fitted.held_out).max() > 0.01
+
+
 def test_where_nothing_is_to_be_learnt_the_strongest_penalty_is_as_good_as_any():
     values, _, part = planted(strength=0.0)
     label = np.random.default_rng(9).permutation(np.arange(240) % 4 == 0).astype(int)
-    strength, held_out, _ = choose_strength(values, label, part)
-    assert strength <= 0.1 and held_out.std() < 0.3
+    fitted = fit_view(LinearPart("mean", 30), values, label, part)
+    assert fitted.strength <= 0.1 and fitted.held_out.std() < 0.3
     assert log_loss(np.array([1, 0]), np.array([0.0, 0.0])) == pytest.approx(np.log(2))
 
 

@@ -1,14 +1,19 @@
 """The default training: linear parts and networks, with every inner fold set aside in turn."""
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from scipy.special import expit
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss
 
 from oatools.core.errors import UsageError
 from oatools.learning.files import load_model, save_model
 from oatools.learning.folds import split_training
+from oatools.learning.linear import STRENGTHS
 from oatools.learning.metrics import choose_threshold, roc_auc
 from oatools.learning.model import NETWORK, predict
 from oatools.learning.settings import PRESETS, VIEWS, Settings, preset
@@ -154,21 +159,29 @@ def test_clinical_variables_are_a_part_of_their_own_and_noise_in_them_gets_no_we
 
 
 def test_the_threshold_is_chosen_on_knees_that_were_set_aside(make):
-    """With one linear part it can be done again by hand, with scikit-learn."""
-    from sklearn.linear_model import LogisticRegression
-
+    """With one linear part it can be done again by hand, with NumPy's SVD and scikit-learn."""
     cohort = make(knees=80, strength=2.0).without_clinical()
     model = fit(cohort, replace(SMALL, network=False, linear=("mean",)), 0)
     (part,) = model.record["parts"]
     split = split_training(cohort, 0.2, 0)
     means = cohort.means()
     scaled = (means - means.mean(axis=0)) / means.std(axis=0) / means.shape[1] ** 0.5
-    odds = np.empty(80)
-    for number in range(1, split.parts + 1):
-        held = split.part == number
-        ridge = LogisticRegression(C=part["strength"], max_iter=1000, tol=1e-8)
-        ridge.fit(scaled[~held], cohort.label[~held])
-        odds[held] = ridge.decision_function(scaled[held])
+    left, lengths, _ = np.linalg.svd(scaled.astype(np.float64), full_matrices=False)
+    found, nats = [], []
+    for power, strength in itertools.product((0.75, 1.0, 1.5), STRENGTHS):
+        columns = left * lengths**power
+        columns *= np.sqrt((scaled**2).sum() / (columns**2).sum())
+        odds = np.empty(80)
+        for number in range(1, split.parts + 1):
+            held = split.part == number
+            ridge = LogisticRegression(C=strength, max_iter=1000, tol=1e-6)
+            ridge.fit(columns[~held], cohort.label[~held])
+            odds[held] = ridge.decision_function(columns[held])
+        found.append(odds)
+        nats.append(log_loss(cohort.label, expit(odds), normalize=False))
+    odds = np.average(found, axis=0, weights=np.exp(-np.array(nats)))
+    best = list(itertools.product((0.75, 1.0, 1.5), STRENGTHS))[int(np.argmin(nats))]
+    assert (part["power"], part["strength"]) == best
     assert part["roc_auc"] == pytest.approx(roc_auc(cohort.label, odds), abs=0.005)
     again = LogisticRegression(C=np.inf, tol=1e-9).fit(odds[:, None], cohort.label)
     probability = again.predict_proba(odds[:, None])[:, 1]
