@@ -1,12 +1,14 @@
 """CPU seconds an epoch of five-fold training: `oa-cv`'s own loop beside the usual script and an in-memory DataLoader.
 
-    python tests/bench/train.py [--knees 5709] [--epochs 2] [--folds 5]
+    python tests/bench/train.py [--part epoch|whole]... [--knees 5709] [--epochs 2] [--folds 5]
 
-All train the same model (convolution, GRU, attention, perceptron) on the same knees, folds and
+epoch: all train the same model (convolution, GRU, attention, perceptron) on the same knees, folds and
 batches of 64, in one thread, the number of epochs fixed; the features are random but for a planted
 signal, and are called synthetic. The usual script is a Dataset that opens one HDF5 file an item.
 `arithmetic` is the matrix products of the convolution alone, forwards and for its weights'
 gradient: the floor. The AUC on knees held out shows that all learn alike.
+whole: a cross-validation to its own end, in one thread: the paper's model, linear parts alone, and
+the default model, which has both networks and linear parts.
 """
 
 import argparse
@@ -27,7 +29,7 @@ from oatools.learning.cohort import Cohort, make_cohort
 from oatools.learning.folds import Split, assign_folds, split_training
 from oatools.learning.metrics import roc_auc
 from oatools.learning.model import predict
-from oatools.learning.settings import preset
+from oatools.learning.settings import Settings, preset
 from oatools.learning.training import fit
 
 SLICES, CHANNELS, BATCH = 8, 1280, 64
@@ -89,6 +91,7 @@ class Memory(Dataset):
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser()
+    parser.add_argument("--part", action="append", choices=["epoch", "whole"])
     parser.add_argument("--knees", type=int, default=5709)
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--folds", type=int, default=5)
@@ -96,6 +99,15 @@ def main() -> None:
     torch.set_num_threads(1)
     data = synthetic(options.knees)
     fold = assign_folds(data.subject, data.label, 5, 0)
+    parts = options.part or ["epoch", "whole"]
+    if "epoch" in parts:
+        by_epoch(data, fold, options)
+    if "whole" in parts:
+        whole(data, fold, options.folds)
+
+
+def by_epoch(data: Cohort, fold: np.ndarray, options: argparse.Namespace) -> None:
+    """Print the CPU seconds an epoch of each way to train the paper's model."""
     with tempfile.TemporaryDirectory() as folder:
         for i in range(len(data)):
             with h5py.File(Path(folder) / f"{i}.h5", "w") as file:
@@ -124,6 +136,28 @@ def main() -> None:
             f"{name}\t{seconds:.2f}\t{spent['usual script'] / seconds:.2f}\t{spent['DataLoader'] / seconds:.2f}\t"
             f"{np.mean(area[name]):.3f}"
         )
+
+
+def whole(data: Cohort, fold: np.ndarray, folds: int) -> None:
+    """Print the CPU seconds of a five-fold cross-validation by each model."""
+    models = {
+        "paper": preset("paper"),
+        "linear parts alone": Settings(network=False),
+        "default": Settings(),
+    }
+    known = 0.0
+    print("model\tcpu_s\ttimes_paper\theld_out_auc")
+    for name, settings in models.items():
+        spent, area = 0.0, []
+        for k in range(1, folds + 1):
+            divided = split(data, fold, k)
+            begun = time.process_time()
+            model = fit(data, settings, 0, divided)
+            spent += (time.process_time() - begun) * 5 / folds
+            probability, _ = predict(model, *data.scored(divided.test))
+            area.append(roc_auc(data.label[divided.test], probability))
+        known = known or spent
+        print(f"{name}\t{spent:.0f}\t{spent / known:.1f}\t{np.mean(area):.3f}", flush=True)
 
 
 def synthetic(knees: int) -> Cohort:
