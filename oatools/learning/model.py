@@ -237,14 +237,6 @@ def _uniform(mask: torch.Tensor) -> torch.Tensor:
     return (1 / same.double()).masked_fill(numbers == 0, 0)
 
 
-def build_network(settings: Settings, channels: int, clinical: int, sequences: int = 1) -> Network:
-    """Return an untrained network, drawn from torch's current seed.
-
-    It takes `channels` features a slice of each of so many `sequences`, and `clinical` variables.
-    """
-    return Network(channels, clinical, settings, sequences)
-
-
 def build(
     settings: Settings,
     channels: int,
@@ -253,11 +245,14 @@ def build(
     linear: Sequence[str] = (),
     networks: int = 1,
 ) -> KneeModel:
-    """Return a model of so many untrained networks, and linear parts that say nothing yet."""
+    """Return a model of so many untrained networks, and linear parts that say nothing yet.
+
+    The networks are drawn from torch's current seed.
+    """
     parts = []
     for view in linear:
         parts.append(LinearPart(view, channels, clinical, sequences))
-    made = [build_network(settings, channels, clinical, sequences) for _ in range(networks)]
+    made = [Network(channels, clinical, settings, sequences) for _ in range(networks)]
     return KneeModel(channels, sequences, parts, made)
 
 

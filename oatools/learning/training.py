@@ -25,7 +25,6 @@ from oatools.learning.model import (
     FittedModel,
     KneeModel,
     Network,
-    build_network,
     copy_scaling,
     join,
     predict,
@@ -200,7 +199,7 @@ def _fit_rotating(
     )
     record = _training_record(settings, seed, history)
     record |= {
-        "class_weights": [1.0, 1.0],
+        "class_weights": _loss_weights(label, settings).tolist(),
         "parts": _parts_record(label, linear, held_out, mixture),
         "linear_roc_auc": _linear_area(label, held_out),
     }
@@ -243,10 +242,10 @@ def _prepare(
     used = split.train if len(parts) > 1 else split.fit
     networks, weights = [], []
     for part in parts:
-        network = build_network(settings, cohort.channels, len(scaling.names), cohort.sequences)
+        network = Network(cohort.channels, len(scaling.names), settings, cohort.sequences)
         networks.append(network)
         fitted = cohort.label[split.train[split.part != part]]
-        weights.append(class_weights(fitted) if settings.balanced else torch.ones(2))
+        weights.append(_loss_weights(fitted, settings))
     scale_features(networks[0], cohort, used)
     for network in networks[1:]:
         copy_scaling(networks[0], network)
@@ -583,6 +582,11 @@ def validation_loss(
     logits = evaluate(network, knees, places)
     with torch.inference_mode():
         return functional.cross_entropy(logits, knees.label[places], weights).item()
+
+
+def _loss_weights(label: np.ndarray, settings: Settings) -> torch.Tensor:
+    """The weights (2,) of the classes in the loss."""
+    return class_weights(label) if settings.balanced else torch.ones(2)
 
 
 def class_weights(label: np.ndarray) -> torch.Tensor:

@@ -190,6 +190,16 @@ def test_the_threshold_is_chosen_on_knees_that_were_set_aside(make):
     assert "had not seen its patient" in model.record["threshold_rule"]
 
 
+def test_the_record_says_how_the_classes_weighed_in_the_loss(make):
+    cohort = make(knees=40)
+    small = replace(SMALL, linear=(), epochs=1)
+    positive = int(cohort.label.sum())
+    expected = [40 / (2 * (40 - positive)), 40 / (2 * positive)]
+    balanced = fit(cohort, replace(small, balanced=True), 0)
+    assert balanced.record["class_weights"] == pytest.approx(expected)
+    assert fit(cohort, small, 0).record["class_weights"] == [1.0, 1.0]
+
+
 def test_a_model_of_linear_parts_alone_shares_its_attention(make):
     cohort = make(knees=60)
     model = fit(cohort, replace(SMALL, network=False), 0)

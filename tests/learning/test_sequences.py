@@ -16,7 +16,7 @@ from oatools.learning.cohort import make_cohort
 from oatools.learning.files import load_model
 from oatools.learning.folds import inner_folds
 from oatools.learning.leaks import label_leaks
-from oatools.learning.model import FittedModel, build, build_network
+from oatools.learning.model import FittedModel, Network, build
 from oatools.learning.model import predict as score
 from oatools.learning.results import CrossValidation
 from oatools.learning.rows import join_rows
@@ -78,7 +78,7 @@ def joined_cohort(**options):
 def test_each_sequence_has_a_branch_of_its_own_whatever_lies_beside_it(pooling, instance):
     torch.manual_seed(0)
     settings = Settings(pooling=pooling, instance=instance, conv=5, units=8, hidden=6)
-    module = build_network(settings, 4, 1, 2).eval()
+    module = Network(4, 1, settings, 2).eval()
     module.branches[0].feature_mean.fill_(0.3)
     module.branches[1].feature_sd.fill_(2.0)
     lengths = [(3, 5), (4, 1), (1, 6)]
@@ -132,7 +132,7 @@ def test_a_cohort_knows_which_slices_are_of_which_sequence():
         data,
         np.array([i]),
         fit_clinical(np.zeros((1, 0)), ()),
-        build_network(Settings(), 12, 0, 2),
+        Network(12, 0, Settings(), 2),
         "float32",
     )
     assert tensors.take(torch.tensor([0])).mask.tolist() == [

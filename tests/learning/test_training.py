@@ -13,7 +13,7 @@ from oatools.learning.crossval import Plan, fold_path, validate
 from oatools.learning.files import KEY, load_model, save_model
 from oatools.learning.folds import assign_folds
 from oatools.learning.metrics import choose_threshold, roc_auc
-from oatools.learning.model import build_network, predict
+from oatools.learning.model import Network, predict
 from oatools.learning.scaling import fit_clinical
 from oatools.learning.settings import Settings, preset
 from oatools.learning.training import (
@@ -226,7 +226,7 @@ def with_copies(cohort, copies):
 def tensors_of(cohort, settings=QUICK):
     """All knees as tensors, under a network whose scaling changes nothing."""
     scaling = fit_clinical(cohort.clinical, cohort.clinical_names)
-    module = build_network(settings, cohort.channels, 1)
+    module = Network(cohort.channels, 1, settings)
     return module, to_tensors(cohort, np.arange(len(cohort)), scaling, module, settings.precision)
 
 
