@@ -129,7 +129,8 @@ def _exported(core: openvino.Core, settings: EngineSettings) -> tuple[_Exported,
             "OATOOLS_CACHE to a folder that can be written"
         )
         return made, (note,)
-    return made, ()
+    # As later processes have it: compiled from memory, a network in bf16 rounds otherwise.
+    return _read(core, made_from) or made, ()
 
 
 def _made_from(settings: EngineSettings) -> dict[str, Any]:

@@ -105,6 +105,14 @@ def test_an_exported_network_is_kept_and_opened_without_pytorch(
     assert np.array_equal(np.load(tmp_path / "out.npy"), first)
 
 
+def test_who_exports_a_network_computes_what_later_ones_do(settings, pixels, tmp_path, monkeypatch):
+    monkeypatch.setenv("OATOOLS_CACHE", str(tmp_path))
+    chosen = settings("mobilenetv2_050", precision="bf16", channels=3)
+    trios = pixels.reshape(2, 3, 224, 224)
+    exporting, later = (open_engine(chosen)(trios) for _ in range(2))
+    assert np.array_equal(exporting, later)
+
+
 def test_a_damaged_export_is_made_anew(settings, pixels, tmp_path, monkeypatch):
     monkeypatch.setenv("OATOOLS_CACHE", str(tmp_path))
     expected = open_engine(settings())(pixels[:2])
