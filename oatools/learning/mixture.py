@@ -65,6 +65,22 @@ def mix(label: np.ndarray, parts: Mapping[str, np.ndarray]) -> Mixture:
     return Mixture(kept, level - float(weights @ middle))
 
 
+def mix_if_worth(label: np.ndarray, parts: Mapping[str, np.ndarray], doubted: str) -> Mixture:
+    """Return the mixture of all `parts`, or that without the `doubted` one where it brings little.
+
+    For a part that was chosen among several by the same held-out knees, and so is better on these
+    than on others: it has to bring half the logarithm of the number of knees (nats), as much as one
+    more number must by the criterion of Schwarz (1978).
+    """
+    mixture = mix(label, parts)
+    others = {name: odds for name, odds in parts.items() if name != doubted}
+    if not others or doubted not in mixture.weights:
+        return mixture
+    without = mix(label, others)
+    gain = log_loss(label, without.log_odds(others)) - log_loss(label, mixture.log_odds(parts))
+    return mixture if gain * len(label) > np.log(len(label)) / 2 else without
+
+
 def parts_text(record: Mapping[str, Any]) -> str:
     """Return the parts of a model and their weights, the heaviest first, from its record."""
     parts = sorted(record.get("parts", []), key=lambda part: -part["weight"])

@@ -19,7 +19,7 @@ from oatools.learning.cohort import Cohort
 from oatools.learning.folds import Split, split_training
 from oatools.learning.linear import Fitted, fit_linear, log_loss
 from oatools.learning.metrics import choose_threshold, roc_auc
-from oatools.learning.mixture import Mixture, mix
+from oatools.learning.mixture import Mixture, mix, mix_if_worth
 from oatools.learning.model import (
     NETWORK,
     FittedModel,
@@ -188,7 +188,7 @@ def _fit_rotating(
     everything = KneeModel(
         cohort.channels, cohort.sequences, [each.part for each in linear.values()], networks
     )
-    mixture = mix(label, held_out)
+    mixture = mix_if_worth(label, held_out, NETWORK)
     module = join(everything, mixture).eval()
     odds = mixture.log_odds(held_out)
     chosen = _Chosen(

@@ -1,9 +1,12 @@
 import numpy as np
 import pytest
+from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss as sklearn_log_loss
 from sklearn.metrics import roc_auc_score
 
-from oatools.learning.mixture import SMALLEST, mix, parts_text
+from oatools.learning.linear import log_loss
+from oatools.learning.mixture import SMALLEST, mix, mix_if_worth, parts_text
 
 
 def drawn(knees=2000, seed=0, strength=1.0):
@@ -81,3 +84,36 @@ def test_a_part_without_an_error_is_not_made_endlessly_sure():
     label = np.arange(40) % 2
     found = mix(label, {"perfect": 2.0 * label - 1})
     assert 1 < found.weights["perfect"] <= 5
+
+
+def test_a_part_chosen_among_many_on_the_same_knees_has_to_bring_more():
+    """The best of 30 parts that know nothing is let in by a mixture, and seldom by this one."""
+    let_in = plain = 0
+    for seed in range(12):
+        label, odds, *_ = drawn(knees=400, seed=seed)
+        noise = np.random.default_rng(100 + seed).normal(size=(30, 400))
+        losses = []
+        for each in noise:
+            mixture = mix(label, {"good": odds, "chosen": each})
+            losses.append(log_loss(label, mixture.log_odds({"good": odds, "chosen": each})))
+        parts = {"good": odds, "chosen": noise[int(np.argmin(losses))]}
+        plain += "chosen" in mix(label, parts).weights
+        let_in += "chosen" in mix_if_worth(label, parts, "chosen").weights
+    assert plain >= 10 and let_in <= 3
+
+
+@pytest.mark.parametrize(
+    ("help", "is_kept"), [(0.0, False), (0.2, False), (0.5, True), (1.0, True)]
+)
+def test_the_gain_is_that_of_scikit_learns_log_loss_and_has_to_be_that_of_schwarz(help, is_kept):
+    label, _, one, two, nothing = drawn(knees=400, seed=3)
+    parts = {"one": one, "two": help * two + nothing}
+    losses = []
+    for names in (["one"], ["one", "two"]):
+        used = {name: parts[name] for name in names}
+        probability = expit(mix(label, used).log_odds(used))
+        losses.append(sklearn_log_loss(label, probability, normalize=False))
+    kept = "two" in mix_if_worth(label, parts, "two").weights
+    assert kept == (losses[0] - losses[1] > np.log(400) / 2)
+    assert kept == is_kept
+    assert mix_if_worth(label, {"two": two}, "two") == mix(label, {"two": two})
