@@ -276,10 +276,10 @@ class Turned:
 def turned(columns: np.ndarray, powers: Sequence[float]) -> list[Turned]:
     """Return the principal components of centred `columns` (knees, columns) for each of `powers`.
 
-    The sum of their variances stays that of the columns. Where 1 is the only power, these are
-    handed back as they are.
+    The sum of their variances stays that of the columns. Where 1 is the only power, or no column
+    varies, these are handed back as they are.
     """
-    if tuple(powers) == (1.0,):
+    if tuple(powers) == (1.0,) or not columns.any():
         return [Turned(1.0, columns)]
     values = columns.astype(np.float64)
     is_wide = columns.shape[0] < columns.shape[1]

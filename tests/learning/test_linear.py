@@ -169,6 +169,15 @@ def test_a_power_is_that_of_the_singular_values(knees):
         )
 
 
+def test_columns_that_do_not_vary_say_nothing():
+    """As the SD of slices does in knees that have one slice each."""
+    _, label, part = planted()
+    fitted = fit_view(LinearPart("sd", 30), np.full((240, 30), 1e-4), label, part)
+    odds = np.log(label.mean() / (1 - label.mean()))
+    np.testing.assert_allclose(fitted.part.log_odds(np.full((3, 30), 1e-4)), odds, atol=1e-3)
+    assert abs(fitted.held_out - odds).max() < 0.2
+
+
 def test_candidates_are_averaged_by_their_likelihood_of_held_out_knees():
     """Against the candidates themselves, weighted by hand; ridge regression takes the best alone."""
     values, label, part = planted(knees=120)
