@@ -4,8 +4,8 @@
 #
 #   examples/demo.sh [FOLDER]          PATIENTS=150 and JOBS=2 by default
 #
-# The backbone's weights are random, so that nothing has to be downloaded, and the knees are phantoms: the numbers
-# show that the pipe works, and say nothing of patients. Run it again and it keeps what is done.
+# The backbone's ImageNet weights were installed with oatools, and the knees are phantoms: the numbers show that the
+# pipe works, and say nothing of patients. Run it again and it keeps what is done.
 set -euo pipefail
 
 folder=${1:-demo}
@@ -23,7 +23,7 @@ oa-convert oai/00m --sequence cor-iw-tse -o nii \
   | oa-orient -o oriented \
   | oa-n4 -j "$jobs" -o n4 \
   | tee n4.tsv \
-  | oa-embed -j "$jobs" --weights random --slices 12 -o features > features.tsv
+  | oa-embed -j "$jobs" --slices 12 -o features > features.tsv
 
 # 3. Labels: who loses at least 0.5 mm of joint space within 12 months.
 oa-label oai/tables --endpoint jsn12 > labels.tsv
@@ -48,7 +48,7 @@ oa-pairs score --pairs pairs.tsv --key key.tsv --model predictions.tsv > score.t
 auc=$(awk -F'\t' '$1 == "images+clinical" && $2 == "mean" && $3 == "roc_auc" { print $4 }' cv/metrics.tsv)
 best=$(awk -F'\t' 'NR == 1 { for (i = 1; i <= NF; i++) c[$i] = i } NR == 2 { print $c["jsn12_best_auc"] }' oai/truth.tsv)
 echo
-echo "Phantoms, random weights: these numbers say nothing of patients."
+echo "Phantoms: these numbers say nothing of patients."
 echo "cross-validated AUC   $auc   (best possible: $best)"
 echo "report                $folder/cv/report.html"
 echo "heat map              $folder/$(awk -F'\t' 'NR == 1 { for (i = 1; i <= NF; i++) c[$i] = i } NR == 2 { print $c["path"] }' cam.tsv)"

@@ -38,7 +38,7 @@ _RANDOM = (
 @out_dir_option("the feature files", required=False)
 @click.option(
     "--backbone",
-    default="efficientnet_b0",
+    default="tf_efficientnet_lite0",
     show_default=True,
     metavar="NAME",
     help="Name of a timm model.",
@@ -48,7 +48,7 @@ _RANDOM = (
     default="pretrained",
     show_default=True,
     metavar="pretrained|random|FILE",
-    help="Take timm's own download, seeded random weights, or a .safetensors file or state dict.",
+    help="Take ImageNet's, seeded random weights, or a .safetensors file or state dict.",
 )
 @click.option(
     "--slices",

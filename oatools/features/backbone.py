@@ -16,6 +16,7 @@ from torch import nn
 
 from oatools.core.errors import UsageError
 from oatools.features.backbone_record import FILE, PRETRAINED, RANDOM, BackboneRecord, Weights
+from oatools.features.packaged import PACKAGED, load_packaged
 from oatools.features.weightsfile import load_weights
 
 TYPES = {"float32": torch.float32, "float16": torch.float16, "bf16": torch.bfloat16}
@@ -95,10 +96,11 @@ class _Normalised(nn.Module):
 def load_backbone(name: str, weights: str, seed: int = 0, device: str = "cpu") -> Backbone:
     """Make a backbone by its timm name.
 
-    `weights` is `pretrained` (timm's download and cache), `random` (seeded, see `initialise`), or
-    the path of a file (see `weightsfile.load_weights`), which is opened without executing code.
-    Raises `UsageError` for an unknown name, weights that cannot be had, or a file that does not
-    fit, by its first tensors that do not.
+    `weights` is `pretrained` (those that are installed, see `packaged`, else timm's download and
+    cache), `random` (seeded, see `initialise`), or the path of a file (see
+    `weightsfile.load_weights`), which is opened without executing code. Raises `UsageError` for an
+    unknown name, weights that cannot be had, or a file that does not fit, by its first tensors that
+    do not.
     """
     _check_name(name)
     network, origin = _network(name, weights, seed)
@@ -138,9 +140,8 @@ def _check_name(name: str) -> None:
 def _network(name: str, weights: str, seed: int) -> tuple[Any, Weights]:
     """Make the network in evaluation mode, with the weights that `load_backbone` was asked for."""
     if weights == PRETRAINED:
-        network = _pretrained(name)
-        tag = network.pretrained_cfg.get("tag") or "default"
-        origin = Weights(PRETRAINED, weights_digest(network), name=f"{name}.{tag}")
+        network, label = _pretrained(name)
+        origin = Weights(PRETRAINED, weights_digest(network), name=label)
     elif weights == RANDOM:
         with torch.random.fork_rng(devices=[]), torch.no_grad():
             torch.manual_seed(seed)
@@ -155,13 +156,20 @@ def _network(name: str, weights: str, seed: int) -> tuple[Any, Weights]:
     return network.eval().requires_grad_(False), origin
 
 
-def _pretrained(name: str) -> Any:
+def _pretrained(name: str) -> tuple[Any, str]:
+    """Return the network with its pretrained weights, and the name of these."""
+    network: Any
+    if name in PACKAGED:
+        network = timm.create_model(name, pretrained=False, num_classes=0)
+        packaged = load_packaged(network, name)
+        if packaged is not None:
+            return network, packaged.distribution
     # The hub client tells of every retry; one line at the end is enough.
     logging.getLogger("huggingface_hub").setLevel(logging.CRITICAL)
     kept = _downloaded(name)
     overlay = {"file": str(kept)} if kept else None
     try:
-        return timm.create_model(
+        network = timm.create_model(
             name, pretrained=True, num_classes=0, pretrained_cfg_overlay=overlay
         )
     except Exception as error:  # the hub client, its cache and the network each raise their own
@@ -171,9 +179,10 @@ def _pretrained(name: str) -> Any:
             f"pretrained weights of {name} are neither cached nor reachable "
             f"({type(error).__name__})",
             f"on a machine with network download huggingface.co/{where} (model.safetensors) and "
-            "give it as `weights` FILE, or copy its cache and set HF_HOME; `weights` random needs "
-            "no download, but knows nothing of images",
+            "give it as `weights` FILE, or copy its cache and set HF_HOME; the weights of "
+            f"`backbone` {', '.join(PACKAGED)} are installed with oatools",
         ) from None
+    return network, f"{name}.{network.pretrained_cfg.get('tag') or 'default'}"
 
 
 def _downloaded(name: str) -> Path | None:

