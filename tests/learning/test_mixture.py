@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from scipy.optimize import minimize
 from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss as sklearn_log_loss
@@ -117,3 +118,21 @@ def test_the_gain_is_that_of_scikit_learns_log_loss_and_has_to_be_that_of_schwar
     assert kept == (losses[0] - losses[1] > np.log(400) / 2)
     assert kept == is_kept
     assert mix_if_worth(label, {"two": two}, "two") == mix(label, {"two": two})
+
+
+def test_the_first_of_several_parts_is_trusted_as_it_is_by_two_nats():
+    """Beside a part that is to be left out, against SciPy's minimum of what the manual says."""
+    label, odds, *_ = drawn(knees=60, seed=5)
+    sure = 2.5 * odds
+
+    def cost(values, trust):
+        weight, level = values
+        probability = expit(weight * (sure - sure.mean()) + level)
+        return sklearn_log_loss(label, probability, normalize=False) + trust * (weight - 1) ** 2
+
+    found = mix(label, {"sure": sure, "contrary": -odds}).weights
+    expected, freely = (minimize(cost, [1, -1], args=(trust,)).x[0] for trust in (2, 0))
+    assert list(found) == ["sure"]
+    assert found["sure"] == pytest.approx(expected, abs=1e-3)
+    assert abs(expected - freely) > 0.02
+    assert mix(label, {"sure": sure}).weights["sure"] == pytest.approx(freely, abs=1e-3)
