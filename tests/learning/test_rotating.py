@@ -190,6 +190,14 @@ def test_the_threshold_is_chosen_on_knees_that_were_set_aside(make):
     assert "had not seen its patient" in model.record["threshold_rule"]
 
 
+def test_a_network_is_judged_on_knees_that_it_has_not_learnt_from(make):
+    """It learns noise by heart, and would know every one of its own."""
+    cohort = make(knees=80, strength=0.0)
+    settings = replace(SMALL, linear=(), dropout=0.0, epochs=12, patience=12, learning_rate=1e-2)
+    (part,) = fit(cohort, settings, 0).record["parts"]
+    assert part["name"] == NETWORK and 0.2 < part["roc_auc"] < 0.75
+
+
 def test_the_record_says_how_the_classes_weighed_in_the_loss(make):
     cohort = make(knees=40)
     small = replace(SMALL, linear=(), epochs=1)
