@@ -29,7 +29,6 @@ def test_the_page_runs_as_written(shell, tmp_path):
         assert (tmp_path / picture).read_bytes()[:4] == b"\x89PNG"
     assert "(8, 1280)" in done.stdout
     assert "images+clinical: ROC AUC" in done.stdout and "images linear: ROC AUC" in done.stdout
-    assert "these numbers come from random weights" in done.stdout
     assert "these numbers come from phantoms" in done.stdout
     assert "to the right of the midline" in done.stdout
 

@@ -46,7 +46,7 @@ def load_packaged(network: Any, name: str) -> Packaged | None:
     if known is None or spec is None or spec.origin is None:
         return None
     path = Path(spec.origin).parent / known.file
-    remedy = f"pip install --force-reinstall {known.distribution}"
+    remedy = f"install {known.distribution} anew, with pip"
     try:
         found = hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:

@@ -123,7 +123,7 @@ def _interrupted(work, step):
         left -= event in ("opcode", "return")
         if not left:
             sys.settrace(None)
-            os.kill(os.getpid(), signal.SIGTERM)
+            signal.raise_signal(signal.SIGTERM)  # to this thread, and so before it goes on
         return each_step
 
     def calls(frame, *_):
