@@ -42,7 +42,7 @@ class Backbone:
         was trained on taken out.
         """
         mean, std = (_by_channel(v, images.device) for v in (self.record.mean, self.record.std))
-        return (images.expand(-1, 3, -1, -1) - mean) / std
+        return _normalised(images, mean, std)
 
     def parts(self, precision: str) -> list[tuple[nn.Module, torch.dtype]]:
         """Return the modules to run one after the other, and the type of each.
@@ -73,6 +73,10 @@ def _by_channel(values: tuple[float, ...], device: torch.device) -> torch.Tensor
     return torch.tensor(values, device=device).view(1, 3, 1, 1)
 
 
+def _normalised(images: torch.Tensor, mean: torch.Tensor, std: torch.Tensor) -> torch.Tensor:
+    return (images.expand(-1, 3, -1, -1) - mean) / std
+
+
 class _Normalised(nn.Module):
     """A network behind its backbone's normalisation, which is done in float32."""
 
@@ -81,12 +85,12 @@ class _Normalised(nn.Module):
         self.network = network
         # No buffers, which would become float16 with the network. They are on the device before it
         # computes: what is recorded as a CUDA graph may copy nothing there.
-        self._shift = _by_channel(backbone.record.mean, backbone.device)
-        self._scale = _by_channel(backbone.record.std, backbone.device)
+        self._mean = _by_channel(backbone.record.mean, backbone.device)
+        self._std = _by_channel(backbone.record.std, backbone.device)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         dtype = next(self.network.parameters()).dtype
-        normalised = (images.float().expand(-1, 3, -1, -1) - self._shift) / self._scale
+        normalised = _normalised(images.float(), self._mean, self._std)
         features: torch.Tensor = self.network(
             normalised.to(dtype, memory_format=torch.channels_last)
         )

@@ -6,7 +6,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
-from oatools.core.files import digest
+from oatools.core.files import digest, file_stamp
 from oatools.core.provenance import Provenance
 from oatools.core.records import Fields, RecordError, plain_text
 
@@ -146,11 +146,10 @@ def weights_id(weights: str) -> str:
     """Return what identifies weights in the record of a run: the word, or the file's digest."""
     if weights in (PRETRAINED, RANDOM) or not Path(weights).is_file():
         return weights
-    now = Path(weights).stat()
-    return _digest(weights, (now.st_dev, now.st_ino, now.st_size, now.st_mtime_ns))
+    return _digest(weights, file_stamp(weights))
 
 
 @lru_cache(maxsize=8)
-def _digest(path: str, version: tuple[int, ...]) -> str:
+def _digest(path: str, stamp: tuple[str, int, int]) -> str:
     """Return the digest of a file, which is read once for all rows of a run unless it changes."""
     return digest(path)

@@ -1,6 +1,7 @@
 """ImageNet weights that come with pip, so that no hub has to be reached, and all have the same."""
 
 import hashlib
+import io
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -48,11 +49,12 @@ def load_packaged(network: Any, name: str) -> Packaged | None:
     path = Path(spec.origin).parent / known.file
     remedy = f"install {known.distribution} anew, with pip"
     try:
-        found = hashlib.sha256(path.read_bytes()).hexdigest()
+        content = path.read_bytes()
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}", remedy) from None
+    found = hashlib.sha256(content).hexdigest()
     if found != known.sha256:
         raise UsageError(f"{path}: these are not the weights of {name} (SHA-256 {found})", remedy)
-    tensors = torch.load(path, map_location="cpu", weights_only=True)
+    tensors = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     network.load_state_dict(dict(zip(network.state_dict(), tensors.values(), strict=False)))
     return known

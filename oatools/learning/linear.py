@@ -215,10 +215,9 @@ def fit_ridge(
 
 @dataclass(frozen=True)
 class Candidate:
-    """A penalty, the held-out log odds (knees,) that it gives, and their mean log loss (nats)."""
+    """A strength, the held-out log odds (knees,) that it gives, and their mean log loss (nats)."""
 
     strength: float
-    power: float
     held_out: np.ndarray
     loss: float
 
@@ -235,15 +234,15 @@ def _fit(
     scale = np.where(sd > _SMALLEST_SD, 1 / np.maximum(sd, _SMALLEST_SD), 0) / len(mean) ** 0.5
     scaled = ((columns - mean) * scale).astype(np.float32)
     with threadpoolctl.threadpool_limits(1):  # sums in another order give other bytes
-        tables = {each.power: each for each in turned(scaled, powers)}
-        found = []
-        for power, table in tables.items():
-            found += candidates(table.columns, label, part, power=power)
+        tables, found = [], []
+        for table in turned(scaled, powers):
+            tried = candidates(table.columns, label, part)
+            found += tried
+            tables += [table] * len(tried)
         shares = weigh(found)
         weight, bias = np.zeros(len(mean)), 0.0
-        for share, each in zip(shares, found, strict=True):
+        for share, each, table in zip(shares, found, tables, strict=True):
             if share:
-                table = tables[each.power]
                 model = _regression(each.strength).set_params(tol=_LAST_TOLERANCE, max_iter=1000)
                 _quietly(model, table.columns, label)
                 weight += share * table.back(model.coef_[0])
@@ -253,8 +252,8 @@ def _fit(
         getattr(linear, name).copy_(torch.from_numpy(value.astype(np.float32)))
     linear.bias.fill_(bias)
     held_out = np.sum([a * each.held_out for a, each in zip(shares, found, strict=True)], axis=0)
-    best = min(found, key=lambda each: each.loss)
-    return Fitted(linear, held_out, best.strength, best.power)
+    best = int(np.argmin([each.loss for each in found]))
+    return Fitted(linear, held_out, found[best].strength, tables[best].power)
 
 
 @dataclass(frozen=True)
@@ -303,7 +302,6 @@ def candidates(
     label: np.ndarray,
     part: np.ndarray,
     strengths: Sequence[float] = STRENGTHS,
-    power: float = 1.0,
 ) -> list[Candidate]:
     """Return what each of `strengths` gives, up to the first that is out of the running.
 
@@ -322,7 +320,7 @@ def candidates(
             _quietly(model, columns[others], label[others])
             held_out[held] = model.decision_function(columns[held])
         loss = log_loss(label, held_out)
-        found.append(Candidate(strength, power, held_out, loss))
+        found.append(Candidate(strength, held_out, loss))
         best = min(best, loss)
         if (loss - best) * len(label) > _NEGLIGIBLE:
             break

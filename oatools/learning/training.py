@@ -110,13 +110,12 @@ def fit(
     """Train a model on a cohort; the same bytes for the same knees, settings and seed.
 
     The training patients are divided into inner folds (`settings.validation`), and each is set
-    aside in turn: the linear parts choose their strengths on what is set aside, a network learns
-    from all others, and the epoch, the weights of the parts, the
-    calibration and the threshold are chosen on the log odds of knees that were set aside. With
-    `settings.inner` "single", one inner fold alone is set aside, scaling, imputation and class
-    weights come from the others, and there is one network. Trains on all knees, or on those of a
-    `split` and on nothing else. `keep` is handed the progress of every epoch, and `start` goes on
-    from one.
+    aside in turn: the linear parts weigh their strengths on what is set aside, a network learns
+    from all others, and the epoch, the weights of the parts, the calibration and the threshold are
+    chosen on the log odds of knees that were set aside. With `settings.inner` "single", one inner
+    fold alone is set aside, scaling, imputation and class weights come from the others, and there
+    is one network. Trains on all knees, or on those of a `split` and on nothing else. `keep` is
+    handed the progress of every epoch, and `start` goes on from one.
 
         model = fit(load_cohort("features.tsv", "labels.tsv"))
 

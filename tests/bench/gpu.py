@@ -16,7 +16,7 @@ speed:      slices a second of the forward pass alone, images on the device, at 
 stages:     milliseconds that one thread needs for each step of a volume.
 command:    slices a second of `oa-embed` from `.nii.gz` of int16 as `oa-convert` leaves them,
             384 x 384 x 35; its start included, and without it (from runs of two lengths).
-training:   seconds of `oa-cv`, and `oa-train`, on the features made; on the GPU where they can.
+training:   seconds of `oa-cv`, and `oa-train`, on the features made; they compute on the CPU.
 cam:        `oa-cam` on the device beside the CPU: rank correlation of the maps, and seconds.
 
 Prints one table. Volumes are synthetic knees; weights are random if
@@ -293,10 +293,7 @@ def speed(work: Work) -> bool:
             )
             size = engine.record.size
             images = torch.rand(batch, 1, size, size)
-            takes_tensors = hasattr(engine, "images")
-            given = images.to(work.device) if takes_tensors else images.numpy()
-            name = "engine, images on the device" if takes_tensors else "engine, images in memory"
-            ways = {name: partial(engine, given)}
+            ways = {"engine, images on the device": partial(engine, images.to(work.device))}
             if precision != "bf16" or work.on_gpu:
                 ways["timm's own model, eager"] = timms(work, precision, batch, size)
             for way, call in ways.items():
@@ -313,7 +310,9 @@ def timms(work: Work, precision: str, batch: int, size: int) -> Callable[[], obj
     import timm
     import torch
 
-    dtype = {"float32": torch.float32, "float16": torch.float16, "bf16": torch.bfloat16}[precision]
+    from oatools.features.backbone import TYPES
+
+    dtype = TYPES[precision]
     network = timm.create_model(work.backbone, pretrained=False, num_classes=0).eval()
     network = network.to(work.device, dtype).to(memory_format=torch.channels_last)
     images = torch.rand(batch, 3, size, size).to(work.device, dtype)
@@ -376,9 +375,8 @@ def stages(work: Work) -> bool:
         "window and resize on the CPU": partial(images, volume, preprocessing),
         "write features": partial(write_features, work.root / "stage.h5", made),
         "voxels to features": partial(embed_volume, volume, settings),
+        "window and resize on the device": partial(engine.images, volume, preprocessing),
     }
-    if hasattr(engine, "images"):
-        steps["window and resize on the device"] = partial(engine.images, volume, preprocessing)
     for name, step in steps.items():
         step()
         taken = []
@@ -430,17 +428,12 @@ def training(work: Work) -> bool:
     """Time `oa-train` and `oa-cv` on the features, with labels that mean nothing."""
     common = training_options(work)
     folds = ["--repeats", "1", "--no-compare", *(["-k", "2"] if work.small else [])]
-    devices = ["cpu"]
-    if work.on_gpu and "--device" in oa(work, "cv", "--help"):
-        devices.append(work.device)
-    for device in devices:
-        on = ["--device", device] if len(devices) > 1 else []
-        with timer() as clock:
-            oa(work, "train", *common, *on, "-o", f"model-{device}.safetensors")
-        show("training", f"oa-train, {work.knees} knees, {device}", clock(), "s")
-        with timer() as clock:
-            oa(work, "cv", *common, *on, *folds, "-o", f"cv-{device}")
-        show("training", f"oa-cv, {work.knees} knees, {device}", clock(), "s")
+    with timer() as clock:
+        oa(work, "train", *common, "-o", "model.safetensors")
+    show("training", f"oa-train, {work.knees} knees, cpu", clock(), "s")
+    with timer() as clock:
+        oa(work, "cv", *common, *folds, "-o", "cv")
+    show("training", f"oa-cv, {work.knees} knees, cpu", clock(), "s")
     return True
 
 

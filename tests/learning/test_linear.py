@@ -185,13 +185,13 @@ def test_candidates_are_averaged_by_their_likelihood_of_held_out_knees():
     scaled = (values - values.mean(axis=0)) / values.std(axis=0) / 30**0.5
     total, odds, held_out, best = 0.0, np.zeros(120), np.zeros(120), (np.inf, 0.0, 0.0)
     for each in turned(scaled, (0.75, 1.0, 1.5)):
-        for found in candidates(each.columns, label, part, power=each.power):
+        for found in candidates(each.columns, label, part):
             likelihood = np.exp(-sklearn_log_loss(label, expit(found.held_out), normalize=False))
             model = LogisticRegression(C=found.strength, max_iter=1000, tol=1e-8)
             odds += likelihood * model.fit(each.columns, label).decision_function(each.columns)
             held_out += likelihood * found.held_out
             total += likelihood
-            best = min(best, (found.loss, found.strength, found.power))
+            best = min(best, (found.loss, found.strength, each.power))
     np.testing.assert_allclose(fitted.part.log_odds(values), odds / total, atol=0.02)
     np.testing.assert_allclose(fitted.held_out, held_out / total, atol=0.02)
     assert (fitted.strength, fitted.power) == best[1:]
