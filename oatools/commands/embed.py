@@ -64,6 +64,17 @@ _RANDOM = (
     help="Take only these slices, counted from 1.",
 )
 @click.option(
+    "--crop",
+    type=float,
+    metavar="MM",
+    help="Take a square of this side around the joint, which is found in the image.",
+)
+@click.option(
+    "--compartment",
+    type=click.Choice(["medial", "lateral", "both"]),
+    help="Take the slices of a compartment (sagittal stacks).",
+)
+@click.option(
     "--triplet",
     is_flag=True,
     help="Use the slices before and behind as red and blue (2.5D).",
@@ -137,6 +148,8 @@ def main(
     weights: str,
     slices: int | None,
     span: tuple[int, int] | None,
+    crop: float | None,
+    compartment: str | None,
     triplet: bool,
     window: tuple[float, float],
     augment: int,
@@ -184,6 +197,8 @@ def main(
     settings = EmbedSettings(
         engine=chosen_engine,
         slices=span or slices,
+        crop=crop,
+        compartment=compartment,
         window=window,
         triplet=triplet,
         augment=augment,

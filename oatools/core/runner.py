@@ -30,8 +30,8 @@ class Done:
     """The result of the work on one row: cells that change or are new, and whether it was kept.
 
     `warnings` are shown unless quiet, `details` only when verbose; a warning names parameters in
-    backquotes, as a remedy does. `remarks` are what many rows share: each is said once, at the end,
-    with the number of its rows.
+    backquotes, as a remedy does, and so does a remark. `remarks` are what many rows share: each is
+    said once, at the end, with the number of its rows.
     """
 
     cells: Row
@@ -373,7 +373,8 @@ class _Collector:
         """Return what rows have in common, each with the number of rows that it is said of."""
         said = []
         for remark, count in self.remarks.items():
-            said.append(f"{count} {'row' if count == 1 else 'rows'}: {remark}")
+            rows = "row" if count == 1 else "rows"
+            said.append(f"{count} {rows}: {with_options(remark, self.console.options)}")
         return said
 
     def state(self) -> str:

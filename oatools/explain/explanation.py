@@ -52,10 +52,11 @@ def explain_volume(
     backbone: Backbone | None = None,
     sequence: str | None = None,
     any_sequence: bool = False,
+    side: str | None = None,
 ) -> Explanation:
     """Explain what a model makes of the volume that was embedded; see `explain_volumes`."""
     found = explain_volumes(
-        model, [volume], method, clinical, positive, backbone, sequence, any_sequence
+        model, [volume], method, clinical, positive, backbone, sequence, any_sequence, side
     )
     return found[0]
 
@@ -69,6 +70,7 @@ def explain_volumes(
     backbone: Backbone | None = None,
     sequence: str | None = None,
     any_sequence: bool = False,
+    side: str | None = None,
 ) -> list[Explanation]:
     """Explain what a model makes of a knee, one entry for each of its volumes.
 
@@ -80,7 +82,7 @@ def explain_volumes(
 
     `sequence` is that of the volume, where the model does not join several. An `ItemError` is
     raised for one that the model was not trained on, unless `any_sequence`; without it, nothing is
-    checked.
+    checked. `side` is that of the knee, left or right, which a model of one compartment needs.
     """
     if method not in UNITS:
         raise UsageError(f"no method is called '{method}'", f"use one of {', '.join(UNITS)}")
@@ -98,7 +100,7 @@ def explain_volumes(
     given = clinical or {}
     values = np.array([given.get(name, np.nan) for name in model.scaling.names], dtype=np.float64)
     chain = EndToEnd(model, backbone, values, sign=1 if positive else -1)
-    found, _ = explain(chain, prepare(volumes, model), method)
+    found, _ = explain(chain, prepare(volumes, model, side), method)
     return found
 
 

@@ -15,7 +15,16 @@ from oatools.core.errors import ItemError, UsageError
 from oatools.core.records import Fields, RecordError
 from oatools.features.backbone import Backbone, load_backbone
 from oatools.features.backbone_record import PRETRAINED, RANDOM, Weights
-from oatools.features.slices import Preprocessing, chosen, images, square_padding
+from oatools.features.framing import Framing, framed
+from oatools.features.joint import METHOD
+from oatools.features.slices import (
+    COMPARTMENTS,
+    LEAST_CROP,
+    MOST_CROP,
+    Preprocessing,
+    images,
+    square_padding,
+)
 from oatools.imaging.volume import Volume
 from oatools.learning.model import FittedModel, middle_slices
 
@@ -86,59 +95,60 @@ class EndToEnd:
 class KneeImages:
     """The slices of a knee's volumes that were embedded, one sequence after the other.
 
-    `pixels` (slices, channels, size, size) in [0, 1]; `indices` the slices of each volume that they
-    are, and `seen` the numbers of those within the model's own window.
+    `pixels` (slices, channels, size, size) in [0, 1]; `framings` the part of each volume that they
+    show, and `seen` the numbers of those within the model's own window.
     """
 
     volumes: tuple[Volume, ...]
     pixels: torch.Tensor
-    indices: tuple[range, ...]
+    framings: tuple[Framing, ...]
     seen: np.ndarray
 
     @property
     def extents(self) -> tuple[int, ...]:
         """The number of slices of each sequence."""
-        return tuple(map(len, self.indices))
+        return tuple(len(framing.slices) for framing in self.framings)
 
     def to_volumes(self, maps: torch.Tensor) -> list[np.ndarray]:
         """Return maps (slices, h, w) over the images on the grid of each volume.
 
-        They are (i, j, slices), float32, and 0 in slices that were not embedded.
+        They are (i, j, slices), float32, and 0 in slices and beyond squares that were not embedded.
         """
         grids = []
         parts = maps.split(self.extents)
-        for volume, indices, part in zip(self.volumes, self.indices, parts, strict=True):
-            full = np.zeros(volume.data.shape, dtype=np.float32)
-            full[:, :, indices.start : indices.stop] = to_grid(part, volume)
-            grids.append(full)
+        for volume, framing, part in zip(self.volumes, self.framings, parts, strict=True):
+            heat = to_grid(part, framing.volume, framing.settings.crop)
+            grids.append(framing.spread(heat, volume))
         return grids
 
     def by_slice(self, values: np.ndarray) -> list[np.ndarray]:
         """Spread values of the embedded slices over all slices of each volume, 0 elsewhere."""
         spread, start = [], 0
-        for volume, indices in zip(self.volumes, self.indices, strict=True):
+        for volume, framing in zip(self.volumes, self.framings, strict=True):
             full = np.zeros(volume.data.shape[2])
-            full[indices.start : indices.stop] = values[start : start + len(indices)]
+            full[list(framing.slices)] = values[start : start + len(framing.slices)]
             spread.append(full)
-            start += len(indices)
+            start += len(framing.slices)
         return spread
 
 
-def prepare(volumes: Sequence[Volume], model: FittedModel) -> KneeImages:
+def prepare(volumes: Sequence[Volume], model: FittedModel, side: str | None = None) -> KneeImages:
     """Prepare volumes (slices in the last axis) as the model's record says of its features.
 
-    There is one volume for each sequence of the model, in its order.
+    There is one volume for each sequence of the model, in its order. `side` is that of the knee,
+    which a compartment needs.
     """
     settings = preprocessing_of(model)
-    indices = tuple(chosen(volume.data.shape[2], settings.slices) for volume in volumes)
-    pixels = torch.from_numpy(np.concatenate([images(volume, settings) for volume in volumes]))
+    framings = tuple(framed(volume, settings, side) for volume in volumes)
+    made = [images(framing.volume, framing.settings) for framing in framings]
+    pixels = torch.from_numpy(np.concatenate(made))
     seen: list[int] = []
     start = 0
-    for each in indices:
-        used = middle_slices(len(each), model.settings.slices)
+    for framing in framings:
+        used = middle_slices(len(framing.slices), model.settings.slices)
         seen += range(start + used.start, start + used.stop)
-        start += len(each)
-    return KneeImages(tuple(volumes), pixels, indices, np.array(seen))
+        start += len(framing.slices)
+    return KneeImages(tuple(volumes), pixels, framings, np.array(seen))
 
 
 def preprocessing_of(model: FittedModel) -> Preprocessing:
@@ -160,6 +170,7 @@ def preprocessing_of(model: FittedModel) -> Preprocessing:
             recorded.flag("triplet")
         if recorded.has("slices"):
             _check_slices(recorded)
+        _check_framing(recorded)
     except RecordError as error:
         raise _unknown_images(error) from None
     return Preprocessing.from_record(recorded.values)
@@ -175,6 +186,17 @@ def _check_slices(recorded: Fields) -> None:
     both.whole("last", both.whole("first", 1, _MOST_SLICES), _MOST_SLICES)
 
 
+def _check_framing(recorded: Fields) -> None:
+    """Raise a `RecordError` unless crop and compartment can be found again as they were."""
+    if recorded.has("crop"):
+        recorded.number("crop", LEAST_CROP, MOST_CROP)
+    if recorded.has("compartment") and recorded.text("compartment") not in COMPARTMENTS:
+        raise RecordError("'compartment' is not one of them")
+    is_framed = recorded.has("crop") or recorded.has("compartment")
+    if is_framed and recorded.text("joint") != METHOD:
+        raise RecordError("the joint was found by another version of oatools")
+
+
 def _space(model: FittedModel) -> Fields:
     return Fields(model.record).part("feature_space")
 
@@ -186,10 +208,13 @@ def _unknown_images(error: RecordError) -> UsageError:
     )
 
 
-def to_grid(maps: torch.Tensor, volume: Volume) -> np.ndarray:
-    """Enlarge maps (slices, h, w) of square images to the volume's own slices: (i, j, slices)."""
+def to_grid(maps: torch.Tensor, volume: Volume, crop: float | None = None) -> np.ndarray:
+    """Enlarge maps (slices, h, w) of square images to the volume's own slices: (i, j, slices).
+
+    `crop` is the side of the square that the volume was cut to, see `slices.square_padding`.
+    """
     columns, rows = volume.data.shape[:2]
-    left, right, top, bottom = square_padding(volume)
+    left, right, top, bottom = square_padding(volume, crop)
     shape = (rows + top + bottom, columns + left + right)
     if not torch.isfinite(maps).all():
         raise ItemError(

@@ -18,11 +18,12 @@ from oatools.core.provenance import Provenance
 from oatools.core.runner import Done
 from oatools.explain.explanation import UNITS, Explanation, explain
 from oatools.explain.faithfulness import faithfulness
-from oatools.explain.knee import EndToEnd, backbone_of, prepare
+from oatools.explain.knee import EndToEnd, backbone_of, prepare, preprocessing_of
 from oatools.explain.mean import FinishedMap
 from oatools.explain.montage import Montage, draw_montage
 from oatools.features.backbone import Backbone
 from oatools.features.engine import best_device
+from oatools.features.framing import stated_side
 from oatools.imaging import kept, orient
 from oatools.imaging.recorded import beside_path, write_recorded
 from oatools.imaging.rows import refuse_same
@@ -185,12 +186,14 @@ class _Output:
 class _Plan:
     """The work on one row: its outputs, one a sequence, and the knee's clinical variables.
 
-    `remarks` are about its sequence, see `learning.sequences.check_kind`.
+    `remarks` are about its sequence, see `learning.sequences.check_kind`; `side` is None where it
+    is not known.
     """
 
     outputs: list[_Output]
     clinical: np.ndarray
     remarks: tuple[str, ...]
+    side: str | None
 
 
 @dataclass(frozen=True)
@@ -229,11 +232,14 @@ def _plan(
     parameters = settings.parameters()
     parameters["with"] = [digest(path) for path in sources[1:]]
     parameters["clinical"] = _without_nan(values)
+    side = stated_side(row, provenance.read_sidecar(sources[0]))
+    if preprocessing_of(model).compartment is not None:
+        parameters["side"] = side
     outputs = []
     for source, target, sequence in zip(sources, targets, sequences, strict=True):
         step = provenance.step("oa-cam", parameters, source)
         outputs.append(_Output(source, target, sequence, step))
-    return _Plan(outputs, values, remarks)
+    return _Plan(outputs, values, remarks, side)
 
 
 def _without_nan(values: np.ndarray) -> list[float | None]:
@@ -253,7 +259,7 @@ def _compute(plan: _Plan, settings: CamSettings, model: FittedModel, backbone: B
     """Read the volumes of a row and explain them, each in the light of the others."""
     volumes = [read_volume(output.source) for output in plan.outputs]
     chain = EndToEnd(model, backbone, plan.clinical, sign=1 if settings.positive else -1)
-    knee = prepare(volumes, model)
+    knee = prepare(volumes, model, plan.side)
     found, heat = explain(chain, knee, settings.method)
     first = found[0]
     cells = {

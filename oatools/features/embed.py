@@ -16,7 +16,18 @@ from oatools.features.backbone_record import BackboneRecord, weights_id
 from oatools.features.engine import FLOAT16, FLOAT32, EngineSettings
 from oatools.features.engines import shared_batcher
 from oatools.features.featurefile import Features
-from oatools.features.slices import Preprocessing, Slices, chosen, images, slice_positions
+from oatools.features.framing import Framing, framed
+from oatools.features.joint import METHOD
+from oatools.features.slices import (
+    BOTH,
+    COMPARTMENTS,
+    LEAST_CROP,
+    MOST_CROP,
+    Preprocessing,
+    Slices,
+    images,
+    slice_positions,
+)
 from oatools.imaging.volume import Volume
 from oatools.version import __version__
 
@@ -25,10 +36,11 @@ from oatools.version import __version__
 class EmbedSettings:
     """The settings that decide the features of a volume, and the engine that computes them.
 
-    `slices` and `triplet` as in `Preprocessing`, `window` in percentiles; `augment` is the number
-    of augmented copies (see `augment`), drawn with the engine's seed; `dtype` that of the features,
-    float32 or float16. Raises a `UsageError` for slices or a window that hold nothing, an unknown
-    `dtype`, or a negative number of copies.
+    `slices`, `triplet`, `crop` and `compartment` as in `Preprocessing`, `window` in percentiles;
+    `augment` is the number of augmented copies (see `augment`), drawn with the engine's seed;
+    `dtype` that of the features, float32 or float16. Raises a `UsageError` for slices or a window
+    that hold nothing, a compartment or a crop that make no sense, an unknown `dtype`, or a negative
+    number of copies.
     """
 
     engine: EngineSettings = EngineSettings()
@@ -37,9 +49,17 @@ class EmbedSettings:
     triplet: bool = False
     augment: int = 0
     dtype: str = FLOAT32
+    crop: float | None = None
+    compartment: str | None = None
 
     def __post_init__(self) -> None:
         self._check_slices()
+        self._check_compartment()
+        if self.crop is not None and not LEAST_CROP <= self.crop <= MOST_CROP:
+            raise UsageError(
+                f"crop is {self.crop:g}",
+                f"give `crop` as {LEAST_CROP:g} to {MOST_CROP:g} mm, such as 100",
+            )
         low, high = self.window
         if not 0 <= low < high <= 100:
             raise UsageError(
@@ -65,15 +85,34 @@ class EmbedSettings:
                 "give `slices` as the first and the last one, counted from 1",
             )
 
+    def _check_compartment(self) -> None:
+        if self.compartment is None:
+            return
+        if self.compartment not in COMPARTMENTS:
+            raise UsageError(
+                f"no compartment is called '{self.compartment}'",
+                f"give `compartment` as {', '.join(COMPARTMENTS)}",
+            )
+        if isinstance(self.slices, tuple):
+            raise UsageError("a compartment and a range of slices exclude each other", "give one")
+        if self.compartment == BOTH and self.slices is None:
+            raise UsageError(
+                "both compartments without a number of slices are all slices",
+                "say with `slices` how many of each, or leave out `compartment`",
+            )
+
     def resolve(self, jobs: int | None = None) -> "EmbedSettings":
         """Return the settings with the engine's settled; see `EngineSettings.resolve`."""
         channels = 3 if self.triplet else 1
         engine = replace(self.engine, channels=channels).resolve(jobs)
         return replace(self, engine=engine)
 
-    def parameters(self) -> dict[str, Any]:
-        """Return what decides the numbers, as a file's provenance records it."""
-        return {
+    def parameters(self, side: str | None = None) -> dict[str, Any]:
+        """Return what decides the numbers, as a file's provenance records it.
+
+        `side` is that of the knee, which counts where there is a compartment.
+        """
+        recorded: dict[str, Any] = {
             "backbone": self.engine.backbone,
             "weights": weights_id(self.engine.weights),
             "seed": self.engine.seed,
@@ -84,6 +123,12 @@ class EmbedSettings:
             "precision": self.engine.precision,
             "dtype": self.dtype,
         }
+        # Where they are not asked for, the record is that of earlier versions.
+        if self.crop is not None:
+            recorded |= {"crop": self.crop, "joint": METHOD}
+        if self.compartment is not None:
+            recorded |= {"compartment": self.compartment, "side": side, "joint": METHOD}
+        return recorded
 
     def preprocessing(self, record: BackboneRecord) -> Preprocessing:
         """Return the backbone's own normalisation, with the window and slices of the settings."""
@@ -95,6 +140,8 @@ class EmbedSettings:
             std=record.std,
             slices=self.slices,
             triplet=self.triplet,
+            crop=self.crop,
+            compartment=self.compartment,
         )
 
 
@@ -111,29 +158,41 @@ class Origin:
     identity: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
-    def in_memory(cls, volume: Volume, settings: EmbedSettings) -> "Origin":
-        """Return the origin of a volume that comes from no file: its voxels and affine alone."""
+    def in_memory(
+        cls, volume: Volume, settings: EmbedSettings, side: str | None = None
+    ) -> "Origin":
+        """Return the origin of a volume that comes from no file: its voxels and affine alone.
+
+        `side` is that of the knee, where it is known.
+        """
         total = hashlib.sha256(f"{volume.shape} {volume.data.dtype.str}\n".encode())
         total.update(np.ascontiguousarray(volume.data).tobytes())
         total.update(volume.affine.astype(np.float64).tobytes())
-        plain = json.loads(json.dumps(settings.parameters()))
-        return cls(provenance.Step("oa-embed", plain, "", total.hexdigest()))
+        plain = json.loads(json.dumps(settings.parameters(side)))
+        step = provenance.Step("oa-embed", plain, "", total.hexdigest())
+        return cls(step, identity={} if side is None else {"side": side})
 
 
 def embed_volume(
-    volume: Volume, settings: EmbedSettings = EmbedSettings(), origin: Origin | None = None
+    volume: Volume,
+    settings: EmbedSettings = EmbedSettings(),
+    origin: Origin | None = None,
+    side: str | None = None,
 ) -> Features:
     """Return the features of a volume whose slices lie in the last axis, as oa-orient leaves them.
 
     The backbone is loaded at the first call with its settings, and kept. `origin` is recorded with
-    the features, and `Origin.in_memory` in its place. Raises an `ItemError` for a volume without
-    contrast or with too few slices, and a `UsageError` for a backbone that cannot be had.
+    the features, and `Origin.in_memory` in its place. `side`, left or right, is needed for a
+    compartment where the origin does not name it. Raises an `ItemError` for a volume without
+    contrast or with too few slices, or where there is no joint to be found; and a `UsageError` for
+    a backbone that cannot be had.
     """
     settings = settings.resolve()
     batcher, notes = shared_batcher(settings.engine)
     for note in notes:
         warnings.warn(note, stacklevel=2)
-    return embed_with(batcher, volume, settings, origin or Origin.in_memory(volume, settings))
+    known = origin or Origin.in_memory(volume, settings, side)
+    return embed_with(batcher, volume, settings, known)
 
 
 class Embedder(Protocol):
@@ -159,21 +218,21 @@ def embed_with(
 ) -> Features:
     """Return the features of a volume by an engine that runs already; see `embed_volume`."""
     preprocessing = settings.preprocessing(embedder.record)
-    features = checked(embedder.volume_features(volume, preprocessing))
+    seen = framed(volume, preprocessing, origin.identity.get("side"))
+    features = checked(embedder.volume_features(seen.volume, seen.settings))
     copies = []
     if settings.augment:
-        pixels = images(volume, preprocessing)
+        pixels = images(seen.volume, seen.settings)
         sha256 = origin.step.input_sha256
         for copy in augmented_copies(pixels, settings.augment, settings.engine.seed, sha256):
             copies.append(checked(embedder.features(copy)))
 
-    indices = chosen(volume.data.shape[2], settings.slices)
-    attributes = _attributes(embedder, settings, origin, first_slice=indices.start)
+    attributes = _attributes(embedder, settings, origin, seen, volume)
     dtype = np.dtype(settings.dtype)
     if dtype == np.float16 and np.abs(features).max() > np.finfo(np.float16).max:
         raise ItemError("features are too large for float16", "use `dtype` float32")
     augmented = np.stack(copies).astype(dtype) if copies else None
-    positions = slice_positions(volume, indices)
+    positions = slice_positions(volume, seen.slices)
     return Features(features.astype(dtype), positions, attributes, augmented)
 
 
@@ -194,7 +253,7 @@ def checked(features: np.ndarray) -> np.ndarray:
 
 
 def _attributes(
-    embedder: Embedder, settings: EmbedSettings, origin: Origin, first_slice: int
+    embedder: Embedder, settings: EmbedSettings, origin: Origin, seen: Framing, volume: Volume
 ) -> dict[str, Any]:
     """Return all that tells how features were made, in the order in which a file keeps it."""
     record = embedder.record
@@ -209,7 +268,9 @@ def _attributes(
     if origin.fields.get(provenance.PHANTOM_FIELD):
         attributes[provenance.PHANTOM_ATTRIBUTE] = True
     attributes |= origin.identity
-    attributes["first_slice"] = first_slice
+    attributes["first_slice"] = seen.slices[0]
+    if seen.joint is not None:
+        attributes["framing"] = seen.record(volume)
     attributes["version"] = __version__
     steps = provenance.with_step(dict(origin.fields), origin.step)
     attributes[provenance.STEPS] = steps[provenance.STEPS]

@@ -37,7 +37,7 @@ _TEXTS = (
     *("backbone", "weights", "weights_sha256", "precision", "engine", "source_sha256"),
     *("version", _CONTENT),
 )
-_OBJECTS = ("preprocessing", "augmentation")
+_OBJECTS = ("preprocessing", "augmentation", "framing")
 _KNOWN = {name.encode() for name in (*_TEXTS, *_OBJECTS, STEPS)}
 _NUMBERS = (h5py.h5t.TypeIntegerID, h5py.h5t.TypeFloatID, h5py.h5t.TypeEnumID)
 _TEXT = h5py.string_dtype()
@@ -104,7 +104,7 @@ def space_difference(space: Mapping[str, Any], reference: Mapping[str, Any]) -> 
         different.remove("weights")
     said = []
     for name in different[:3]:
-        here, there = (plain_text(each.get(name, "not stated")) for each in (found, expected))
+        here, there = (plain_text(each.get(name, "none")) for each in (found, expected))
         said.append(f"{plain_text(name)} {here}, not {there}")
     return ", ".join(said)
 

@@ -19,6 +19,7 @@ from oatools.features.featurefile import (
     space_difference,
     write_features,
 )
+from oatools.features.framing import NOTCH, shows_notch, stated_side
 from oatools.imaging.volume import Volume, read_volume
 
 #: Returns the engine for settings, and what is to be said of it.
@@ -39,7 +40,11 @@ def embed_row(
     """
     source, target = Path(row["path"]), out_dir / f"{file_stem(row)}.h5"
     seen = provenance.seen(source)
-    wanted = provenance.step("oa-embed", settings.parameters(), source)
+    identity = stated_identity(row)
+    if settings.compartment is not None:
+        side = stated_side(row, provenance.read_sidecar(source))
+        identity |= {} if side is None else {"side": side}
+    wanted = provenance.step("oa-embed", settings.parameters(identity.get("side")), source)
     cells = {"path": str(target)}
     recorded = Recorded() if force else read_recorded(target)
     damage = _damage(target, wanted, recorded)
@@ -49,7 +54,7 @@ def embed_row(
             return Done(cells, kept=True)
     volume = read(source)
     embedder, notes = opened(settings.engine)
-    described, identity = provenance.load_sidecar(source), stated_identity(row)
+    described = provenance.load_sidecar(source)
     fields = described.fields
     if "sequence" not in identity and isinstance(fields.get("Sequence"), str):
         # By it models know images that they were not trained on, whatever the file is called.
@@ -65,7 +70,8 @@ def embed_row(
 
     write_features(target, features, before=None if force else require_same)
     again = (f"warning: {damage}; it is made again",) if damage else ()
-    return Done(cells, warnings=(*notes, *described.warnings, *again))
+    remarks = (NOTCH,) if shows_notch(volume, settings.slices, settings.compartment) else ()
+    return Done(cells, warnings=(*notes, *described.warnings, *again), remarks=remarks)
 
 
 def _damage(target: Path, wanted: provenance.Step, recorded: Recorded) -> str:

@@ -12,7 +12,14 @@ from typing import Any, TypeVar
 import numpy as np
 
 from oatools.core.errors import ItemError
+from oatools.features.joint import METHOD
 from oatools.imaging.volume import Volume
+
+MEDIAL, LATERAL, BOTH = "medial", "lateral", "both"
+COMPARTMENTS = (MEDIAL, LATERAL, BOTH)
+#: The sides that a square around the joint may have, mm: a knee is some 90 mm across, and no field
+#: of view wider than half a metre.
+LEAST_CROP, MOST_CROP = 20.0, 500.0
 
 Slices = int | tuple[int, int] | None
 #: An array of NumPy's, or a tensor.
@@ -31,6 +38,10 @@ class Preprocessing:
     (three each), the backbone's own; `slices`, a count around the middle, a range (first, last)
     counted from 1, or None for all; `triplet`, whether red and blue are the slices before and
     behind instead of the slice itself.
+
+    `crop` is the side, in mm, of a square around the joint, None for whole slices; `compartment`
+    one of `COMPARTMENTS`, whose slices are taken, around its own middle where `slices` counts them.
+    `picked` are the indices of these in one volume, see `framing`; no record holds them.
     """
 
     window: tuple[float, float]
@@ -40,17 +51,27 @@ class Preprocessing:
     std: tuple[float, ...]
     slices: Slices = None
     triplet: bool = False
+    crop: float | None = None
+    compartment: str | None = None
+    picked: tuple[int, ...] | None = None
 
     def record(self) -> dict[str, Any]:
         """Return the settings as JSON can hold them, with the layout of the images."""
         recorded = {name: _as_json(value) for name, value in asdict(self).items()}
+        del recorded["picked"]
+        for name in ("crop", "compartment"):
+            if recorded[name] is None:  # so that it is the record of earlier versions
+                del recorded[name]
+            else:
+                recorded["joint"] = METHOD
         recorded |= {"slice_axis": "last", "rows": "second axis, reversed", "columns": "first axis"}
         return {**recorded, "padding": "square in mm, zero"}
 
     @classmethod
     def from_record(cls, recorded: Mapping[str, Any]) -> "Preprocessing":
         """Rebuild the settings that a feature file or a model records."""
-        names = [name for name in cls.__dataclass_fields__ if name in recorded]
+        known = set(cls.__dataclass_fields__) - {"picked"}
+        names = [name for name in known if name in recorded]
         return cls(**{name: _from_json(recorded[name]) for name in names})
 
 
@@ -129,45 +150,46 @@ def images(volume: Volume, settings: Preprocessing) -> np.ndarray:
     robust window; superior (the end of the second axis) is up; a slice that is not square in mm is
     padded with zeros, centred, so that nothing is stretched. Resizing is Pillow's: the kernel is
     widened where pixels are merged. There is one channel, or three with `triplet`: a slice's
-    neighbours around it, itself in their place at the ends of the volume.
+    neighbours around it, itself in their place at the ends of the volume. A square around the joint
+    is no business of this: `framing.framed` cuts it out before.
     """
     return with_channels(volume, settings, partial(_resized, volume, settings))
 
 
 def with_channels(
-    volume: Volume, settings: Preprocessing, resized: Callable[[range], Array]
+    volume: Volume, settings: Preprocessing, resized: Callable[[np.ndarray], Array]
 ) -> Array:
     """Return the chosen slices as images (n, channels, size, size), see `images`.
 
-    `resized` makes planes (n, size, size) of slices by their indices.
+    `resized` makes planes (n, size, size) of slices by their indices, which ascend.
     """
     count = volume.data.shape[2]
-    indices = chosen(count, settings.slices)
+    own = np.array(chosen(count, settings.slices) if settings.picked is None else settings.picked)
     if not settings.triplet:
-        return resized(indices)[:, None]
-    needed = range(max(0, indices.start - 1), min(count, indices.stop + 1))
-    planes = resized(needed)
-    own = np.arange(indices.start, indices.stop)
+        return resized(own)[:, None]
     before, behind = np.maximum(own - 1, 0), np.minimum(own + 1, count - 1)
     trio = np.stack([before, own, behind], axis=1)
-    return planes[trio - needed.start]
+    needed = np.unique(trio)
+    planes = resized(needed)
+    return planes[np.searchsorted(needed, trio)]
 
 
-def square_padding(volume: Volume) -> tuple[int, int, int, int]:
+def square_padding(volume: Volume, crop: float | None = None) -> tuple[int, int, int, int]:
     """Return the pixels to add left, right, above and below for a slice that is square in mm.
 
-    The square is true up to one pixel.
+    The side of the square is that of the slice's longer side, or `crop` mm, for a slice that is not
+    larger. It is true up to one pixel.
     """
     columns, rows = volume.data.shape[:2]
     width, height = (float(s) for s in volume.spacing[:2])
-    side = max(columns * width, rows * height)
-    extra_columns = round(side / width) - columns
-    extra_rows = round(side / height) - rows
+    side = max(columns * width, rows * height) if crop is None else crop
+    extra_columns = max(0, round(side / width) - columns)
+    extra_rows = max(0, round(side / height) - rows)
     left, top = extra_columns // 2, extra_rows // 2
     return left, extra_columns - left, top, extra_rows - top
 
 
-def slice_positions(volume: Volume, indices: range) -> np.ndarray:
+def slice_positions(volume: Volume, indices: Sequence[int]) -> np.ndarray:
     """Return the place of each slice along the slice axis, mm, shape (n,).
 
     It is the RAS position of the slice's centre, projected on the direction of that axis.
@@ -207,7 +229,7 @@ def resizing(volume: Volume, settings: Preprocessing) -> tuple[np.ndarray, np.nd
     turns the image.
     """
     columns, rows = volume.data.shape[:2]
-    left, right, top, bottom = square_padding(volume)
+    left, right, top, bottom = square_padding(volume, settings.crop)
     across = resize_weights(left + columns + right, settings.size, settings.interpolation)
     down = resize_weights(top + rows + bottom, settings.size, settings.interpolation)
     return across[:, left : left + columns].T, down[:, top : top + rows][:, ::-1]
@@ -221,7 +243,7 @@ def _from_json(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
-def _resized(volume: Volume, settings: Preprocessing, indices: range) -> np.ndarray:
+def _resized(volume: Volume, settings: Preprocessing, indices: np.ndarray) -> np.ndarray:
     """Return slices as images (n, size, size) in [0, 1], computed one slice at a time.
 
     A slice is brought into the window, turned upright, padded and resized.

@@ -66,9 +66,12 @@ def _resized(
     high: float,
     across: torch.Tensor,
     down: torch.Tensor,
-    indices: range,
+    indices: np.ndarray,
 ) -> torch.Tensor:
     """Return slices, by their indices, as planes (n, size, size) in [0, 1]."""
-    planes = voxels[indices.start : indices.stop].to(torch.float32, copy=True)
+    first, last = int(indices[0]), int(indices[-1])
+    is_run = last - first + 1 == len(indices)
+    planes = voxels[first : last + 1] if is_run else voxels[torch.from_numpy(indices)]
+    planes = planes.to(torch.float32, copy=True)
     planes.sub_(float(np.float32(low))).mul_(float(np.float32(1 / (high - low)))).clamp_(0, 1)
     return (down @ (planes @ across)).clamp_(0, 1)

@@ -94,8 +94,12 @@ def plane_of(volume: Grid, sequence: str) -> str:
     slice_axis = 2
     if spacing.max() > _CLEARLY_COARSER * spacing[2]:
         slice_axis = int(np.argmax(spacing))
-    world_axis = int(io_orientation(volume.affine)[slice_axis, 0])
-    return _PLANE_ACROSS[world_axis]
+    return plane_across(volume, slice_axis)
+
+
+def plane_across(volume: Grid, axis: int) -> str:
+    """Return `coronal`, `sagittal` or `axial`: the plane of slices that lie across an axis."""
+    return _PLANE_ACROSS[int(io_orientation(volume.affine)[axis, 0])]
 
 
 def side_of(volume: Grid) -> Side | None:

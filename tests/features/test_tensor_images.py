@@ -43,6 +43,10 @@ def test_voxels_of_every_type_and_order_become_the_same_images(dtype, order):
         {"slices": (5, 6), "triplet": True},
         {"triplet": True},
         {"interpolation": "bilinear"},
+        {"crop": 40.0},
+        {"picked": (0, 1, 5, 6), "triplet": True},
+        {"picked": (2, 4)},
+        {"picked": (2, 3, 4)},
     ],
 )
 def test_slices_channels_and_kernel_are_those_of_numpys_path(more):
