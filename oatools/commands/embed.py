@@ -13,7 +13,7 @@ from click.core import ParameterSource
 from oatools.core.cli import command
 from oatools.core.console import Console
 from oatools.core.errors import UsageError
-from oatools.core.manifest import file_stem, read_rows, tables_among
+from oatools.core.manifest import file_stem, print_table, read_rows, tables_among
 from oatools.core.options import (
     force_option,
     inputs_argument,
@@ -33,6 +33,14 @@ _RANDOM = (
 )
 
 
+def _list_backbones(context: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted:
+        from oatools.features import catalogue
+
+        print_table(catalogue.COLUMNS, catalogue.rows())
+        context.exit()
+
+
 @command("oa-embed")
 @inputs_argument()
 @out_dir_option("the feature files", required=False)
@@ -41,7 +49,7 @@ _RANDOM = (
     default="tf_efficientnet_lite0",
     show_default=True,
     metavar="NAME",
-    help="Name of a timm model.",
+    help="Name of a timm model, or of another that --list-backbones names.",
 )
 @click.option(
     "--weights",
@@ -49,6 +57,17 @@ _RANDOM = (
     show_default=True,
     metavar="pretrained|random|FILE",
     help="Take ImageNet's, seeded random weights, or a .safetensors file or state dict.",
+)
+@click.option(
+    "--size",
+    type=click.IntRange(16, 4096),
+    metavar="N",
+    help="Resize images to N x N pixels (default: the backbone's own size).",
+)
+@click.option(
+    "--tokens",
+    type=click.Choice(["cls", "mean", "cls+mean"]),
+    help="Tokens of a vision transformer that make the features (default: the backbone's own).",
 )
 @click.option(
     "--slices",
@@ -134,6 +153,14 @@ _RANDOM = (
     is_flag=True,
     help="Verify feature files instead: good rows pass, bad ones fail.",
 )
+@click.option(
+    "--list-backbones",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_list_backbones,
+    help="Print backbones that are known, with their licences and where to get weights, and exit.",
+)
 @seed_option
 @force_option
 @run_options
@@ -146,6 +173,8 @@ def main(
     out_dir: Path | None,
     backbone: str,
     weights: str,
+    size: int | None,
+    tokens: str | None,
     slices: int | None,
     span: tuple[int, int] | None,
     crop: float | None,
@@ -163,7 +192,7 @@ def main(
     force: bool,
     run: RunOptions,
 ) -> int:
-    """Turn every slice of a volume into the features of an ImageNet backbone.
+    """Turn every slice of a volume into the features of an image backbone.
 
     Writes one HDF5 file a volume: features (slices x channels), slice positions, and attributes
     that say exactly how they were made. Volumes are taken as oa-orient leaves them, slices in the
@@ -191,6 +220,8 @@ def main(
         device=devices[0],
         precision=precision,
         batch=batch_size,
+        size=size,
+        tokens=tokens or "",
     )
     jobs_are_given = context.get_parameter_source("jobs") is not ParameterSource.DEFAULT
     jobs = run.jobs if jobs_are_given else None

@@ -236,10 +236,12 @@ def backbone_of(model: FittedModel, weights: str | None = None, device: str = "c
         space = _space(model)
         name, sha256 = space.text("backbone"), space.text("weights_sha256")
         label = space.text("weights")
+        tokens = space.text("tokens") if space.has("tokens") else ""
         source, seed = _source_of(model, weights, label)
     except RecordError as error:
         raise _unknown_images(error) from None
-    backbone = _load_once(name, source, seed, device, sha256)
+    size = preprocessing_of(model).size
+    backbone = _load_once(name, source, seed, device, sha256, size, tokens)
     if backbone.record.weights.sha256 != sha256:
         raise UsageError(
             f"the weights of {name} are not those that the model's features came from ({label})",
@@ -264,6 +266,8 @@ def _source_of(model: FittedModel, given: str | None, label: str) -> tuple[str, 
 
 
 @functools.lru_cache(maxsize=1)
-def _load_once(name: str, weights: str, seed: int, device: str, sha256: str) -> Backbone:
+def _load_once(
+    name: str, weights: str, seed: int, device: str, sha256: str, size: int, tokens: str
+) -> Backbone:
     # The digest is that of the weights wanted, so that a file which was exchanged is read again.
-    return load_backbone(name, weights, seed, device)
+    return load_backbone(name, weights, seed, device, size, tokens)

@@ -6,7 +6,7 @@ import logging
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import timm
 import torch
@@ -15,7 +15,9 @@ from timm.data.config import resolve_model_data_config
 from torch import nn
 
 from oatools.core.errors import UsageError
+from oatools.features.architectures import check_name, create, with_tokens
 from oatools.features.backbone_record import FILE, PRETRAINED, RANDOM, BackboneRecord, Weights
+from oatools.features.catalogue import OWN
 from oatools.features.packaged import PACKAGED, load_packaged
 from oatools.features.weightsfile import load_weights
 
@@ -97,18 +99,32 @@ class _Normalised(nn.Module):
         return features
 
 
-def load_backbone(name: str, weights: str, seed: int = 0, device: str = "cpu") -> Backbone:
-    """Make a backbone by its timm name.
+def load_backbone(
+    name: str,
+    weights: str,
+    seed: int = 0,
+    device: str = "cpu",
+    size: int | None = None,
+    tokens: str = "",
+) -> Backbone:
+    """Make a backbone by its name, timm's or one of `catalogue.OWN`.
 
     `weights` is `pretrained` (those that are installed, see `packaged`, else timm's download and
     cache), `random` (seeded, see `initialise`), or the path of a file (see
-    `weightsfile.load_weights`), which is opened without executing code. Raises `UsageError` for an
-    unknown name, weights that cannot be had, or a file that does not fit, by its first tensors that
-    do not.
+    `weightsfile.load_weights`), which is opened without executing code. `size` is that of its
+    images, None for its own; `tokens` those that make a vision transformer's features (see
+    `architectures.TokenFeatures`), empty for what the network itself makes of them. Raises
+    `UsageError` for an unknown name, weights that cannot be had, a file that does not fit, by its
+    first tensors that do not, or a size or tokens that the network does not have.
     """
-    _check_name(name)
-    network, origin = _network(name, weights, seed)
-    data = resolve_model_data_config(network)
+    check_name(name)
+    network, origin = _network(name, weights, seed, size)
+    # Some networks, such as MobileNetV3, widen their features in the head.
+    channels = int(getattr(network, "head_hidden_size", network.num_features))
+    images = _images(name, network)
+    if tokens:
+        network = with_tokens(network, name, tokens)
+        channels *= network.width
     try:
         network = network.to(device)
     except (RuntimeError, AssertionError) as error:
@@ -116,55 +132,71 @@ def load_backbone(name: str, weights: str, seed: int = 0, device: str = "cpu") -
         raise UsageError(
             f"device '{device}' cannot be used ({first})", "try `device` cpu"
         ) from None
-    # Some networks, such as MobileNetV3, widen their features in the head.
-    channels = getattr(network, "head_hidden_size", network.num_features)
     record = BackboneRecord(
         name=name,
         weights=origin,
-        size=int(data["input_size"][1]),
-        mean=tuple(map(float, data["mean"])),
-        std=tuple(map(float, data["std"])),
-        interpolation=data["interpolation"],
-        channels=int(channels),
+        size=size or images.size,
+        mean=images.mean,
+        std=images.std,
+        interpolation=images.interpolation,
+        channels=channels,
+        tokens=tokens,
     )
     return Backbone(network, record, torch.device(device))
 
 
-def _check_name(name: str) -> None:
-    """Raise a `UsageError` that lists names near to one that timm does not have."""
-    if name in timm.list_models():
-        return
-    family = name.split("_")[0]
-    near = ", ".join(timm.list_models(f"*{family}*")[:5])
-    raise UsageError(
-        f"no timm model is called '{name}'", f"near: {near or 'see timm.list_models()'}"
+class _Images(NamedTuple):
+    """The images that a network was trained on."""
+
+    size: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    interpolation: str
+
+
+def _images(name: str, network: nn.Module) -> _Images:
+    known = OWN.get(name)
+    if known is not None:
+        return _Images(known.size, known.mean, known.std, known.interpolation)
+    data = resolve_model_data_config(network)
+    return _Images(
+        size=int(data["input_size"][1]),
+        mean=tuple(map(float, data["mean"])),
+        std=tuple(map(float, data["std"])),
+        interpolation=data["interpolation"],
     )
 
 
-def _network(name: str, weights: str, seed: int) -> tuple[Any, Weights]:
+def _network(name: str, weights: str, seed: int, size: int | None) -> tuple[Any, Weights]:
     """Make the network in evaluation mode, with the weights that `load_backbone` was asked for."""
     if weights == PRETRAINED:
-        network, label = _pretrained(name)
+        network, label = _pretrained(name, size)
         origin = Weights(PRETRAINED, weights_digest(network), name=label)
     elif weights == RANDOM:
         with torch.random.fork_rng(devices=[]), torch.no_grad():
             torch.manual_seed(seed)
-            network = timm.create_model(name, pretrained=False, num_classes=0)
+            network = create(name, size)
             initialise(network, seed)
         origin = Weights(RANDOM, weights_digest(network), seed=seed)
     else:
-        network = timm.create_model(name, pretrained=False, num_classes=0)
+        network = create(name, size)
         averaged = load_weights(network, Path(weights))
         sha256 = weights_digest(network)
         origin = Weights(FILE, sha256, name=Path(weights).name, averaged=averaged)
     return network.eval().requires_grad_(False), origin
 
 
-def _pretrained(name: str) -> tuple[Any, str]:
+def _pretrained(name: str, size: int | None) -> tuple[Any, str]:
     """Return the network with its pretrained weights, and the name of these."""
     network: Any
+    if name in OWN:
+        known = OWN[name]
+        raise UsageError(
+            f"the weights of {name} are not downloaded (licence: {known.licence})",
+            f"get them from {known.weights} and give the file as `weights`",
+        )
     if name in PACKAGED:
-        network = timm.create_model(name, pretrained=False, num_classes=0)
+        network = create(name, size)
         packaged = load_packaged(network, name)
         if packaged is not None:
             return network, packaged.distribution
@@ -173,9 +205,9 @@ def _pretrained(name: str) -> tuple[Any, str]:
     kept = _downloaded(name)
     overlay = {"file": str(kept)} if kept else None
     try:
-        network = timm.create_model(
-            name, pretrained=True, num_classes=0, pretrained_cfg_overlay=overlay
-        )
+        network = create(name, size, pretrained=True, pretrained_cfg_overlay=overlay)
+    except UsageError:
+        raise
     except Exception as error:  # the hub client, its cache and the network each raise their own
         config = timm.get_pretrained_cfg(name)
         where = config.hf_hub_id if config is not None and config.hf_hub_id else name

@@ -16,7 +16,10 @@ FILE: Literal["file"] = "file"
 
 Source = Literal["pretrained", "random", "file"]
 _SOURCES: dict[str, Source] = {PRETRAINED: PRETRAINED, RANDOM: RANDOM, FILE: FILE}
-_MOST_PIXELS = 1 << 12  # a side of an image
+MOST_PIXELS = 1 << 12  # a side of an image
+
+#: What a vision transformer's features may be made of: the class token, the patches' mean, or both.
+CLASS, MEAN, BOTH = TOKENS = ("cls", "mean", "cls+mean")
 
 
 @dataclass(frozen=True)
@@ -98,10 +101,11 @@ class Weights:
 
 @dataclass(frozen=True)
 class BackboneRecord:
-    """A backbone's timm name, its weights, and the images that they expect.
+    """A backbone's name, its weights, and the images that they expect.
 
     `mean` and `std` (three each) apply to images in [0, 1] of `size` pixels a side; `channels` is
-    the length of a feature vector.
+    the length of a feature vector. `tokens` are those of a vision transformer that make the
+    features, where they were asked for (see `architectures.TokenFeatures`).
     """
 
     name: str
@@ -111,18 +115,22 @@ class BackboneRecord:
     std: tuple[float, ...]
     interpolation: str
     channels: int
+    tokens: str = ""
 
     def attributes(self) -> dict[str, Any]:
         """Return the backbone's part of a feature file's attributes."""
-        return {
+        attributes = {
             "backbone": self.name,
             "weights": self.weights.label(),
             "weights_sha256": self.weights.sha256,
         }
+        return attributes | ({"tokens": self.tokens} if self.tokens else {})
 
     def to_json(self) -> dict[str, Any]:
-        """Return all fields as JSON can hold them."""
+        """Return all fields as JSON can hold them, `tokens` only where they were asked for."""
         values = asdict(self)
+        if not self.tokens:
+            del values["tokens"]
         values["weights"] = self.weights.to_json()
         values["mean"], values["std"] = list(self.mean), list(self.std)
         return values
@@ -134,11 +142,12 @@ class BackboneRecord:
         return cls(
             name=fields.text("name"),
             weights=Weights.from_json(fields.part("weights").values),
-            size=fields.whole("size", 1, _MOST_PIXELS),
+            size=fields.whole("size", 1, MOST_PIXELS),
             mean=tuple(fields.numbers("mean", 3)),
             std=tuple(fields.numbers("std", 3)),
             interpolation=fields.text("interpolation"),
             channels=fields.whole("channels", 1),
+            tokens=fields.text("tokens") if fields.has("tokens") else "",
         )
 
 

@@ -122,6 +122,7 @@ class EmbedSettings:
             "augment": self.augment,
             "precision": self.engine.precision,
             "dtype": self.dtype,
+            **self.engine.of_features(),
         }
         # Where they are not asked for, the record is that of earlier versions.
         if self.crop is not None:

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from oatools.core.errors import UsageError
-from oatools.features.backbone_record import PRETRAINED, BackboneRecord
+from oatools.features.backbone_record import MOST_PIXELS, PRETRAINED, TOKENS, BackboneRecord
 from oatools.features.slices import Preprocessing
 from oatools.imaging.volume import Volume
 
@@ -65,12 +65,12 @@ class Engine(Protocol):
 class EngineSettings:
     """The choice of a backbone, and of how it is computed.
 
-    `weights` and `seed` as in `backbone.load_backbone`; `engine` is openvino or torch; `device`
-    cpu, cuda or cuda:N; `precision` float32, bf16, or on a GPU float16. Each of these three may be
-    auto, until `resolve` settles it. `batch` is the number of images at a time, None for what suits
-    the device; `threads` the number of batches side by side, None until it is settled; `channels`
-    those of the images, 1 or 3. Raises a `UsageError` for an unknown engine or precision, or a
-    number below 1.
+    `weights`, `seed`, `size` and `tokens` as in `backbone.load_backbone`; `engine` is openvino or
+    torch; `device` cpu, cuda or cuda:N; `precision` float32, bf16, or on a GPU float16. Each of
+    these three may be auto, until `resolve` settles it. `batch` is the number of images at a time,
+    None for what suits the device; `threads` the number of batches side by side, None until it is
+    settled; `channels` those of the images, 1 or 3. Raises a `UsageError` for an unknown engine,
+    precision or kind of tokens, or a number out of its range.
     """
 
     backbone: str = "tf_efficientnet_lite0"
@@ -82,14 +82,28 @@ class EngineSettings:
     batch: int | None = None
     threads: int | None = None
     channels: int = 1
+    size: int | None = None
+    tokens: str = ""
 
     def __post_init__(self) -> None:
+        if self.size is not None and not 1 <= self.size <= MOST_PIXELS:
+            raise UsageError(f"size is {self.size}", f"give `size` from 1 to {MOST_PIXELS}")
+        if self.tokens:
+            _check_choice("tokens", self.tokens, TOKENS)
         _check_choice("engine", self.engine, ENGINES)
         _check_choice("precision", self.precision, PRECISIONS)
         if self.batch is not None and self.batch < 1:
             raise UsageError(f"batch is {self.batch}", "it must be at least 1")
         if self.threads is not None and self.threads < 1:
             raise UsageError(f"threads is {self.threads}", "it must be at least 1")
+
+    def of_features(self) -> dict[str, Any]:
+        """Return what decides the features beside the backbone and its weights, where it is given.
+
+        What is left out is as the backbone itself has it.
+        """
+        given = {"size": self.size, "tokens": self.tokens}
+        return {name: value for name, value in given.items() if value}
 
     @property
     def on_gpu(self) -> bool:

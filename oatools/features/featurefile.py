@@ -25,6 +25,7 @@ from oatools.core.records import Fields, parse_json, plain_text
 
 # Attributes that two files must share for their features to mean the same.
 SPACE = ("backbone", "weights", "weights_sha256", "preprocessing", "precision")
+_SPACE_IF_SAID = ("tokens",)  # only files of features that were asked for otherwise have it
 
 #: What is said of a file without a digest, which oa-embed did not write.
 NO_DIGEST = "holds no digest of its numbers, so that damage to them would not be seen"
@@ -35,7 +36,7 @@ _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 # The attributes that are texts, and those that are objects, where they are there.
 _TEXTS = (
     *("backbone", "weights", "weights_sha256", "precision", "engine", "source_sha256"),
-    *("version", _CONTENT),
+    *("tokens", "version", _CONTENT),
 )
 _OBJECTS = ("preprocessing", "augmentation", "framing")
 _KNOWN = {name.encode() for name in (*_TEXTS, *_OBJECTS, STEPS)}
@@ -88,7 +89,8 @@ class Features:
 
 def feature_space(provenance: Mapping[str, Any]) -> dict[str, Any]:
     """Return the part of the provenance that must agree between files that are used together."""
-    return {key: provenance.get(key) for key in SPACE}
+    said = [key for key in _SPACE_IF_SAID if key in provenance]
+    return {key: provenance.get(key) for key in (*SPACE, *said)}
 
 
 def space_difference(space: Mapping[str, Any], reference: Mapping[str, Any]) -> str:

@@ -142,6 +142,7 @@ def _made_from(settings: EngineSettings) -> dict[str, Any]:
         "seed": settings.seed,
         "channels": settings.channels,
         "precision": settings.precision,
+        **settings.of_features(),
         "openvino": version("openvino"),
         "timm": version("timm"),
         "torch": version("torch"),
@@ -185,7 +186,9 @@ def _export(settings: EngineSettings) -> _Exported:
 
     from oatools.features.backbone import load_backbone
 
-    backbone = load_backbone(settings.backbone, settings.weights, settings.seed)
+    backbone = load_backbone(
+        settings.backbone, settings.weights, settings.seed, **settings.of_features()
+    )
     example = torch.rand(2, settings.channels, backbone.record.size, backbone.record.size)
     networks = []
     try:

@@ -28,7 +28,11 @@ class TorchEngine:
         torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
         torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
         backbone = load_backbone(
-            settings.backbone, settings.weights, settings.seed, device=settings.device
+            settings.backbone,
+            settings.weights,
+            settings.seed,
+            device=settings.device,
+            **settings.of_features(),
         )
         self.record, self.notes = backbone.record, notes
         self.name = f"torch {torch.__version__}"

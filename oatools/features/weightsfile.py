@@ -5,6 +5,7 @@ prefixes of wrappers before their names. Where it holds averaged weights beside 
 step, the averaged ones are taken, as timm does: they are what its authors evaluated.
 """
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -12,10 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from timm.layers.pos_embed import resample_abs_pos_embed
 from torch import nn
 
 from oatools.core.errors import UsageError
 from oatools.features.checkpointfile import kind_of, read_checkpoint
+from oatools.features.keylayouts import LayoutError, Tensors, layout_of, looks_like
 
 #: Where checkpoints keep averaged weights, and the others; earlier names are taken first.
 AVERAGED = (
@@ -70,8 +73,6 @@ _BUFFERS = ("running_mean", "running_var", _COUNTER)  # no parameters, which are
 _MOST_WRAPPINGS = 8
 _SHADOWS = "shadow_params"  # as torch_ema and diffusers keep averages
 _RIGHT_BACKBONE = "is `backbone` right?"
-_TORCHVISION = "features.0.0.weight"
-Tensors = dict[str, torch.Tensor]
 
 
 @dataclass(frozen=True)
@@ -79,30 +80,31 @@ class FoundWeights:
     """The tensors of a file by the names of the network that they fit.
 
     `averaged` is the name under which the file holds averaged weights; empty where it has none.
+    `seen` says whose names all of its tensors have, where something tells.
     """
 
     tensors: Tensors
     averaged: str = ""
+    seen: str = ""
 
 
 def load_weights(network: nn.Module, path: Path) -> str:
     """Load the weights of a file into a network without classifier.
 
-    The file's tensors may have timm's names or torchvision's, behind the prefixes of wrappers;
-    those of a classifier are dropped. Returns the name under which the file holds averaged weights,
-    where these were taken, and else an empty text. Raises a `UsageError` for a file that cannot be
-    read, and for tensors that are missing, too many, or do not fit, by their first names.
+    The file's tensors may have timm's names or those of one of the `keylayouts.LAYOUTS`, behind the
+    prefixes of wrappers; those of a classifier are dropped. Position embeddings for another size of
+    image are resampled as timm does it. Returns the name under which the file holds averaged
+    weights, where these were taken, and else an empty text. Raises a `UsageError` for a file that
+    cannot be read, and for tensors that are missing, too many, or do not fit, by their first names.
     """
     wanted = network.state_dict()
     found = find_weights(read_checkpoint(path), wanted, path)
-    state = found.tensors
-    if _TORCHVISION in state and _TORCHVISION not in wanted:
-        state = _from_torchvision(state, wanted, path)
     where = f"{path} ('{found.averaged}')" if found.averaged else str(path)
+    state = _resampled(_translated(found.tensors, wanted, where), network)
     for key, tensor in state.items():
         if key in wanted:
             _check_shape(tensor, key, wanted[key], where)
-    _check_names(state, wanted, where)
+    _check_names(state, wanted, where, found.seen)
     fitting = {key: state.get(key, tensor) for key, tensor in wanted.items()}
     for key, tensor in fitting.items():
         if not torch.isfinite(tensor).all():
@@ -111,6 +113,33 @@ def load_weights(network: nn.Module, path: Path) -> str:
             )
     network.load_state_dict(fitting)
     return found.averaged
+
+
+def _translated(state: Tensors, wanted: Mapping[str, torch.Tensor], where: str) -> Tensors:
+    """Return tensors under the network's names; a `UsageError` where their layout does not fit."""
+    known = layout_of(state, wanted)
+    if known is None:
+        return state
+    try:
+        return known[0].translate(state, wanted)
+    except LayoutError as error:
+        raise UsageError(f"{where}: {error}", _RIGHT_BACKBONE) from None
+
+
+def _resampled(state: Tensors, network: Any) -> Tensors:
+    """Return tensors with position embeddings for the network's size of image."""
+    found, own = state.get("pos_embed"), network.state_dict().get("pos_embed")
+    grid = getattr(getattr(network, "patch_embed", None), "grid_size", None)
+    if found is None or own is None or grid is None or found.shape == own.shape:
+        return state
+    before = own.shape[1] - math.prod(grid)  # positions that belong to no patch
+    side = math.isqrt(max(found.shape[1] - before, 0)) if found.ndim == 3 else 0
+    if before < 0 or side < 1 or found.shape[1:] != (before + side * side, own.shape[2]):
+        return state  # it does not fit, as is told of any tensor
+    resampled = resample_abs_pos_embed(
+        found, new_size=list(grid), old_size=[side, side], num_prefix_tokens=before
+    )
+    return {**state, "pos_embed": resampled}
 
 
 def find_weights(checkpoint: Any, wanted: Mapping[str, torch.Tensor], path: Path) -> FoundWeights:
@@ -137,7 +166,7 @@ def find_weights(checkpoint: Any, wanted: Mapping[str, torch.Tensor], path: Path
     elif _COUNT_OF_AVERAGED in tensors:
         averaged = averaged or _COUNT_OF_AVERAGED
     inside = {key[len(prefix) :]: each for key, each in tensors.items() if key.startswith(prefix)}
-    return FoundWeights(inside, averaged)
+    return FoundWeights(inside, averaged, looks_like(tensors))
 
 
 def _unwrapped(checkpoint: Any, path: Path) -> "tuple[Mapping[Any, Any], str, _Shadows]":
@@ -216,12 +245,13 @@ def _holds_tensors(values: Mapping[Any, Any], depth: int = 3) -> bool:
 
 
 def _prefix(tensors: Tensors, wanted: Mapping[str, torch.Tensor], path: Path) -> str:
-    """The text before the names of a file's tensors behind which the network's own names stand."""
-    names = {key for key in wanted if not key.endswith(_COUNTER)}
-    if _ending(tensors, _TORCHVISION) and _TORCHVISION not in names:
-        counts = Counter(_ending(tensors, _TORCHVISION))
-    else:
-        counts = Counter(prefix for key in tensors for prefix in _prefixes(key, names))
+    """The text before the names of a file's tensors behind which the network's own names stand.
+
+    Where the file has another layout, that before the tensor which shows it.
+    """
+    known = layout_of(tensors, wanted)
+    names = {known[1]} if known else {key for key in wanted if not key.endswith(_COUNTER)}
+    counts = Counter(prefix for key in tensors for prefix in _prefixes(key, names))
     if not counts:
         return ""
     most = max(counts.values())
@@ -245,10 +275,6 @@ def _prefixes(key: str, names: Iterable[str]) -> list[str]:
     return [key[:cut] for cut in cuts if key[cut:] in names]
 
 
-def _ending(tensors: Tensors, name: str) -> list[str]:
-    return [prefix for key in tensors for prefix in _prefixes(key, {name})]
-
-
 def _is_averaged(prefix: str) -> bool:
     words = prefix.replace(".", "_").casefold().split("_")
     return any(word in _AVERAGED_WORDS for word in words)
@@ -261,8 +287,11 @@ def _check_shape(found: torch.Tensor, key: str, wanted: torch.Tensor, where: str
         raise UsageError(f"{where}: tensor '{key}' has shape {shapes}", _RIGHT_BACKBONE)
 
 
-def _check_names(state: Tensors, wanted: Mapping[str, torch.Tensor], where: str) -> None:
-    """Raise a `UsageError` that counts missing and unexpected tensors, and names the first."""
+def _check_names(state: Tensors, wanted: Mapping[str, torch.Tensor], where: str, seen: str) -> None:
+    """Raise a `UsageError` that counts missing and unexpected tensors, and names the first.
+
+    `seen` says whose names they look like.
+    """
     missing = [key for key in wanted if key not in state and not key.endswith(_COUNTER)]
     unexpected = [key for key in state if key not in wanted and key.split(".")[0] not in HEADS]
     said = []
@@ -271,30 +300,12 @@ def _check_names(state: Tensors, wanted: Mapping[str, torch.Tensor], where: str)
     if unexpected:
         said.append(f"has {_counted(unexpected)}, which the backbone does not have")
     if said:
-        raise UsageError(f"{where}: {', and '.join(said)}", _RIGHT_BACKBONE)
+        is_other = seen and seen != looks_like(wanted)
+        names = f" (by its names it is {seen})" if is_other else ""
+        raise UsageError(f"{where}: {', and '.join(said)}{names}", _RIGHT_BACKBONE)
 
 
 def _counted(names: list[str]) -> str:
     """The first of several names, and how many more there are."""
     more = len(names) - 1
     return f"'{names[0]}' and {more} others" if more else f"'{names[0]}'"
-
-
-def _from_torchvision(state: Tensors, wanted: Mapping[str, torch.Tensor], path: Path) -> Tensors:
-    """Return the state dict of torchvision's EfficientNet or MobileNet under timm's names.
-
-    Both list the same layers in the same order; every pair must agree in its last name and in
-    shape.
-    """
-    theirs = [key for key in state if key.startswith("features.")]
-    for ours, key in zip(wanted, theirs, strict=False):
-        same_name = ours.rpartition(".")[2] == key.rpartition(".")[2]
-        if not same_name or wanted[ours].shape != state[key].shape:
-            shapes = f"{tuple(state[key].shape)}, where '{ours}' has {tuple(wanted[ours].shape)}"
-            raise UsageError(
-                f"{path}: torchvision's tensor '{key}' has shape {shapes}", _RIGHT_BACKBONE
-            )
-    if len(theirs) != len(wanted):
-        counts = f"{len(theirs)} of torchvision's tensors, not {len(wanted)}"
-        raise UsageError(f"{path}: holds {counts}", _RIGHT_BACKBONE)
-    return {ours: state[key] for ours, key in zip(wanted, theirs, strict=True)}

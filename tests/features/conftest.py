@@ -4,6 +4,7 @@ import timm
 import torch
 from safetensors.torch import save_file
 
+from oatools.features import architectures
 from oatools.features.backbone import initialise
 from oatools.features.engine import EngineSettings
 from oatools.imaging.volume import Volume, write_volume
@@ -66,3 +67,19 @@ def cosine(a: np.ndarray, b: np.ndarray) -> float:
 @pytest.fixture(scope="session", name="cosine")
 def _cosine():
     return cosine
+
+
+@pytest.fixture
+def without_numbers():
+    """Make a network of names and shapes alone, in no time at any size."""
+
+    def make(name: str):
+        try:
+            with torch.device("meta"):
+                return architectures.create(name)
+        except RuntimeError as error:
+            if "on meta tensors" not in str(error):
+                raise
+            pytest.skip("this timm cannot make networks without numbers")
+
+    return make

@@ -7,7 +7,7 @@ from oatools.features.backbone_record import Weights
 from oatools.features.embed import EmbedSettings, embed_volume
 from oatools.features.engine import EngineSettings
 from oatools.features.featurefile import read_features, write_features
-from oatools.features.rows import embed_row
+from oatools.features.rows import Checker, embed_row
 from oatools.imaging.volume import Volume, read_volume
 
 RANDOM = EngineSettings("mobilenetv2_100", "random", seed=4, device="cpu")
@@ -40,7 +40,7 @@ def test_the_defaults_are_those_of_the_command():
     settings = EmbedSettings()
     shared = ("slices", "window", "triplet", "augment", "dtype")
     assert {name: options[name] for name in shared} == {n: getattr(settings, n) for n in shared}
-    of_engine = ("backbone", "weights", "seed", "engine", "device", "precision")
+    of_engine = ("backbone", "weights", "seed", "engine", "device", "precision", "size")
     engine = {name: getattr(settings.engine, name) for name in of_engine}
     assert {name: options[name] for name in of_engine} == engine
 
@@ -73,3 +73,55 @@ def test_settings_that_can_embed_nothing_are_refused(wrong, said):
 def test_one_slice_is_enough():
     assert EmbedSettings(RANDOM, slices=1).slices == 1
     assert EmbedSettings(RANDOM, slices=(1, 1)).slices == (1, 1)
+
+
+@pytest.fixture
+def embedded(knee_file, weights, tmp_path):
+    """Embed a knee into a folder, with a backbone and options of the engine; return the file."""
+
+    def embed(folder, backbone="mobilenetv2_100", **options):
+        given = {"device": "cpu", "engine": "torch", **options}
+        engine = EngineSettings(backbone, str(weights(backbone)), **given)
+        row = {"knee": "a", "path": str(knee_file)}
+        settings = EmbedSettings(engine, slices=2).resolve()
+        return embed_row(row, tmp_path / folder, settings, force=False)
+
+    return embed
+
+
+def test_features_of_another_size_are_others(embedded):
+    small, own = embedded("f", size=160).cells["path"], embedded("g").cells["path"]
+    recorded = read_features(small).provenance
+    assert recorded["preprocessing"]["size"] == 160
+    assert recorded["OatoolsSteps"][0]["parameters"]["size"] == 160
+    assert "size" not in read_features(own).provenance["OatoolsSteps"][0]["parameters"]
+    assert not np.allclose(read_features(small).features, read_features(own).features, rtol=0.1)
+    for folder, options, said in (
+        ("f", {}, "size 160, not None"),
+        ("g", {"size": 160}, "size None, not 160"),
+        ("f", {"size": 192}, "size 160, not 192"),
+    ):
+        with pytest.raises(ItemError, match=f"made with other settings .{said}"):
+            embedded(folder, **options)
+    assert embedded("f", size=160).kept
+    check = Checker()
+    check({"knee": "a", "path": own})
+    with pytest.raises(ItemError, match="not belong together .* preprocessing size 160, not 224"):
+        check({"knee": "a", "path": small})
+
+
+def test_features_of_other_tokens_are_others(embedded, cosine):
+    vit = "vit_tiny_patch16_224"
+    both = embedded("f", vit, tokens="cls+mean").cells["path"]
+    own = embedded("g", vit).cells["path"]
+    found, plain = read_features(both), read_features(own)
+    assert found.features.shape == (2, 384) and plain.features.shape == (2, 192)
+    assert cosine(found.features[:, :192], plain.features) > 0.99999  # its own is its class token
+    assert found.provenance["tokens"] == "cls+mean" and "tokens" not in plain.provenance
+    for tokens, said in (("mean", "cls.mean, not mean"), ("", "cls.mean, not None")):
+        with pytest.raises(ItemError, match=f"made with other settings .tokens {said}"):
+            embedded("f", vit, tokens=tokens)
+    check = Checker()
+    check({"knee": "a", "path": own})
+    with pytest.raises(ItemError, match=r"not belong together .*: tokens cls.mean"):
+        check({"knee": "a", "path": both})

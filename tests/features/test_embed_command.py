@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 import timm
 import torch
+from click.testing import CliRunner
 from PIL import Image
 from safetensors.torch import load_file
 
+from oatools.commands.embed import main
 from oatools.core.errors import ItemError
 from oatools.features.embed import checked
 
@@ -172,6 +174,11 @@ def test_a_range_gives_the_features_of_those_slices(shell, knee_file, weights, t
         ("--device cuda:1,cuda:1", "--device names one twice"),
         ("--backbone no_such", "no timm model is called 'no_such'"),
         ("--weights none.pth", "no such weights file"),
+        ("--backbone mri_core --weights pretrained", "are not downloaded (licence: Apache-2.0)"),
+        (
+            "--backbone convnext_atto --tokens cls",
+            "is no vision transformer with tokens; leave out",
+        ),
     ],
 )
 def test_usage_is_one_line_and_status_2(shell, knee_file, options, said):
@@ -219,6 +226,24 @@ def test_other_settings_than_those_of_a_file_that_is_there_are_refused(shell, kn
     done = shell(f"{command} --precision bf16", status=1)
     assert "made with other settings (precision float32, not bf16); use --force" in done.stderr
     assert "1 done" in shell(f"{command} --precision bf16 --force").stderr
+
+
+def test_the_backbones_are_listed_with_what_a_user_must_know(rows):
+    done = CliRunner().invoke(main, ["--list-backbones"])
+    listed = {row["name"]: row for row in rows(done.stdout)}
+    assert done.stderr == "" and done.exit_code == 0
+    assert listed["tf_efficientnet_lite0"] == {
+        "name": "tf_efficientnet_lite0",
+        "size": "224",
+        "features": "1280",
+        "parameters": "3371008",
+        "licence": "Apache-2.0",
+        "weights": "installed with oatools",
+        "note": "default",
+    }
+    assert listed["vit_base_patch16_dinov3"]["licence"].startswith("DINOv3 License")
+    assert listed["mri_core"]["weights"] == "https://github.com/mazurowski-lab/mri_foundation"
+    assert {"radimagenet_resnet50", "curia", "vit_giant_patch14_reg4_dinov2"} < listed.keys()
 
 
 def test_features_that_are_all_the_same_are_refused(shell, knee_file, tmp_path):
