@@ -142,6 +142,7 @@ def main(
 
     labelling = read_label_flow(flow, loaded.flow.labelled) if flow else None
     from oatools.core.provenance import Caution
+    from oatools.features.engine import best_device
     from oatools.learning import crossval
     from oatools.learning.against import put_beside, read_others
     from oatools.learning.cautions import MEANINGS
@@ -155,6 +156,7 @@ def main(
     if leaky:
         console.note(f"warning: {MEANINGS[Caution.LEAKY_SPLIT]}; for comparison only")
     plan = crossval.Plan(
+        device=best_device(run.device),
         candidates=crossval.candidates(run.settings, run.tune),
         seed=seed,
         splitter=Splitter(folds or 5, folds_file, hold_out, stratify, leaky),

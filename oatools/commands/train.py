@@ -9,6 +9,7 @@ from oatools.commands.training_data import read_training_data, require_no_featur
 from oatools.commands.training_options import TrainingRun, training_options
 from oatools.core.cli import command
 from oatools.core.console import Console
+from oatools.core.errors import UsageError
 from oatools.core.manifest import print_table
 from oatools.core.options import force_option, inputs_argument, seed_option
 
@@ -68,13 +69,17 @@ def main(
     cohort = loaded.cohort
     require_no_features(out, cohort.rows)
     from oatools.core.files import digest_json
+    from oatools.features.engine import best_device
     from oatools.learning.checkpoint import Checkpoint
     from oatools.learning.crossval import candidates, model_record
     from oatools.learning.files import is_done, load_model, save_model
     from oatools.learning.folds import split_training
     from oatools.learning.mixture import parts_text
-    from oatools.learning.workers import fit_best
+    from oatools.learning.workers import Task, fit_best, fit_best_on_device
 
+    device = best_device(run.device)
+    if resume and device != "cpu":
+        raise UsageError("--resume goes on with a training on a CPU", "leave out --device or it")
     tried = candidates(run.settings, run.tune)
     split = split_training(cohort, run.settings.validation, seed)
     record = model_record(cohort, split, tried, seed, loaded.endpoint)
@@ -94,7 +99,10 @@ def main(
             console.note(
                 f"an interrupted run left {left}; --resume goes on from it, this run does not"
             )
-        best = fit_best(cohort, tried, seed, split, train_one)
+        if device == "cpu":
+            best = fit_best(cohort, tried, seed, split, train_one)
+        else:
+            best = fit_best_on_device(cohort, Task(str(out), split, tried, seed), device)
         model = save_model(out, best, **record)
         said = model.record
         outcome = f"trained: {parts_text(said)}"

@@ -41,6 +41,7 @@ class TrainingRun:
     fail_fast: bool
     any_sequence: bool
     allow_label_leakage: bool
+    device: str
     tune: tuple[Tuned, ...]
     settings: Settings
 
@@ -184,6 +185,13 @@ def _table_options() -> list[Decorator]:
             metavar="SETTING=X,X...",
             help="Try these values of a training setting; the lowest validation loss decides. "
             "Repeatable.",
+        ),
+        click.option(
+            "--device",
+            default="cpu",
+            show_default=True,
+            metavar="cpu|cuda[:N]|auto",
+            help="Device to train networks on; auto is the first GPU, or the CPU if there is none.",
         ),
     ]
 

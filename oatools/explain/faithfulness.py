@@ -130,14 +130,14 @@ def _random_module(chain: EndToEnd, channels: int, seed: int) -> KneeModel:
             clinical,
             trained.sequences,
             list(trained.linear),
-            len(trained.networks),
+            trained.networks.members if trained.networks is not None else 0,
         )
         for own, part in zip(module.each_linear(), trained.each_linear(), strict=True):
             own.mean.copy_(part.mean)
             own.scale.copy_(part.scale)
             own.weight.normal_().mul_(part.weight.std().cpu())
-    for network, known in zip(module.each_network(), trained.each_network(), strict=True):
-        copy_scaling(known, network)
+    if module.networks is not None and trained.networks is not None:
+        copy_scaling(trained.networks, module.networks)
     module.weights.copy_(trained.weights)
     return module
 

@@ -32,8 +32,7 @@ def gradient_map(
     if maps is None:
         maps = chain.maps(knee.pixels)
     maps = maps.detach()
-    # cuDNN's GRU has no backward pass in evaluation mode.
-    with torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):
+    with torch.enable_grad():
         maps.requires_grad_(True)
         log_odds, attention = chain.log_odds(chain.pooled(maps)[None], knee.extents)
         (gradient,) = torch.autograd.grad(log_odds[0], maps)

@@ -14,13 +14,13 @@ import torch
 from oatools.core.records import Fields, RecordError
 from oatools.learning import sealed
 from oatools.learning.cohort import Cohort
+from oatools.learning.course import Progress
 from oatools.learning.folds import Split
 from oatools.learning.model import FittedModel
 from oatools.learning.settings import Settings
-from oatools.learning.training import Progress, fit
+from oatools.learning.training import fit
 
 KEY = "oatools checkpoint"
-_MOST_NETWORKS = 1000
 
 
 @dataclass
@@ -62,22 +62,17 @@ class Checkpoint:
 
     def write(self, progress: Progress) -> None:
         """Write the file, atomically."""
-        tensors = {"torch_state": progress.torch_state}
-        for network, state in enumerate(progress.best):
+        tensors = {}
+        for kind, state in (("best", progress.best), ("state", progress.state)):
             for key, value in state.items():
-                tensors[f"best/{network}/{key}"] = value.contiguous()
-        for network, state in enumerate(progress.state):
-            for key, value in state.items():
-                tensors[f"state/{network}/{key}"] = value.contiguous()
-        for network, optimiser in enumerate(progress.optimisers):
-            for number, moments in optimiser["state"].items():
-                for key, value in moments.items():
-                    tensors[f"optimiser/{network}/{number}/{key}"] = value.contiguous()
+                tensors[f"{kind}/{key}"] = value.contiguous()
+        for number, moments in progress.optimiser["state"].items():
+            for key, value in moments.items():
+                tensors[f"optimiser/{number}/{key}"] = value.contiguous()
         said = {
             "made_from": self.made_from,
             "history": progress.history,
-            "random_state": progress.random_state,
-            "groups": [each["param_groups"] for each in progress.optimisers],
+            "groups": progress.optimiser["param_groups"],
         }
         sealed.write_sealed(self.path, KEY, said, tensors)
 
@@ -102,38 +97,20 @@ class Checkpoint:
 def _progress(record: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Progress:
     """Return the progress of a record and its tensors; a `RecordError` where it is none."""
     fields = Fields(record)
-    groups = fields.values.get("groups")
-    if "torch_state" not in tensors:
-        raise RecordError("tensor 'torch_state' is missing")
-    if not isinstance(groups, list) or not 0 < len(groups) <= _MOST_NETWORKS:
-        raise RecordError("its optimisers are those of no training")
-    parts: dict[str, list[dict[str, torch.Tensor]]] = {
-        kind: [{} for _ in groups] for kind in ("best", "state")
-    }
-    moments: list[dict[int, dict[str, torch.Tensor]]] = [{} for _ in groups]
+    states: dict[str, dict[str, torch.Tensor]] = {"best": {}, "state": {}}
+    moments: dict[int, dict[str, torch.Tensor]] = {}
     for name, value in tensors.items():
-        kind, _, rest = name.partition("/")
-        if kind not in (*parts, "optimiser"):
-            continue
-        place, _, key = rest.partition("/")
-        network = _number(place, name)
-        if network >= len(groups):
-            raise RecordError(f"there is a tensor '{name[:40]}' too many")
-        if kind == "optimiser":
+        kind, _, key = name.partition("/")
+        if kind in states:
+            states[kind][key] = value
+        elif kind == "optimiser":
             number, _, moment = key.partition("/")
-            moments[network].setdefault(_number(number, name), {})[moment] = value
-        else:
-            parts[kind][network][key] = value
+            moments.setdefault(_number(number, name), {})[moment] = value
     return Progress(
         history=fields.numbers("history"),
-        best=parts["best"],
-        state=parts["state"],
-        optimisers=[
-            {"state": of_network, "param_groups": group}
-            for of_network, group in zip(moments, groups, strict=True)
-        ],
-        torch_state=tensors["torch_state"],
-        random_state=dict(fields.part("random_state").values),
+        best=states["best"],
+        state=states["state"],
+        optimiser={"state": moments, "param_groups": fields.values.get("groups")},
     )
 
 

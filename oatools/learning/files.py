@@ -26,7 +26,7 @@ from oatools.version import __version__
 
 #: The key of a model's record in the metadata of its file.
 KEY = "oatools"
-FORMAT = 5
+FORMAT = 6
 
 _MOST_NETWORKS = 1000
 _CAUTIONS = {caution.value for caution in Caution}
@@ -37,6 +37,7 @@ def save_model(path: str | Path, model: FittedModel, **more: Any) -> FittedModel
 
     `more`, such as `endpoint="jsn12"`, is added to the record.
     """
+    networks = model.module.networks
     record = {
         "format": FORMAT,
         "architecture": _architecture(model),
@@ -45,7 +46,7 @@ def save_model(path: str | Path, model: FittedModel, **more: Any) -> FittedModel
         "settings": model.settings.as_dict(),
         "channels": model.module.channels,
         "linear": list(model.module.linear),
-        "networks": len(model.module.networks),
+        "networks": networks.members if networks is not None else 0,
         "clinical": model.scaling.as_records(),
         "threshold": model.threshold,
         "versions": versions(),
@@ -62,8 +63,8 @@ def _architecture(model: FittedModel) -> str:
     parts = []
     if module.linear:
         parts.append(f"ridge regressions on slices ({', '.join(module.linear)})")
-    if module.networks:
-        count = len(module.networks)
+    if module.networks is not None:
+        count = module.networks.members
         many = f", mean of {count} networks" if count > 1 else ""
         parts.append(f"{model.settings.pooling} pooling over slices, perceptron{many}")
     return "; ".join(parts)

@@ -13,7 +13,7 @@ dense layers, is the model of Schiratti et al. (2021).
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import pairwise, zip_longest
 from typing import Any, cast
 
 import numpy as np
@@ -26,17 +26,9 @@ from oatools.core.provenance import Caution
 from oatools.features.slices import chosen
 from oatools.learning.linear import LinearPart
 from oatools.learning.mixture import Mixture
-from oatools.learning.pooling import POOLINGS, product
+from oatools.learning.pooling import POOLINGS, Dense
 from oatools.learning.scaling import ClinicalScaling
 from oatools.learning.settings import Settings
-
-
-class Dense(nn.Linear):
-    """A dense layer with a rectifier, whose input may be bfloat16."""
-
-    def forward(self, values: torch.Tensor) -> torch.Tensor:
-        """Return (knees, slices, units), in the type of the weights."""
-        return functional.relu(product(values, self.weight) + self.bias)
 
 
 class Branch(nn.Module):
@@ -46,26 +38,29 @@ class Branch(nn.Module):
     feature_sd: torch.Tensor
     width: int
 
-    def __init__(self, channels: int, settings: Settings) -> None:
+    def __init__(self, members: int, channels: int, settings: Settings) -> None:
         super().__init__()
         sizes = (channels, *settings.instance)
-        self.instance = nn.ModuleList(Dense(a, b) for a, b in pairwise(sizes))
-        self.pooling = POOLINGS[settings.pooling](sizes[-1], settings)
+        self.instance = nn.ModuleList(Dense(members, a, b) for a, b in pairwise(sizes))
+        self.pooling = POOLINGS[settings.pooling](members, sizes[-1], settings)
         self.width = self.pooling.width
-        self.dropout = settings.dropout
         self.register_buffer("feature_mean", torch.zeros(channels))
         self.register_buffer("feature_sd", torch.ones(channels))
 
     def forward(
-        self, values: torch.Tensor, mask: torch.Tensor
+        self, values: torch.Tensor, mask: torch.Tensor, kept: Sequence[torch.Tensor] = ()
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return pooled values (knees, width) and attention (knees, slices).
+        """Return pooled values (members, knees, width) and attention (members, knees, slices).
 
-        `values` are standardised features, and `mask` (knees, slices) is boolean.
+        `values` (knees, slices, channels) are standardised features, and `mask` (knees, slices) is
+        boolean. `kept` holds what dropout leaves of each dense layer (knees, slices, units). All
+        are shared by the members, or each has its own, as a first axis says.
         """
         padding = ~mask[..., None]
-        for layer in self.instance:
-            values = functional.dropout(layer(values), self.dropout, self.training)
+        for layer, factors in zip_longest(self.instance, kept):
+            values = functional.relu(layer(values))
+            if factors is not None:
+                values = values * factors[..., : values.shape[-2], :]
             values = values.masked_fill(padding, 0.0)
         pooled, attention = self.pooling(values, mask)
         return pooled, attention
@@ -75,8 +70,11 @@ class Branch(nn.Module):
 NETWORK = "network"
 
 
-class Network(nn.Module):
-    """One network. Raw features come in: their scaling is part of the network, and so of its file.
+class Networks(nn.Module):
+    """Networks of one shape, its `members`, which share the scaling of features.
+
+    Their weights lie side by side, and all are computed together. Raw features come in: their
+    scaling is part of the networks, and so of their file.
 
     Several sequences of a knee have a branch each, and meet after their pooling (late fusion).
     Their slices come one sequence after the other, and the mask holds the number of each slice's
@@ -86,14 +84,23 @@ class Network(nn.Module):
     offset: torch.Tensor
 
     def __init__(
-        self, channels: int, clinical: int, settings: Settings, sequences: int = 1
+        self,
+        members: int,
+        channels: int,
+        clinical: int,
+        settings: Settings,
+        sequences: int = 1,
     ) -> None:
         super().__init__()
-        self.branches = nn.ModuleList(Branch(channels, settings) for _ in range(sequences))
+        self.members = members
+        self._made_of = (channels, clinical, settings, sequences)
+        self.branches = nn.ModuleList(Branch(members, channels, settings) for _ in range(sequences))
         width = sum(branch.width for branch in self.each_branch())
-        self.hidden = nn.Linear(width + clinical, settings.hidden) if settings.hidden else None
-        self.output = nn.Linear(settings.hidden or width + clinical, 2)
-        self.dropout = settings.dropout
+        into, units = width + clinical, settings.hidden
+        self.hidden = Dense(members, into, units) if units else None
+        self.output = Dense(members, units or into, 2)
+        self._instance = [*settings.instance] * sequences
+        self._units = units
         # A handful of clinical variables would drown among 1280 channels; with the norm of all
         # of these together they do not, but then one that says nothing costs as much as all.
         together = settings.clinical_norm == "all" and clinical > 0
@@ -102,6 +109,11 @@ class Network(nn.Module):
         # moves them back.
         self.register_buffer("offset", torch.zeros(2))
 
+    def of_shape(self, members: int) -> "Networks":
+        """Return so many networks like these, without weights: all that they take is given."""
+        with torch.device("meta"):
+            return Networks(members, *self._made_of)
+
     def each_branch(self) -> list[Branch]:
         """Return the branches, one a sequence."""
         return [cast(Branch, branch) for branch in self.branches]
@@ -109,7 +121,7 @@ class Network(nn.Module):
     def forward(
         self, features: torch.Tensor, mask: torch.Tensor, clinical: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return logits (knees, 2) and attention (knees, slices).
+        """Return logits (members, knees, 2) and attention (members, knees, slices).
 
         Attention is exactly 0 on padding and sums to 1 by sequence. `features` (knees, slices,
         channels) are raw, padded after the last slice; `mask` is (knees, slices), and `clinical`
@@ -131,45 +143,76 @@ class Network(nn.Module):
         return ((features - mean) / sd).masked_fill(~mask.bool()[..., None], 0.0)
 
     def classify(
-        self, values: torch.Tensor, mask: torch.Tensor, clinical: torch.Tensor
+        self,
+        values: torch.Tensor,
+        mask: torch.Tensor,
+        clinical: torch.Tensor,
+        kept: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return what `forward` does, for features that are standardised."""
+        """Return what `forward` does, for features that are standardised.
+
+        In training, `kept` (knees, `droppable`) are the factors of units, 0 or more than 1, and all
+        arguments have a first axis: that of the members, each of which has its own knees.
+        """
+        layers = self._layers(kept) if kept is not None else ()
         if len(self.branches) == 1:
-            pooled, attention = self.branches[0](values, mask.bool())
+            pooled, attention = self.branches[0](values, mask.bool(), self._of_branch(0, layers))
         else:
-            pooled, attention = self._by_sequence(values, mask)
-        joined = torch.cat([pooled, self.clinical_gain * clinical], dim=1)
+            pooled, attention = self._by_sequence(values, mask, layers)
+        given = (self.clinical_gain * clinical).expand(self.members, -1, -1)
+        joined = torch.cat([pooled, given], dim=2)
         if self.hidden is not None:
-            hidden = functional.relu(self.hidden(joined))
-            joined = functional.dropout(hidden, self.dropout, self.training)
-        return self.output(joined) + self.offset, attention
+            joined = functional.relu(self.hidden.of_vectors(joined))
+            if layers:
+                joined = joined * layers[-1]
+        return self.output.of_vectors(joined) + self.offset, attention
+
+    def droppable(self, slices: int) -> int:
+        """Return the number of units that dropout may take from a knee of so many slices."""
+        return slices * sum(self._instance) + self._units
+
+    def _layers(self, kept: torch.Tensor) -> list[torch.Tensor]:
+        """Divide factors among layers: of slices (..., slices, units), and of the hidden one."""
+        slices = (kept.shape[-1] - self._units) // max(1, sum(self._instance))
+        widths = [slices * units for units in self._instance]
+        *instance, hidden = kept.split([*widths, self._units], dim=-1)
+        layers = []
+        for factors, units in zip(instance, self._instance, strict=True):
+            layers.append(factors.unflatten(-1, (slices, units)))
+        return [*layers, hidden]
+
+    def _of_branch(self, number: int, layers: Sequence[torch.Tensor]) -> Sequence[torch.Tensor]:
+        """What dropout leaves of the dense layers of one branch."""
+        count = len(self.each_branch()[number].instance)
+        return layers[number * count : (number + 1) * count]
 
     def _by_sequence(
-        self, values: torch.Tensor, mask: torch.Tensor
+        self, values: torch.Tensor, mask: torch.Tensor, layers: Sequence[torch.Tensor]
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Pool each sequence in its own branch, and put its attention back where its slices lie."""
         vectors = []
-        attention: torch.Tensor | None = None
-        for number, branch in enumerate(self.each_branch(), start=1):
-            others = (mask != number).to(torch.uint8)
-            longest = int((others == 0).sum(dim=1).max())
+        attention = None
+        for number, branch in enumerate(self.each_branch()):
+            others = (mask != number + 1).to(torch.uint8)
+            longest = int((others == 0).sum(dim=-1).max())
             # The slices of this sequence first, in their order.
-            place = torch.argsort(others, dim=1, stable=True)[:, :longest]
-            inside = others.take_along_dim(place, dim=1) == 0
+            place = torch.argsort(others, dim=-1, stable=True)[..., :longest]
+            inside = others.take_along_dim(place, dim=-1) == 0
             # Behind them come slices of other sequences, which a convolution would reach for.
-            own = values.take_along_dim(place[..., None], dim=1)
+            own = values.take_along_dim(place[..., None], dim=-2)
             own = own.masked_fill(~inside[..., None], 0.0)
-            vector, weights = branch(own, inside)
+            vector, weights = branch(own, inside, self._of_branch(number, layers))
             vectors.append(vector)
-            spread = weights.new_zeros(mask.shape).scatter(1, place, weights)
+            everywhere = weights.new_zeros(self.members, *mask.shape[-2:])
+            spread = everywhere.scatter(2, place.expand_as(weights), weights)
             attention = spread if attention is None else attention + spread
         if attention is None:
             raise ValueError("a model has at least one branch")
-        return torch.cat(vectors, dim=1), attention
+        return torch.cat(vectors, dim=2), attention
 
 
 class KneeModel(nn.Module):
-    """All parts of a model: linear ones, and networks of one shape that differ in their weights.
+    """All parts of a model: linear ones, and networks of one shape.
 
     It takes `channels` features a slice of each of so many `sequences`. `weights` (parts,) are
     those of the linear parts in their order, and then that of the networks, if there are any.
@@ -183,20 +226,16 @@ class KneeModel(nn.Module):
         channels: int,
         sequences: int,
         linear: Sequence[LinearPart],
-        networks: Sequence[Network],
+        networks: Networks | None,
     ) -> None:
         super().__init__()
         self.channels = channels
         self.sequences = sequences
         self.linear = nn.ModuleDict({part.view: part for part in linear})
-        self.networks = nn.ModuleList(networks)
-        parts = len(self.linear) + bool(self.networks)
+        self.networks = networks
+        parts = len(self.linear) + (networks is not None)
         self.register_buffer("weights", torch.ones(parts))
         self.register_buffer("intercept", torch.zeros(1))
-
-    def each_network(self) -> list[Network]:
-        """Return the networks."""
-        return [cast(Network, network) for network in self.networks]
 
     def each_linear(self) -> list[LinearPart]:
         """Return the linear parts."""
@@ -204,7 +243,7 @@ class KneeModel(nn.Module):
 
     def part_names(self) -> list[str]:
         """Return the names of the parts, in the order of their weights."""
-        return [*self.linear, *([NETWORK] if self.networks else [])]
+        return [*self.linear, *([NETWORK] if self.networks is not None else [])]
 
     def forward(
         self, features: torch.Tensor, mask: torch.Tensor, clinical: torch.Tensor
@@ -216,15 +255,13 @@ class KneeModel(nn.Module):
         raw, padded after the last slice; `mask` is (knees, slices), and `clinical` (knees,
         variables) standardised.
         """
-        if not self.linear and len(self.networks) == 1:
-            logits, attention = self.networks[0](features, mask, clinical)
-            return logits, attention
         terms = [part(features, mask, clinical) for part in self.linear.values()]
         attention = _uniform(mask).to(features.dtype)
-        if self.networks:
-            answers = [network(features, mask, clinical) for network in self.networks]
-            logits = torch.stack([logits for logits, _ in answers]).mean(dim=0)
-            attention = torch.stack([each for _, each in answers]).mean(dim=0)
+        if self.networks is not None:
+            answers, weights = self.networks(features, mask, clinical)
+            logits, attention = answers.mean(dim=0), weights.mean(dim=0)
+            if not terms and self.networks.members == 1:
+                return logits, attention
             terms.append(logits[:, 1] - logits[:, 0])
         odds = torch.stack(terms, dim=1) @ self.weights + self.intercept
         return torch.stack([torch.zeros_like(odds), odds], dim=1), attention
@@ -252,12 +289,12 @@ def build(
     parts = []
     for view in linear:
         parts.append(LinearPart(view, channels, clinical, sequences))
-    made = [Network(channels, clinical, settings, sequences) for _ in range(networks)]
+    made = Networks(networks, channels, clinical, settings, sequences) if networks else None
     return KneeModel(channels, sequences, parts, made)
 
 
-def copy_scaling(source: Network, target: Network) -> None:
-    """Give a network the scaling of features of another one."""
+def copy_scaling(source: Networks, target: Networks) -> None:
+    """Give networks the scaling of features of others."""
     for known, branch in zip(source.each_branch(), target.each_branch(), strict=True):
         branch.feature_mean.copy_(known.feature_mean)
         branch.feature_sd.copy_(known.feature_sd)
@@ -266,7 +303,7 @@ def copy_scaling(source: Network, target: Network) -> None:
 def join(model: KneeModel, mixture: Mixture) -> KneeModel:
     """Return a model of those parts that have a weight in a mixture, by these weights."""
     kept = [part for part in model.each_linear() if part.view in mixture.weights]
-    networks = model.each_network() if NETWORK in mixture.weights else []
+    networks = model.networks if NETWORK in mixture.weights else None
     module = KneeModel(model.channels, model.sequences, kept, networks)
     weights = [mixture.weights[name] for name in module.part_names()]
     module.weights.copy_(torch.tensor(weights, dtype=torch.float64))
@@ -318,8 +355,7 @@ class FittedModel:
         `features` (slices, channels) are raw and of all slices, on the module's device: the model's
         own slices are cut out here, and attention outside them is 0. Where the model joins
         sequences, theirs come one after the other, and `extents` says how many each has. `clinical`
-        (variables,) is raw, NaN where missing; None if all are. On CUDA, a backward pass in
-        evaluation mode needs `torch.backends.cudnn.flags(enabled=False)` around both.
+        (variables,) is raw, NaN where missing; None if all are.
         """
         logits, attention = self.versions(features[None], clinical, extents)
         return logits[0], attention[0]

@@ -1,26 +1,29 @@
-"""Training tasks side by side, in processes that share one copy of the features."""
+"""Training tasks side by side: in processes that share one copy of the features, or on a GPU."""
 
 import contextlib
 import queue
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+import torch
 
 from oatools.core.errors import ItemError
 from oatools.core.files import scratch
 from oatools.core.process import GRACE_SECONDS, Child, Children, Died, Stopped
 from oatools.learning.cohort import Cohort
+from oatools.learning.course import CPU, most_at_once, usable_device
 from oatools.learning.files import save_model
 from oatools.learning.folds import Split
+from oatools.learning.linear import Fitted
 from oatools.learning.model import FittedModel, predict
 from oatools.learning.settings import Settings
-from oatools.learning.training import fit
+from oatools.learning.training import Fitting, fit, linear_parts, one_thread, train_networks
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,19 @@ class Task:
     label: np.ndarray | None = None
     clinical: bool = True
 
+    def of(self, cohort: Cohort) -> Cohort:
+        """Return the cohort as the task sees it."""
+        if self.label is not None:
+            cohort = replace(cohort, label=self.label)
+        return cohort if self.clinical else cohort.without_clinical()
+
+    def finish(self, cohort: Cohort, model: FittedModel) -> np.ndarray | None:
+        """Write the model, or return the probabilities of the test knees of its own cohort."""
+        if self.path is not None:
+            save_model(self.path, model, **(self.record or {}))
+            return None
+        return predict(model, *cohort.scored(self.split.test))[0]
+
 
 class Trainer(Protocol):
     """A function that trains one model, such as `training.fit`."""
@@ -51,33 +67,88 @@ class Trainer(Protocol):
 
 
 def run(
-    cohort: Cohort, tasks: Sequence[Task], jobs: int, folder: Path
+    cohort: Cohort, tasks: Sequence[Task], jobs: int, folder: Path, device: str = CPU
 ) -> Iterator[tuple[int, np.ndarray | None]]:
     """Yield the number and the result of each task as it ends, `jobs` at a time.
 
     Results do not depend on `jobs`. The features are mapped from a file that lies in `folder`
-    meanwhile. Raises the error of a task, or an `ItemError` where a process dies; what was written
-    by then stays.
+    meanwhile. With a `device` that is a GPU, the networks of all are trained there, together, and
+    all else by `jobs` processes. Raises the error of a task, an `ItemError` where a process dies,
+    or a `UsageError` for a device that cannot be used; what was written by then stays.
     """
+    if device == CPU:
+        yield from _each(cohort, tasks, jobs, folder, work)
+        return
+    linear = dict(_each(cohort, tasks, jobs, folder, linear_work))
+    yield from _run_on_device(cohort, tasks, linear, usable_device(device))
+
+
+_Do = Callable[[Cohort, Task], Any]
+
+
+def _each(
+    cohort: Cohort, tasks: Sequence[Task], jobs: int, folder: Path, do: _Do
+) -> Iterator[tuple[int, Any]]:
+    """Do every task, in processes where there are several jobs and tasks."""
     if jobs == 1 or len(tasks) < 2:
         for number, task in enumerate(tasks):
-            yield number, work(cohort, task)
+            yield number, do(cohort, task)
         return
     with _mapped(cohort, folder) as mapped:
-        yield from _run_in_processes(mapped, tasks, min(jobs, len(tasks)))
+        yield from _run_in_processes(mapped, tasks, min(jobs, len(tasks)), do)
 
 
 def work(cohort: Cohort, task: Task) -> np.ndarray | None:
-    """Do one task here."""
-    if task.label is not None:
-        cohort = replace(cohort, label=task.label)
-    if not task.clinical:
-        cohort = cohort.without_clinical()
-    model = fit_best(cohort, task.candidates, task.seed, task.split)
-    if task.path is not None:
-        save_model(task.path, model, **(task.record or {}))
-        return None
-    return predict(model, *cohort.scored(task.split.test))[0]
+    """Do one task here, on the CPU."""
+    own = task.of(cohort)
+    return task.finish(own, fit_best(own, task.candidates, task.seed, task.split))
+
+
+def linear_work(cohort: Cohort, task: Task) -> dict[str, Fitted]:
+    """Fit the linear parts of one task, which are the same for all its candidates."""
+    with one_thread():
+        return linear_parts(task.of(cohort), task.candidates[0], task.split)
+
+
+def _run_on_device(
+    cohort: Cohort,
+    tasks: Sequence[Task],
+    linear: Mapping[int, dict[str, Fitted]],
+    device: torch.device,
+) -> Iterator[tuple[int, np.ndarray | None]]:
+    """Train the networks of as many tasks together as the device has room for."""
+    at_once = most_at_once(cohort.features.nbytes, device)
+    for first in range(0, len(tasks), at_once):
+        some = range(first, min(first + at_once, len(tasks)))
+        fittings = []
+        for number in some:
+            task = tasks[number]
+            own, given = task.of(cohort), linear[number]
+            fittings.append(
+                [
+                    Fitting.begin(own, settings, task.seed, task.split, given)
+                    for settings in task.candidates
+                ]
+            )
+        train_networks([fitting for alike in fittings for fitting in alike], device)
+        for number, alike in zip(some, fittings, strict=True):
+            task = tasks[number]
+            with one_thread():
+                model = best_of([fitting.finish() for fitting in alike], task.candidates)
+                yield number, task.finish(task.of(cohort), model)
+
+
+def fit_best_on_device(cohort: Cohort, task: Task, device: str) -> FittedModel:
+    """Do what `fit_best` does, but train the networks on a device."""
+    chosen = usable_device(device)
+    linear = linear_work(cohort, task)
+    fittings = [
+        Fitting.begin(cohort, settings, task.seed, task.split, linear)
+        for settings in task.candidates
+    ]
+    train_networks(fittings, chosen)
+    with one_thread():
+        return best_of([fitting.finish() for fitting in fittings], task.candidates)
 
 
 def fit_best(
@@ -87,11 +158,13 @@ def fit_best(
     split: Split,
     train_one: Trainer = fit,
 ) -> FittedModel:
-    """Train every candidate, and return the one with the lowest validation loss.
-
-    Its record lists them all, where there are several.
-    """
+    """Train every candidate, and return the one with the lowest validation loss."""
     models = [train_one(cohort, settings, seed, split) for settings in candidates]
+    return best_of(models, candidates)
+
+
+def best_of(models: Sequence[FittedModel], candidates: Sequence[Settings]) -> FittedModel:
+    """Return the model with the lowest validation loss, whose record lists them all."""
     losses = [model.record["validation_loss"] for model in models]
     best = models[int(np.argmin(losses))]
     if len(models) == 1:
@@ -144,28 +217,28 @@ def _laid_out(stack: contextlib.ExitStack, array: np.ndarray, folder: Path) -> P
 class _Work:
     """What a process does: one task after the other, on a cohort that it opens once."""
 
-    def __init__(self, mapped: _Mapped) -> None:
-        self._mapped = mapped
+    def __init__(self, mapped: _Mapped, do: _Do) -> None:
+        self._mapped, self._do = mapped, do
 
     @cached_property
     def _cohort(self) -> Cohort:
         return self._mapped.open()
 
-    def __call__(self, task: Task) -> np.ndarray | None:
-        return work(self._cohort, task)
+    def __call__(self, task: Task) -> Any:
+        return self._do(self._cohort, task)
 
 
-_Finished = queue.SimpleQueue[tuple[int, np.ndarray | None] | BaseException]
+_Finished = queue.SimpleQueue[tuple[int, Any] | BaseException]
 
 
 def _run_in_processes(
-    mapped: _Mapped, tasks: Sequence[Task], jobs: int
-) -> Iterator[tuple[int, np.ndarray | None]]:
+    mapped: _Mapped, tasks: Sequence[Task], jobs: int, do: _Do
+) -> Iterator[tuple[int, Any]]:
     waiting: queue.SimpleQueue[tuple[int, Task]] = queue.SimpleQueue()
     finished: _Finished = queue.SimpleQueue()
     for numbered in enumerate(tasks):
         waiting.put(numbered)
-    children = Children(_Work(mapped))
+    children = Children(_Work(mapped, do))
     started: list[Child] = []
     try:
         for _ in range(jobs):

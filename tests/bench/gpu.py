@@ -1,8 +1,8 @@
 """Every path that computes on a GPU: beside the CPU's numbers, and how fast; a few minutes in all.
 
     python tests/bench/gpu.py [--part agreement|speed|stages|command|training|cam]...
-                              [--device cuda] [--backbone NAME] [--weights FILE]
-                              [--knees 600] [--scans DIR] [--small]
+                              [--device cuda] [--backbone NAME] [--weights random|FILE]
+                              [--knees 2400] [--scans DIR] [--small]
 
 agreement:  features of two volumes by each precision, in the command's own way from the voxels on,
             beside those of PyTorch in float32 on the CPU: the error's norm by that of the features,
@@ -16,12 +16,14 @@ speed:      slices a second of the forward pass alone, images on the device, at 
 stages:     milliseconds that one thread needs for each step of a volume.
 command:    slices a second of `oa-embed` from `.nii.gz` of int16 as `oa-convert` leaves them,
             384 x 384 x 35; its start included, and without it (from runs of two lengths).
-training:   seconds of `oa-cv`, and `oa-train`, on the features made; they compute on the CPU.
+training:   seconds of `oa-cv` on the features made, with networks alone, on the CPU and on the
+            device; how far its probabilities lie apart, twice the same on the device; and seconds
+            with permuted labels on the device, whose networks are trained all together.
 cam:        `oa-cam` on the device beside the CPU: rank correlation of the maps, and seconds.
 
-Prints one table. Volumes are synthetic knees; weights are random if
-no file is given, which no time depends on. Where there is no GPU it says so, and does all the same
-on the CPU; `--small` does it in a small form, for a test.
+Prints one table. Volumes are synthetic knees, some 600 of them, and the rest are links to these;
+labels mean nothing. Where there is no GPU it says so, and does all the same on the CPU; `--small`
+does it in a small form, for a test.
 """
 
 import argparse
@@ -79,9 +81,9 @@ def main() -> int:
     )
     parser.add_argument("--part", action="append", choices=PARTS)
     parser.add_argument("--device")
-    parser.add_argument("--backbone", default="efficientnet_b0")
-    parser.add_argument("--weights", metavar="FILE")
-    parser.add_argument("--knees", type=int, default=600)
+    parser.add_argument("--backbone", default="tf_efficientnet_lite0")
+    parser.add_argument("--weights", default="pretrained", metavar="random|FILE")
+    parser.add_argument("--knees", type=int, default=2400)
     parser.add_argument("--scans", type=Path, metavar="DIR", help="keep the volumes here")
     parser.add_argument("--small", action="store_true")
     options = parser.parse_args()
@@ -93,18 +95,22 @@ def main() -> int:
         folder = options.scans or Path(temporary) / "scans"
         volumes = make_volumes(folder.absolute(), knees, options.small, cores)
         device = options.device or found_device()
-        weights = options.weights or random_weights(options.backbone, Path(temporary))
+        weights = options.weights
+        if weights == "random":
+            weights = str(random_weights(options.backbone, Path(temporary)))
+        elif weights != "pretrained":
+            weights = str(Path(weights).absolute())
         work = Work(
             root=Path(temporary),
             device=device,
             backbone=options.backbone,
-            weights=str(Path(weights).absolute()),
+            weights=weights,
             volumes=volumes,
             cores=cores,
             small=options.small,
         )
         print(f"# {machine(device)}")
-        print(f"# {options.backbone}, weights {options.weights or 'random'}; synthetic knees")
+        print(f"# {options.backbone}, weights {options.weights}; synthetic knees")
         print("part\twhat\tvalue\tunit", flush=True)
         show("all", "volumes and weights made", time.perf_counter() - begun, "s")
         chosen = options.part or PARTS
@@ -178,8 +184,19 @@ def make_volumes(folder: Path, knees: int, small: bool, cores: int) -> list[Path
     folder.mkdir(exist_ok=True)
     kinds = 2 if small else 16
     with ProcessPoolExecutor(min(cores, kinds)) as pool:
-        made = pool.map(partial(make_alike, folder, knees, kinds, small), range(kinds))
-        return sorted(path for paths in made for path in paths)
+        made = pool.map(partial(make_alike, folder, min(knees, 600), kinds, small), range(kinds))
+        paths = sorted(path for of_kind in made for path in of_kind)
+    for number in range(len(paths), knees):
+        path = volume_path(folder, number)
+        if not path.exists():
+            os.link(paths[number % 600], path)
+        paths.append(path)
+    return paths
+
+
+def volume_path(folder: Path, number: int) -> Path:
+    """Return the path of the volume of a knee."""
+    return folder / f"{9000001 + number}_00m_left_{SEQUENCE}.nii.gz"
 
 
 def make_alike(folder: Path, knees: int, kinds: int, small: bool, kind: int) -> list[Path]:
@@ -195,7 +212,7 @@ def make_alike(folder: Path, knees: int, kinds: int, small: bool, kind: int) -> 
     data = np.asfortranarray(data[:, :, 14:22] if small else data)
     paths = []
     for k in range(kind, knees, kinds):
-        paths.append(folder / f"{9000001 + k}_00m_left_{SEQUENCE}.nii.gz")
+        paths.append(volume_path(folder, k))
         if not paths[-1].exists():
             write_volume(paths[-1], Volume(np.roll(data, k // kinds, axis=0), affine))
     return paths
@@ -425,16 +442,27 @@ def embed_options(work: Work, precision: str) -> list[str]:
 
 
 def training(work: Work) -> bool:
-    """Time `oa-train` and `oa-cv` on the features, with labels that mean nothing."""
-    common = training_options(work)
+    """Compare and time `oa-cv` on the features, on the CPU and on the device."""
     folds = ["--repeats", "1", "--no-compare", *(["-k", "2"] if work.small else [])]
+    common = [*training_options(work), *folds, "--linear", "none"]
+    jobs = ["-j", str(min(5, work.cores))]
+    found = []
+    for device, run in (("cpu", jobs), (work.device, []), (work.device, [])):
+        out = f"cv{len(found)}"
+        with timer() as clock:
+            printed = oa(work, "cv", *common, *run, "--device", device, "-o", out)
+        show("training", f"oa-cv, networks alone, {work.knees} knees, {device}", clock(), "s")
+        rows = csv.DictReader(printed.splitlines(), delimiter="\t")
+        found.append(np.array([float(row["probability"]) for row in rows]))
+    apart = float(np.abs(found[1] - found[0]).max())
+    show("training", "largest difference of a probability from the CPU's", apart, "")
+    show("training", "same numbers twice", float(np.array_equal(found[1], found[2])), "")
+    count = 1 if work.small else 40
     with timer() as clock:
-        oa(work, "train", *common, "-o", "model.safetensors")
-    show("training", f"oa-train, {work.knees} knees, cpu", clock(), "s")
-    with timer() as clock:
-        oa(work, "cv", *common, *folds, "-o", "cv")
-    show("training", f"oa-cv, {work.knees} knees, cpu", clock(), "s")
-    return True
+        permuted = ["--permute-labels", count, "--device", work.device]
+        oa(work, "cv", *common, *jobs, *permuted, "-o", "cv-null")
+    show("training", f"oa-cv, networks alone, with {count} permutations", clock(), "s")
+    return bool(np.array_equal(found[1], found[2]))
 
 
 def training_options(work: Work) -> list[str]:
@@ -491,7 +519,7 @@ def oa(work: Work, name: str, *arguments: object) -> str:
     code = f"from oatools.commands.start import {name}; {name}()"
     line = [sys.executable, "-c", code, *map(str, arguments)]
     done = subprocess.run(
-        line, cwd=work.root, check=True, capture_output=True, text=True, timeout=60
+        line, cwd=work.root, check=True, capture_output=True, text=True, timeout=300
     )
     return done.stdout
 

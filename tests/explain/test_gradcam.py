@@ -45,9 +45,8 @@ def model(request, backbone):
             part.mean.fill_(0.4)
             part.scale.fill_(1.5)
             part.weight.normal_(std=0.03)
-    for network in module.each_network():
-        network.branches[0].feature_mean.fill_(0.4)
-        network.branches[0].feature_sd.fill_(0.7)
+    module.networks.branches[0].feature_mean.fill_(0.4)
+    module.networks.branches[0].feature_sd.fill_(0.7)
     recorded = prepared_for(backbone).record()
     return FittedModel(
         module, settings, scaling, 0.5, {"feature_space": {"preprocessing": recorded}}

@@ -95,7 +95,7 @@ def test_the_gradient_is_that_of_finite_differences():
     model.module.double()
     features = torch.randn(4, 5, dtype=torch.float64, requires_grad=True)
     with torch.no_grad():
-        model.module.networks[0].branches[0].feature_mean += 0.3
+        model.module.networks.branches[0].feature_mean += 0.3
     mask, clinical = torch.ones(1, 4, dtype=torch.bool), torch.zeros(1, 1, dtype=torch.float64)
     assert torch.autograd.gradcheck(lambda x: model.module(x[None], mask, clinical), (features,))
 

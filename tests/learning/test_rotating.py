@@ -11,13 +11,14 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 
 from oatools.core.errors import UsageError
+from oatools.learning.course import training_loss
 from oatools.learning.files import load_model, save_model
 from oatools.learning.folds import split_training
 from oatools.learning.linear import STRENGTHS
 from oatools.learning.metrics import choose_threshold, roc_auc
-from oatools.learning.model import NETWORK, predict
+from oatools.learning.model import NETWORK, Networks, predict
 from oatools.learning.settings import PRESETS, VIEWS, Settings, preset
-from oatools.learning.training import fit, training_loss
+from oatools.learning.training import fit
 
 from .conftest import fit_on, with_features
 
@@ -60,8 +61,8 @@ def test_no_patient_is_set_apart_from_fitting(make):
     np.testing.assert_allclose(
         part.module.each_linear()[0].mean.numpy(), means.mean(axis=0), rtol=1e-4, atol=1e-5
     )
-    if model.module.networks:
-        assert len(model.module.networks) == split_training(cohort, 0.2, 0).parts
+    if model.module.networks is not None:
+        assert model.module.networks.members == split_training(cohort, 0.2, 0).parts
 
 
 def test_a_clear_signal_in_two_slices_is_found_and_the_file_gives_the_same_again(make, tmp_path):
@@ -89,12 +90,19 @@ def test_the_log_odds_of_a_model_are_the_weighted_sum_of_those_of_its_parts(make
     by_hand = float(module.intercept)
     for weight, part in zip(module.weights.tolist(), module.each_linear(), strict=False):
         by_hand += weight * float(part(knee, mask, clinical)[0])
-    if module.networks:
-        with torch.no_grad():
-            answers = [network(knee, mask, clinical) for network in module.each_network()]
-        odds = np.mean([float(each[0, 1] - each[0, 0]) for each, _ in answers])
+    if module.networks is not None:
+        answers = []
+        for number in range(module.networks.members):
+            alone = Networks(1, cohort.channels, 1, settings)
+            state = dict(module.networks.named_buffers())
+            for name, value in module.networks.named_parameters():
+                state[name] = value[number : number + 1]
+            alone.load_state_dict(state)
+            with torch.no_grad():
+                answers.append(alone(knee, mask, clinical))
+        odds = np.mean([float(each[0, 0, 1] - each[0, 0, 0]) for each, _ in answers])
         by_hand += module.weights.tolist()[-1] * odds
-        seen = torch.stack([each[0] for _, each in answers]).mean(dim=0)
+        seen = torch.stack([each[0, 0] for _, each in answers]).mean(dim=0)
         torch.testing.assert_close(attention[0], seen)
     assert float(logits[0, 1] - logits[0, 0]) == pytest.approx(by_hand, abs=1e-5)
 
@@ -211,7 +219,7 @@ def test_the_record_says_how_the_classes_weighed_in_the_loss(make):
 def test_a_model_of_linear_parts_alone_shares_its_attention(make):
     cohort = make(knees=60)
     model = fit(cohort, replace(SMALL, network=False), 0)
-    assert not model.module.networks and model.record["epochs"] == 0
+    assert model.module.networks is None and model.record["epochs"] == 0
     _, attention = predict(model, *cohort.scored([0]))
     np.testing.assert_allclose(attention[0], 1 / len(cohort.slices(0)), rtol=1e-6)
 
@@ -219,17 +227,16 @@ def test_a_model_of_linear_parts_alone_shares_its_attention(make):
 def test_the_loss_of_a_rare_class_does_not_depend_on_the_mini_batch():
     """Two batches, one positive of four knees in all: the sum is that of the whole cohort."""
     logits, label = torch.tensor([[0.3, -0.2]] * 4), torch.tensor([1, 0, 0, 0])
-    weights = torch.tensor([4 / 6, 4 / 2])  # inverse frequency
-    whole = training_loss(logits, label, weights, Settings(balanced=True))
-    halves = [
-        training_loss(logits[a:b], label[a:b], weights, Settings(balanced=True))
-        for a, b in ((0, 2), (2, 4))
-    ]
+    weights = torch.tensor([[4 / 6, 4 / 2]])  # inverse frequency
+
+    def loss(a, b, settings):
+        fits = torch.ones(1, b - a, dtype=torch.bool)
+        return training_loss(logits[None, a:b], label[None, a:b], weights, fits, settings)[0]
+
+    whole = loss(0, 4, Settings(balanced=True))
+    halves = [loss(a, b, Settings(balanced=True)) for a, b in ((0, 2), (2, 4))]
     torch.testing.assert_close(torch.stack(halves).mean(), whole)
-    paper = [
-        training_loss(logits[a:b], label[a:b], weights, preset("paper"))
-        for a, b in ((0, 2), (2, 4))
-    ]
+    paper = [loss(a, b, preset("paper")) for a, b in ((0, 2), (2, 4))]
     assert abs(torch.stack(paper).mean() - whole) > 0.01
 
 

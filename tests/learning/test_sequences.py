@@ -12,17 +12,17 @@ from click.testing import CliRunner
 from oatools.commands import cv, predict, train
 from oatools.core.manifest import BadRow
 from oatools.features.featurefile import Features, write_features
+from oatools.learning.batches import to_tensors
 from oatools.learning.cohort import make_cohort
 from oatools.learning.files import load_model
 from oatools.learning.folds import inner_folds
 from oatools.learning.leaks import label_leaks
-from oatools.learning.model import FittedModel, Network, build
+from oatools.learning.model import FittedModel, Networks, build
 from oatools.learning.model import predict as score
 from oatools.learning.results import CrossValidation
 from oatools.learning.rows import join_rows
 from oatools.learning.scaling import fit_clinical
 from oatools.learning.settings import Settings, preset
-from oatools.learning.training import to_tensors
 from oatools.report.pictures import attention_pictures
 
 from .conftest import SPACE, fit_on, knee_name
@@ -78,7 +78,7 @@ def joined_cohort(**options):
 def test_each_sequence_has_a_branch_of_its_own_whatever_lies_beside_it(pooling, instance):
     torch.manual_seed(0)
     settings = Settings(pooling=pooling, instance=instance, conv=5, units=8, hidden=6)
-    module = Network(4, 1, settings, 2).eval()
+    module = Networks(3, 4, 1, settings, 2)
     module.branches[0].feature_mean.fill_(0.3)
     module.branches[1].feature_sd.fill_(2.0)
     lengths = [(3, 5), (4, 1), (1, 6)]
@@ -95,14 +95,19 @@ def test_each_sequence_has_a_branch_of_its_own_whatever_lies_beside_it(pooling, 
             values = ((raw - branch.feature_mean) / branch.feature_sd)[None]
             vector, own = branch(values, torch.ones(1, len(raw), dtype=torch.bool))
             vectors.append(vector)
-            weights.append(own[0])
-        hidden = torch.relu(
-            module.hidden(torch.cat([*vectors, module.clinical_gain * clinical[i : i + 1]], dim=1))
-        )
-        torch.testing.assert_close(logits[i], module.output(hidden)[0])
-        torch.testing.assert_close(attention[i, : a + b], torch.cat(weights))
-        assert not attention[i, a + b :].any()
-        torch.testing.assert_close(weights[0].sum() + weights[1].sum(), torch.tensor(2.0))
+            weights.append(own[:, 0])
+        assert len(logits) == 3 and not torch.equal(logits[0], logits[1])
+        for member in range(3):
+            joined = torch.cat(
+                [*(v[member, 0] for v in vectors), module.clinical_gain * clinical[i]]
+            )
+            hidden = torch.relu(module.hidden.weight[member] @ joined + module.hidden.bias[member])
+            answer = module.output.weight[member] @ hidden + module.output.bias[member]
+            torch.testing.assert_close(logits[member, i], answer)
+            own = torch.cat([each[member] for each in weights])
+            torch.testing.assert_close(attention[member, i, : a + b], own)
+            assert not attention[member, i, a + b :].any()
+            torch.testing.assert_close(own.sum(), torch.tensor(2.0))
 
 
 def test_the_window_is_cut_around_the_middle_of_each_sequence():
@@ -132,7 +137,7 @@ def test_a_cohort_knows_which_slices_are_of_which_sequence():
         data,
         np.array([i]),
         fit_clinical(np.zeros((1, 0)), ()),
-        Network(12, 0, Settings(), 2),
+        Networks(1, 12, 0, Settings(), 2),
         "float32",
     )
     assert tensors.take(torch.tensor([0])).mask.tolist() == [
@@ -156,7 +161,7 @@ def test_each_sequence_is_scaled_by_its_own_training_slices():
     model = fit_on(data, train_index, preset("paper", conv=4, units=4, hidden=4, epochs=1), 0)
     subjects = [data.subject[i] for i in train_index]
     inner = inner_folds(subjects, data.label[train_index], 0.2, 0) != 1
-    for number, branch in enumerate(model.module.networks[0].branches):
+    for number, branch in enumerate(model.module.networks.branches):
         rows = np.concatenate([data.slices(i, number) for i in train_index[inner]])
         np.testing.assert_allclose(
             branch.feature_mean.numpy(), rows.mean(axis=0), rtol=1e-4, atol=1e-5

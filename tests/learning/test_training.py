@@ -9,20 +9,16 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from oatools.core.errors import UsageError
+from oatools.learning.batches import Draws, to_tensors
+from oatools.learning.course import Training, clip_gradients_, training_loss
 from oatools.learning.crossval import Plan, fold_path, validate
 from oatools.learning.files import KEY, load_model, save_model
 from oatools.learning.folds import assign_folds
 from oatools.learning.metrics import choose_threshold, roc_auc
-from oatools.learning.model import Network, predict
+from oatools.learning.model import Networks, predict
 from oatools.learning.scaling import fit_clinical
 from oatools.learning.settings import Settings, preset
-from oatools.learning.training import (
-    drop_channels_,
-    fit,
-    to_tensors,
-    training_loss,
-    validation_loss,
-)
+from oatools.learning.training import fit
 
 from .conftest import fit_on, with_features
 
@@ -103,7 +99,7 @@ def test_threshold_epoch_and_scaling_come_from_the_inner_split_by_patient(make):
     assert not {cohort.subject[i] for i in fitting} & {cohort.subject[i] for i in held}
     rows = np.concatenate([cohort.slices(i) for i in fitting])
     np.testing.assert_allclose(
-        model.module.networks[0].branches[0].feature_mean.numpy(),
+        model.module.networks.branches[0].feature_mean.numpy(),
         rows.mean(axis=0),
         rtol=1e-4,
         atol=1e-5,
@@ -212,7 +208,6 @@ def test_a_batch_is_padded_to_its_own_longest_knee(make):
     short = torch.from_numpy(np.flatnonzero(cohort.length < cohort.length.max())[:3])
     values, mask, clinical = tensors.take(short)
     assert values.shape[1] == mask.shape[1] == cohort.length[short].max() < cohort.length.max()
-    module.eval()
     everyone = tensors.take(torch.arange(30))
     assert everyone.values.shape[1] == cohort.length.max()
     whole = module.classify(everyone.values[short], everyone.mask[short], clinical)[0]
@@ -226,17 +221,18 @@ def with_copies(cohort, copies):
 def tensors_of(cohort, settings=QUICK):
     """All knees as tensors, under a network whose scaling changes nothing."""
     scaling = fit_clinical(cohort.clinical, cohort.clinical_names)
-    module = Network(cohort.channels, 1, settings)
+    module = Networks(1, cohort.channels, 1, settings)
     return module, to_tensors(cohort, np.arange(len(cohort)), scaling, module, settings.precision)
 
 
 def test_a_batch_draws_every_version_of_its_knees(make):
     cohort = make(knees=30)
     _, tensors = tensors_of(with_copies(cohort, [cohort.features + 10, cohort.features + 20]))
-    random, batch, seen = np.random.default_rng(0), torch.arange(30), set()
+    batch, seen = torch.arange(30), set()
     plain = torch.tensor([float(cohort.slices(knee)[0, 0]) for knee in range(30)])
-    for _ in range(20):
-        shift = (tensors.take(batch, random).values[:, 0, 0] - plain).round().int()
+    for epoch in range(20):
+        version = torch.from_numpy(Draws(0, epoch, 0).versions(3, 30))
+        shift = (tensors.take(batch, version).values[:, 0, 0] - plain).round().int()
         seen |= {(k, int(s)) for k, s in enumerate(shift)}
     assert {s for _, s in seen} == {0, 10, 20} and len(seen) > 80
 
@@ -260,10 +256,12 @@ def test_augmented_copies_do_not_decide_the_epoch(make):
     cohort = make(knees=30)
     module, plain = tensors_of(cohort)
     _, augmented = tensors_of(with_copies(cohort, [cohort.features * 3]))
-    everyone = torch.arange(30)
-    assert validation_loss(module, plain, everyone, torch.ones(2)) == validation_loss(
-        module, augmented, everyone, torch.ones(2)
+    fits = torch.arange(30)[None] % 3 > 0
+    one, other = (
+        Training(module, tensors, fits, torch.ones(1, 2), QUICK, 0).held_logits()
+        for tensors in (plain, augmented)
     )
+    assert torch.equal(one[~fits[0]], other[~fits[0]]) and one[fits[0]].isnan().all()
 
 
 def test_copies_stay_with_their_knees(make):
@@ -282,26 +280,69 @@ def test_the_loss_is_that_of_pytorch_and_the_focal_factor_that_of_lin():
         torch.randint(0, 2, (50,)),
         torch.tensor([0.6, 3.0]).double(),
     )
+    everyone = torch.ones(1, 50, dtype=torch.bool)
     for smoothing in (0.0, 0.1):
-        found = training_loss(logits, label, weights, preset("paper", smoothing=smoothing))
+        settings = preset("paper", smoothing=smoothing)
+        found = training_loss(logits[None], label[None], weights[None], everyone, settings)
         theirs = torch.nn.functional.cross_entropy(
             logits, label, weights, label_smoothing=smoothing
         )
-        torch.testing.assert_close(found, theirs)
+        torch.testing.assert_close(found[0], theirs)
     p = torch.softmax(logits, dim=1)[torch.arange(50), label].numpy()
     w = weights[label].numpy()
     expected = (w * (1 - p) ** 2 * -np.log(p)).sum() / w.sum()
-    found = training_loss(logits, label, weights, preset("paper", focal=2.0))
+    settings = preset("paper", focal=2.0)
+    found = training_loss(logits[None], label[None], weights[None], everyone, settings)
     assert found.item() == pytest.approx(expected)
 
 
-def test_a_dropped_channel_is_dropped_from_all_slices_and_the_mean_stays():
-    values = torch.ones(400, 5, 100)
-    drop_channels_(values, 0.4, np.random.default_rng(0))
-    assert (values == values[:, :1]).all()
-    np.testing.assert_allclose(values.unique(), [0, 1 / 0.6], rtol=1e-6)
-    assert values.mean().item() == pytest.approx(1, abs=0.02)
-    assert not torch.equal(values[0], values[1])
+def test_dropout_takes_its_share_by_seed_epoch_and_member():
+    values = Draws(0, 3, 1).kept(0.4, 400, 500)
+    assert values.mean() == pytest.approx(0.6, abs=0.01)
+    assert not np.array_equal(values[0], values[1])
+    assert np.array_equal(values, Draws(0, 3, 1).kept(0.4, 400, 500))
+    for other in (Draws(0, 4, 1), Draws(1, 3, 1), Draws(0, 3, 0)):
+        assert abs((values == other.kept(0.4, 400, 500)).mean() - 0.52) < 0.01
+
+
+def test_each_member_loses_by_the_knees_that_it_fits_alone():
+    torch.manual_seed(0)
+    logits = torch.randn(2, 6, 2)
+    label = torch.tensor([[0, 1, 1, 0, 0, 1], [1, 1, 0, 0, 1, 0]])
+    weights = torch.tensor([[1.0, 1.0], [0.5, 2.0]])
+    fits = torch.tensor([[True] * 4 + [False] * 2, [False] * 2 + [True] * 4])
+    for settings in (Settings(), preset("paper")):
+        found = training_loss(logits, label, weights, fits, settings)
+        for member, own in enumerate((slice(0, 4), slice(2, 6))):
+            theirs = torch.nn.functional.cross_entropy(
+                logits[member, own], label[member, own], weights[member], reduction="none"
+            )
+            by = 4 if settings.loss_over == "cohort" else weights[member][label[member, own]].sum()
+            torch.testing.assert_close(found[member], theirs.sum() / by)
+    nobody = training_loss(logits, label, weights, fits & False, Settings())
+    assert nobody.tolist() == [0, 0]
+
+
+def test_the_gradient_of_each_member_is_shortened_by_itself_as_pytorch_does():
+    torch.manual_seed(0)
+    shapes = [(3, 4, 5), (3, 7), (3, 1, 2)]
+    parameters = [torch.nn.Parameter(torch.zeros(shape)) for shape in shapes]
+    for each in parameters:
+        each.grad = torch.randn(each.shape) * torch.tensor([0.01, 1.0, 9.0]).view(
+            -1, *[1] * (each.dim() - 1)
+        )
+    alone = []
+    for member in range(3):
+        own = [torch.nn.Parameter(torch.zeros(shape[1:])) for shape in shapes]
+        for each, together in zip(own, parameters, strict=True):
+            each.grad = together.grad[member].clone()
+        torch.nn.utils.clip_grad_norm_(own, 1.0)
+        alone.append([each.grad for each in own])
+    clip_gradients_(parameters)
+    for member in range(3):
+        for each, together in zip(alone[member], parameters, strict=True):
+            torch.testing.assert_close(together.grad[member], each)
+    assert torch.linalg.vector_norm(alone[0][0]) < 0.1
 
 
 def test_a_cosine_ends_where_it_should_and_other_settings_change_the_model(make, tmp_path):
@@ -311,7 +352,7 @@ def test_a_cosine_ends_where_it_should_and_other_settings_change_the_model(make,
         cohort,
         cosine,
         0,
-        keep=lambda p: seen.append(p.optimisers[0]["param_groups"][0]["lr"]),
+        keep=lambda p: seen.append(p.optimiser["param_groups"][0]["lr"]),
     )
     expected = [3e-3 * (1 + np.cos(np.pi * e / 8)) / 2 for e in range(8)]
     np.testing.assert_allclose(seen, expected)
