@@ -48,6 +48,8 @@ import numpy as np
 REQUIRED = {"float32": (1e-4, 0.999999), "float16": (0.1, 0.999), "bf16": (0.1, 0.998)}
 PARTS = ["agreement", "command", "stages", "speed", "cam", "training"]
 SEQUENCE = "cor-iw-tse"
+#: So many volumes are made; others are links to these, which nothing may be trained on.
+DISTINCT = 600
 
 
 class Work(NamedTuple):
@@ -184,12 +186,14 @@ def make_volumes(folder: Path, knees: int, small: bool, cores: int) -> list[Path
     folder.mkdir(exist_ok=True)
     kinds = 2 if small else 16
     with ProcessPoolExecutor(min(cores, kinds)) as pool:
-        made = pool.map(partial(make_alike, folder, min(knees, 600), kinds, small), range(kinds))
+        made = pool.map(
+            partial(make_alike, folder, min(knees, DISTINCT), kinds, small), range(kinds)
+        )
         paths = sorted(path for of_kind in made for path in of_kind)
     for number in range(len(paths), knees):
         path = volume_path(folder, number)
         if not path.exists():
-            os.link(paths[number % 600], path)
+            os.link(paths[number % DISTINCT], path)
         paths.append(path)
     return paths
 
@@ -451,7 +455,7 @@ def training(work: Work) -> bool:
         out = f"cv{len(found)}"
         with timer() as clock:
             printed = oa(work, "cv", *common, *run, "--device", device, "-o", out)
-        show("training", f"oa-cv, networks alone, {work.knees} knees, {device}", clock(), "s")
+        show("training", f"oa-cv, networks alone, {device}", clock(), "s")
         rows = csv.DictReader(printed.splitlines(), delimiter="\t")
         found.append(np.array([float(row["probability"]) for row in rows]))
     apart = float(np.abs(found[1] - found[0]).max())
@@ -468,7 +472,7 @@ def training(work: Work) -> bool:
 def training_options(work: Work) -> list[str]:
     """Write labels that mean nothing and the table of the features made; return what names them."""
     named, made = ["knee\tsubject\tlabel"], ["knee\tsequence\tpath"]
-    for k, knee in enumerate(map(knee_of, work.volumes)):
+    for k, knee in enumerate(map(knee_of, work.volumes[:DISTINCT])):
         named.append(f"{knee}\t{knee.split('_')[0]}\t{k % 2}")
         made.append(f"{knee}\t{SEQUENCE}\t{work.root}/f-float32/{knee}_{SEQUENCE}.h5")
     (work.root / "labels.tsv").write_text("\n".join(named) + "\n")

@@ -13,7 +13,7 @@ def table(printed):
 
 def test_the_check_of_a_gpu_runs_in_a_small_form_on_the_cpu(shell):
     parts = " ".join(f"--part {name}" for name in ("agreement", "stages", "speed"))
-    line = f"python {SCRIPT} --small --backbone mobilenetv2_050 {parts}"
+    line = f"python {SCRIPT} --small --backbone mobilenetv2_050 --weights random {parts}"
     done = shell(line, CUDA_VISIBLE_DEVICES="")
     assert done.stdout.startswith("# No GPU is at hand: the CPU computes, and nothing here tells")
     found = table(done.stdout)
