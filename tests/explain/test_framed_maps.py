@@ -87,12 +87,16 @@ def test_a_bright_spot_lights_up_at_its_own_voxel(knee, backbone, more):
     assert far.max() < 0.5
 
 
-def test_there_is_heat_and_attention_where_the_model_looked_and_nowhere_else(knee, backbone):
-    settings = prepared(backbone, crop=90.0, compartment="lateral", slices=3)
+@pytest.mark.parametrize(("compartment", "count"), [("lateral", 3), ("both", 6)])
+def test_there_is_heat_and_attention_where_the_model_looked_and_nowhere_else(
+    knee, backbone, compartment, count
+):
+    settings = prepared(backbone, crop=90.0, compartment=compartment, slices=3)
     model = model_of(settings.record())
     found = explain_volume(model, knee, "hirescam", backbone=backbone, side="left")
     slices = np.flatnonzero(found.attention)
-    assert len(slices) == 3 and slices.max() < 10 and found.attention.sum() == pytest.approx(1)
+    assert len(slices) == count and found.attention.sum() == pytest.approx(1)
+    assert (slices < 10).sum() == 3 and (slices > 11).sum() == count - 3
     hot = found.heat > 0
     assert np.flatnonzero(hot.any(axis=(0, 1))).tolist() == slices.tolist()
     columns, rows = hot.any(axis=(1, 2)), hot.any(axis=(0, 2))
