@@ -63,15 +63,16 @@ def main() -> None:
         for name, numbers in of_seed(options.patients, seed, ways).items():
             found[name].append(numbers)
             print(row(str(seed), name, numbers), flush=True)
-    for name in ways:
-        means = np.mean(found[name], axis=0)
-        print(row("mean", name, (means[0], means[1], np.nan, np.nan, means[4], means[5])))
+    for name in ways if len(found[DEFAULT]) > 1 else ():
+        area, difference, _, _, speed, missing = np.mean(found[name], axis=0)
+        print(row("mean", name, (area, difference, np.nan, np.nan, speed, missing)))
 
 
 def row(seed: str, name: str, numbers: tuple[float, ...]) -> str:
     """A line of the table."""
     area, difference, low, high, speed, missing = numbers
-    shown = [f"{area:.3f}", f"{difference:+.3f}", f"{low:+.3f}", f"{high:+.3f}"]
+    shown = [f"{area:.3f}", f"{difference:+.3f}"]
+    shown += ["n/a" if np.isnan(end) else f"{end:+.3f}" for end in (low, high)]
     return "\t".join([seed, name, *shown, f"{speed:.0f}", f"{missing:.0f}"])
 
 

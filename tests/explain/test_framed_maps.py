@@ -93,11 +93,14 @@ def test_there_is_heat_and_attention_where_the_model_looked_and_nowhere_else(
 ):
     settings = prepared(backbone, crop=90.0, compartment=compartment, slices=3)
     model = model_of(settings.record())
-    found = explain_volume(model, knee, "hirescam", backbone=backbone, side="left")
+    found, against = (
+        explain_volume(model, knee, "hirescam", positive=c, backbone=backbone, side="left")
+        for c in (True, False)
+    )
     slices = np.flatnonzero(found.attention)
     assert len(slices) == count and found.attention.sum() == pytest.approx(1)
     assert (slices < 10).sum() == 3 and (slices > 11).sum() == count - 3
-    hot = found.heat > 0
+    hot = found.heat + against.heat > 0  # whichever class a place speaks for
     assert np.flatnonzero(hot.any(axis=(0, 1))).tolist() == slices.tolist()
     columns, rows = hot.any(axis=(1, 2)), hot.any(axis=(0, 2))
     assert 45 < columns.sum() <= 90 and 36 < rows.sum() <= 72  # of 170 and 140
