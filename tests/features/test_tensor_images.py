@@ -82,9 +82,11 @@ def test_the_voxels_stay_as_they_are():
     assert np.array_equal(data, voxels(np.float32))
 
 
-def test_a_gpu_makes_the_images_of_the_cpu():
+@pytest.mark.parametrize("more", [{}, {"picked": (0, 2, 5), "crop": 40.0}])
+def test_a_gpu_makes_the_images_of_the_cpu(more):
     if not torch.cuda.is_available():
         pytest.skip("needs a GPU")
     volume = Volume(np.asfortranarray(voxels()), TURNED)
-    found = tensor_images(volume, settings(triplet=True), torch.device("cuda")).cpu().numpy()
-    np.testing.assert_allclose(found, images(volume, settings(triplet=True)), atol=1e-5)
+    found = tensor_images(volume, settings(triplet=True, **more), torch.device("cuda"))
+    expected = images(volume, settings(triplet=True, **more))
+    np.testing.assert_allclose(found.cpu().numpy(), expected, atol=1e-5)
