@@ -79,8 +79,9 @@ def run(
     if device == CPU:
         yield from _each(cohort, tasks, jobs, folder, work)
         return
+    chosen = usable_device(device)  # before the linear parts, which take longer
     linear = dict(_each(cohort, tasks, jobs, folder, linear_work))
-    yield from _run_on_device(cohort, tasks, linear, usable_device(device))
+    yield from _run_on_device(cohort, tasks, linear, chosen)
 
 
 _Do = Callable[[Cohort, Task], Any]
@@ -120,35 +121,40 @@ def _run_on_device(
     at_once = most_at_once(cohort.features.nbytes, device)
     for first in range(0, len(tasks), at_once):
         some = range(first, min(first + at_once, len(tasks)))
-        fittings = []
-        for number in some:
-            task = tasks[number]
-            own, given = task.of(cohort), linear[number]
-            fittings.append(
-                [
-                    Fitting.begin(own, settings, task.seed, task.split, given)
-                    for settings in task.candidates
-                ]
-            )
-        train_networks([fitting for alike in fittings for fitting in alike], device)
-        for number, alike in zip(some, fittings, strict=True):
+        models = _fitted_on_device(cohort, {n: tasks[n] for n in some}, linear, device)
+        for number, model in models.items():
             task = tasks[number]
             with one_thread():
-                model = best_of([fitting.finish() for fitting in alike], task.candidates)
                 yield number, task.finish(task.of(cohort), model)
 
 
-def fit_best_on_device(cohort: Cohort, task: Task, device: str) -> FittedModel:
-    """Do what `fit_best` does, but train the networks on a device."""
-    chosen = usable_device(device)
-    linear = linear_work(cohort, task)
-    fittings = [
-        Fitting.begin(cohort, settings, task.seed, task.split, linear)
-        for settings in task.candidates
-    ]
-    train_networks(fittings, chosen)
+def _fitted_on_device(
+    cohort: Cohort,
+    tasks: Mapping[int, Task],
+    linear: Mapping[int, dict[str, Fitted]],
+    device: torch.device,
+) -> dict[int, FittedModel]:
+    """Return the best model of each task, by its number, given the linear parts of each."""
+    fittings: dict[int, list[Fitting]] = {}
+    for number, task in tasks.items():
+        own = task.of(cohort)
+        for settings in task.candidates:
+            begun = Fitting.begin(own, settings, task.seed, task.split, linear[number])
+            fittings.setdefault(number, []).append(begun)
+    train_networks([each for alike in fittings.values() for each in alike], device)
+    models = {}
     with one_thread():
-        return best_of([fitting.finish() for fitting in fittings], task.candidates)
+        for number, alike in fittings.items():
+            finished = [each.finish() for each in alike]
+            models[number] = best_of(finished, tasks[number].candidates)
+    return models
+
+
+def fit_best_on_device(cohort: Cohort, task: Task, device: str) -> FittedModel:
+    """Do what `fit_best` does for one task, but train the networks on a device."""
+    chosen = usable_device(device)
+    linear = {0: linear_work(cohort, task)}
+    return _fitted_on_device(cohort, {0: task}, linear, chosen)[0]
 
 
 def fit_best(

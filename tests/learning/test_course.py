@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from oatools.core.errors import UsageError
+from oatools.learning import workers
 from oatools.learning.course import log_odds, run_together, usable_device
 from oatools.learning.folds import assign_folds, split_folds
 from oatools.learning.settings import Settings, preset
@@ -121,3 +122,24 @@ def test_a_gpu_learns_what_a_cpu_learns_and_twice_the_same(make, settings):
     for of_cpu, one, two in zip(*runs, strict=True):
         require_alike(of_cpu, one, tolerance)
         require_alike(one, two, 0)
+
+
+def test_tasks_trained_together_give_what_each_gives_alone(make, tmp_path):
+    """The way of a GPU, taken on the CPU: linear parts by processes, then all networks at once."""
+    cohort = make(knees=60, strength=2.0)
+    settings = replace(SMALL, linear=("mean",), epochs=4)
+    tried = (settings, replace(settings, learning_rate=1e-4))
+    splits = split_folds(cohort, assign_folds(cohort.subject, cohort.label, 3, 0), 0.2, 0)
+    swapped = np.random.default_rng(0).permutation(cohort.label)
+    tasks = [workers.Task(f"fold {k}", split, tried, 0) for k, split in enumerate(splits)]
+    tasks.append(workers.Task("permuted", splits[0], tried, 0, label=swapped, clinical=False))
+    apart = dict(workers.run(cohort, tasks, 1, tmp_path))
+    together = dict(workers.run(cohort, tasks, 2, tmp_path, device="cpu:0"))
+    assert apart.keys() == together.keys() == {0, 1, 2, 3}
+    for number, expected in apart.items():
+        np.testing.assert_allclose(together[number], expected, atol=1e-5)
+    one = workers.fit_best_on_device(cohort, tasks[1], "cpu:0")
+    np.testing.assert_allclose(tasks[1].finish(cohort, one), apart[1], atol=1e-5)
+    assert [each["settings"]["learning_rate"] for each in one.record["tried"]] == [3e-3, 1e-4]
+    with pytest.raises(UsageError, match="'cuda:97'"):
+        next(workers.run(cohort, tasks, 1, tmp_path, device="cuda:97"))
