@@ -62,6 +62,14 @@ _SEQUENCES = (*_OAI, *_FORMS["most"])
     help="In-plane matrix of the same field of view; the study's is 384.",
 )
 @click.option(
+    "--bias",
+    type=click.Choice(["waves", "array", "birdcage", "flexible", "mixed"]),
+    default="waves",
+    show_default=True,
+    help="Bias of the images: random waves, or that of a coil, drawn for each knee; mixed: of any "
+    "coil.",
+)
+@click.option(
     "--progressors",
     type=float,
     default=0.3,
@@ -103,6 +111,7 @@ def main(
     sequences: tuple[str, ...],
     with_images: bool,
     matrix: int,
+    bias: str,
     progressors: float,
     painful: float,
     jsn_auc: float,
@@ -131,6 +140,7 @@ def main(
         form=form,
         sequences=tuple(name for name in _SEQUENCES if name in (sequences or _FORMS[form])),
         matrix=matrix,
+        bias=bias,
         progressors=progressors,
         painful=painful,
         jsn_auc=jsn_auc,

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from oatools.phantom.waves import Waves, no_waves, random_bias, random_texture
+from oatools.phantom.coils import Coil, random_coil
+from oatools.phantom.waves import Waves, no_waves, random_bias, random_mottling, random_texture
 
 Point = tuple[float, float, float]
 
@@ -41,6 +42,19 @@ class KneeShape:
 
 
 @dataclass(frozen=True)
+class Mottling:
+    """How a tissue's own brightness varies from place to place, which no correction must remove.
+
+    Each is about 0 with a deviation of about 1: red marrow among yellow, muscles unlike each other
+    with fat between their fibres, and fat that is denser here than there.
+    """
+
+    marrow: Waves
+    muscle: Waves
+    fat: Waves
+
+
+@dataclass(frozen=True)
 class KneeModel:
     """One knee as it is drawn: its position, its shape, its findings and its imaging conditions.
 
@@ -56,7 +70,8 @@ class KneeModel:
     progression: float = 0.0
     effusion: float = 0.0
     texture: Waves = field(default_factory=no_waves)
-    bias: Waves = field(default_factory=no_waves)
+    bias: Waves | Coil = field(default_factory=no_waves)
+    mottling: Mottling | None = None
     gain: float = 1.0
 
     def mirrored(self) -> KneeModel:
@@ -118,3 +133,13 @@ def random_knee(
         bias=random_bias(rng),
         gain=around(1, 0.08),
     )
+
+
+def in_coil(knee: KneeModel, kind: str, rng: np.random.Generator) -> KneeModel:
+    """The knee in a coil of that kind (`coils.random_coil`), its tissues mottled as in nature."""
+    mottling = Mottling(
+        marrow=random_mottling(rng, (20, 160)),
+        muscle=random_mottling(rng, (20, 90)),
+        fat=random_mottling(rng, (15, 90)),
+    )
+    return replace(knee, bias=random_coil(rng, kind), mottling=mottling)

@@ -2,9 +2,6 @@
 
 from enum import IntEnum
 
-import numpy as np
-from numpy.typing import NDArray
-
 
 class Tissue(IntEnum):
     """The material of a voxel; the values of `rendering.tissue_map`."""
@@ -39,6 +36,16 @@ SIGNAL: dict[str, tuple[float, ...]] = {
     "pd-fs": (0.0, 0.24, 0.20, 0.40, 0.06, 0.17, 0.66, 0.14, 0.09, 1.00, 0.38, 0.74, 0.20),
 }
 
-#: Depth of the mottling of each tissue, as a fraction of its signal.
-TEXTURE: NDArray[np.float32] = np.zeros(len(Tissue), np.float32)
-TEXTURE[[Tissue.FAT, Tissue.MARROW, Tissue.MUSCLE]] = 0.04, 0.06, 0.08
+#: Depth of the fine texture of each tissue, as a fraction of its signal.
+TEXTURE: dict[Tissue, float] = {Tissue.FAT: 0.04, Tissue.MARROW: 0.06, Tissue.MUSCLE: 0.08}
+
+#: Depth of the coarse mottling of each tissue (`anatomy.Mottling`), likewise. Fat is never
+#: suppressed evenly.
+MOTTLING: dict[str, dict[Tissue, float]] = {
+    name: {
+        Tissue.MARROW: 0.07 if name == "iw" else 0.12,
+        Tissue.MUSCLE: 0.06,
+        Tissue.FAT: 0.06 if name == "iw" else 0.15,
+    }
+    for name in SIGNAL
+}

@@ -30,6 +30,7 @@ from oatools.phantom.layout import Layout, PlacedSeries, number_of
 from oatools.phantom.most_form import write_most
 from oatools.phantom.nda_form import write_nda
 from oatools.phantom.people import (
+    BIASES,
     FORMS,
     MAX_PATIENTS,
     SIDES,
@@ -209,6 +210,8 @@ def _check(settings: PhantomSettings) -> None:
         raise UsageError(f"a matrix of {settings.matrix}", "give 32 to 1024")
     if settings.form not in FORMS:
         raise UsageError(f"no form {settings.form}", f"known: {', '.join(FORMS)}")
+    if settings.bias not in BIASES:
+        raise UsageError(f"no bias {settings.bias}", f"known: {', '.join(BIASES)}")
     for name in ("progressors", "painful"):
         fraction = getattr(settings, name)
         if not 0 < fraction < 1:

@@ -18,7 +18,8 @@ from datetime import date, timedelta
 
 import numpy as np
 
-from oatools.phantom.anatomy import KneeModel, Point, random_knee
+from oatools.phantom.anatomy import KneeModel, Point, in_coil, random_knee
+from oatools.phantom.coils import COILS
 from oatools.phantom.course import draw_course
 from oatools.phantom.grades import Grades, draw_grades, kl_of, latent_kl
 from oatools.phantom.planting import plant, visible
@@ -27,6 +28,8 @@ from oatools.phantom.replacement import Replacement, draw_replacement
 SIDES = ("left", "right")
 #: What a download can look like: OAI's ASCII release, OAI in the NIMH Data Archive, or like MOST.
 FORMS = ("ascii", "nda", "most")
+#: What the images' bias is: a few random waves, or that of a coil of some kind.
+BIASES = ("waves", *COILS, "mixed")
 MAX_PATIENTS = 20_000
 _FIRST_EXAMINATION = date(2004, 2, 2)
 
@@ -44,6 +47,7 @@ class PhantomSettings:
     jsn_auc: float = 0.95
     pain_auc: float = 0.95
     form: str = "ascii"  # one of `FORMS`
+    bias: str = "waves"  # one of `BIASES`
 
 
 @dataclass(frozen=True)
@@ -158,7 +162,8 @@ def stream(settings: PhantomSettings, index: int, purpose: int) -> np.random.Gen
     """The random stream of a person (by number) for one purpose.
 
     0 the person, 1 and 2 the knees, 10 to 19 the noise of the images, 20 and 21 what becomes of the
-    knees, 22 to 25 the tables. 3 to 5 were used by an earlier version.
+    knees, 22 to 25 the tables, 26 and 27 coil and mottling of the knees. 3 to 5 were used by an
+    earlier version.
     """
     return np.random.default_rng([settings.seed, index, purpose])
 
@@ -205,6 +210,8 @@ def _make_knee(
     injured = bool(rng.random() < 0.3)
     operated = bool(rng.random() < 0.13)
     knee, centre, turn = _anatomy(rng, SIDES[number], body, jsw[0])
+    if settings.bias != "waves":
+        knee = in_coil(knee, settings.bias, stream(settings, index, 26 + number))
     return PhantomKnee(
         subject=subject_id(settings, index),
         side=SIDES[number],

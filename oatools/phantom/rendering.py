@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from oatools.phantom import bones, soft_tissue
 from oatools.phantom.anatomy import KneeModel, knee_from_ras
-from oatools.phantom.contrast import SIGNAL, TEXTURE
+from oatools.phantom.contrast import MOTTLING, SIGNAL, TEXTURE, Tissue
 from oatools.phantom.solids import Array, Part
+from oatools.phantom.waves import Waves
 
 Affine = NDArray[np.float64]
 GridShape = tuple[int, int, int]
@@ -42,12 +43,18 @@ def render(
         edge=float(voxel[:2].mean()),
     )
     todo = parts(knee)
+    log_gain = knee.bias.over(into_knee, shape) if bias else None
+    depths = MOTTLING[contrast]
     out = np.empty(shape[::-1], np.float32)
     for slab in _slabs(into_knee, shape):
-        texture = knee.texture.on_grid(into_knee, shape, slab.slices)
+        fine = knee.texture.on_grid(into_knee, shape, slab.slices)
+        texture = dict.fromkeys(TEXTURE, fine)
+        for tissue, waves in _mottling(knee).items():
+            coarse = waves.on_grid(into_knee, shape, slab.slices)
+            texture[tissue] = fine + coarse * np.float32(depths[tissue] / TEXTURE[tissue])
         picture = _paint(slab, todo, brush, texture)
-        if bias:
-            picture *= np.exp(knee.bias.on_grid(into_knee, shape, slab.slices))
+        if log_gain is not None:
+            picture *= np.exp(log_gain(slab.slices))
         out[slab.slices] = picture
     return out.T
 
@@ -67,9 +74,10 @@ def tissue_map(knee: KneeModel, shape: GridShape, affine: Affine) -> NDArray[np.
 def bias_field(knee: KneeModel, shape: GridShape, affine: Affine) -> Array:
     """The planted multiplicative coil sensitivity, float32, about 1, on a grid as for `render`."""
     into_knee = knee_from_ras(knee) @ affine
+    log_gain = knee.bias.over(into_knee, shape)
     out = np.empty(shape[::-1], np.float32)
     for slab in _slabs(into_knee, shape):
-        out[slab.slices] = np.exp(knee.bias.on_grid(into_knee, shape, slab.slices))
+        out[slab.slices] = np.exp(log_gain(slab.slices))
     return out.T
 
 
@@ -146,7 +154,20 @@ def _window(part: Part, slab: _Slab, knee_to_index: NDArray[np.floating[Any]]) -
     return None if is_empty else window
 
 
-def _paint(slab: _Slab, todo: list[Part], brush: _Brush, texture: Array) -> Array:
+def _mottling(knee: KneeModel) -> dict[Tissue, Waves]:
+    """The coarse variation of the knee's tissues, of those that have one."""
+    if knee.mottling is None:
+        return {}
+    mottling = knee.mottling
+    return {
+        Tissue.MARROW: mottling.marrow,
+        Tissue.MUSCLE: mottling.muscle,
+        Tissue.FAT: mottling.fat,
+    }
+
+
+def _paint(slab: _Slab, todo: list[Part], brush: _Brush, texture: dict[Tissue, Array]) -> Array:
+    """Paint the parts; `texture` is that of the tissues of `TEXTURE`, in units of its depth."""
     picture = np.zeros(slab.coordinates[0].shape, np.float32)
     for part, window, distance in _distances(slab, todo):
         target = picture[window]
@@ -160,8 +181,8 @@ def _paint(slab: _Slab, todo: list[Part], brush: _Brush, texture: Array) -> Arra
             if part.amount != 1:
                 cover *= np.float32(part.amount)
             signal = brush.signal[tissue]
-            if TEXTURE[tissue]:
-                change = texture[window] * (signal * TEXTURE[tissue])
+            if tissue in texture:
+                change = texture[tissue][window] * (signal * TEXTURE[tissue])
                 change += signal
                 change -= target
             else:

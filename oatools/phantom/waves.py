@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +31,12 @@ class Waves:
         angles = points @ self.vectors.T + self.phases
         values: NDArray[np.float64] = self.offset + np.cos(angles) @ self.amplitudes
         return values
+
+    def over(
+        self, affine: NDArray[np.float64], shape: tuple[int, int, int]
+    ) -> Callable[[slice], NDArray[np.float32]]:
+        """A function that gives the field on some slices of a grid, as `on_grid` does."""
+        return partial(self.on_grid, affine, shape)
 
     def on_grid(
         self, affine: NDArray[np.float64], shape: tuple[int, int, int], k: slice
@@ -60,22 +68,25 @@ def no_waves() -> Waves:
 
 
 def random_bias(rng: np.random.Generator, rms: float = BIAS_RMS) -> Waves:
-    """A smooth log gain with mean 0 and the given root mean square over the limb.
-
-    The limb is taken for a cylinder of 110 x 110 x 120 mm.
-    """
+    """A smooth log gain with mean 0 and the given root mean square over the limb."""
     n = 6
     waves = Waves(
         _random_directions(rng, n) * (2 * np.pi / rng.uniform(160, 320, (n, 1))),
         rng.uniform(0, 2 * np.pi, n),
         rng.uniform(0.5, 1.0, n),
     )
+    values = waves.at(limb_points())
+    scale = rms / values.std()
+    return replace(waves, amplitudes=waves.amplitudes * scale, offset=-float(values.mean()) * scale)
+
+
+def limb_points() -> NDArray[np.float64]:
+    """Points (n, 3) all over the limb, which is taken for a cylinder of 110 x 110 x 120 mm."""
     axis = np.linspace(-1, 1, 11)
     grid = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), axis=-1).reshape(-1, 3)
     inside = np.hypot(grid[:, 0], grid[:, 1]) <= 1
-    values = waves.at(grid[inside] * (55, 55, 60))
-    scale = rms / values.std()
-    return replace(waves, amplitudes=waves.amplitudes * scale, offset=-float(values.mean()) * scale)
+    points: NDArray[np.float64] = grid[inside] * (55, 55, 60)
+    return points
 
 
 def random_texture(rng: np.random.Generator) -> Waves:
@@ -83,6 +94,16 @@ def random_texture(rng: np.random.Generator) -> Waves:
     n = 24
     return Waves(
         _random_directions(rng, n) * (2 * np.pi / rng.uniform(3.5, 14, (n, 1))),
+        rng.uniform(0, 2 * np.pi, n),
+        np.full(n, np.sqrt(2 / n)),
+    )
+
+
+def random_mottling(rng: np.random.Generator, wavelengths: tuple[float, float]) -> Waves:
+    """A field with mean 0 and a deviation of about 1, of waves of these lengths (mm)."""
+    n = 16
+    return Waves(
+        _random_directions(rng, n) * (2 * np.pi / rng.uniform(*wavelengths, (n, 1))),
         rng.uniform(0, 2 * np.pi, n),
         np.full(n, np.sqrt(2 / n)),
     )
