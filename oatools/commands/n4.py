@@ -75,6 +75,14 @@ def _with_settings(function: Callable[..., Any]) -> Callable[..., Any]:
     help="Start from a field estimated from intensity gradients inside tissue, or from a flat one.",
 )
 @click.option(
+    "--weights",
+    type=click.Choice(["brightness", "equal"]),
+    default="brightness",
+    show_default=True,
+    help="Weigh samples by the square of their intensity, or all alike; --engine itk knows no "
+    "weights.",
+)
+@click.option(
     "--mask",
     default="air",
     show_default=True,
@@ -102,7 +110,7 @@ def _with_settings(function: Callable[..., Any]) -> Callable[..., Any]:
 @click.option(
     "--iterations",
     type=Numbers("1 to 8 positive numbers, such as 50,50,50,50", range(1, 9)),
-    default="50,50",
+    default="8,8,8",
     show_default=True,
     help="Run at most this many iterations at each resolution of the field, coarse to fine.",
 )
@@ -116,8 +124,8 @@ def _with_settings(function: Callable[..., Any]) -> Callable[..., Any]:
 )
 @click.option(
     "--spans",
-    type=Numbers("3 positive numbers, such as 1,1,1", (3,)),
-    default="1,1,1",
+    type=Numbers("3 positive numbers, such as 2,2,2", (3,)),
+    default="2,2,2",
     show_default=True,
     metavar="N,N,N",
     help="Divide the first level's spline into this many intervals along each axis; each further "

@@ -121,6 +121,7 @@ _PARAMETERS: Mapping[str, Mapping[str, _Check]] = {
     "oa-n4": {
         "engine": _word("fast", "itk"),
         "start": _word("gradient", "flat"),
+        "weights": _word("brightness", "equal"),
         "mask": lambda value: _word("air", "log-otsu", "otsu", "none")(value) or _digest(value),
         "floor": _or_none(_number),
         "shrink": _or_none(lambda value: value == "auto" or _numbers(value)),

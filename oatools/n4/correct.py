@@ -31,7 +31,10 @@ _SCALED_MIDDLE = 10  # the exponent of two to which the median goes
 _LEAST_TOP, _MOST_TOP = 2.0**-110, 2.0**127
 
 # The starting field's spline has one interval for this many mm.
-_START_SPAN_MM = 50.0
+_START_SPAN_MM = 30.0
+# Samples as bright as this share of all, or brighter, have the weight 1; those that would have less
+# than the least have none.
+_BRIGHT_SHARE, _LEAST_WEIGHT = 0.1, 1e-3
 
 
 @dataclass(frozen=True)
@@ -129,10 +132,14 @@ def _correct(volume: Volume, settings: N4Settings) -> Correction:
         noise=settings.noise,
         bins=settings.bins,
     )
-    fit = _by_itk if settings.engine == "itk" else _by_our_own
     try:
         start = _start(volume, samples) if settings.start == "gradient" else None
-        corrected, log_field, levels = fit(data, samples, start, fit_settings)
+        rest = _without_start(samples, start)
+        if settings.engine == "itk":
+            corrected, log_field, levels = _by_itk(data, rest, start, fit_settings)
+        else:
+            weights = _weights(rest) if settings.weights == "brightness" else None
+            corrected, log_field, levels = _by_our_own(data, rest, weights, start, fit_settings)
     except (FitError, np.linalg.LinAlgError) as error:  # the latter of singular equations
         raise ItemError(f"no field can be fitted: {error}", "try `mask` none") from None
     if not np.isfinite(corrected).all():
@@ -163,12 +170,30 @@ def _without_start(samples: Samples, start: Field | None) -> Samples:
     return replace(samples, image=divided)
 
 
+def _weights(samples: Samples) -> Floats:
+    """Weights of samples, as the squares of their intensities, at most 1.
+
+    Noise of one size everywhere is in the logarithm as large as the intensity is small, so that
+    these are inverse variances; and what is dark is often several tissues in one sample.
+    """
+    bright = np.quantile(samples.image[samples.mask], 1 - _BRIGHT_SHARE)
+    weights = np.square(np.clip(samples.image / bright, 0, 1), dtype=np.float32)
+    weights[weights < _LEAST_WEIGHT] = 0
+    return weights
+
+
 def _by_our_own(
-    data: Array, samples: Samples, start: Field | None, settings: FitSettings
+    data: Array,
+    samples: Samples,
+    weights: Floats | None,
+    start: Field | None,
+    settings: FitSettings,
 ) -> tuple[Floats, Floats, tuple[Level, ...]]:
-    """Correct voxels with our own engine: the corrected ones, the log field, and the levels."""
-    rest = _without_start(samples, start)
-    field = fit_field(rest.image, rest.mask, settings, rest.positions)
+    """Correct voxels with our own engine: the corrected ones, the log field, and the levels.
+
+    `samples` are without the start, here and in `_by_itk`.
+    """
+    field = fit_field(samples.image, samples.mask, settings, samples.positions, weights)
     fields = [field] if start is None else [start, field]
     corrected, log_field = divide(data, fields, _voxel_positions(data))
     return corrected, log_field, field.levels
@@ -178,7 +203,7 @@ def _by_itk(
     data: Array, samples: Samples, start: Field | None, settings: FitSettings
 ) -> tuple[Floats, Floats, tuple[Level, ...]]:
     """Correct voxels with SimpleITK's filter, and return as `_by_our_own` does."""
-    log_field, level = itk.fit_log_field(_without_start(samples, start), settings)
+    log_field, level = itk.fit_log_field(samples, settings)
     divisor = np.exp(log_field)
     if start is not None:
         data, start_log = divide(data, [start], _voxel_positions(data))

@@ -78,11 +78,13 @@ def fit_field(
     mask: Array,
     settings: FitSettings = FitSettings(),
     positions: Sequence[Array] | None = None,
+    weights: Array | None = None,
 ) -> Field:
     """Estimate the bias field of an image from its positive, finite voxels inside a mask.
 
-    `image` and `mask` have the same shape (i, j, k); samples are fitted with the confidence 1 where
-    the mask is true. `positions` are the samples' places along each axis in [0, 1] (evenly spread
+    `image` and `mask` have the same shape (i, j, k). Samples inside the mask are fitted with their
+    `weights`, of that shape and finite (1 by default); those of weight 0 have no say in the
+    histogram either, in which all others count alike. `positions` are the samples' places along each axis in [0, 1] (evenly spread
     by default). Work is in float32, but for the histogram, the deconvolution and the control
     points: the fields of float64 work differ by less than 1e-5.
 
@@ -91,8 +93,12 @@ def fit_field(
     if positions is None:
         positions = [np.linspace(0, 1, n) if n > 1 else np.zeros(1) for n in image.shape]
     usable = usable_samples(image, mask)
+    if weights is not None:
+        usable &= weights > 0
+    confidence = (usable if weights is None else np.where(usable, weights, 0)).astype(np.float32)
     where = np.flatnonzero(usable)
     logs = _log_intensities(image, where)
+    own = confidence.reshape(-1)[where]
     # Along an axis of one sample there is nothing to divide.
     asked = zip(settings.spans, image.shape, strict=True)
     spans = tuple(int(n) if size > 1 else 1 for n, size in asked)
@@ -107,11 +113,11 @@ def fit_field(
             spans = tuple(2 * n for n in spans)
             points = bspline.refine(points)
         lattice = bspline.lattice_on(positions, spans)
-        weights = bspline.weights_of(usable.astype(np.float32), lattice)
+        reached = bspline.weights_of(confidence, lattice)
         done, change = 0, np.inf
         while done < most and change > settings.convergence:
-            residual_in_order[where] = sharpener.take_away(logs - bias)
-            step = bspline.fit(residual, weights, lattice)
+            residual_in_order[where] = own * sharpener.take_away(logs - bias)
+            step = bspline.fit(residual, reached, lattice)
             gain = bspline.expand(step, lattice.values).reshape(-1)[where]
             bias += gain
             points += step

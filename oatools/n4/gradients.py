@@ -21,12 +21,12 @@ from oatools.n4.arrays import Array, Doubles, Floats, Mask
 from oatools.n4.field import Field, FitError, usable_samples
 
 _ITERATIONS = 8
-_WIDE = (4.0, 2.0)  # the first scales, as multiples of the last
+_WIDE = (8.0, 4.0, 2.0)  # the first scales, as multiples of the last
 # Steps within a tissue are about this large at 3 mm; noisier images raise it to their median step.
 _SCALE = 0.05
 # Outside the mask, where no tissue says anything, the field is held flat with this weight beside 1
 # inside.
-_FLAT = 0.01
+_FLAT = 0.001
 _RIDGE = 1e-6
 
 

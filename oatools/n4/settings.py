@@ -19,6 +19,8 @@ class N4Settings:
     """The settings of `correct_bias`, under the names of oa-n4's options.
 
     engine       `fast` is our own implementation, `itk` SimpleITK's filter with the same settings
+    weights      `brightness` gives a sample the square of its intensity as weight, `equal` the same
+                 to all; SimpleITK's filter knows no others than equal ones
     start        `gradient` starts N4 from the field that small steps inside tissues show, `flat`
                  from none
     mask         samples that the field is fitted to: `air` (all but air, where there is any that
@@ -38,12 +40,13 @@ class N4Settings:
 
     engine: Literal["fast", "itk"] = "fast"
     start: Literal["gradient", "flat"] = "gradient"
+    weights: Literal["brightness", "equal"] = "brightness"
     mask: str = "air"
     floor: float | None = None
     shrink: tuple[int, int, int] | None = None
-    iterations: tuple[int, ...] = (50, 50)
+    iterations: tuple[int, ...] = (8, 8, 8)
     convergence: float = 0.001
-    spans: tuple[int, int, int] = (1, 1, 1)
+    spans: tuple[int, int, int] = (2, 2, 2)
     fwhm: float = 0.15
     noise: float = 0.01
     bins: int = 200
@@ -63,6 +66,10 @@ class N4Settings:
             raise UsageError(f"no engine '{self.engine}'", "give `engine` as fast or itk")
         if self.start not in ("gradient", "flat"):
             raise UsageError(f"no start '{self.start}'", "give `start` as gradient or flat")
+        if self.weights not in ("brightness", "equal"):
+            raise UsageError(
+                f"no weights '{self.weights}'", "give `weights` as brightness or equal"
+            )
 
     def _check_lists(self) -> None:
         if self.shrink is not None and not _are_counts(self.shrink, range(3, 4)):

@@ -147,7 +147,7 @@ def random_coil(rng: np.random.Generator, kind: str) -> Coil:
 def _array(rng: np.random.Generator) -> Coil:
     """A rigid tube of one row of 8 loops to three of 5, each with its own gain."""
     rows, around = ((1, 8), (2, 5), (2, 6), (2, 7), (3, 5))[int(rng.integers(5))]
-    radius, length = rng.uniform(74, 92), rng.uniform(150, 200)
+    radius, length = rng.uniform(68, 88), rng.uniform(140, 200)
     turn = rng.uniform(0, 2 * np.pi)
     loops = []
     for row in range(rows):
@@ -162,7 +162,7 @@ def _array(rng: np.random.Generator) -> Coil:
 
 def _flexible(rng: np.random.Generator) -> Coil:
     """Two loops on opposite sides of the leg, some padding above the skin."""
-    padding, height = rng.uniform(12, 24), rng.uniform(110, 170)
+    padding, height = rng.uniform(10, 20), rng.uniform(110, 170)
     axes = (50 + padding, 57 + padding)
     turn, half = rng.uniform(0, 2 * np.pi), rng.uniform(0.9, 1.35)
     opposite = np.pi + rng.normal(0, 0.15)

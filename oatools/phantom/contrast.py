@@ -43,9 +43,9 @@ TEXTURE: dict[Tissue, float] = {Tissue.FAT: 0.04, Tissue.MARROW: 0.06, Tissue.MU
 #: suppressed evenly.
 MOTTLING: dict[str, dict[Tissue, float]] = {
     name: {
-        Tissue.MARROW: 0.07 if name == "iw" else 0.12,
-        Tissue.MUSCLE: 0.06,
-        Tissue.FAT: 0.06 if name == "iw" else 0.15,
+        Tissue.MARROW: 0.05 if name == "iw" else 0.08,
+        Tissue.MUSCLE: 0.035,
+        Tissue.FAT: 0.05 if name == "iw" else 0.10,
     }
     for name in SIGNAL
 }

@@ -6,10 +6,10 @@
 Ways: `raw`; `ours`, oa-n4's default; `itk usual`, the script that SimpleITK's users write (Otsu's
 threshold of 200 bins as mask, sitk.Shrink by 4 along each axis, N4BiasFieldCorrectionImageFilter
 with its defaults, the field on the full grid); `ants`, antspyx's n4_bias_field_correction with its
-defaults, by the interpreter given; `former`, two levels from the gradients' field.
+defaults, by the interpreter given; `former`, equal weights and two levels from one span.
 
-variation   coefficient of variation of the medians of blocks of 10 mm within a tissue. Medians of
-            blocks know no noise and no texture: the field is left, and what the tissue does by itself.
+variation   coefficient of variation of the medians of blocks of 10 mm within a tissue, of those
+            that are more than twice as bright as air. Medians of blocks know no noise and no texture: the field is left, and what the tissue does by itself.
 joint       (sd + sd) / |difference of the means| of two tissues, over the same blocks.
 contrast    ratio of two tissues, as the geometric mean over pairs of blocks no further apart than
             35 mm: a field that is smooth leaves it as it is in the raw volume, but one that follows
@@ -51,6 +51,7 @@ from oatools.n4.masks import air_level, box_mean, grid_positions, otsu, spread
 
 WAYS = ("raw", "ours", "former", "itk usual", "ants")
 SLOW = ("itk usual", "ants")
+FORMER = N4Settings(weights="equal", spans=(1, 1, 1), iterations=(50, 50))
 BLOCK_MM, NEAR_MM, LEAST_MM3 = 10.0, 35.0, 40.0
 SAMPLE_MM, STEEP, INSIDE_MM, LEAST_REGION_MM3 = 1.25, 0.05, 2.0, 1000.0
 GAP = np.log(1.5)
@@ -117,8 +118,8 @@ def log_field(way: str, volume: Volume, ants: str | None) -> np.ndarray:
         return usual(np.asarray(volume.data), volume.spacing)
     if way == "ants":
         return by_ants(np.asarray(volume.data), volume.spacing, ants)
-    former = N4Settings(start="gradient", iterations=(50, 50))
-    return correct_bias(volume, former if way == "former" else N4Settings()).log_field
+    settings = FORMER if way == "former" else N4Settings()
+    return correct_bias(volume, settings).log_field
 
 
 def own_masks(
@@ -261,7 +262,14 @@ def report(
         for way, image in images.items():
             flat = image.reshape(-1)
             medians[tissue, way] = np.array([np.median(flat[b]) for b in blocks[tissue]])
-    large = [tissue for tissue in masks if len(blocks[tissue]) >= 20]
+    # What is hardly brighter than air is noise, whose evenness says nothing.
+    air = air_level(box_mean(images["raw"], [max(1, round(3 / mm)) for mm in spacing]))
+    least = 2 * air.level if air else 0
+    large = [
+        tissue
+        for tissue in masks
+        if len(blocks[tissue]) >= 20 and np.median(medians[tissue, "raw"]) > least
+    ]
     for tissue in large:
         values = [_variation(medians[tissue, way]) for way in images]
         _line(name, "variation", tissue, len(blocks[tissue]), values)
