@@ -13,7 +13,15 @@ from oatools.core.errors import ItemError
 from oatools.imaging.volume import Volume
 from oatools.n4 import gradients, itk
 from oatools.n4.arrays import Array, Floats, Mask
-from oatools.n4.field import Field, FitError, FitSettings, Level, divide, fit_field
+from oatools.n4.field import (
+    Field,
+    FitError,
+    FitSettings,
+    Level,
+    divide,
+    fit_field,
+    usable_samples,
+)
 from oatools.n4.masks import grid_positions, spread
 from oatools.n4.samples import Samples, take_samples
 from oatools.n4.settings import N4Settings
@@ -195,7 +203,13 @@ def _by_our_own(
     """
     field = fit_field(samples.image, samples.mask, settings, samples.positions, weights)
     fields = [field] if start is None else [start, field]
-    corrected, log_field = divide(data, fields, _voxel_positions(data))
+    logs = np.sum([each.log_at(samples.positions) for each in fields], axis=0)
+    seen = usable_samples(samples.image, samples.mask)
+    if weights is not None:
+        seen &= weights > 0
+    # Far from all samples a spline goes anywhere, and the noise of air would glow.
+    limits = float(logs[seen].min()), float(logs[seen].max())
+    corrected, log_field = divide(data, fields, _voxel_positions(data), limits)
     return corrected, log_field, field.levels
 
 

@@ -84,9 +84,9 @@ def fit_field(
 
     `image` and `mask` have the same shape (i, j, k). Samples inside the mask are fitted with their
     `weights`, of that shape and finite (1 by default); those of weight 0 have no say in the
-    histogram either, in which all others count alike. `positions` are the samples' places along each axis in [0, 1] (evenly spread
-    by default). Work is in float32, but for the histogram, the deconvolution and the control
-    points: the fields of float64 work differ by less than 1e-5.
+    histogram either, in which all others count alike. `positions` are the samples' places along
+    each axis in [0, 1] (evenly spread by default). Work is in float32, but for the histogram, the
+    deconvolution and the control points: the fields of float64 work differ by less than 1e-5.
 
     Raises a `FitError` for fewer than two usable samples, or if all of them have one intensity.
     """
@@ -134,17 +134,20 @@ def usable_samples(image: Array, mask: Array) -> Mask:
 
 
 def divide(
-    image: Array, fields: Sequence[Field], positions: Sequence[Array]
+    image: Array,
+    fields: Sequence[Field],
+    positions: Sequence[Array],
+    limits: tuple[float, float] | None = None,
 ) -> tuple[Floats, Floats]:
     """Divide an image by fields on the grid of these positions, one field at least.
 
-    Returns the corrected image and the logarithm of all fields together, both float32. Works slab
-    by slab along the axis that is slowest in memory, so that no more than image and results are
-    held.
+    Returns the corrected image and the logarithm of all fields together, both float32; the
+    logarithm is kept within `limits`, if there are any. Works slab by slab along the axis that is
+    slowest in memory, so that no more than image and results are held.
     """
     if image.flags.f_contiguous and not image.flags.c_contiguous:
         turned = [Field(field.points.transpose(2, 1, 0), field.levels) for field in fields]
-        corrected, logs = divide(image.T, turned, positions[::-1])
+        corrected, logs = divide(image.T, turned, positions[::-1], limits)
         return corrected.T, logs.T
     corrected = np.empty(image.shape, np.float32)
     logs = np.empty(image.shape, np.float32)
@@ -153,6 +156,8 @@ def divide(
         part = slice(start, start + step)
         places = [positions[0][part], *positions[1:]]
         _log_total(fields, places, logs[part])
+        if limits is not None:
+            np.clip(logs[part], *limits, out=logs[part])
         np.negative(logs[part], out=corrected[part])
         np.exp(corrected[part], out=corrected[part])
         corrected[part] *= image[part]

@@ -26,7 +26,7 @@ _WIDE = (8.0, 4.0, 2.0)  # the first scales, as multiples of the last
 _SCALE = 0.05
 # Outside the mask, where no tissue says anything, the field is held flat with this weight beside 1
 # inside.
-_FLAT = 0.001
+_FLAT = 0.003
 _RIDGE = 1e-6
 
 

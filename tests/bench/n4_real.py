@@ -47,7 +47,7 @@ from scipy import ndimage
 
 from oatools.imaging.volume import Volume, read_volume, write_volume
 from oatools.n4.correct import N4Settings, correct_bias
-from oatools.n4.masks import air_level, box_mean, grid_positions, otsu, spread
+from oatools.n4.masks import air_level, box_mean, otsu, spread
 
 WAYS = ("raw", "ours", "former", "itk usual", "ants")
 SLOW = ("itk usual", "ants")
