@@ -109,8 +109,8 @@ def _with_settings(function: Callable[..., Any]) -> Callable[..., Any]:
 )
 @click.option(
     "--iterations",
-    type=Numbers("1 to 8 positive numbers, such as 50,50,50,50", range(1, 9)),
-    default="8,8,8",
+    type=Numbers("1 to 8 positive numbers, such as 20,8,4", range(1, 9)),
+    default="20,8,4",
     show_default=True,
     help="Run at most this many iterations at each resolution of the field, coarse to fine.",
 )
@@ -174,6 +174,13 @@ def _with_settings(function: Callable[..., Any]) -> Callable[..., Any]:
     metavar="PATH",
     help="Write the mask of the samples used to this file or folder.",
 )
+@click.option(
+    "--report",
+    "report_path",
+    type=_PATH,
+    metavar="FILE",
+    help="Add what the correction did to each volume to this table.",
+)
 @compress_option
 @force_option
 @run_options
@@ -187,6 +194,7 @@ def main(
     dtype: Literal["float32", "same"],
     field: Path | None,
     mask_out: Path | None,
+    report_path: Path | None,
     compression: int,
     force: bool,
     run: RunOptions,
@@ -198,6 +206,7 @@ def main(
     require_inputs(inputs)
     table = read_rows(inputs, null_separated).require("path")
     from oatools.imaging.rows import VolumeWriter
+    from oatools.n4.report import Report
     from oatools.n4.rows import Outputs, SideOutput, correct_volume
 
     volumes = VolumeWriter(out_dir, compression, force)
@@ -218,12 +227,15 @@ def main(
             f"{shared} would get two kinds of volumes under the same names",
             "give -o, --field and --mask-out folders of their own",
         )
+    report = None if report_path is None else Report(report_path)
     mask = settings.mask_file
+    beside = [path for path in (mask, report_path) if path is not None]
     return run_rows(
         console,
         table,
         IntoFolder(out_dir, partial(correct_volume, out=out, settings=settings)),
         run,
         target=out.claims,
-        reads=[*tables_among(inputs), *([] if mask is None else [mask])],
+        on_done=None if report is None else report.add,
+        reads=[*tables_among(inputs), *beside],
     )

@@ -102,6 +102,9 @@ _FIELDS: Mapping[str, _Check] = {
     "shrink": _numbers,
     "floor": _numbers,
     "levels": _levels,
+    "field_range": _number,
+    "variation": _or_none(_numbers),
+    "contrast": _or_none(_numbers),
 }
 # The parameters of the commands that write volumes.
 _PARAMETERS: Mapping[str, Mapping[str, _Check]] = {

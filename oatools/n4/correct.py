@@ -22,7 +22,8 @@ from oatools.n4.field import (
     fit_field,
     usable_samples,
 )
-from oatools.n4.masks import grid_positions, spread
+from oatools.n4.masks import box_mean, grid_positions, spread
+from oatools.n4.measures import Measures, measure
 from oatools.n4.samples import Samples, take_samples
 from oatools.n4.settings import N4Settings
 
@@ -51,7 +52,8 @@ class Correction:
 
     `log_field` (float32) is the natural logarithm of the field, on the same grid. `samples` is the
     mask of the boxes used, `shrink` their voxels along each axis, `floor` the intensity of air that
-    was taken off them, `levels` what N4 did at each resolution.
+    was taken off them, `levels` what N4 did at each resolution, `measures` what the correction did
+    to the tissues.
     """
 
     corrected: Volume
@@ -60,6 +62,7 @@ class Correction:
     shrink: tuple[int, ...]
     floor: float
     levels: tuple[Level, ...]
+    measures: Measures
 
     @property
     def mask(self) -> Mask:
@@ -144,23 +147,25 @@ def _correct(volume: Volume, settings: N4Settings) -> Correction:
         start = _start(volume, samples) if settings.start == "gradient" else None
         rest = _without_start(samples, start)
         if settings.engine == "itk":
-            corrected, log_field, levels = _by_itk(data, rest, start, fit_settings)
+            fit = _by_itk(data, rest, start, fit_settings)
         else:
             weights = _weights(rest) if settings.weights == "brightness" else None
-            corrected, log_field, levels = _by_our_own(data, rest, weights, start, fit_settings)
+            fit = _by_our_own(data, rest, weights, start, fit_settings)
     except (FitError, np.linalg.LinAlgError) as error:  # the latter of singular equations
         raise ItemError(f"no field can be fitted: {error}", "try `mask` none") from None
-    if not np.isfinite(corrected).all():
+    if not np.isfinite(fit.corrected).all():
         raise ItemError(
             "the corrected volume is not finite", "try another `mask` or a larger `convergence`"
         )
+    usable = usable_samples(samples.image, samples.mask)
     return Correction(
-        corrected=Volume(corrected, volume.affine),
-        log_field=log_field,
+        corrected=Volume(fit.corrected, volume.affine),
+        log_field=fit.log_field,
         samples=samples.mask,
         shrink=samples.shrink,
         floor=samples.floor,
-        levels=levels,
+        levels=fit.levels,
+        measures=measure(samples.image, usable, fit.at_samples),
     )
 
 
@@ -190,39 +195,45 @@ def _weights(samples: Samples) -> Floats:
     return weights
 
 
+@dataclass(frozen=True)
+class _Fit:
+    """A corrected image, the log field on its grid and at the samples, and N4's levels."""
+
+    corrected: Floats
+    log_field: Floats
+    at_samples: Floats
+    levels: tuple[Level, ...]
+
+
 def _by_our_own(
     data: Array,
     samples: Samples,
     weights: Floats | None,
     start: Field | None,
     settings: FitSettings,
-) -> tuple[Floats, Floats, tuple[Level, ...]]:
-    """Correct voxels with our own engine: the corrected ones, the log field, and the levels.
-
-    `samples` are without the start, here and in `_by_itk`.
-    """
+) -> _Fit:
+    """Correct voxels with our own engine; `samples` are without the start, as in `_by_itk`."""
     field = fit_field(samples.image, samples.mask, settings, samples.positions, weights)
     fields = [field] if start is None else [start, field]
-    logs = np.sum([each.log_at(samples.positions) for each in fields], axis=0)
+    logs: Floats = np.sum([each.log_at(samples.positions) for each in fields], axis=0)
     seen = usable_samples(samples.image, samples.mask)
     if weights is not None:
         seen &= weights > 0
     # Far from all samples a spline goes anywhere, and the noise of air would glow.
     limits = float(logs[seen].min()), float(logs[seen].max())
     corrected, log_field = divide(data, fields, _voxel_positions(data), limits)
-    return corrected, log_field, field.levels
+    return _Fit(corrected, log_field, np.clip(logs, *limits), field.levels)
 
 
-def _by_itk(
-    data: Array, samples: Samples, start: Field | None, settings: FitSettings
-) -> tuple[Floats, Floats, tuple[Level, ...]]:
-    """Correct voxels with SimpleITK's filter, and return as `_by_our_own` does."""
+def _by_itk(data: Array, samples: Samples, start: Field | None, settings: FitSettings) -> _Fit:
+    """Correct voxels with SimpleITK's filter."""
     log_field, level = itk.fit_log_field(samples, settings)
     divisor = np.exp(log_field)
     if start is not None:
         data, start_log = divide(data, [start], _voxel_positions(data))
         log_field = log_field + start_log
-    return (data / divisor).astype(np.float32), log_field, (level,)
+    corrected = (data / divisor).astype(np.float32)
+    return _Fit(corrected, log_field, box_mean(log_field, samples.shrink), (level,))
 
 
 def _voxel_positions(data: Array) -> list[Array]:

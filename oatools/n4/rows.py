@@ -17,7 +17,9 @@ from oatools.core.manifest import Row, without_extension
 from oatools.core.runner import Done
 from oatools.imaging.rows import VolumeWriter, refuse_other_form, refuse_same, sidecar_with
 from oatools.imaging.volume import Volume, Voxels, read_volume
+from oatools.n4 import report
 from oatools.n4.correct import Correction, N4Settings, correct_bias
+from oatools.n4.measures import Measures
 
 
 @dataclass(frozen=True)
@@ -94,10 +96,12 @@ def correct_volume(row: Row, out: Outputs, settings: N4Settings) -> Done:
     wanted = provenance.step("oa-n4", parameters, source)
     cells = {"path": str(target)}
     if all([out.volumes.is_done(path, wanted) for path in (target, *beside)]):
-        return Done(cells, kept=True)
+        recorded = provenance.Provenance.from_fields(provenance.load_sidecar(target).fields).last
+        return Done(cells | report.cells_of(recorded.results if recorded else {}), kept=True)
     volume = read_volume(source)
     found = correct_bias(volume, settings)
-    described = sidecar_with(source, replace(wanted, results=_results(found)))
+    results = _results(found)
+    described = sidecar_with(source, replace(wanted, results=results))
     seen.require()
     repairs = [line for path in (target, *beside) for line in out.volumes.repairs(path, wanted)]
     fields = described.fields
@@ -113,7 +117,10 @@ def correct_volume(row: Row, out: Outputs, settings: N4Settings) -> Done:
     if out.dtype == "same":
         data = _as_type(data, volume.data.dtype)
     out.volumes.write(target, Volume(data, volume.affine), fields)
-    return Done(cells, warnings=(*described.warnings, *repairs))
+    return Done(
+        cells | report.cells_of(results),
+        warnings=(*described.warnings, *repairs, *_doubts(found.measures)),
+    )
 
 
 def _results(found: Correction) -> dict[str, Any]:
@@ -122,7 +129,19 @@ def _results(found: Correction) -> dict[str, Any]:
         "shrink": list(found.shrink),
         "floor": _rounded(found.floor),
         "levels": [asdict(level) for level in found.levels],
+        **report.results_of(found.measures),
     }
+
+
+def _doubts(measures: Measures) -> tuple[str, ...]:
+    """Return a warning where tissues vary more than before; none otherwise."""
+    if measures.variation is None or not measures.is_worse:
+        return ()
+    before, after = measures.variation
+    return (
+        f"warning: tissues vary more after the correction than before ({after:.3f}, before "
+        f"{before:.3f}): look at it, and try another `mask` or `start`",
+    )
 
 
 def _rounded(intensity: float) -> float:

@@ -44,7 +44,7 @@ class N4Settings:
     mask: str = "air"
     floor: float | None = None
     shrink: tuple[int, int, int] | None = None
-    iterations: tuple[int, ...] = (8, 8, 8)
+    iterations: tuple[int, ...] = (20, 8, 4)
     convergence: float = 0.001
     spans: tuple[int, int, int] = (2, 2, 2)
     fwhm: float = 0.15
