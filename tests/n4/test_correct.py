@@ -75,8 +75,8 @@ def test_air_is_left_out_and_its_noise_taken_off():
     assert abs(found.floor - air) < 0.15 * air
     assert found.mask[inside].mean() > 0.9 and found.mask[~inside].mean() < 0.2
     error = spread(found.log_field - planted, inside)
-    assert error < 0.2 * spread(planted, inside)
-    assert error < 0.5 * spread(
+    assert error < 0.27 * spread(planted, inside)
+    assert error < 0.8 * spread(
         correct_bias(volume, N4Settings(mask="log-otsu")).log_field - planted, inside
     )
     left = correct_bias(volume, N4Settings(floor=0.0))
@@ -103,7 +103,9 @@ def test_without_air_all_positive_samples_are_taken(how):
 def test_both_engines_find_the_same_field(biased):
     volume, _, inside = biased
     ours, theirs = (
-        correct_bias(volume, N4Settings(engine=e, iterations=(10, 10), convergence=0.0))
+        correct_bias(
+            volume, N4Settings(engine=e, weights="equal", iterations=(10, 10), convergence=0.0)
+        )
         for e in ("fast", "itk")
     )
     # Theirs stretches the samples' lattice over the full grid, half a sample at each end: that is
@@ -292,8 +294,9 @@ def test_the_command_writes_volume_field_and_mask(
         "OatoolsSteps"
     ][-1]
     assert step["shrink"] == [1, 1, 1] and [level["spans"] for level in step["levels"]] == [
-        [1, 1, 1],
         [2, 2, 2],
+        [4, 4, 4],
+        [8, 8, 8],
     ]
     assert step["floor"] == 0  # this phantom's air has no noise
 
@@ -312,6 +315,7 @@ def test_the_commands_options_are_the_settings_with_their_defaults():
     "wrong, said",
     [
         ({"engine": "slow"}, "no engine 'slow'; give engine as fast or itk"),
+        ({"weights": "dark"}, "no weights 'dark'; give weights as brightness or equal"),
         ({"start": "none"}, "no start 'none'; give start as gradient or flat"),
         ({"floor": -1.0}, "floor is -1.0; give a floor that is not negative"),
         ({"shrink": (2, 2)}, "give shrink as three numbers of at least 1"),
@@ -348,3 +352,107 @@ def test_one_file_for_the_fields_of_many_volumes_is_refused(write_volume, shell)
         write_volume(name, np.ones((8, 8, 8), np.float32))
     done = shell("oa-n4 a.nii b.nii -o n4 --field field.nii.gz", status=2)
     assert "give them a folder" in done.stderr
+
+
+@pytest.fixture(scope="module")
+def in_a_coil():
+    """A fat-suppressed phantom in an array of loops: the volume, the planted log field, tissue."""
+    from oatools.phantom import anatomy, rendering, series
+
+    knee = anatomy.random_knee(np.random.default_rng(11), "left")
+    knee = anatomy.in_coil(knee, "array", np.random.default_rng(12))
+    protocol = series.SEQUENCES["sag-iw-tse"]
+    shape, affine = series.grid(protocol, 96, "left", (95.0, 0.0, 0.0), 5.0)
+    plain = rendering.render(knee, shape, affine, protocol.contrast, bias=False)
+    field = rendering.bias_field(knee, shape, affine)
+    image = series.digitise(plain * field, 0.01, np.random.default_rng(13))
+    inside = rendering.tissue_map(knee, shape, affine) > 0
+    return Volume(image.astype(np.float32), affine), np.log(field), inside
+
+
+def test_the_field_of_a_coil_is_found_better_than_by_n4_as_published(in_a_coil):
+    volume, planted, inside = in_a_coil
+    published = N4Settings(
+        start="flat", weights="equal", mask="otsu", spans=(1, 1, 1), iterations=(50,) * 4
+    )
+    ours, theirs = (
+        spread(correct_bias(volume, settings).log_field - planted, inside)
+        for settings in (N4Settings(), published)
+    )
+    assert ours < 0.5 * theirs and ours < 0.5 * spread(planted, inside)
+
+
+def test_outside_of_the_samples_the_field_goes_no_further_than_at_them(in_a_coil):
+    volume, _, _ = in_a_coil
+    correction = correct_bias(volume, N4Settings())
+    found, seen = correction.log_field, correction.mask
+    assert found.min() >= found[seen].min() - 1e-3 and found.max() <= found[seen].max() + 1e-3
+    assert (found[~seen] == found.min()).sum() > 100  # it would go further
+
+
+def test_dark_samples_have_little_say():
+    """Dark tissue with a trend of its own beside bright tissue without one, under no field."""
+    rng = np.random.default_rng(0)
+    along = np.linspace(-1, 1, 40)[:, None, None]
+    image = np.full((40, 24, 20), 1000.0)
+    image[:, 12:] = 120 * np.exp(0.5 * along)
+    image *= np.exp(rng.normal(0, 0.02, image.shape))
+    volume = Volume(image.astype(np.float32), np.diag([3.0, 3, 3, 1]))
+    fields = [
+        correct_bias(volume, N4Settings(start="flat", weights=weights)).log_field[:, :12].std()
+        for weights in ("brightness", "equal")
+    ]
+    assert fields[0] < 0.5 * fields[1]
+
+
+def test_a_correction_says_what_it_did(in_a_coil):
+    volume, planted, _ = in_a_coil
+    found = correct_bias(volume, N4Settings())
+    measures = found.measures
+    low, high = np.percentile(found.log_field[found.mask], (1, 99))
+    assert measures.field_range == pytest.approx(np.exp(high - low), rel=0.05)
+    low, high = np.percentile(planted[found.mask], (5, 95))
+    assert 0.8 * np.exp(high - low) < measures.field_range < 3 * np.exp(high - low)
+    before, after = measures.variation
+    assert after < 0.6 * before and not measures.is_worse
+
+
+def report_of(path):
+    lines = path.read_text().splitlines()
+    names = lines[0].split("\t")
+    return [dict(zip(names, line.split("\t"), strict=True)) for line in lines[1:]]
+
+
+def test_the_report_has_a_row_for_each_volume_once_and_says_which_came_out_worse(
+    in_a_coil, write_volume, shell, tmp_path
+):
+    from oatools.n4 import rows
+
+    volume, _, _ = in_a_coil
+    name = "9000001_00m_left_sag-iw-tse.nii.gz"
+    write_volume(name, volume.data.astype(np.int16), volume.affine)
+    shell(f"oa-n4 {name} -o n4 --report report.tsv")
+    (first,) = report_of(tmp_path / "report.tsv")
+    assert first["path"] == f"n4/{name}" and first["knee"] == "9000001_00m_left"
+    assert first["worse"] == "0" and float(first["variation_ratio"]) < 0.6
+    assert float(first["variation_after"]) < float(first["variation_before"])
+    done = shell(f"oa-n4 {name} -o n4 --report report.tsv")  # kept: read from the sidecar
+    assert "1 kept" in done.stderr and report_of(tmp_path / "report.tsv") == [first]
+    done = shell("oa-n4 " + name + " -o again --report " + name, status=2)
+    assert "is no report of corrections" in done.stderr or "is there" in done.stderr
+
+    worse = rows.Measures(2.0, (0.1, 0.12), (2.0, 1.9))
+    assert (
+        "vary more after the correction than before (0.120, before 0.100)" in rows._doubts(worse)[0]
+    )
+    assert rows._doubts(rows.Measures(2.0, (0.1, 0.1), None)) == ()
+    assert rows._doubts(rows.Measures(2.0, None, None)) == ()
+
+
+def test_cells_of_the_report_are_those_of_the_sidecar_or_missing():
+    from oatools.n4.report import cells_of
+
+    cells = cells_of({"field_range": 2.5, "variation": [0.1, 0.125], "contrast": None})
+    assert cells["field_range"] == "2.500" and cells["variation_ratio"] == "1.250"
+    assert cells["worse"] == "1" and cells["contrast_before"] == "n/a"
+    assert set(cells_of({"variation": "0.1", "contrast": [1]}).values()) == {"n/a"}
