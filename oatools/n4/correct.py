@@ -5,7 +5,9 @@ steps inside tissues show (`gradients`), which holds where histograms fail it: i
 contrasts. The fit itself is our own (`field`) or SimpleITK's (`itk`).
 """
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 
 import numpy as np
 
@@ -20,6 +22,7 @@ from oatools.n4.field import (
     Level,
     divide,
     fit_field,
+    log_sum,
     usable_samples,
 )
 from oatools.n4.masks import box_mean, grid_positions, spread
@@ -50,24 +53,30 @@ _BRIGHT_SHARE, _LEAST_WEIGHT = 0.1, 1e-3
 class Correction:
     """A corrected volume, and how its field was found.
 
-    `log_field` (float32) is the natural logarithm of the field, on the same grid. `samples` is the
+    `log_of_field` computes the field, which is as large as the volume and seldom asked for (see
+    `log_field`). `samples` is the
     mask of the boxes used, `shrink` their voxels along each axis, `floor` the intensity of air that
     was taken off them, `levels` what N4 did at each resolution, `measures` what the correction did
     to the tissues.
     """
 
     corrected: Volume
-    log_field: Floats
+    log_of_field: Callable[[], Floats] = field(repr=False)
     samples: Mask
     shrink: tuple[int, ...]
     floor: float
     levels: tuple[Level, ...]
     measures: Measures
 
+    @cached_property
+    def log_field(self) -> Floats:
+        """The natural logarithm of the field on the volume's grid, float32."""
+        return self.log_of_field()
+
     @property
     def mask(self) -> Mask:
         """The samples used, on the volume's grid, bool."""
-        return spread(self.samples, self.shrink, self.log_field.shape)
+        return spread(self.samples, self.shrink, self.corrected.shape)
 
 
 def correct_bias(volume: Volume, settings: N4Settings = _DEFAULTS) -> Correction:
@@ -160,7 +169,7 @@ def _correct(volume: Volume, settings: N4Settings) -> Correction:
     usable = usable_samples(samples.image, samples.mask)
     return Correction(
         corrected=Volume(fit.corrected, volume.affine),
-        log_field=fit.log_field,
+        log_of_field=fit.log_of_field,
         samples=samples.mask,
         shrink=samples.shrink,
         floor=samples.floor,
@@ -179,8 +188,7 @@ def _start(volume: Volume, samples: Samples) -> Field:
 def _without_start(samples: Samples, start: Field | None) -> Samples:
     if start is None:
         return samples
-    divided, _ = divide(samples.image, [start], samples.positions)
-    return replace(samples, image=divided)
+    return replace(samples, image=divide(samples.image, [start], samples.positions))
 
 
 def _weights(samples: Samples) -> Floats:
@@ -197,10 +205,10 @@ def _weights(samples: Samples) -> Floats:
 
 @dataclass(frozen=True)
 class _Fit:
-    """A corrected image, the log field on its grid and at the samples, and N4's levels."""
+    """A corrected image, its log field when asked for and at the samples, and N4's levels."""
 
     corrected: Floats
-    log_field: Floats
+    log_of_field: Callable[[], Floats]
     at_samples: Floats
     levels: tuple[Level, ...]
 
@@ -213,16 +221,18 @@ def _by_our_own(
     settings: FitSettings,
 ) -> _Fit:
     """Correct voxels with our own engine; `samples` are without the start, as in `_by_itk`."""
-    field = fit_field(samples.image, samples.mask, settings, samples.positions, weights)
-    fields = [field] if start is None else [start, field]
-    logs: Floats = np.sum([each.log_at(samples.positions) for each in fields], axis=0)
+    found = fit_field(samples.image, samples.mask, settings, samples.positions, weights)
+    fields = [found] if start is None else [start, found]
+    logs = log_sum(fields, samples.positions)
     seen = usable_samples(samples.image, samples.mask)
     if weights is not None:
         seen &= weights > 0
     # Far from all samples a spline goes anywhere, and the noise of air would glow.
     limits = float(logs[seen].min()), float(logs[seen].max())
-    corrected, log_field = divide(data, fields, _voxel_positions(data), limits)
-    return _Fit(corrected, log_field, np.clip(logs, *limits), field.levels)
+    positions = _voxel_positions(data)
+    corrected = divide(data, fields, positions, limits)
+    log_of_field = partial(log_sum, fields, positions, limits)
+    return _Fit(corrected, log_of_field, np.clip(logs, *limits), found.levels)
 
 
 def _by_itk(data: Array, samples: Samples, start: Field | None, settings: FitSettings) -> _Fit:
@@ -230,10 +240,11 @@ def _by_itk(data: Array, samples: Samples, start: Field | None, settings: FitSet
     log_field, level = itk.fit_log_field(samples, settings)
     divisor = np.exp(log_field)
     if start is not None:
-        data, start_log = divide(data, [start], _voxel_positions(data))
-        log_field = log_field + start_log
+        positions = _voxel_positions(data)
+        data = divide(data, [start], positions)
+        log_field = log_field + log_sum([start], positions)
     corrected = (data / divisor).astype(np.float32)
-    return _Fit(corrected, log_field, box_mean(log_field, samples.shrink), (level,))
+    return _Fit(corrected, lambda: log_field, box_mean(log_field, samples.shrink), (level,))
 
 
 def _voxel_positions(data: Array) -> list[Array]:

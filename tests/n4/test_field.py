@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from oatools.n4 import gradients
-from oatools.n4.field import Field, FitSettings, divide, fit_field
+from oatools.n4.field import Field, FitSettings, divide, fit_field, log_sum
 from oatools.n4.masks import box_mean, box_positions, log_otsu_mask
 
 ITERATIONS = (20, 20, 20)
@@ -128,7 +128,7 @@ def test_division_is_by_the_exponential_of_the_sum_of_the_fields(order):
     image = np.asarray(rng.integers(-5, 900, (9, 8, 7)).astype(np.int16), order=order)
     fields = [Field(rng.normal(0, 0.3, s), ()) for s in ((4, 4, 4), (5, 6, 4))]
     positions = [box_positions(n, 1) for n in image.shape]
-    corrected, logs = divide(image, fields, positions)
+    corrected, logs = divide(image, fields, positions), log_sum(fields, positions)
     np.testing.assert_allclose(logs, sum(f.log_at(positions) for f in fields), atol=1e-5)
     np.testing.assert_allclose(corrected, image / np.exp(logs), rtol=1e-5)
     assert corrected.dtype == logs.dtype == np.float32
@@ -138,9 +138,10 @@ def test_slabs_are_not_seen_in_the_result(monkeypatch):
     image = np.random.default_rng(0).random((12, 9, 8)).astype(np.float32)
     field = [Field(np.random.default_rng(1).normal(0, 0.3, (4, 5, 4)), ())]
     positions = [box_positions(n, 1) for n in image.shape]
-    whole, _ = divide(image, field, positions)
+    whole, logs = divide(image, field, positions), log_sum(field, positions)
     monkeypatch.setattr("oatools.n4.field._SLAB_VOXELS", 9 * 8 * 5)
-    np.testing.assert_allclose(divide(image, field, positions)[0], whole, rtol=1e-6)
+    np.testing.assert_allclose(divide(image, field, positions), whole, rtol=1e-6)
+    np.testing.assert_allclose(log_sum(field, positions), logs, atol=1e-6)
 
 
 def knee():
@@ -200,3 +201,27 @@ def test_voxels_that_are_not_positive_and_finite_have_no_say():
 def test_an_image_without_information_is_refused(image, mask, said):
     with pytest.raises(ValueError, match=said):
         fit_field(image, mask)
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_the_logarithm_of_the_field_is_kept_within_its_limits(order):
+    rng = np.random.default_rng(0)
+    image = np.asarray(rng.uniform(1, 9, (9, 8, 7)).astype(np.float32), order=order)
+    fields = [Field(rng.normal(0, 0.5, (4, 5, 6)), ())]
+    positions = [box_positions(n, 1) for n in image.shape]
+    free, kept = log_sum(fields, positions), log_sum(fields, positions, (-0.1, 0.2))
+    assert free.min() < -0.1 and free.max() > 0.2
+    np.testing.assert_allclose(kept, np.clip(free, -0.1, 0.2), atol=1e-6)
+    corrected = divide(image, fields, positions, (-0.1, 0.2))
+    np.testing.assert_allclose(corrected, image / np.exp(kept), rtol=1e-5)
+
+
+def test_weights_of_one_or_none_are_a_mask_and_their_size_does_not_matter(phantom):
+    image, _, tissue, positions = phantom("cor-iw-tse")
+    settings = FitSettings((10, 10))
+    masked = fit_field(image, tissue, settings, positions).points
+    everywhere = np.ones(image.shape, bool)
+    by_weights = fit_field(image, everywhere, settings, positions, tissue.astype(np.float32)).points
+    np.testing.assert_array_equal(by_weights, masked)
+    larger = fit_field(image, tissue, settings, positions, np.full(image.shape, 7.0)).points
+    np.testing.assert_allclose(larger, masked, atol=2e-4)
