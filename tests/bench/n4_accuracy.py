@@ -10,9 +10,9 @@ difference of the log fields in tissue, after the mean. CV is the mean coefficie
 the corrected intensity within fat, muscle, marrow and cartilage; noise and texture are most of it,
 so `field_cv` is that of what is left of the field. `itk usual` is SimpleITK's filter with its own
 settings on every fourth voxel of each axis inside Otsu's mask; `itk ours` is given our boxes, mask
-and floor; `fast flat` is our engine as N4 alone; `former` has equal weights and two levels. ANTs is
-run by the interpreter given, in which antspyx must be installed. `worse` counts volumes whose error
-is larger than without a correction. All of it is synthetic.
+and floor; `fast flat` is our engine as N4 alone. ANTs is run by the interpreter given, in which
+antspyx must be installed. `worse` counts volumes whose error is larger than without a correction.
+All of it is synthetic.
 """
 
 import argparse
@@ -35,7 +35,7 @@ from oatools.phantom.contrast import Tissue
 
 RMS, STRENGTHS, NOISES, FIRST_SEED = 0.21, (0.5, 1.0, 1.5), (1.0, 2.0), 1000
 TISSUES = (Tissue.FAT, Tissue.MUSCLE, Tissue.MARROW, Tissue.CARTILAGE)
-WAYS = ("uncorrected", "default", "former", "fast flat", "itk ours", "itk usual", "ants")
+WAYS = ("uncorrected", "default", "fast flat", "itk ours", "itk usual", "ants")
 COILS = ("array", "flexible", "birdcage", "waves")
 ANTS = """
 import sys, ants, numpy as np
@@ -112,11 +112,9 @@ def one(
     image = series.digitise(plain * np.exp(planted), protocol.noise * noise, rng)
     volume = Volume(np.asfortranarray(image.astype(np.int16)), affine)
     flat = N4Settings(start="flat", weights="equal", spans=(1, 1, 1), iterations=(50,) * 4)
-    former = N4Settings(weights="equal", spans=(1, 1, 1), iterations=(50, 50))
     fields = {
         "uncorrected": lambda: np.zeros_like(planted),
         "default": lambda: correct_bias(volume, N4Settings()).log_field,
-        "former": lambda: correct_bias(volume, former).log_field,
         "fast flat": lambda: correct_bias(volume, flat).log_field,
         "itk ours": lambda: correct_bias(volume, replace(flat, engine="itk")).log_field,
         "itk usual": lambda: usual(image, volume.spacing),

@@ -3,9 +3,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from oatools.core.errors import UsageError
 from oatools.phantom import anatomy, rendering
 from oatools.phantom.coils import COILS, Coil, Transmitter, _loop, random_coil
 from oatools.phantom.contrast import Tissue
+from oatools.phantom.download import make_volume, prepare
 from oatools.phantom.people import PhantomSettings, make_patient
 from oatools.phantom.series import SEQUENCES, grid
 from oatools.phantom.waves import limb_points
@@ -143,3 +145,30 @@ def test_people_have_the_same_anatomy_in_any_coil_and_waves_unless_asked():
         assert one.anatomy.mottling is None and other.anatomy.mottling is not None
     left, right = (knee.anatomy.bias.at(limb_points()) for knee in coil)
     assert np.abs(left - right).max() > 0.02
+
+
+def test_a_release_in_a_coil_has_its_own_images_always_the_same_and_its_own_folder(tmp_path):
+    settings = PhantomSettings(
+        patients=1, seed=5, matrix=48, sequences=("cor-iw-tse",), bias="birdcage"
+    )
+    images = {}
+    for bias in ("birdcage", "waves"):
+        asked = replace(settings, bias=bias)
+        knee = make_patient(asked, 0).knees[0]
+        images[bias] = make_volume(asked, knee, SEQUENCES["cor-iw-tse"])[0].astype(float)
+    again = make_volume(settings, make_patient(settings, 0).knees[0], SEQUENCES["cor-iw-tse"])[0]
+    assert np.array_equal(images["birdcage"], again)
+    assert np.abs(images["birdcage"] - images["waves"]).max() > 50
+    prepare(tmp_path / "release", settings)
+    with pytest.raises(UsageError, match="made with bias birdcage"):
+        prepare(tmp_path / "release", replace(settings, bias="waves"))
+    with pytest.raises(UsageError, match="no bias surface; known: waves, array"):
+        prepare(tmp_path / "other", replace(settings, bias="surface"))
+
+
+def test_the_command_offers_the_biases_that_there_are():
+    from oatools.commands.phantom import main
+    from oatools.phantom.people import BIASES
+
+    option = next(each for each in main.params if each.name == "bias")
+    assert tuple(option.type.choices) == BIASES and option.default == "waves"
