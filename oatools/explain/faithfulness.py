@@ -110,7 +110,7 @@ def randomised(chain: EndToEnd, knee: KneeImages, method: str, seed: int = 0) ->
     own, _, _ = gradient_map(chain, knee, method, maps)
     correlations = []
     for number in range(RANDOM_MODELS):
-        module = _random_module(chain, maps.shape[1], seed=1000 * seed + number)
+        module = _random_module(chain, chain.backbone.record.channels, seed=1000 * seed + number)
         model = replace(chain.model, module=module.to(maps.device).eval())
         other, _, _ = gradient_map(replace(chain, model=model), knee, method, maps)
         correlations.append(_rank_correlation(own[knee.seen], other[knee.seen]))
