@@ -6,6 +6,7 @@ From the images of its slices come their features, and from these the log odds.
 import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from torch.nn import functional
 
 from oatools.core.errors import ItemError, UsageError
 from oatools.core.records import Fields, RecordError
+from oatools.explain.tokens import is_made_of_tokens, pooled_tokens, token_maps
 from oatools.features.backbone import Backbone, load_backbone
 from oatools.features.backbone_record import PRETRAINED, RANDOM, Weights
 from oatools.features.framing import Framing, framed
@@ -49,21 +51,26 @@ class EndToEnd:
     def maps(self, pixels: torch.Tensor) -> torch.Tensor:
         """Return the backbone's last spatial features, without gradient.
 
-        They are (slices, channels, height, width). Raises a `UsageError` for a backbone that has
-        none.
+        They are (slices, channels, height, width); of a vision transformer, see
+        `tokens.token_maps`. Raises a `UsageError` for a backbone that has none.
         """
-        network = self.backbone.network
+        if is_made_of_tokens(self.backbone):
+            last = partial(token_maps, self.backbone)
+        else:
+            last = self.backbone.network.forward_features
         with torch.no_grad():
-            maps = torch.cat([network.forward_features(part) for part in self._batches(pixels)])
+            maps = torch.cat([last(part) for part in self._batches(pixels)])
         if maps.ndim != 4:
             raise UsageError(
                 f"the backbone {self.backbone.record.name} has no spatial feature maps",
-                "use another",
+                "use `method` occlusion",
             )
         return maps.clone()
 
     def pooled(self, maps: torch.Tensor) -> torch.Tensor:
         """Return the features (slices, channels) of such maps; differentiable."""
+        if is_made_of_tokens(self.backbone):
+            return pooled_tokens(self.backbone, maps)
         features: torch.Tensor = self.backbone.network.forward_head(maps, pre_logits=True)
         return features
 

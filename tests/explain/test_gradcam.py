@@ -188,6 +188,6 @@ def test_explaining_twice_gives_the_same_numbers(knee, model, backbone):
 
 
 def test_a_backbone_without_spatial_features_is_refused(knee, model):
-    transformer = load_backbone("vit_tiny_patch16_224", "random")
-    with pytest.raises(UsageError, match="no spatial feature maps"):
-        explain(knee, model, transformer, np.array([31.0]))
+    mixer = load_backbone("gmixer_12_224", "random")
+    with pytest.raises(UsageError, match="no spatial feature maps; use method occlusion"):
+        explain(knee, model, mixer, np.array([31.0]))
