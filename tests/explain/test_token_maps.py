@@ -7,8 +7,11 @@ import torch
 from torch.nn import functional
 
 from oatools.explain.gradcam import gradient_map
-from oatools.explain.knee import EndToEnd, KneeImages
+from oatools.explain.knee import EndToEnd, KneeImages, backbone_of, prepare
 from oatools.features.backbone import load_backbone
+from oatools.features.embed import EmbedSettings, embed_volume
+from oatools.features.engine import EngineSettings
+from oatools.features.featurefile import feature_space
 from oatools.features.framing import Framing
 from oatools.features.slices import Preprocessing
 from oatools.imaging.volume import Volume
@@ -72,3 +75,27 @@ def test_the_map_is_that_of_the_tokens_that_the_last_block_looks_at(chain, metho
     assert log_odds == pytest.approx(float(expected[0].detach()), abs=1e-5)
     scale = float(by_hand.max())
     np.testing.assert_allclose(heat / scale, by_hand.detach() / scale, atol=1e-4)
+
+
+def test_the_features_are_made_again_with_the_size_and_the_tokens_of_the_record(tmp_path):
+    torch.manual_seed(6)
+    weights = tmp_path / "vit.pth"
+    torch.save(timm.create_model("vit_tiny_patch16_224", num_classes=0).state_dict(), weights)
+    engine = EngineSettings(
+        "vit_tiny_patch16_224", str(weights), engine="torch", device="cpu", size=96,
+        tokens="cls+mean",
+    )  # fmt: skip
+    ramp = np.random.default_rng(0).random((40, 48, 3), dtype=np.float32)
+    volume = Volume(np.asfortranarray(ramp), np.diag([0.5, 0.5, 3, 1]))
+    made = embed_volume(volume, EmbedSettings(engine))
+    record = {
+        "feature_space": feature_space(made.provenance),
+        "weights": {"source": "file", "sha256": made.provenance["weights_sha256"], "seed": None},
+    }
+    settings = Settings()
+    scaling = ClinicalScaling((), np.zeros(0), np.zeros(0), np.zeros(0))
+    model = FittedModel(build(settings, 384, 0).eval(), settings, scaling, 0.5, record)
+    backbone = backbone_of(model, str(weights))
+    assert (backbone.record.size, backbone.record.tokens) == (96, "cls+mean")
+    again = EndToEnd(model, backbone, np.zeros(0)).features(prepare([volume], model).pixels)
+    np.testing.assert_allclose(again, made.features, rtol=1e-4, atol=1e-5)
