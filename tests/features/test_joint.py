@@ -1,11 +1,15 @@
 """The joint is found in every contrast, plane and place, and not where there is none."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from oatools.core.errors import ItemError
 from oatools.dicom.convert import convert
+from oatools.features.framing import framed
 from oatools.features.joint import find_joint
+from oatools.features.slices import Preprocessing
 from oatools.imaging import orient
 from oatools.imaging.volume import Volume
 
@@ -37,19 +41,25 @@ def test_the_joint_of_a_phantom_is_found_where_it_was_drawn(given, seed):
 
 
 # Marked by eye: half way between the ends of the joint line in slices of both compartments, and
-# the slice of the notch between them.
+# the slice of the notch between them; the slices of the lateral condyle, with the fibula below.
 @pytest.mark.parametrize(
-    ("archive", "echo", "marked"),
+    ("archive", "echo", "marked", "lateral"),
     [
-        ("knee01_right_GE_DESS", None, (255, 176, 39)),
-        ("knee02_right_GE_MESE", 1, (138, 105, 11.5)),
+        ("knee01_right_GE_DESS", None, (255, 176, 39), range(48, 66)),
+        ("knee02_right_GE_MESE", 1, (138, 105, 11.5), range(14, 21)),
     ],
 )
-def test_the_joint_of_a_real_knee_is_found_where_it_was_marked(unpacked, archive, echo, marked):
+def test_joint_and_compartments_of_a_real_knee_are_where_they_were_marked(
+    unpacked, archive, echo, marked, lateral
+):
     folder = next(p.parent for p in sorted(unpacked(f"knee/{archive}").rglob("*")) if p.is_file())
     volume, _, _ = convert(folder, echo)
     found = np.linalg.inv(volume.affine) @ [*find_joint(volume).place, 1]
     assert np.abs((found[:3] - marked) * volume.spacing).max() < 7
+    plain = Preprocessing((1.0, 99.0), 64, "bicubic", (0.0,) * 3, (1.0,) * 3, slices=3)
+    slices = framed(volume, replace(plain, compartment="lateral"), "right").slices
+    assert set(slices) <= set(lateral)
+    assert max(framed(volume, replace(plain, compartment="medial"), "right").slices) < marked[2] - 3
 
 
 @pytest.mark.parametrize("axes", [(2, 0, 1), (1, 2, 0), (0, 2, 1)])
