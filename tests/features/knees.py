@@ -1,6 +1,7 @@
 """Phantoms of a knee on any grid, with the truth of where their joint lies."""
 
 from dataclasses import replace
+from unittest.mock import patch
 
 import numpy as np
 
@@ -48,13 +49,10 @@ def phantom(
     affine[:3, :3] = turned(*oblique) @ np.eye(3)[:, AXES[plane]] * spacing
     middle = truth(knee) + off
     affine[:3, 3] = middle - affine[:3, :3] @ ((np.array(shape) - 1) / 2)
-    known = dict(contrast.SIGNAL)
-    try:
-        contrast.SIGNAL.update(MORE)
+    # Only while it is drawn, since other tests go through all contrasts that there are.
+    mottling = dict.fromkeys(MORE, contrast.MOTTLING["iw"])
+    with patch.dict(contrast.SIGNAL, MORE), patch.dict(contrast.MOTTLING, mottling):
         picture = rendering.render(knee, shape, affine, signal)
-    finally:
-        contrast.SIGNAL.clear()
-        contrast.SIGNAL.update(known)
     pixels = series.digitise(picture.astype(np.float32), 0.025, rng)
     return Volume(np.asfortranarray(pixels), affine), knee
 
