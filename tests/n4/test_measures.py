@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from oatools.n4.measures import measure
+from oatools.n4.measures import _interior, measure
 
 SHAPE = (30, 28, 20)
 
@@ -50,6 +50,16 @@ def test_edges_and_what_lies_outside_have_no_say():
     odd[:, :, -4:] = 5e4
     inside[:, :, -4:] = False
     assert measure(odd, inside, ramp(0.4)).variation == pytest.approx(alone.variation, rel=0.05)
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_samples_on_both_sides_of_an_edge_are_no_interior(axis):
+    logs, mask = np.zeros(SHAPE, np.float32), np.ones(SHAPE, bool)
+    np.moveaxis(logs, axis, 0)[8:] = 0.2
+    np.moveaxis(mask, axis, 0)[14] = False
+    found = np.moveaxis(_interior(logs, mask), axis, 0)
+    outside = [n for n in range(SHAPE[axis]) if not found[n].any()]
+    assert outside == [7, 8, 13, 14, 15] and found[[6, 9, 12, 16]].all()
 
 
 def test_without_enough_tissue_nothing_is_said_of_it():

@@ -51,6 +51,14 @@ def test_a_field_along_the_main_one_is_not_received():
     assert on_axis < off - 5
 
 
+def test_a_coil_turned_about_the_main_field_is_the_same_coil_turned():
+    coil = circle(60.0)
+    points = limb_points()[::40]
+    quarter = np.array([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]])
+    turned = replace(coil, starts=coil.starts @ quarter.T, ends=coil.ends @ quarter.T)
+    np.testing.assert_allclose(turned.at(points @ quarter.T), coil.at(points), atol=1e-9)
+
+
 @pytest.mark.parametrize("kind", COILS)
 def test_a_coil_is_the_same_for_the_same_seed_and_another_for_another(kind):
     points = limb_points()
