@@ -56,7 +56,7 @@ OWN = {
             size=224,
             features=2048,
             parameters=23_508_032,
-            licence="MIT (the authors' repository; it has no other terms for the weights)",
+            licence="MIT (the authors' repository; terms of the weights themselves: unknown)",
             weights="https://github.com/BMEII-AI/RadImageNet",
             note="trained on CT, MRI and ultrasound; the weights made in PyTorch (ResNet50.pt), "
             "not those converted from Keras",
