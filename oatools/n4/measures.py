@@ -25,10 +25,11 @@ _ONE_DEVIATION = (15.87, 84.13)  # percentiles
 class Measures:
     """The range of a field in tissue, and how tissues vary before and after the correction.
 
-    `field_range` is the ratio of the 99th to the 1st percentile of the field at the samples.
+    `field_range` is the ratio of the 99th to the 1st percentile of the field in tissue.
     `variation` is the deviation of the logarithm within tissues (half the distance of the 16th from
     the 84th percentile, over three classes in quadrature), `contrast` the ratio of the brightest
-    class to the darkest: before and after. Both are None where too little tissue was found.
+    class to the darkest: before and after. Both are None where too little tissue was found, and the
+    range is then that at all samples.
     """
 
     field_range: float
@@ -43,12 +44,12 @@ class Measures:
 
 def measure(image: Array, mask: Mask, log_field: Floats) -> Measures:
     """Measure a correction by samples (i, j, k), positive inside the mask, and the field there."""
-    inside = log_field[mask]
-    low, high = np.percentile(inside, _FIELD_ENDS)
     logs = np.log(np.where(mask, image, 1), dtype=np.float32)
     middle = logs - np.float32(0.5) * log_field
     tissue = _interior(middle, mask)
-    if np.count_nonzero(tissue) < _FEWEST:
+    is_enough = np.count_nonzero(tissue) >= _FEWEST
+    low, high = np.percentile(log_field[tissue if is_enough else mask], _FIELD_ENDS)
+    if not is_enough:
         return Measures(float(np.exp(high - low)), None, None)
     classes = _classes(middle[tissue].astype(np.float64))
     before = logs[tissue]

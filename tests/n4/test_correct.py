@@ -411,10 +411,8 @@ def test_a_correction_says_what_it_did(in_a_coil):
     volume, planted, _ = in_a_coil
     found = correct_bias(volume, N4Settings())
     measures = found.measures
-    low, high = np.percentile(found.log_field[found.mask], (1, 99))
-    assert measures.field_range == pytest.approx(np.exp(high - low), rel=0.05)
     low, high = np.percentile(planted[found.mask], (5, 95))
-    assert 0.8 * np.exp(high - low) < measures.field_range < 3 * np.exp(high - low)
+    assert 0.6 * np.exp(high - low) < measures.field_range < 2 * np.exp(high - low)
     before, after = measures.variation
     assert after < 0.6 * before and not measures.is_worse
 

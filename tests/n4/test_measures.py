@@ -46,6 +46,9 @@ def test_a_field_that_follows_the_tissues_takes_their_contrast():
 def test_edges_and_what_lies_outside_have_no_say():
     image, mask = slabs([100, 300, 900])
     alone = measure(image, mask, ramp(0.4))
+    field = ramp(0.4).copy()
+    field[9:11] += 3  # at the edge between two slabs
+    assert measure(image, mask, field).field_range == pytest.approx(alone.field_range, rel=0.01)
     odd, inside = image.copy(), mask.copy()
     odd[:, :, -4:] = 5e4
     inside[:, :, -4:] = False
