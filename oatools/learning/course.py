@@ -123,16 +123,19 @@ class Training:
     def order(self, epoch: int, versions: int) -> tuple[np.ndarray, np.ndarray]:
         """Return the knees that each member learns from in an epoch, and their versions.
 
-        Both are (members, steps, batch); there is -1 where no knee is left.
+        Both are (members, steps, batch); there is -1 where a batch is not full. A member's batches
+        are of one size, or one less, so that none is empty where another member has more knees.
         """
-        shape = self.networks.members, self.steps * self.settings.batch
+        shape = self.networks.members, self.steps, self.settings.batch
         knees, chosen = np.full(shape, -1), np.zeros(shape, dtype=np.int64)
         for member, fits in enumerate(self.fits.numpy()):
             drawn, own = Draws(self.seed, epoch, member), np.flatnonzero(fits)
-            knees[member, : len(own)] = own[drawn.order(len(own))]
-            chosen[member, : len(own)] = drawn.versions(versions, len(own))
-        by_step = len(knees), self.steps, self.settings.batch
-        return knees.reshape(by_step), chosen.reshape(by_step)
+            order = own[drawn.order(len(own))]
+            version = drawn.versions(versions, len(own))
+            for step, part in enumerate(np.array_split(np.arange(len(own)), self.steps)):
+                knees[member, step, : len(part)] = order[part]
+                chosen[member, step, : len(part)] = version[part]
+        return knees, chosen
 
     def _best_epoch(self) -> int:
         """The first epoch with the lowest loss; 0 before the first."""

@@ -107,7 +107,7 @@ class Settings:
         tunable=True,
     )
     weight_decay: float = _setting(0.05, "Weight decay of AdamW.", tunable=True)
-    batch: int = _setting(32, "Knees in a mini-batch.", tunable=True)
+    batch: int = _setting(32, "Knees in a mini-batch, at most.", tunable=True)
     epochs: int = _setting(100, "Maximum number of epochs.", tunable=True)
     patience: int = _setting(
         10,

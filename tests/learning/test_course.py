@@ -9,6 +9,7 @@ import torch
 
 from oatools.core.errors import UsageError
 from oatools.learning import workers
+from oatools.learning.batches import Draws
 from oatools.learning.course import log_odds, run_together, usable_device
 from oatools.learning.folds import assign_folds, split_folds
 from oatools.learning.settings import Settings, preset
@@ -74,6 +75,8 @@ def test_each_member_learns_from_its_own_knees_and_is_watched_on_the_others(make
         knees, _ = training.order(4, versions=1)
         own = knees[member].ravel()
         assert sorted(own[own >= 0]) == torch.nonzero(fits[member])[:, 0].tolist()
+        sizes = (knees[member] >= 0).sum(axis=1)
+        assert sizes.min() >= 1 and np.ptp(sizes) <= 1 and sizes.max() <= 16
         assert training.held(member).tolist() == torch.nonzero(~fits[member])[:, 0].tolist()
     first, again, later = (training.order(epoch, 1)[0] for epoch in (0, 0, 1))
     assert np.array_equal(first, again) and not np.array_equal(first, later)
@@ -143,3 +146,41 @@ def test_tasks_trained_together_give_what_each_gives_alone(make, tmp_path):
     assert [each["settings"]["learning_rate"] for each in one.record["tried"]] == [3e-3, 1e-4]
     with pytest.raises(UsageError, match="'cuda:97'"):
         next(workers.run(cohort, tasks, 1, tmp_path, device="cuda:97"))
+
+
+def test_an_epoch_is_that_of_a_plain_loop(make):
+    """PyTorch's own layer, loss, clipping and optimiser, on the mean of each knee's slices."""
+    settings = replace(SMALL, pooling="mean", hidden=0, dropout=0.3, epochs=1, balanced=True)
+    cohort = make(knees=60)
+    (training,) = trainings(cohort, settings)[:1]
+    training.knees.values.mul_(8)  # so that gradients are longer than 1
+    first = copy.deepcopy(training.networks.output)
+    run_together([training], CPU)
+    knees, channels = training.knees, cohort.channels
+    for member in range(len(training.fits)):
+        layer = torch.nn.Linear(channels + 1, 2)
+        with torch.no_grad():
+            layer.weight.copy_(first.weight[member])
+            layer.bias.copy_(first.bias[member])
+        optimiser = torch.optim.AdamW(layer.parameters(), 3e-3, weight_decay=0.05)
+        drawn = Draws(0, 0, member)
+        longest = 0.0
+        for batch in training.order(0, 1)[0][member]:
+            kept = torch.from_numpy(drawn.kept(0.3, 16, channels))
+            vectors = []
+            for place, knee in enumerate(batch[batch >= 0]):
+                start, length = int(knees.start[knee]), int(knees.length[knee])
+                mean = knees.values[0, start : start + length].mean(dim=0)
+                vectors.append(torch.cat([mean * kept[place] / 0.7, knees.clinical[knee]]))
+            label = knees.label[batch[batch >= 0]]
+            losses = torch.nn.functional.cross_entropy(
+                layer(torch.stack(vectors)), label, training.weights[member], reduction="none"
+            )
+            optimiser.zero_grad()
+            losses.mean().backward()
+            longest = max(longest, float(torch.nn.utils.clip_grad_norm_(layer.parameters(), 1.0)))
+            optimiser.step()
+        assert longest > 1.5
+        torch.testing.assert_close(
+            training.networks.output.weight[member], layer.weight, atol=1e-5, rtol=1e-4
+        )

@@ -296,12 +296,15 @@ def test_the_loss_is_that_of_pytorch_and_the_focal_factor_that_of_lin():
     assert found.item() == pytest.approx(expected)
 
 
-def test_dropout_takes_its_share_by_seed_epoch_and_member():
+def test_order_and_dropout_are_drawn_by_seed_epoch_and_member():
     values = Draws(0, 3, 1).kept(0.4, 400, 500)
     assert values.mean() == pytest.approx(0.6, abs=0.01)
     assert not np.array_equal(values[0], values[1])
     assert np.array_equal(values, Draws(0, 3, 1).kept(0.4, 400, 500))
+    order = Draws(0, 3, 1).order(50)
+    assert sorted(order) == list(range(50))
     for other in (Draws(0, 4, 1), Draws(1, 3, 1), Draws(0, 3, 0)):
+        assert not np.array_equal(order, other.order(50))
         assert abs((values == other.kept(0.4, 400, 500)).mean() - 0.52) < 0.01
 
 
