@@ -1,6 +1,7 @@
 """Networks by name, timm's and those of `catalogue.OWN`, for the size of image asked for."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import timm
@@ -44,13 +45,9 @@ def _curia(**options: Any) -> Any:
     )
 
 
-def _timm(name: str) -> Callable[..., Any]:
-    return lambda **options: timm.create_model(name, pretrained=False, **options)
-
-
 _MAKERS: dict[str, Callable[..., Any]] = {
-    "radimagenet_resnet50": _timm("resnet50"),
-    "mri_core": _timm("vit_base_patch16_224"),
+    "radimagenet_resnet50": partial(timm.create_model, "resnet50"),
+    "mri_core": partial(timm.create_model, "vit_base_patch16_224"),
     "curia": _curia,
 }
 
@@ -84,7 +81,7 @@ def create(name: str, size: int | None = None, **options: Any) -> Any:
     position embeddings for that size. Raises a `UsageError` for a size that the network does not
     take.
     """
-    make = _MAKERS.get(name) or (lambda **more: timm.create_model(name, **more))
+    make = _MAKERS.get(name, partial(timm.create_model, name))
     if size is None or size == native_size(name):
         return make(num_classes=0, **options)
     sized = _check_size(name, make, size)

@@ -18,6 +18,7 @@ from oatools.core.errors import UsageError
 from oatools.features.architectures import check_name, create, with_tokens
 from oatools.features.backbone_record import FILE, PRETRAINED, RANDOM, BackboneRecord, Weights
 from oatools.features.catalogue import OWN
+from oatools.features.engine import moved
 from oatools.features.packaged import PACKAGED, load_packaged
 from oatools.features.weightsfile import load_weights
 
@@ -125,13 +126,7 @@ def load_backbone(
     if tokens:
         network = with_tokens(network, name, tokens)
         channels *= network.width
-    try:
-        network = network.to(device)
-    except (RuntimeError, AssertionError) as error:
-        first = str(error).splitlines()[0]
-        raise UsageError(
-            f"device '{device}' cannot be used ({first})", "try `device` cpu"
-        ) from None
+    network = moved(network, device)
     record = BackboneRecord(
         name=name,
         weights=origin,

@@ -159,6 +159,17 @@ def best_device(device: str) -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
+def moved(value: Any, device: str) -> Any:
+    """Return a tensor or network on a device; a `UsageError` where that cannot be used."""
+    try:
+        return value.to(device)
+    except (RuntimeError, AssertionError) as error:
+        first = str(error).strip().partition("\n")[0]
+        raise UsageError(
+            f"device '{device}' cannot be used ({first})", "try `device` cpu"
+        ) from None
+
+
 def lacks_bf16() -> bool:
     """Tell whether this machine's CPU has no arithmetic for bf16; False where nothing tells."""
     try:

@@ -19,6 +19,7 @@ from torch.nn import functional
 
 from oatools.core.errors import UsageError
 from oatools.core.records import Fields, RecordError
+from oatools.features.engine import moved
 from oatools.learning.batches import Draws, Tensors, joined
 from oatools.learning.linear import log_loss
 from oatools.learning.mixture import mix
@@ -156,12 +157,7 @@ class Training:
 
 def usable_device(name: str) -> torch.device:
     """Return a device by its name, such as cuda:1; a `UsageError` where it cannot be had."""
-    try:
-        device = torch.device(name)
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        first = str(error).strip().partition("\n")[0]
-        raise UsageError(f"device '{name}' cannot be used ({first})", "use `device` cpu") from None
+    device: torch.device = moved(torch.zeros(1), name).device
     if device.type not in _SLICES_SCORED:
         raise UsageError(f"device '{name}' is no GPU of CUDA", "use `device` cpu or cuda")
     return device

@@ -96,7 +96,7 @@ def correct_volume(row: Row, out: Outputs, settings: N4Settings) -> Done:
     wanted = provenance.step("oa-n4", parameters, source)
     cells = {"path": str(target)}
     if all([out.volumes.is_done(path, wanted) for path in (target, *beside)]):
-        recorded = provenance.Provenance.from_fields(provenance.load_sidecar(target).fields).last
+        recorded = provenance.Provenance.from_fields(provenance.read_sidecar(target)).last
         return Done(cells | report.cells_of(recorded.results if recorded else {}), kept=True)
     volume = read_volume(source)
     found = correct_bias(volume, settings)
