@@ -12,13 +12,14 @@ from oatools.core.errors import UsageError
 from oatools.core.files import is_same_file
 from oatools.core.manifest import MISSING, Row, read_rows, tables_among
 from oatools.core.options import (
-    force_option,
     inputs_argument,
     out_dir_option,
+    replacing_options,
     require_inputs,
     run_options,
 )
 from oatools.core.outfolder import IntoFolder
+from oatools.core.replacing import Replace
 from oatools.core.runner import RunOptions, run_rows
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ METHODS = ["gradcam", "gradcam++", "hirescam", "occlusion"]
     is_flag=True,
     help="Explain images of a sequence or plane that the model was not trained on, too.",
 )
-@force_option
+@replacing_options
 @run_options
 def main(
     console: Console,
@@ -119,7 +120,7 @@ def main(
     faithfulness: bool,
     device: str,
     any_sequence: bool,
-    force: bool,
+    replacing: Replace,
     run: RunOptions,
 ) -> int:
     """Show where a trained model looks in a volume.
@@ -160,12 +161,16 @@ def main(
 
     measures = COLUMNS if faithfulness else ()
     work = partial(
-        explain_row, out_dir=out_dir, settings=settings, clinical=clinical_rows, force=force
+        explain_row,
+        out_dir=out_dir,
+        settings=settings,
+        clinical=clinical_rows,
+        replacing=replacing,
     )
     status = run_rows(
         console,
         scoring.table,
-        IntoFolder(out_dir, work),
+        IntoFolder(out_dir, work, touches=replacing is Replace.OUTDATED),
         run,
         added=["heat", "probability", "hottest_slice", *measures],
         target=lambda row: claims(row, out_dir, fitted),

@@ -62,7 +62,8 @@ def main(
     places = search.places(inputs, null_separated)
     rows = (each if isinstance(each, BadRow) else each.row() for each in places)
     table = Table(["path"], rows, "the files")
-    emit(format_header(COLUMNS))
+    if run.header:
+        emit(format_header(COLUMNS))
     run_rows(console, table, check_row, run, on_done=pass_on, print_rows=False, on_failed=fail)
     for found in spaces.odd():
         findings.add(found)

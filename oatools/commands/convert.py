@@ -27,12 +27,14 @@ from oatools.core.manifest import (
 )
 from oatools.core.options import (
     compress_option,
-    force_option,
     inputs_argument,
+    out_dir_option,
+    replacing_options,
     require_inputs,
     run_options,
 )
 from oatools.core.outfolder import IntoFolder
+from oatools.core.replacing import Replace
 from oatools.core.runner import RunOptions, run_rows
 
 if TYPE_CHECKING:
@@ -45,14 +47,7 @@ _VISIT = re.compile(r"(\d\d|[1-9]\d{2,})m", re.ASCII)
 
 @command("oa-convert")
 @inputs_argument("[DIR|SERIES|ARCHIVE|TABLE.tsv|-]...")
-@click.option(
-    "-o",
-    "--out",
-    "out_dir",
-    metavar="DIR",
-    type=click.Path(file_okay=False, path_type=Path),
-    help="Folder for the volumes; made if missing.",
-)
+@out_dir_option("the volumes", required=False)
 @click.option(
     "-s",
     "--sequence",
@@ -118,7 +113,7 @@ _VISIT = re.compile(r"(\d\d|[1-9]\d{2,})m", re.ASCII)
     help="Look for the series of an inventory below this folder, too; repeatable.",
 )
 @compress_option
-@force_option
+@replacing_options
 @run_options
 def main(
     console: Console,
@@ -139,7 +134,7 @@ def main(
     id_table: Path | None,
     roots: tuple[Path, ...],
     compression: int,
-    force: bool,
+    replacing: Replace,
     run: RunOptions,
 ) -> int:
     """Find DICOM series and convert each to a NIfTI volume.
@@ -177,9 +172,10 @@ def main(
         from oatools.dicom.rows import ConvertSettings, convert_series
         from oatools.imaging.rows import VolumeWriter
 
-        out = VolumeWriter(out_dir, compression, force)
+        out = VolumeWriter(out_dir, compression, replacing)
         settings = ConvertSettings(echo, coverage, side_check, run.timeout)
-        work = IntoFolder(out_dir, partial(convert_series, out=out, settings=settings))
+        convert_one = partial(convert_series, out=out, settings=settings)
+        work = IntoFolder(out_dir, convert_one, touches=replacing is Replace.OUTDATED)
         status = run_rows(console, table, work, run, target=out.claim, workers="threads")
     for reason, count in left_out.most_common():
         console.note(f"not taken: {count} {reason}")

@@ -19,12 +19,13 @@ from oatools.core.console import Console
 from oatools.core.errors import UsageError
 from oatools.core.manifest import print_table, write_table
 from oatools.core.options import (
-    force_option,
     inputs_argument,
     jobs_option,
     out_dir_option,
+    replacing_options,
     seed_option,
 )
+from oatools.core.replacing import Replace
 from oatools.oai.reliability import SEM
 
 # The tables of results, beside folds.tsv.
@@ -103,7 +104,7 @@ _TABLES = ("predictions.tsv", "metrics.tsv", "null.tsv")
 )
 @training_options
 @seed_option
-@force_option
+@replacing_options
 @jobs_option("models")
 def main(
     console: Console,
@@ -121,7 +122,7 @@ def main(
     sem: float,
     permute_labels: int,
     seed: int,
-    force: bool,
+    replacing: Replace,
     jobs: int,
 ) -> int:
     """Cross-validate a model: folds grouped by patient and stratified by label.
@@ -163,7 +164,7 @@ def main(
         endpoint=loaded.endpoint,
         compare=compare,
         jobs=jobs,
-        force=force,
+        replacing=replacing,
     )
     times = repeats or crossval.default_repeats(loaded.cohort, plan.splitter)
     others = {}

@@ -13,16 +13,17 @@ from click.core import ParameterSource
 from oatools.core.cli import command
 from oatools.core.console import Console
 from oatools.core.errors import UsageError
-from oatools.core.manifest import file_stem, print_table, read_rows, tables_among
+from oatools.core.manifest import print_table, read_rows, tables_among
 from oatools.core.options import (
-    force_option,
     inputs_argument,
     out_dir_option,
+    replacing_options,
     require_inputs,
     run_options,
     seed_option,
 )
-from oatools.core.outfolder import IntoFolder
+from oatools.core.outfolder import FEATURES, IntoFolder, for_one_file, names_file
+from oatools.core.replacing import Replace
 from oatools.core.runner import Done, RunOptions, run_rows
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def _list_backbones(context: click.Context, _: click.Parameter, wanted: bool) ->
 
 @command("oa-embed")
 @inputs_argument()
-@out_dir_option("the feature files", required=False)
+@out_dir_option("the feature files", required=False, one=FEATURES)
 @click.option(
     "--backbone",
     default="tf_efficientnet_lite0",
@@ -162,7 +163,7 @@ def _list_backbones(context: click.Context, _: click.Parameter, wanted: bool) ->
     help="Print backbones that are known, with their licences and where to get weights, and exit.",
 )
 @seed_option
-@force_option
+@replacing_options
 @run_options
 @click.pass_context
 def main(
@@ -189,7 +190,7 @@ def main(
     dtype: str,
     check: bool,
     seed: int,
-    force: bool,
+    replacing: Replace,
     run: RunOptions,
 ) -> int:
     """Turn every slice of a volume into the features of an image backbone.
@@ -209,7 +210,7 @@ def main(
     table = read_rows(inputs, null_separated).require("path")
     from oatools.features.embed import EmbedSettings
     from oatools.features.engine import EngineSettings
-    from oatools.features.rows import embed_row
+    from oatools.features.rows import embed_row, features_path
 
     devices = _devices(device)
     chosen_engine = EngineSettings(
@@ -236,14 +237,17 @@ def main(
         dtype=dtype,
     ).resolve(jobs)
     embedded: list[str] = []
-    work = partial(embed_row, out_dir=out_dir, settings=settings, force=force)
+    work = partial(embed_row, out=out_dir, settings=settings, replacing=replacing)
+    folder = out_dir
+    if names_file(out_dir, FEATURES):
+        table, folder = for_one_file(table, out_dir), out_dir.parent
     with _computing(work, settings.engine, devices, run.timeout) as (work, workers):
         status = run_rows(
             console,
             table,
-            IntoFolder(out_dir, work),
+            IntoFolder(folder, work, touches=replacing is Replace.OUTDATED),
             replace(run, jobs=settings.engine.volumes_in_hand(jobs)),
-            target=lambda row: str(out_dir / f"{file_stem(row)}.h5"),
+            target=lambda row: str(features_path(row, out_dir)),
             workers=workers,
             reads=[*tables_among(inputs), *([weights] if Path(weights).is_file() else [])],
             on_done=lambda row, _: embedded.append(row["path"]),

@@ -14,8 +14,9 @@ from oatools.core.errors import UsageError
 from oatools.core.files import check_outputs
 from oatools.oai.clinical import variable_rows
 from oatools.oai.endpoints import ENDPOINTS, Endpoint, Kind, endpoint_of
-from oatools.oai.labels import Labels, checked_cut, label_tables, open_tables
+from oatools.oai.labels import Labels, checked_cut, label_tables, open_tables, unlabelled_knees
 from oatools.oai.reliability import MeasurementError, ReliableChange
+from oatools.oai.rules import LabelledKnee
 from oatools.oai.widths import MINIMUM, WIDTHS
 
 _FLOW_COLUMNS = ["reason", "knees"]
@@ -99,6 +100,12 @@ def _decimal(_: click.Context, __: click.Parameter, text: str | None) -> Decimal
     help="Label nothing; print what a full download of OAI must give beside what TABLES give.",
 )
 @click.option(
+    "--all",
+    "everyone",
+    is_flag=True,
+    help="Print the knees without a label, too, with label n/a and their clinical variables.",
+)
+@click.option(
     "--flow",
     "flows",
     multiple=True,
@@ -129,6 +136,7 @@ def main(
     partial: bool,
     outcome: str,
     expect: str | None,
+    everyone: bool,
     flows: tuple[Path, ...],
 ) -> None:
     """Label the knees of a study from its TABLES.
@@ -137,7 +145,7 @@ def main(
     plain text table of any other study.
 
     Prints one row for each labelled knee: label, joint space width, clinical variables. Knees that
-    cannot be labelled are left out and counted by reason on standard error.
+    cannot be labelled are left out, unless --all, and counted by reason on standard error.
     """
     if partial:
         console.note("warning: --partial is not needed any more: labels need only their own tables")
@@ -166,7 +174,15 @@ def main(
         _write_flow(path, labels)
     if not labels.knees:
         raise UsageError(f"no knee of {source} can be labelled for {chosen.name} at {visit}")
-    manifest.print_table(labels.columns(), labels.rows())
+    unlabelled = unlabelled_knees(source, labels) if everyone else []
+    _print_labels(console, labels, unlabelled)
+
+
+def _print_labels(console: Console, labels: Labels, unlabelled: Sequence[LabelledKnee]) -> None:
+    rows = [*labels.rows(), *map(labels.row, unlabelled)]
+    manifest.print_table(labels.columns(), sorted(rows, key=lambda row: row["knee"]))
+    if unlabelled:
+        console.note(f"{len(unlabelled)} more knees listed, with label n/a")
 
 
 def _print_expectations(console: Console, source: Path) -> None:

@@ -16,13 +16,14 @@ from oatools.core.manifest import read_rows, tables_among
 from oatools.core.options import (
     Numbers,
     compress_option,
-    force_option,
     inputs_argument,
     out_dir_option,
+    replacing_options,
     require_inputs,
     run_options,
 )
-from oatools.core.outfolder import IntoFolder
+from oatools.core.outfolder import VOLUME, IntoFolder, for_one_file
+from oatools.core.replacing import Replace
 from oatools.core.runner import RunOptions, run_rows
 from oatools.n4.settings import N4Settings
 
@@ -59,7 +60,7 @@ def _with_settings(function: Callable[..., Any]) -> Callable[..., Any]:
 
 @command("oa-n4")
 @inputs_argument()
-@out_dir_option("the corrected volumes")
+@out_dir_option("the corrected volumes", one=VOLUME)
 @click.option(
     "--engine",
     type=click.Choice(["fast", "itk"]),
@@ -182,7 +183,7 @@ def _with_settings(function: Callable[..., Any]) -> Callable[..., Any]:
     help="Add what the correction did to each volume to this table.",
 )
 @compress_option
-@force_option
+@replacing_options
 @run_options
 @_with_settings
 def main(
@@ -196,7 +197,7 @@ def main(
     mask_out: Path | None,
     report_path: Path | None,
     compression: int,
-    force: bool,
+    replacing: Replace,
     run: RunOptions,
 ) -> int:
     """Correct the intensity bias that the coil leaves on a volume (N4).
@@ -209,7 +210,7 @@ def main(
     from oatools.n4.report import Report
     from oatools.n4.rows import Outputs, SideOutput, correct_volume
 
-    volumes = VolumeWriter(out_dir, compression, force)
+    volumes = VolumeWriter.at(out_dir, compression, replacing)
     out = Outputs(
         volumes,
         dtype,
@@ -221,19 +222,22 @@ def main(
             "--field and --mask-out name one file, but there may be many inputs",
             "give them a folder",
         )
+    if volumes.file is not None:
+        table = for_one_file(table, out_dir)
     shared = out.shared_folder
     if shared is not None:
         raise UsageError(
             f"{shared} would get two kinds of volumes under the same names",
             "give -o, --field and --mask-out folders of their own",
         )
+    work = partial(correct_volume, out=out, settings=settings)
     report = None if report_path is None else Report(report_path)
     mask = settings.mask_file
     beside = [path for path in (mask, report_path) if path is not None]
     return run_rows(
         console,
         table,
-        IntoFolder(out_dir, partial(correct_volume, out=out, settings=settings)),
+        IntoFolder(volumes.folder, work, touches=replacing is Replace.OUTDATED),
         run,
         target=out.claims,
         on_done=None if report is None else report.add,

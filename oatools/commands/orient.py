@@ -12,19 +12,20 @@ from oatools.core.errors import UsageError
 from oatools.core.manifest import read_rows, tables_among
 from oatools.core.options import (
     compress_option,
-    force_option,
     inputs_argument,
     out_dir_option,
+    replacing_options,
     require_inputs,
     run_options,
 )
-from oatools.core.outfolder import IntoFolder
+from oatools.core.outfolder import VOLUME, IntoFolder, for_one_file
+from oatools.core.replacing import Replace
 from oatools.core.runner import RunOptions, run_rows
 
 
 @command("oa-orient")
 @inputs_argument()
-@out_dir_option("the oriented volumes")
+@out_dir_option("the oriented volumes", one=VOLUME)
 @click.option(
     "--reference",
     type=click.Choice(["left", "right"]),
@@ -48,7 +49,7 @@ from oatools.core.runner import RunOptions, run_rows
 )
 @click.option("--no-side-check", "unchecked", is_flag=True, hidden=True)
 @compress_option
-@force_option
+@replacing_options
 @run_options
 def main(
     console: Console,
@@ -60,7 +61,7 @@ def main(
     side_check: str,
     unchecked: bool,
     compression: int,
-    force: bool,
+    replacing: Replace,
     run: RunOptions,
 ) -> int:
     """Bring volumes to canonical axes and mirror right knees onto left ones.
@@ -77,11 +78,19 @@ def main(
     table = read_rows(inputs, null_separated).require("path")
     from oatools.imaging.rows import OrientSettings, VolumeWriter, orient_volume
 
-    out = VolumeWriter(out_dir, compression, force)
+    out = VolumeWriter.at(out_dir, compression, replacing)
+    if out.file is not None:
+        table = for_one_file(table, out_dir)
     settings = OrientSettings(reference, side, side_check)
-    work = IntoFolder(out_dir, partial(orient_volume, out=out, settings=settings))
+    work = partial(orient_volume, out=out, settings=settings)
     return run_rows(
-        console, table, work, run, added=["side"], target=out.claim, reads=tables_among(inputs)
+        console,
+        table,
+        IntoFolder(out.folder, work, touches=replacing is Replace.OUTDATED),
+        run,
+        added=["side"],
+        target=out.claim,
+        reads=tables_among(inputs),
     )
 
 

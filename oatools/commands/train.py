@@ -1,5 +1,6 @@
 """oa-train: a model from the features and labels of all knees."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,8 @@ from oatools.core.cli import command
 from oatools.core.console import Console
 from oatools.core.errors import UsageError
 from oatools.core.manifest import print_table
-from oatools.core.options import force_option, inputs_argument, seed_option
+from oatools.core.options import inputs_argument, replacing_options, seed_option
+from oatools.core.replacing import Replace
 
 if TYPE_CHECKING:
     from oatools.learning.cohort import Cohort
@@ -52,9 +54,14 @@ COLUMNS = [
     help="Go on where an interrupted run of the same inputs and settings stopped.",
 )
 @seed_option
-@force_option
+@replacing_options
 def main(
-    console: Console, run: TrainingRun, out_dir: Path, resume: bool, seed: int, force: bool
+    console: Console,
+    run: TrainingRun,
+    out_dir: Path,
+    resume: bool,
+    seed: int,
+    replacing: Replace,
 ) -> int:
     """Train a model on all knees that have features and a label.
 
@@ -91,9 +98,11 @@ def main(
         checkpoint = Checkpoint(left, made_from, say=console.note)
         return checkpoint.fit(cohort, settings, seed, split, resume)
 
-    if is_done(out, record["made_from"], force, console.note):
+    if is_done(out, record["made_from"], replacing, console.note):
         model = load_model(out)
         outcome = "kept"
+        if replacing is Replace.OUTDATED:
+            os.utime(out)
     else:
         if left.exists() and not resume:
             console.note(

@@ -17,7 +17,7 @@ from oatools.core.options import Decorator, Numbers
 from oatools.learning.settings import PRESETS, Option, Settings, options
 
 # Parameters that say how a run went about its work, not what came out of it.
-_NOT_RERUN = ("jobs", "force", "quiet", "verbose", "failed", "fail_fast", "resume")
+_NOT_RERUN = ("jobs", "force", "update", "quiet", "verbose", "failed", "fail_fast", "resume")
 
 _FOLDERS = re.compile(r"(?<![^\s'\"(])/(?:[^/\s]+/)+")
 

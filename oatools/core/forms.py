@@ -1,11 +1,13 @@
-"""The forms in which the tables of a run write their ids.
+"""What is odd about the tables of a run, and does no harm: forms of ids, rows that came twice.
 
 `9000037`, `9000037.0` and ` 9000037` are one patient (see `core.ids`). A table that mixes them was
 often put together by hand, so that a command says where two forms have met: a reader of tables
 notes each id here as it was written, and the frame of commands says at the end what was noted.
-Nothing is noted where nobody watches, as in a call from Python.
+Likewise rows that are identical count once. Nothing is noted where nobody watches, as in a call
+from Python.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,8 +15,12 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Forms:
-    """Ids in the forms in which they were written first, and the meetings of two forms."""
+    """Ids in the forms in which they were written first, and the meetings of two forms.
 
+    `repeated` is the number of rows, by the name of their table, that had come before.
+    """
+
+    repeated: Counter[str] = field(default_factory=Counter)
     _first: dict[str, tuple[str, str]] = field(default_factory=dict)  # form and table, by normal id
     _met: dict[tuple[str, str], dict[str, tuple[str, str]]] = field(default_factory=dict)
 
@@ -35,6 +41,9 @@ class Forms:
                 f"{where}: {ids} written in two forms, such as {form!r} and {written!r}, "
                 "which count as one"
             )
+        for table, count in self.repeated.items():
+            rows = "1 row that came" if count == 1 else f"{count} rows that came"
+            lines.append(f"{table}: {rows} before counted once")
         return lines
 
 
@@ -50,6 +59,12 @@ def watched() -> Iterator[Forms]:
         yield _watched
     finally:
         _watched = before
+
+
+def note_repeated(source: str) -> None:
+    """Note a row of a table that came before, if somebody watches."""
+    if _watched is not None:
+        _watched.repeated[source] += 1
 
 
 def note_form(normal: str, written: str, source: str) -> None:

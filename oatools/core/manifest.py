@@ -7,6 +7,7 @@ that.
 
 import contextlib
 import math
+import os
 import re
 import sys
 from collections import Counter
@@ -19,6 +20,7 @@ from typing import BinaryIO, Generic, TypeVar
 
 from oatools.core.errors import ItemError, UsageError, item_error
 from oatools.core.files import atomic
+from oatools.core.forms import note_repeated
 from oatools.core.paths import require_readable
 
 MISSING = "n/a"
@@ -30,15 +32,17 @@ Row = dict[str, str]
 _NAME = re.compile(
     r"(?P<knee>(?P<subject>.+)_(?P<visit>\d+m)_(?P<side>left|right))(_(?P<sequence>[^_]+))?"
 )
+# By these names of columns, and by the absence of these characters, the header of a table is told
+# from a path.
+_KNOWN_COLUMNS = {*IDENTITY, "label", "probability", "id", "patient"}
+_OF_PATHS = re.compile(r"[/.\\]")
 # Bytes that are not UTF-8, as Python holds them in texts.
 _UNDECODED = re.compile("[\udc80-\udcff]")
 # Of a table; what is longer is something else, or was made to take all memory.
 _LONGEST_LINE = 1 << 24
 _BLOCK_BYTES = 1 << 20
-_EXTENSIONS = (
-    *(".nii.gz", ".nii.bz2", ".nii", ".img.gz", ".img", ".hdr.gz", ".hdr"),
-    *(".h5", ".tar.gz", ".tgz", ".zip"),
-)
+_VOLUMES = (".nii.gz", ".nii.bz2", ".nii", ".img.gz", ".img", ".hdr.gz", ".hdr")
+_EXTENSIONS = (*_VOLUMES, ".h5", ".tar.gz", ".tgz", ".zip")
 
 
 @dataclass(frozen=True)
@@ -102,9 +106,10 @@ class Table(Generic[R_co]):
 def read_table(source: str | Path, required: Sequence[str] = ()) -> Table[Row]:
     """Open a table with a header (`-` is standard input) that is needed whole, such as labels.
 
-    Raises `UsageError`, when the rows are read, at a line that is not a row.
+    Raises `UsageError`, when the rows are read, at a line that is not a row. Identical rows are one
+    row, here as in `read_rows`.
     """
-    table = _open_table(str(source)).require(*required)
+    table = _open_table(str(source), _Seen()).require(*required)
     return Table(table.columns, _strict(table), table.name, headed=table.headed)
 
 
@@ -113,20 +118,22 @@ def read_rows(arguments: Sequence[str], null_separated: bool = False) -> Table[R
 
     No arguments at all mean standard input. A table without a header, whose lines are paths, is
     accepted wherever a table is. Broken lines come out as `BadRow`, so that one of them does not
-    stop the others.
+    stop the others. Rows that are identical are one row, as parallel with `--resume-failed` and
+    `cat` leave them.
     """
+    seen = _Seen()
     if null_separated and not arguments:
         stream = _stdin()
         listed = iter(()) if stream is None else _records(stream)
-        return _paths_table(listed, "standard input")
+        return _paths_table(listed, "standard input", seen)
     if arguments and not any(map(is_table, arguments)):
-        return _paths_table(arguments, "the command line", len(arguments))
+        return _paths_table(arguments, "the command line", seen, len(arguments))
     tables = []
     for argument in arguments or ["-"]:
         if is_table(argument):
-            tables.append(_open_table(argument))
+            tables.append(_open_table(argument, seen))
         else:
-            tables.append(_paths_table([argument], argument, 1))
+            tables.append(_paths_table([argument], argument, seen, 1))
     first = tables[0]
     for table in tables[1:]:
         if table.columns != first.columns:
@@ -145,13 +152,31 @@ def read_rows(arguments: Sequence[str], null_separated: bool = False) -> Table[R
 def row_from_path(path: str) -> Row:
     """Return the identity columns that a name like `9000099_00m_right_cor-iw-tse.nii.gz` gives.
 
-    For any other name, `knee` is the stem and the rest is missing.
+    For any other name, `knee` is the stem, and the rest is what the sidecar of a volume says, if
+    there is one. Where the volume has the name that the sidecar's knee and sequence make, these are
+    theirs, too; a volume that was renamed since keeps its own name.
     """
     stem = without_extension(Path(path).name)
     match = _NAME.fullmatch(stem)
-    known = match.groupdict() if match else {"knee": stem}
+    known = match.groupdict() if match else {"knee": stem, **_stated_beside(path, stem)}
     row = {column: known.get(column) or MISSING for column in IDENTITY}
     return {**row, "path": path}
+
+
+def _stated_beside(path: str, stem: str) -> Row:
+    """Return what a volume's sidecar says of the knee, see `row_from_path`."""
+    if not path.lower().endswith(_VOLUMES):
+        return {}
+    from oatools.core.provenance import read_sidecar
+
+    fields = read_sidecar(path)
+    named = {column: column.capitalize() for column in IDENTITY}
+    stated = {column: fields[name] for column, name in named.items() if name in fields}
+    names = [stated[column] for column in ("knee", "sequence") if column in stated]
+    if "knee" not in stated or stem not in (stated["knee"], "_".join(names)):
+        stated.pop("sequence", None)
+        stated["knee"] = stem
+    return stated
 
 
 def without_extension(path: str) -> str:
@@ -261,9 +286,10 @@ def _encoded(text: str) -> bytes:
     return text.encode("utf-8", "surrogateescape")
 
 
-def print_table(columns: Sequence[str], rows: Iterable[Row]) -> None:
-    """Write a table to standard output, flushed row by row."""
-    emit(format_header(columns))
+def print_table(columns: Sequence[str], rows: Iterable[Row], header: bool = True) -> None:
+    """Write a table to standard output, flushed row by row, with its `header` or without."""
+    if header:
+        emit(format_header(columns))
     for row in rows:
         emit(format_row(columns, row))
 
@@ -314,7 +340,26 @@ def _stdin_is_replaced() -> bool:
         return True
 
 
-def _open_table(source: str) -> Table[Row | BadRow]:
+class _Seen:
+    """The lines of a command's tables so far, by digests: of millions, too, they are all held."""
+
+    def __init__(self) -> None:
+        from hashlib import blake2b  # loads OpenSSL, for which no help waits
+
+        self._digest = blake2b
+        self._digests: set[bytes] = set()
+
+    def is_new(self, line: str, source: str) -> bool:
+        """Tell whether a line of the table `source` has not been seen before."""
+        digest = self._digest(_encoded(line), digest_size=16).digest()
+        if digest in self._digests:
+            note_repeated(source)
+            return False
+        self._digests.add(digest)
+        return True
+
+
+def _open_table(source: str, seen: _Seen) -> Table[Row | BadRow]:
     """Open a table or a list of paths, and read its first line, which says which of them it is."""
     name = "standard input" if source == "-" else source
     if source != "-":
@@ -343,9 +388,24 @@ def _open_table(source: str) -> Table[Row | BadRow]:
         )
     cells = first.removeprefix("\ufeff").split("\t")
     if len(cells) == 1 and cells[0] not in IDENTITY:
-        return _paths_table(chain([first], lines), name)
+        _refuse_other_separators(first, name)
+        return _paths_table(chain([first], lines), name, seen)
     _check_header(cells, name)
-    return Table(cells, _rows(cells, lines, name), name)
+    return Table(cells, _rows(cells, lines, name, seen), name)
+
+
+def _refuse_other_separators(first: str, name: str) -> None:
+    """Raise a `UsageError` for the header of a table that commas or semicolons separate.
+
+    A list of paths is told from it by the names of columns, or the slashes and dots of paths.
+    """
+    for separator, called in ((",", "commas"), (";", "semicolons")):
+        cells = [cell.strip(" \"'").lower() for cell in first.split(separator)]
+        is_header = bool(_KNOWN_COLUMNS.intersection(cells)) or not _OF_PATHS.search(first)
+        if len(cells) > 1 and is_header and not os.path.lexists(first):
+            raise UsageError(
+                f"{name}: its first line is separated by {called}", "save a table separated by tabs"
+            )
 
 
 def _check_header(cells: list[str], name: str) -> None:
@@ -385,8 +445,10 @@ def _too_long(name: str, what: str) -> UsageError:
     )
 
 
-def _rows(columns: list[str], lines: Iterable[str], name: str) -> Iterator[Row | BadRow]:
-    """Yield the rows below the header; repeated headers and empty lines are skipped."""
+def _rows(
+    columns: list[str], lines: Iterable[str], name: str, seen: _Seen
+) -> Iterator[Row | BadRow]:
+    """Yield the rows below the header; repeated headers, rows and empty lines are skipped."""
     for count, line in enumerate(lines, start=2):
         cells = line.split("\t")
         if cells == columns or not any(cells):
@@ -401,7 +463,7 @@ def _rows(columns: list[str], lines: Iterable[str], name: str) -> Iterator[Row |
         elif len(cells) != len(columns):
             fields = f"{len(cells)} fields where the header has {len(columns)}"
             yield BadRow(place, fields, remedy="correct the line")
-        else:
+        elif seen.is_new(line, name):
             yield {column: cell or MISSING for column, cell in zip(columns, cells, strict=True)}
 
 
@@ -413,8 +475,10 @@ def _strict(table: Table[Row | BadRow]) -> Iterator[Row]:
         yield row
 
 
-def _paths_table(paths: Iterable[str], name: str, total: int | None = None) -> Table[Row | BadRow]:
-    rows = (_row_or_bad(path) for path in paths if path)
+def _paths_table(
+    paths: Iterable[str], name: str, seen: _Seen, total: int | None = None
+) -> Table[Row | BadRow]:
+    rows = (_row_or_bad(path) for path in paths if path and seen.is_new(path, name))
     return Table(list(IDENTITY), rows, name, total, headed=False)
 
 

@@ -2,7 +2,7 @@
 
 import functools
 import sys
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,8 @@ import click
 
 from oatools.core.errors import UsageError
 from oatools.core.files import COMPRESSION
+from oatools.core.outfolder import names_file
+from oatools.core.replacing import Replace
 from oatools.core.runner import RunOptions
 
 #: Time for an item, unless another is given: far above that of any whole scan.
@@ -53,6 +55,34 @@ class Numbers(click.ParamType):  # type: ignore[type-arg]  # no generic class in
         return numbers
 
 
+# The endings of files that are made from data: a folder is not called so, but by mistake.
+_OF_FILES = (
+    *(".nii.gz", ".nii", ".img", ".hdr", ".h5", ".safetensors", ".pt", ".tsv", ".csv", ".txt"),
+    *(".json", ".png", ".pdf", ".svg", ".html", ".zip", ".gz"),
+)
+
+
+class OutPath(click.ParamType):  # type: ignore[type-arg]  # no generic class in older click
+    """The folder that outputs go to, or, with one of the endings `one`, the one file to write."""
+
+    name = "DIR"
+
+    def __init__(self, one: tuple[str, ...] = ()) -> None:
+        self.one = one
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """Turn the text into a path that can become a folder, or such a file."""
+        path = Path(value)
+        if names_file(path, self.one) or path.is_dir():
+            return path
+        takes = "a folder" if not self.one else f"a folder, or the name of one {self.one[0]} file"
+        if path.exists():
+            self.fail(f"'{path}' is a file, and {takes} is needed", param, ctx)
+        if path.name.lower().endswith(_OF_FILES):
+            self.fail(f"'{path}' has the name of a file, and {takes} is needed", param, ctx)
+        return path
+
+
 def inputs_argument(metavar: str = "[PATH|TABLE.tsv|-]...") -> Decorator:
     """Add the inputs (paths or tables, by default standard input), and `-0`."""
 
@@ -69,16 +99,20 @@ def inputs_argument(metavar: str = "[PATH|TABLE.tsv|-]...") -> Decorator:
     return decorate
 
 
-def out_dir_option(what: str, required: bool = True) -> Decorator:
-    """Add `-o`, the folder for `what`, as `out_dir`."""
+def out_dir_option(what: str, required: bool = True, one: Sequence[str] = ()) -> Decorator:
+    """Add `-o`, the folder for `what`, as `out_dir`.
+
+    It may be the name of the one file to write, too, where that has one of the endings `one`.
+    """
+    alone = f", or {one[0]} for the one that is made" if one else ""
     return click.option(
         "-o",
         "--out",
         "out_dir",
         required=required,
-        metavar="DIR",
-        type=click.Path(file_okay=False, path_type=Path),
-        help=f"Folder for {what}; made if missing.",
+        metavar="DIR|FILE" if one else "DIR",
+        type=OutPath(tuple(one)),
+        help=f"Folder for {what}, made if missing{alone}.",
     )
 
 
@@ -101,6 +135,26 @@ def force_option(
 ) -> Callable[..., Any]:
     """Add `--force`, to replace what is there already."""
     return click.option("-f", "--force", is_flag=True, help=help)(function)
+
+
+def replacing_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add `--update` and `--force`, handed over as `replacing`, a `Replace`."""
+
+    @functools.wraps(function)
+    def wrapper(*args: Any, update: bool, force: bool, **kwargs: Any) -> Any:
+        replacing = Replace.OUTDATED if update else Replace.NOTHING
+        if force:
+            replacing = Replace.ANYTHING
+        return function(*args, replacing=replacing, **kwargs)
+
+    update_option = click.option(
+        "-u",
+        "--update",
+        is_flag=True,
+        help="As for make: do work again whose input or settings have changed, and touch what is "
+        "kept.",
+    )
+    return update_option(force_option(wrapper))
 
 
 def seed_option(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -130,7 +184,7 @@ def jobs_option(what: str = "items") -> Decorator:
 
 
 def run_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add `-j`, `--failed`, `--fail-fast` and `--timeout`, handed over as `run`, a `RunOptions`."""
+    """Add `-j`, `--failed` and the other options of `RunOptions`, handed over as `run`."""
 
     @functools.wraps(function)
     def wrapper(
@@ -139,9 +193,10 @@ def run_options(function: Callable[..., Any]) -> Callable[..., Any]:
         failed: Path | None,
         fail_fast: bool,
         timeout: float,
+        no_header: bool,
         **kwargs: Any,
     ) -> Any:
-        run = RunOptions(jobs, failed, fail_fast, timeout or None)
+        run = RunOptions(jobs, failed, fail_fast, timeout or None, header=not no_header)
         return function(*args, run=run, **kwargs)
 
     timeout_option = click.option(
@@ -162,6 +217,12 @@ def run_options(function: Callable[..., Any]) -> Callable[..., Any]:
         metavar="FILE",
         help="Write the rows that failed, with a column 'error', as a table to run again.",
     )
+    no_header_option = click.option(
+        "--no-header",
+        is_flag=True,
+        help="Print rows without the line of column names, to append them to a table.",
+    )
+    wrapper = no_header_option(wrapper)
     wrapper = timeout_option(wrapper)
     wrapper = fail_fast_option(wrapper)
     wrapper = failed_option(wrapper)

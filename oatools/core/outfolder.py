@@ -1,13 +1,40 @@
-"""The folder that a run writes into, which must be the same from its first row to its last."""
+"""Where a run writes: a folder, the same from its first row to its last, or one file."""
 
 import contextlib
 import os
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from oatools.core.errors import ItemError
-from oatools.core.manifest import Row
+from oatools.core.manifest import MISSING, BadRow, Row, Table
 from oatools.core.runner import Done, Work
+
+#: The endings of the one file that `-o` may name: of a volume, of a feature file.
+VOLUME, FEATURES = (".nii.gz", ".nii"), (".h5",)
+
+# The columns of a row that name the files made for it.
+_MADE = ("path", "heat")
+
+
+def names_file(out: Path, endings: Sequence[str]) -> bool:
+    """Tell whether `-o` names the one file to write, by its ending, and not a folder."""
+    return bool(endings) and out.name.endswith(tuple(endings)) and not out.is_dir()
+
+
+def for_one_file(table: Table[Row | BadRow], out: Path) -> Table[Row | BadRow]:
+    """Return a table of which the first row alone goes to the file `out`; all others fail."""
+
+    def rows() -> Iterator[Row | BadRow]:
+        for count, row in enumerate(table.rows, start=1):
+            if count == 1 or isinstance(row, BadRow):
+                yield row
+            else:
+                name = row.get("path", MISSING)
+                reason = f"{out} is one file, and this is input {count}"
+                yield BadRow(name, reason, remedy="give `out_dir` a folder")
+
+    return table.with_rows(rows(), table.total)
 
 
 @dataclass
@@ -16,10 +43,14 @@ class IntoFolder:
 
     A folder that is made anew by the next row would hold only what came later, while the table
     lists all. One that is missing at first counts from the first row that finds it.
+
+    With `touches`, outputs that are kept get the present time, by which make knows that they are
+    newer than what they were made from.
     """
 
     folder: Path
     work: Work
+    touches: bool = False
     # Open, so that no other folder is taken for it: numbers of inodes are used again.
     _descriptor: int | None = field(default=None, repr=False)
 
@@ -31,6 +62,10 @@ class IntoFolder:
         self._require()
         done = self.work(row)
         self._require()
+        if self.touches and done.kept:
+            for column in _MADE:
+                if column in done.cells:
+                    os.utime(done.cells[column])
         return done
 
     def after_rows(self, count: int) -> None:
@@ -38,11 +73,11 @@ class IntoFolder:
         if self._descriptor is not None or (count and not self.folder.is_dir()):
             self._require_same()
 
-    def __getstate__(self) -> tuple[Path, Work]:
-        return self.folder, self.work
+    def __getstate__(self) -> tuple[Path, Work, bool]:
+        return self.folder, self.work, self.touches
 
-    def __setstate__(self, state: tuple[Path, Work]) -> None:
-        self.folder, self.work = state
+    def __setstate__(self, state: tuple[Path, Work, bool]) -> None:
+        self.folder, self.work, self.touches = state
         self._descriptor = None
         self._require()
 

@@ -18,6 +18,7 @@ from oatools.core.errors import ItemError, OatoolsError
 from oatools.core.files import Snapshot, digest, digest_json, record_digest, tree_digest
 from oatools.core.ownsteps import STRANGER, own_step
 from oatools.core.paths import require_file
+from oatools.core.replacing import Replace
 from oatools.core.scanfields import SCAN_FIELDS, is_scan_field
 from oatools.core.sequences import is_sequence_name
 from oatools.version import __version__
@@ -268,20 +269,31 @@ def may_keep(
 
 
 def step_is_done(
-    target: Path, wanted: Step, recorded: Callable[[], Step | None], force: bool = False
+    target: Path,
+    wanted: Step,
+    recorded: Callable[[], Step | None],
+    replacing: Replace = Replace.NOTHING,
 ) -> bool:
-    """Return True if `target` is the result of the step `wanted`; see `may_keep`.
+    """Return True if `target` is the result of the step `wanted`, False if it is to be made.
+
+    Raises an `ItemError` for what is there otherwise, unless it may be replaced.
 
     `recorded` reads the step that made the target, None if that is not known.
     """
-
-    def why_not() -> str:
-        made = recorded()
-        if made is None:
-            return "exists and does not say how it was made"
-        return wanted.difference_from(made)
-
-    return may_keep(target, why_not, force)
+    if replacing is Replace.ANYTHING or not target.exists():
+        return False
+    made = recorded()
+    if made is None:
+        reason = "exists and does not say how it was made"
+        raise ItemError(f"{target} {reason}", "use `force` or another `out_dir`")
+    difference = wanted.difference_from(made)
+    if not difference:
+        return True
+    if made.tool != wanted.tool:
+        raise ItemError(f"{target} {difference}", "use `force` or another `out_dir`")
+    if replacing is not Replace.OUTDATED:
+        raise ItemError(f"{target} {difference}", "use `update`, `force` or another `out_dir`")
+    return False
 
 
 def is_of_another(target: Path, wanted: Step, recorded: Step, stated: Mapping[str, Any]) -> bool:

@@ -64,15 +64,17 @@ class WatchingWork(Protocol):
 
 @dataclass(frozen=True)
 class RunOptions:
-    """The options that every command over rows has: `-j`, `--failed`, `--fail-fast`, `--timeout`.
+    """The options that every command over rows has: `-j`, `--failed`, `--fail-fast` and so on.
 
-    `timeout` is the time for one row in seconds of wall clock, None for any.
+    `timeout` is the time for one row in seconds of wall clock, None for any. Without `header`, the
+    rows are printed without the names of the columns.
     """
 
     jobs: int = 1
     failed: Path | None = None
     fail_fast: bool = False
     timeout: float | None = None
+    header: bool = True
 
 
 def run_rows(
@@ -115,7 +117,7 @@ def run_rows(
     )
     claims = _Claims(target)
     claims.files.reserve(reads, [] if options.failed is None else [options.failed])
-    if print_rows:
+    if print_rows and options.header:
         manifest.emit(manifest.format_header(columns))
     with contextlib.ExitStack() as stack:
         processes: list[_Process] = []

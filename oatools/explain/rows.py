@@ -15,6 +15,7 @@ from oatools.core.errors import ItemError
 from oatools.core.files import digest, file_stamp
 from oatools.core.manifest import MISSING, Row, file_stem, table_bytes, without_extension
 from oatools.core.provenance import Provenance
+from oatools.core.replacing import Replace
 from oatools.core.runner import Done
 from oatools.explain.explanation import UNITS, Explanation, explain
 from oatools.explain.faithfulness import faithfulness
@@ -83,7 +84,11 @@ def load(settings: CamSettings) -> tuple[FittedModel, Backbone]:
 
 
 def explain_row(
-    row: Row, out_dir: Path, settings: CamSettings, clinical: ClinicalTable | None, force: bool
+    row: Row,
+    out_dir: Path,
+    settings: CamSettings,
+    clinical: ClinicalTable | None,
+    replacing: Replace,
 ) -> Done:
     """Explain a row's volume, or those of a row that `learning.rows.join_rows` made.
 
@@ -96,7 +101,7 @@ def explain_row(
     seen = [provenance.seen(Path(path)) for path in input_paths(row, model.joined)]
     plan = _plan(row, out_dir, settings, model, clinical)
     first = plan.outputs[0]
-    is_done = [output.is_done(force) for output in plan.outputs]
+    is_done = [output.is_done(replacing) for output in plan.outputs]
     if all(is_done):
         cells = provenance.recorded_cells(first.heat)
         return Done(cells | first.cells(), kept=True, remarks=plan.remarks)
@@ -104,7 +109,7 @@ def explain_row(
     sidecars: list[dict[str, Any]] = []
     warnings: list[str] = []
     for output in plan.outputs:
-        warnings += kept.repairs(output.heat, output.step, force)
+        warnings += kept.repairs(output.heat, output.step, replacing)
         described = provenance.load_sidecar(output.source)
         sidecars.append(described.fields)
         warnings += described.warnings
@@ -115,7 +120,7 @@ def explain_row(
     if result.is_zero:
         name = settings.class_name
         warnings.append(f"the map is zero: nothing in this knee speaks for the {name} class")
-    _write(plan, settings, model, sidecars, result, force)
+    _write(plan, settings, model, sidecars, result, replacing)
     return Done(result.cells | first.cells(), warnings=tuple(warnings), remarks=plan.remarks)
 
 
@@ -177,9 +182,9 @@ class _Output:
         """Return the cells that name the files."""
         return {"path": str(self.picture), "heat": str(self.heat)}
 
-    def is_done(self, force: bool) -> bool:
+    def is_done(self, replacing: Replace) -> bool:
         """Return True if the map is there and whole; an `ItemError` if it was made otherwise."""
-        return kept.is_done(self.heat, self.step, force)
+        return kept.is_done(self.heat, self.step, replacing)
 
 
 @dataclass(frozen=True)
@@ -277,7 +282,7 @@ def _write(
     model: FittedModel,
     sidecars: list[dict[str, Any]],
     result: _Result,
-    force: bool,
+    replacing: Replace,
 ) -> None:
     """Write the heat maps of a row, each with its sidecar, table and picture."""
     parts = list(zip(plan.outputs, sidecars, result.volumes, result.explanations, strict=True))
@@ -306,7 +311,7 @@ def _write(
         fields[provenance.CELLS] = result.cells
         fields[provenance.STEPS] = provenance.with_step(sidecar, output.step)[provenance.STEPS]
         heat = on_grid(Volume(found.heat, volume.affine), sidecar, settings.grid)
-        write_recorded(output.heat, heat, fields, beside=beside, force=force)
+        write_recorded(output.heat, heat, fields, beside=beside, replacing=replacing)
 
 
 def _sidecar(

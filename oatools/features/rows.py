@@ -7,6 +7,8 @@ from typing import Any
 from oatools.core import provenance
 from oatools.core.errors import ItemError
 from oatools.core.manifest import Row, file_stem, stated_identity
+from oatools.core.outfolder import FEATURES, names_file
+from oatools.core.replacing import Replace
 from oatools.core.runner import Done
 from oatools.features.embed import Embedder, EmbedSettings, Origin, embed_with
 from oatools.features.engine import EngineSettings
@@ -26,19 +28,24 @@ from oatools.imaging.volume import Volume, read_volume
 Opening = Callable[[EngineSettings], tuple[Embedder, tuple[str, ...]]]
 
 
+def features_path(row: Row, out: Path) -> Path:
+    """Return where the features of a row go: to the file `out`, or into that folder by its name."""
+    return out if names_file(out, FEATURES) else out / f"{file_stem(row)}.h5"
+
+
 def embed_row(
     row: Row,
-    out_dir: Path,
+    out: Path,
     settings: EmbedSettings,
-    force: bool,
+    replacing: Replace,
     read: Callable[[Path], Volume] = read_volume,
     opened: Opening = shared_batcher,
 ) -> Done:
-    """Embed a row's volume into `KNEE_SEQUENCE.h5`; the settings must be resolved.
+    """Embed a row's volume into its `features_path`; the settings must be resolved.
 
     The volume is `read` where it is not done already, and the engine `opened`.
     """
-    source, target = Path(row["path"]), out_dir / f"{file_stem(row)}.h5"
+    source, target = Path(row["path"]), features_path(row, out)
     seen = provenance.seen(source)
     identity = stated_identity(row)
     if settings.compartment is not None:
@@ -46,9 +53,10 @@ def embed_row(
         identity |= {} if side is None else {"side": side}
     wanted = provenance.step("oa-embed", settings.parameters(identity.get("side")), source)
     cells = {"path": str(target)}
-    recorded = Recorded() if force else read_recorded(target)
+    all_anew = replacing is Replace.ANYTHING
+    recorded = Recorded() if all_anew else read_recorded(target)
     damage = _damage(target, wanted, recorded)
-    if not damage and provenance.step_is_done(target, wanted, lambda: recorded.step, force):
+    if not damage and provenance.step_is_done(target, wanted, lambda: recorded.step, replacing):
         damage = _changed(target)
         if not damage:
             return Done(cells, kept=True)
@@ -66,9 +74,10 @@ def embed_row(
     def require_same() -> None:
         # Another run may have put a file there meanwhile.
         recorded = read_recorded(target)
-        provenance.step_is_done(target, wanted, lambda: recorded.step, force=bool(damage))
+        allowed = Replace.ANYTHING if damage else replacing
+        provenance.step_is_done(target, wanted, lambda: recorded.step, allowed)
 
-    write_features(target, features, before=None if force else require_same)
+    write_features(target, features, before=None if all_anew else require_same)
     again = (f"warning: {damage}; it is made again",) if damage else ()
     remarks = (NOTCH,) if shows_notch(volume, settings.slices, settings.compartment) else ()
     return Done(cells, warnings=(*notes, *described.warnings, *again), remarks=remarks)

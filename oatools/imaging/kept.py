@@ -8,25 +8,26 @@ from pathlib import Path
 
 from oatools.core import provenance
 from oatools.core.provenance import Step
+from oatools.core.replacing import Replace
 from oatools.imaging.volume import maker_of
 
 
-def is_done(target: Path, wanted: Step, force: bool = False) -> bool:
+def is_done(target: Path, wanted: Step, replacing: Replace = Replace.NOTHING) -> bool:
     """Return True if a volume is the whole result of the step `wanted`.
 
     One that was damaged since it was made is not done, see `damage`. Raises an `ItemError` for one
     that was made otherwise, or nobody knows how (see `provenance.may_keep`).
     """
-    if not force and damage(target, wanted):
+    if replacing is not Replace.ANYTHING and damage(target, wanted):
         return False
     return provenance.step_is_done(
-        target, wanted, lambda: provenance.read_provenance(target).last, force
+        target, wanted, lambda: provenance.read_provenance(target).last, replacing
     )
 
 
-def repairs(target: Path, wanted: Step, force: bool = False) -> tuple[str, ...]:
+def repairs(target: Path, wanted: Step, replacing: Replace = Replace.NOTHING) -> tuple[str, ...]:
     """Return a warning that a volume is made again as it was damaged; none for any other."""
-    found = "" if force else damage(target, wanted)
+    found = "" if replacing is Replace.ANYTHING else damage(target, wanted)
     return (f"warning: {found}; it is made again",) if found else ()
 
 

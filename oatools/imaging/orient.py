@@ -43,6 +43,8 @@ _PLANE_ACROSS = {0: "sagittal", 1: "coronal", 2: "axial"}
 # The slice axis is the last one in scanner order; another one is taken for it only where its voxels
 # are longer by more than this factor.
 _CLEARLY_COARSER = 1.05
+# From here on nobody takes the distance of slices for the size of a pixel.
+_SLICES_APART = 1.5
 # A knee's centre lies some 80 to 110 mm from the midline; nearer than this the geometry does not
 # tell the side.
 _UNCLEAR_MM = 20.0
@@ -75,6 +77,7 @@ def to_canonical(
     both knees or lies on the other side of the body than `side` says. With `side_check` `warn` that
     is a warning of Python's, and with `trust` nothing is compared.
     """
+    check_plane(volume, sequence or "")
     plane = plane_of(volume, sequence or "")
     orientation = canonical(volume, plane, side, reference)
     for warning in side_warnings(volume, side, side_check):
@@ -95,6 +98,27 @@ def plane_of(volume: Grid, sequence: str) -> str:
     if spacing.max() > _CLEARLY_COARSER * spacing[2]:
         slice_axis = int(np.argmax(spacing))
     return plane_across(volume, slice_axis)
+
+
+def check_plane(volume: Grid, sequence: str) -> None:
+    """Raise an `ItemError` where a sequence's name says another plane than its slices lie in.
+
+    Which axis runs across the slices is plain where its voxels are clearly the longest; of any
+    other volume nothing is said.
+    """
+    plane = PLANES.get(sequence.split("-")[0])
+    spacing = volume.spacing
+    across = int(np.argmax(spacing))
+    others = np.delete(spacing, across)
+    if plane is None or spacing[across] < _SLICES_APART * others.max():
+        return
+    found = plane_across(volume, across)
+    if found != plane:
+        raise ItemError(
+            f"the sequence is called {sequence}, which is {plane}, and the slices, "
+            f"{spacing[across]:.1f} mm apart, are {found}",
+            "correct the column 'sequence'",
+        )
 
 
 def plane_across(volume: Grid, axis: int) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 from oatools.core import provenance
 from oatools.core.errors import ItemError
 from oatools.core.files import COMPRESSION, UnderWay, alone_in, under_way
+from oatools.core.replacing import Replace
 from oatools.imaging import kept
 from oatools.imaging.volume import Volume, encode_volume
 
@@ -22,18 +23,19 @@ def write_recorded(
     fields: Mapping[str, Any],
     compression: int = COMPRESSION,
     beside: Mapping[str, bytes] | None = None,
-    force: bool = False,
+    replacing: Replace = Replace.NOTHING,
 ) -> None:
     """Write a volume, its sidecar with these fields, and files of the same name `beside` it.
 
     `beside` gives their contents by extension (`.png`). All of them are on the disk before any has
     its name, and the volume gets its own last: where it is, the work is done.
 
-    The fields record the volume's digest. Without `force`, raises an `ItemError` where another run
-    has put a volume there meanwhile that was made otherwise, and where a file that would go beside
-    it is there without a volume, and is not what an interrupted run of the same step leaves. Of two
-    runs that do the same, either may be the one whose files stay. With `force`, an older volume
-    goes, also one in the other form, compressed or not, as both would share the sidecar.
+    The fields record the volume's digest. Unless `replacing` is ANYTHING, raises an `ItemError`
+    where another run has put a volume there meanwhile that was made otherwise (see
+    `provenance.step_is_done`), and where a file that would go beside it is there without a volume,
+    and is not what an interrupted run of the same step leaves. Of two runs that do the same, either
+    may be the one whose files stay. With ANYTHING, an older volume goes, also one in the other
+    form, compressed or not, as both would share the sidecar.
     """
     wanted = provenance.Provenance.from_fields(fields).last
     with contextlib.ExitStack() as stack:
@@ -58,14 +60,14 @@ def write_recorded(
         sidecar.finish()
         # One run at a time, so that a sidecar and a volume of two runs do not come together.
         with alone_in(target.parent):
-            if wanted is not None and not force:
-                if kept.is_done(target, wanted):
+            if wanted is not None and replacing is not Replace.ANYTHING:
+                if kept.is_done(target, wanted, replacing):
                     return
-                _refuse_others(target, wanted, beside or {})
+                _refuse_others(target, wanted, beside or {}, replacing)
             # The older volume goes first: at no moment does a sidecar stand beside a volume that it
             # does not describe, whenever the process is killed.
             target.unlink(missing_ok=True)
-            if force:
+            if replacing is Replace.ANYTHING:
                 other_form(target).unlink(missing_ok=True)
             _publish([*others, sidecar, file])
 
@@ -82,7 +84,9 @@ def other_form(volume: Path) -> Path:
     return volume.with_name(f"{volume.name}.gz")
 
 
-def _refuse_others(target: Path, wanted: provenance.Step, beside: Mapping[str, bytes]) -> None:
+def _refuse_others(
+    target: Path, wanted: provenance.Step, beside: Mapping[str, bytes], replacing: Replace
+) -> None:
     """Raise an `ItemError` for a file of somebody else's that would be replaced."""
     if target.exists():
         return
@@ -94,6 +98,9 @@ def _refuse_others(target: Path, wanted: provenance.Step, beside: Mapping[str, b
     path = provenance.sidecar(target)
     if os.path.lexists(path):
         made = provenance.read_provenance(target).last
+        is_outdated = made is not None and made.tool == wanted.tool
+        if is_outdated and replacing is Replace.OUTDATED:
+            return
         if made is None or wanted.difference_from(made):
             raise ItemError(f"{path} is there without {target.name}, and is another's", _REMEDY)
 

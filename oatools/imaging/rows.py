@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from oatools.core import provenance
-from oatools.core.errors import ItemError
+from oatools.core.errors import ItemError, UsageError
 from oatools.core.files import COMPRESSION, is_same_file
-from oatools.core.manifest import MISSING, Row, file_stem
+from oatools.core.manifest import MISSING, Row, file_stem, without_extension
+from oatools.core.outfolder import VOLUME, names_file
+from oatools.core.replacing import Replace
 from oatools.core.runner import Done
 from oatools.imaging import kept
 from oatools.imaging.recorded import other_form, write_recorded
@@ -24,15 +26,32 @@ from oatools.imaging.volume import (
 class VolumeWriter:
     """The folder that a command writes its volumes to, and how it writes them.
 
-    `compression` 0 writes `.nii`, 1 to 3 write `.nii.gz`; `force` replaces what is there.
+    `compression` 0 writes `.nii`, 1 to 3 write `.nii.gz`; `replacing` says what may go that
+    is there. `file` is the name of the one volume to write, for whatever row.
     """
 
     folder: Path
     compression: int = COMPRESSION
-    force: bool = False
+    replacing: Replace = Replace.NOTHING
+    file: str | None = None
+
+    @classmethod
+    def at(cls, out: Path, compression: int, replacing: Replace) -> "VolumeWriter":
+        """Write to the folder `out`, or to the one volume that it names, compressed as that says.
+
+        Raises a `UsageError` where the name and the `compression` contradict each other.
+        """
+        if not names_file(out, VOLUME):
+            return cls(out, compression, replacing)
+        if out.name.endswith(".gz") and compression == 0:
+            raise UsageError(f"{out} is to be compressed, by its name", "leave out `compression` 0")
+        packed = compression if out.name.endswith(".gz") else 0
+        return cls(out.parent, packed, replacing, out.name)
 
     def claim(self, row: Row) -> str:
         """Return the path of a row's volume without its extension, which no two rows may share."""
+        if self.file is not None:
+            return without_extension(str(self.folder / self.file))
         return str(self.folder / file_stem(row))
 
     def target(self, row: Row) -> Path:
@@ -41,9 +60,11 @@ class VolumeWriter:
         Raises an `ItemError` if the volume is there in the other form, compressed or not: both
         would share one sidecar.
         """
-        extension = ".nii.gz" if self.compression else ".nii"
-        target = Path(self.claim(row) + extension)
-        refuse_other_form(target, self.force)
+        if self.file is not None:
+            target = self.folder / self.file
+        else:
+            target = Path(self.claim(row) + (".nii.gz" if self.compression else ".nii"))
+        refuse_other_form(target, self.replacing)
         return target
 
     def is_done(self, target: Path, step: provenance.Step) -> bool:
@@ -51,15 +72,15 @@ class VolumeWriter:
 
         One that was damaged since it was made is not done, see `repairs`.
         """
-        return kept.is_done(target, step, self.force)
+        return kept.is_done(target, step, self.replacing)
 
     def repairs(self, target: Path, step: provenance.Step) -> tuple[str, ...]:
         """Return a warning that a target is made again as it was damaged; none for any other."""
-        return kept.repairs(target, step, self.force)
+        return kept.repairs(target, step, self.replacing)
 
     def write(self, target: Path, volume: Volume, fields: dict[str, Any]) -> None:
         """Write a volume and its sidecar, in place of an older one in either form."""
-        write_recorded(target, volume, fields, self.compression, force=self.force)
+        write_recorded(target, volume, fields, self.compression, replacing=self.replacing)
 
 
 @dataclass(frozen=True)
@@ -87,6 +108,7 @@ def orient_volume(row: Row, out: VolumeWriter, settings: OrientSettings) -> Done
     side = _side(row, grid, settings.side)
     doubts = orient.side_warnings(grid, side, settings.side_check)
     warnings = tuple(f"warning: {doubt}" for doubt in doubts)
+    orient.check_plane(grid, row.get("sequence", MISSING))
     plane = orient.plane_of(grid, row.get("sequence", MISSING))
     found = orient.canonical(grid, plane, side, settings.reference)
     parameters = {
@@ -127,13 +149,13 @@ def refuse_same(sources: Sequence[Path], targets: Sequence[Path]) -> None:
             raise ItemError(f"{target} would be written twice", "choose different names")
 
 
-def refuse_other_form(target: Path, force: bool = False) -> None:
+def refuse_other_form(target: Path, replacing: Replace = Replace.NOTHING) -> None:
     """Raise an `ItemError` if a volume is there in its other form, compressed or not.
 
     Both would share one sidecar.
     """
     other = other_form(target)
-    if other.exists() and not force:
+    if other.exists() and replacing is not Replace.ANYTHING:
         raise ItemError(f"{other} is there in the other form", "use `force` or another `out_dir`")
 
 
@@ -152,6 +174,7 @@ def _side(row: Row, grid: Geometry, setting: str | None) -> str:
         side = side_of(grid) or MISSING
     if side not in ("left", "right"):
         raise ItemError(
-            f"the side is '{side}'", "set the column 'side' to left or right, or use `side`"
+            f"the side is '{side}'",
+            "set the column 'side' to left or right, or use `side` left, right or geometry",
         )
     return side

@@ -13,6 +13,7 @@ import numpy as np
 from oatools.core.errors import UsageError
 from oatools.core.files import digest_json
 from oatools.core.manifest import MISSING
+from oatools.core.replacing import Replace
 from oatools.learning import workers
 from oatools.learning.baseline import baselines
 from oatools.learning.cohort import Cohort
@@ -79,7 +80,7 @@ class Plan:
     endpoint: str | None = None
     compare: bool = True
     jobs: int = 1
-    force: bool = False
+    replacing: Replace = Replace.NOTHING
     device: str = CPU
 
     @property
@@ -152,10 +153,10 @@ def divide_and_validate(
     """
     fold = plan.splitter.split(cohort, plan.seed)
     path = out_dir / "folds.tsv"
-    write_folds(path, cohort.knee, cohort.subject, fold, plan.force, listener.note)
+    are_others = write_folds(path, cohort.knee, cohort.subject, fold, plan.replacing, listener.note)
     for line in describe(cohort.subject, cohort.label, fold):
         listener.note(line)
-    if plan.force:
+    if are_others:
         remove_models(out_dir)
     return validate(cohort, fold, plan, out_dir, listener)
 
@@ -252,7 +253,7 @@ class _Series:
         for number, split in enumerate(splits, start=1):
             record = model_record(self.cohort, split, plan.candidates, plan.seed, plan.endpoint)
             path = fold_path(self.out_dir, number)
-            if is_done(path, record["made_from"], plan.force, listener.note, fold=number):
+            if is_done(path, record["made_from"], plan.replacing, listener.note, fold=number):
                 continue
             task = Task(
                 name=f"fold {number}, {self.name}",

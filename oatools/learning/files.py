@@ -16,6 +16,7 @@ import torch
 from oatools.core.errors import UsageError
 from oatools.core.provenance import Caution, may_keep
 from oatools.core.records import Fields, RecordError, plain_text
+from oatools.core.replacing import Replace
 from oatools.features.backbone_record import Weights
 from oatools.learning import sealed
 from oatools.learning.linear import CLINICAL
@@ -110,16 +111,17 @@ def read_record(path: str | Path) -> dict[str, Any]:
 def is_done(
     path: str | Path,
     made_from: str,
-    force: bool,
+    replacing: Replace,
     say: Callable[[str], None] | None = None,
     fold: int | None = None,
 ) -> bool:
     """Tell whether the model at `path` is what would be trained.
 
     One that was damaged since it was made (cut, emptied, changed, exchanged for that of another
-    `fold`) is not, which `say` is told. Raises a `UsageError` where it is another, unless `force`.
+    `fold`) is not, which `say` is told. Raises a `UsageError` where it is another, unless it
+    may be replaced.
     """
-    damage = "" if force else _damage(Path(path), made_from, fold)
+    damage = "" if replacing is Replace.ANYTHING else _damage(Path(path), made_from, fold)
     if damage:
         if say is not None:
             say(f"warning: {path} {damage}; it is made again")
@@ -130,7 +132,11 @@ def is_done(
             return ""
         return "was made from other inputs or settings"
 
-    return may_keep(Path(path), why_not, force, UsageError)
+    if replacing is Replace.OUTDATED and _is_model(Path(path)):
+        record = sealed.read_record(path, KEY)
+        return record.get("format") == FORMAT and record.get("made_from") == made_from
+    remedy = "use `update`, `force` or another `out_dir`"
+    return may_keep(Path(path), why_not, replacing is Replace.ANYTHING, UsageError, remedy)
 
 
 def versions() -> dict[str, str]:
@@ -157,15 +163,21 @@ def _damage(path: Path, made_from: str, fold: int | None) -> str:
     return ""
 
 
-def _is_damaged(path: Path, made_from: str) -> bool:
-    """Tell whether a file is what is left of the model that would be trained."""
+def _is_model(path: Path) -> bool:
+    """Tell whether a file begins as a model of oatools does, of whatever format."""
     if not path.is_file():
         return False
     start = sealed.start_of(KEY)
     with path.open("rb") as file:
-        found = file.read(8 + len(start))
-    if found[8:] != start:
-        return not found  # else a file of somebody else
+        return file.read(8 + len(start))[8:] == start
+
+
+def _is_damaged(path: Path, made_from: str) -> bool:
+    """Tell whether a file is what is left of the model that would be trained."""
+    if not path.is_file():
+        return False
+    if not _is_model(path):
+        return path.stat().st_size == 0  # else a file of somebody else
     try:
         record = sealed.read_record(path, KEY)
     except (sealed.NotSealed, OSError, RecordError):

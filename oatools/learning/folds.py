@@ -14,6 +14,7 @@ from oatools.core.errors import ItemError, UsageError
 from oatools.core.manifest import Row, read_table, table_bytes, write_table
 from oatools.core.people import People
 from oatools.core.provenance import may_keep
+from oatools.core.replacing import Replace
 from oatools.learning.cohort import Cohort
 
 COLUMNS = ["knee", "subject", "fold"]
@@ -295,27 +296,38 @@ def write_folds(
     knees: Sequence[str],
     subjects: Sequence[str],
     fold: np.ndarray,
-    force: bool,
+    replacing: Replace,
     say: Callable[[str], None] | None = None,
-) -> None:
-    """Write the folds table, or keep it.
+) -> bool:
+    """Write the folds table, or keep it; tell whether other folds were there.
 
     One that was damaged since it was made is written again, which `say` is told. Raises a
-    `UsageError` where other folds are there already, unless `force`.
+    `UsageError` where other folds are there already, unless they may be replaced.
     """
     rows = fold_rows(knees, subjects, fold)
-    if not force and _is_damaged(path, table_bytes(COLUMNS, rows)):
-        if say is not None:
-            say(f"warning: {path} was damaged since it was made; it is made again")
-        force = True
+    is_damaged = replacing is not Replace.ANYTHING and _is_damaged(path, table_bytes(COLUMNS, rows))
+    if is_damaged and say is not None:
+        say(f"warning: {path} was damaged since it was made; it is made again")
 
     def why_not() -> str:
-        return "" if list(read_table(path).rows) == rows else "holds other folds"
+        table = read_table(path)
+        are_folds = table.columns == COLUMNS
+        if are_folds and list(table.rows) == rows:
+            return ""
+        if are_folds and replacing is Replace.OUTDATED:
+            outdated.append(path)
+            return ""
+        return "holds other folds"
 
-    if not may_keep(path, why_not, force, UsageError):
+    outdated: list[Path] = []
+    may_go = is_damaged or replacing is Replace.ANYTHING
+    remedy = "use `update`, `force` or another `out_dir`"
+    is_kept = may_keep(path, why_not, may_go, UsageError, remedy) and not outdated
+    if not is_kept:
         # These are of another run, which has ended.
         (path.parent / checksums.NAME).unlink(missing_ok=True)
         write_table(path, COLUMNS, rows)
+    return bool(outdated) or replacing is Replace.ANYTHING
 
 
 def _is_damaged(path: Path, wanted: bytes) -> bool:

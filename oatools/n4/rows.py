@@ -88,7 +88,7 @@ def correct_volume(row: Row, out: Outputs, settings: N4Settings) -> Done:
     others = [] if settings.mask_file is None else [settings.mask_file]
     refuse_same([source, *others], [target, *beside])
     for path in beside:
-        refuse_other_form(path, out.volumes.force)
+        refuse_other_form(path, out.volumes.replacing)
     parameters = {**asdict(settings), "dtype": out.dtype}
     if settings.mask_file is not None:  # by what it holds: where it lies is nobody's business
         parameters["mask"] = digest(settings.mask_file)

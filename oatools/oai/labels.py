@@ -6,7 +6,7 @@ labels.positive, len(labels.knees), labels.left_out.most_common()
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
 
@@ -156,6 +156,21 @@ def label_knees(
     chosen = endpoint_of(endpoint) if isinstance(endpoint, str) else endpoint
     cut = checked_cut(chosen, threshold)
     return label_tables(open_tables(source, chosen, visit), cut)
+
+
+def unlabelled_knees(source: str | Path, labels: Labels) -> list[LabelledKnee]:
+    """The knees that are there at the visit of `labels`, but not among them, without a label.
+
+    They are those of the endpoint `none`, in the order of their names: a model may be asked about
+    knees whose outcome nobody knows, and needs their clinical variables. Their width is the medial
+    minimum, and none where the labels are of another one.
+    """
+    everyone = label_tables(open_tables(source, endpoint_of("none"), labels.visit))
+    labelled = {knee.name for knee in labels.knees}
+    found = [knee for knee in everyone.knees if knee.name not in labelled]
+    if labels.endpoint.width != MINIMUM:
+        found = [replace(knee, jsw=None) for knee in found]
+    return found
 
 
 def open_tables(

@@ -17,6 +17,7 @@ import pytest
 
 from oatools.core import files, provenance
 from oatools.core.errors import ItemError, UsageError
+from oatools.core.replacing import Replace
 from oatools.core.signals import unwinding
 
 
@@ -328,7 +329,22 @@ def test_work_is_kept_only_for_the_same_input_and_settings(tmp_path):
         kept(target, wanted, make(tmp_path, {"shrink": 4, "levels": (1, 2)}, content="other"))
     with pytest.raises(ItemError, match="does not say how it was made"):
         kept(target, None, wanted)
-    assert not kept(target, None, wanted, force=True)
+    assert not kept(target, None, wanted, replacing=Replace.ANYTHING)
+
+
+def test_to_update_what_the_command_made_otherwise_is_made_again_and_nothing_else(tmp_path):
+    target = tmp_path / "out.nii"
+    wanted = make(tmp_path, {"shrink": 4})
+    update = {"replacing": Replace.OUTDATED}
+    assert not kept(target, None, wanted, **update)
+    target.touch()
+    assert kept(target, wanted, wanted, **update)
+    assert not kept(target, wanted, make(tmp_path, {"shrink": 8}), **update)
+    assert not kept(target, wanted, make(tmp_path, {"shrink": 4}, content="other"), **update)
+    with pytest.raises(ItemError, match="was made by another tool"):
+        kept(target, dataclasses.replace(wanted, tool="oa-orient"), wanted, **update)
+    with pytest.raises(ItemError, match="does not say how it was made"):
+        kept(target, None, wanted, **update)
 
 
 def test_work_of_another_version_is_kept(tmp_path):

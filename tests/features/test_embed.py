@@ -3,6 +3,7 @@ import pytest
 
 from oatools.commands.embed import main as command
 from oatools.core.errors import ItemError, UsageError
+from oatools.core.replacing import Replace
 from oatools.features.backbone_record import Weights
 from oatools.features.embed import EmbedSettings, embed_volume
 from oatools.features.engine import EngineSettings
@@ -17,7 +18,7 @@ def test_a_volume_in_memory_has_the_features_of_its_file(knee_file, tmp_path):
     settings = EmbedSettings(RANDOM, slices=3)
     found = embed_volume(read_volume(knee_file), settings)
     row = {"knee": "a", "path": str(knee_file)}
-    done = embed_row(row, tmp_path, settings.resolve(), force=False)
+    done = embed_row(row, tmp_path, settings.resolve(), replacing=Replace.NOTHING)
     kept = read_features(done.cells["path"])
     assert np.array_equal(found.features, kept.features)
     assert np.array_equal(found.position, kept.position)
@@ -84,7 +85,7 @@ def embedded(knee_file, weights, tmp_path):
         engine = EngineSettings(backbone, str(weights(backbone)), **given)
         row = {"knee": "a", "path": str(knee_file)}
         settings = EmbedSettings(engine, slices=2).resolve()
-        return embed_row(row, tmp_path / folder, settings, force=False)
+        return embed_row(row, tmp_path / folder, settings, replacing=Replace.NOTHING)
 
     return embed
 

@@ -224,7 +224,10 @@ def test_other_settings_than_those_of_a_file_that_is_there_are_refused(shell, kn
     shell(command)
     assert "0 done, 1 kept" in shell(f"{command} --engine torch").stderr
     done = shell(f"{command} --precision bf16", status=1)
-    assert "made with other settings (precision float32, not bf16); use --force" in done.stderr
+    assert (
+        "made with other settings (precision float32, not bf16); use --update, --force"
+        in done.stderr
+    )
     assert "1 done" in shell(f"{command} --precision bf16 --force").stderr
 
 

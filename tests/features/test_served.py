@@ -14,6 +14,7 @@ import pytest
 
 from oatools.core.errors import ItemError, UsageError
 from oatools.core.process import Children
+from oatools.core.replacing import Replace
 from oatools.features.embed import EmbedSettings
 from oatools.features.engine import EngineSettings
 from oatools.features.engines import shared_batcher
@@ -95,10 +96,16 @@ def test_rows_in_other_processes_have_the_bytes_of_rows_here(server, knee_file, 
     """With copies, which are made of images; and after another process was killed."""
     settings = EmbedSettings(SMALL, slices=2, augment=1)
     row = {"knee": "9000001_00m_left", "path": str(knee_file)}
-    here = embed_row(row, tmp_path / "here", settings, force=False)
+    here = embed_row(row, tmp_path / "here", settings, replacing=Replace.NOTHING)
     opened = partial(served_engine, server.address)
     children = Children(
-        partial(embed_row, out_dir=tmp_path / "there", settings=settings, force=True, opened=opened)
+        partial(
+            embed_row,
+            out=tmp_path / "there",
+            settings=settings,
+            replacing=Replace.ANYTHING,
+            opened=opened,
+        )
     )
     killed = children.start()
     killed.do(row)
@@ -142,7 +149,7 @@ AS_ON_A_GPU = (
 def test_the_command_serves_its_rows(shell, knee_file, tmp_path):
     settings = EmbedSettings(replace(SMALL, seed=0), slices=2)
     row = {"knee": "9000001_00m_left", "path": str(knee_file)}
-    here = embed_row(row, tmp_path / "here", settings, force=False)
+    here = embed_row(row, tmp_path / "here", settings, replacing=Replace.NOTHING)
     (tmp_path / "empty.nii.gz").write_bytes(b"")
     done = shell(
         f'python -c "{AS_ON_A_GPU}" --weights random --backbone mobilenetv2_050 --slices 2 '

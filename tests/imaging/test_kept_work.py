@@ -10,6 +10,7 @@ import pytest
 
 from oatools.core import manifest, provenance
 from oatools.core.errors import ItemError
+from oatools.core.replacing import Replace
 from oatools.imaging.rows import OrientSettings, VolumeWriter, orient_volume
 from oatools.imaging.volume import Volume, write_volume
 
@@ -82,9 +83,9 @@ class Orient:
     def __init__(self, folder):
         self.folder = folder
 
-    def run(self, scan, force=False):
+    def run(self, scan, replacing=Replace.NOTHING):
         row = manifest.row_from_path(str(scan))
-        return orient_volume(row, VolumeWriter(self.folder, force=force), OrientSettings())
+        return orient_volume(row, VolumeWriter(self.folder, replacing=replacing), OrientSettings())
 
     def __call__(self, scan):
         made = Path(self.run(scan).cells["path"])
@@ -214,7 +215,7 @@ def test_what_nothing_shows_to_be_ours_is_never_replaced(
     with pytest.raises(ItemError, match="exists and does not say how|was made from another input"):
         orient.run(scan)
     assert target.read_bytes() == content
-    assert not orient.run(scan, force=True).kept and target.read_bytes() != content
+    assert not orient.run(scan, replacing=Replace.ANYTHING).kept and target.read_bytes() != content
 
 
 def test_the_result_of_another_command_that_lost_its_sidecar_is_not_replaced(scan, shell):

@@ -149,8 +149,8 @@ def test_one_call_orients_a_knee(side, sequence, plane):
 
 
 def test_one_call_takes_the_other_reference_and_the_users_word_for_the_side():
-    found = orient.to_canonical(knee("right"), "right", reference="right", sequence="cor-iw-tse")
-    assert "".join(nibabel.aff2axcodes(found.affine)) == "RSA"
+    found = orient.to_canonical(knee("right"), "right", reference="right", sequence="sag-iw-tse")
+    assert "".join(nibabel.aff2axcodes(found.affine)) == CANONICAL["sagittal", "left"]
     with pytest.raises(ItemError, match="side_check") as error:
         orient.to_canonical(knee("right"), "left")
     said = error.value.text({"side_check": "--side-check"})
@@ -205,6 +205,34 @@ def test_a_volume_of_both_knees_is_refused():
 )
 def test_the_plane_comes_from_the_sequence(sequence, plane):
     assert orient.plane_of(knee("left"), sequence) == plane
+
+
+@pytest.mark.parametrize(
+    "spacing, axes, name, found",
+    [
+        # A sagittal DESS that was converted with --name cor-iw-tse, and the other way round.
+        ([0.36, 0.46, 1.5], [1, 2, 0], "cor-iw-tse", "1.5 mm apart, are sagittal"),
+        ([0.36, 0.36, 3.0], [0, 2, 1], "sag-3d-dess", "3.0 mm apart, are coronal"),
+        # Turned by another program, so that the slices lie across the first axis.
+        ([3.0, 0.36, 0.36], [1, 0, 2], "sag-iw-tse", "3.0 mm apart, are coronal"),
+        ([0.5, 0.5, 4.0], [0, 1, 2], "cor-t2-map", "4.0 mm apart, are axial"),
+    ],
+)
+def test_a_plane_that_the_name_contradicts_is_refused(spacing, axes, name, found):
+    affine = np.zeros((4, 4))
+    affine[axes, [0, 1, 2]] = spacing
+    affine[3, 3] = 1
+    volume = Volume(np.zeros((8, 8, 8), np.int16), affine)
+    with pytest.raises(ItemError, match=found):
+        orient.check_plane(volume, name)
+    with pytest.raises(ItemError, match="correct the column 'sequence'"):
+        orient.to_canonical(volume, "left", sequence=name, side_check="trust")
+
+
+def test_of_slices_that_could_lie_anyhow_the_name_is_believed():
+    nearly_isotropic = Volume(np.zeros((8, 8, 8), np.int16), np.diag([0.5, 0.5, 0.7, 1.0]))
+    orient.check_plane(nearly_isotropic, "cor-3d-dess")
+    orient.check_plane(Volume(nearly_isotropic.data, np.diag([0.5, 0.5, 4, 1.0])), "t2-map")
 
 
 def test_without_a_sequence_the_plane_is_across_the_coarsest_axis():
@@ -276,7 +304,7 @@ CHECKS = [  # options of oa-orient; status; what is said of a right knee that th
 def test_what_a_contradiction_of_side_and_place_does_is_the_users_choice(
     shell, tmp_path, rows, options, status, said
 ):
-    write_volume(tmp_path / "9000099_00m_left_cor-iw-tse.nii.gz", knee("right"))
+    write_volume(tmp_path / "9000099_00m_left_sag-iw-tse.nii.gz", knee("right"))
     done = shell(f"oa-orient *.nii.gz -o out {options}", status=status)
     found = rows(done.stdout)
     assert len(found) == (0 if status else 1)
@@ -286,7 +314,7 @@ def test_what_a_contradiction_of_side_and_place_does_is_the_users_choice(
     if not status:
         # Taken for a left knee: RAS order, not mirrored.
         image = nibabel.load(tmp_path / found[0]["path"])
-        assert "".join(nibabel.aff2axcodes(image.affine)) == "RSA"
+        assert "".join(nibabel.aff2axcodes(image.affine)) == CANONICAL["sagittal", "left"]
         again = shell(f"oa-orient *.nii.gz -o out {options}")
         assert "1 kept" in again.stderr and len(again.stderr.splitlines()) == len(lines)
 
@@ -294,7 +322,7 @@ def test_what_a_contradiction_of_side_and_place_does_is_the_users_choice(
 def test_a_scan_near_the_midline_passes_every_check(shell, tmp_path):
     volume = knee("right", oblique=False)
     volume.affine[0, 3] -= 85  # its centre lies 10 mm from the midline
-    write_volume(tmp_path / "9000099_00m_left_cor-iw-tse.nii.gz", volume)
+    write_volume(tmp_path / "9000099_00m_left_sag-iw-tse.nii.gz", volume)
     for check in ("fail", "warn", "trust"):
         done = shell(f"oa-orient *.nii.gz -o {check} --side-check {check}")
         assert len(done.stderr.splitlines()) == 1

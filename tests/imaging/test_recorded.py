@@ -14,6 +14,7 @@ import pytest
 
 from oatools.core.errors import ItemError
 from oatools.core.provenance import Step
+from oatools.core.replacing import Replace
 from oatools.features.featurefile import Features, write_features
 from oatools.imaging import recorded
 from oatools.imaging.recorded import write_recorded
@@ -40,9 +41,9 @@ def is_pair(folder):
     return record["sha256"] == hashlib.sha256((folder / "a.nii.gz").read_bytes()).hexdigest()
 
 
-@pytest.mark.parametrize("force", [True, False])
+@pytest.mark.parametrize("replacing", [Replace.ANYTHING, Replace.NOTHING])
 def test_runs_at_once_with_other_settings_leave_a_volume_with_its_own_sidecar(
-    tmp_path, monkeypatch, force
+    tmp_path, monkeypatch, replacing
 ):
     """Each gives up the processor between the sidecar's name and the volume's."""
     publish = recorded.UnderWay.publish
@@ -60,7 +61,9 @@ def test_runs_at_once_with_other_settings_leave_a_volume_with_its_own_sidecar(
         def write(value, folder=folder, failed=failed, start=start):
             start.wait()
             try:
-                write_recorded(folder / "a.nii.gz", volume_of(value), fields_of(value), force=force)
+                write_recorded(
+                    folder / "a.nii.gz", volume_of(value), fields_of(value), replacing=replacing
+                )
             except ItemError as error:
                 failed.append(error.reason)
 
@@ -71,7 +74,7 @@ def test_runs_at_once_with_other_settings_leave_a_volume_with_its_own_sidecar(
             thread.join()
         assert is_pair(folder)
         assert read_volume(folder / "a.nii.gz").data[0, 0, 0] == value_in_sidecar(folder)
-        assert len(failed) == (0 if force else 2)
+        assert len(failed) == (0 if replacing is Replace.ANYTHING else 2)
         assert all("was made with other settings (bins" in reason for reason in failed)
         assert sorted(os.listdir(folder)) == ["a.json", "a.nii.gz"]
 
@@ -86,7 +89,9 @@ def test_a_file_of_somebody_else_beside_a_volume_is_not_replaced(tmp_path, name,
     with pytest.raises(ItemError, match=f"{name} is there without a.nii.gz, and is another's"):
         write_recorded(tmp_path / "a.nii.gz", volume_of(1), fields_of(1), beside=beside)
     assert os.listdir(tmp_path) == [name] and (tmp_path / name).read_bytes() == content
-    write_recorded(tmp_path / "a.nii.gz", volume_of(1), fields_of(1), beside=beside, force=True)
+    write_recorded(
+        tmp_path / "a.nii.gz", volume_of(1), fields_of(1), beside=beside, replacing=Replace.ANYTHING
+    )
     whole = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     # What an interrupted run leaves is completed.
     (tmp_path / "a.nii.gz").unlink()

@@ -8,6 +8,7 @@ import pytest
 from oatools.checking.check import check
 from oatools.core.checksums import write_checksums
 from oatools.core.errors import UsageError
+from oatools.core.replacing import Replace
 from oatools.learning.folds import write_folds
 
 from ..conftest import cut, empty, flip, lose
@@ -72,8 +73,8 @@ def test_a_table_of_folds_that_was_damaged_is_written_again_and_another_is_not(t
     path, said = tmp_path / "folds.tsv", []
     knees, subjects = ["a_00m_left", "a_00m_right", "b_00m_left"], ["a", "a", "b"]
 
-    def write(fold, force=False):
-        write_folds(path, knees, subjects, np.array(fold), force, said.append)
+    def write(fold, replacing=Replace.NOTHING):
+        write_folds(path, knees, subjects, np.array(fold), replacing, said.append)
         return path.read_bytes()
 
     whole = write([1, 1, 2])
@@ -85,7 +86,7 @@ def test_a_table_of_folds_that_was_damaged_is_written_again_and_another_is_not(t
     # Other folds, whoever made them: not to be lost. Digests of before are none of theirs.
     with pytest.raises(UsageError, match="holds other folds"):
         write([2, 2, 1])
-    others = write([2, 2, 1], force=True)
+    others = write([2, 2, 1], replacing=Replace.ANYTHING)
     with pytest.raises(UsageError, match="holds other folds"):
         write([1, 1, 2])
     assert path.read_bytes() == others and len(said) == 1

@@ -9,6 +9,7 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from oatools.core.errors import UsageError
+from oatools.core.replacing import Replace
 from oatools.learning.files import is_done, load_model
 
 from .conftest import CV, TRAIN
@@ -81,7 +82,7 @@ def test_another_model_or_file_is_never_taken_for_a_damaged_one(study, run, tmp_
     path = tmp_path / "m.safetensors"
     flip(path)
     with pytest.raises(UsageError, match="was made from other inputs or settings"):
-        is_done(path, "other", force=False)
+        is_done(path, "other", Replace.NOTHING)
     for content in (b"an essay", b"x", b'\x08\0\0\0\0\0\0\0{"a":{}}'):
         path.write_bytes(content)
         run(TRAIN, status=2)

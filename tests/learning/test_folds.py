@@ -4,6 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oatools.core.errors import UsageError
+from oatools.core.replacing import Replace
 from oatools.learning.folds import (
     Splitter,
     assign_folds,
@@ -74,13 +75,13 @@ def test_the_inner_split_keeps_patients_together_and_both_classes_on_both_sides(
 def test_a_folds_file_is_read_back_and_other_folds_are_not_overwritten(tmp_path):
     knees, subjects, fold = ["a", "b", "c", "d"], ["1", "1", "2", "2"], np.array([1, 1, 2, 2])
     path = tmp_path / "folds.tsv"
-    write_folds(path, knees, subjects, fold, force=False)
+    write_folds(path, knees, subjects, fold, replacing=Replace.NOTHING)
     assert path.read_text() == "knee\tsubject\tfold\na\t1\t1\nb\t1\t1\nc\t2\t2\nd\t2\t2\n"
     assert read_folds(path, ["d", "a"], ["2", "1"]).tolist() == [2, 1]
-    write_folds(path, knees, subjects, fold, force=False)
+    write_folds(path, knees, subjects, fold, replacing=Replace.NOTHING)
     with pytest.raises(UsageError, match="holds other folds"):
-        write_folds(path, knees, subjects, fold[::-1], force=False)
-    write_folds(path, knees, subjects, fold[::-1], force=True)
+        write_folds(path, knees, subjects, fold[::-1], replacing=Replace.NOTHING)
+    write_folds(path, knees, subjects, fold[::-1], replacing=Replace.ANYTHING)
     assert fold_rows(knees, subjects, fold[::-1])[0]["fold"] == "2"
 
 

@@ -68,6 +68,43 @@ def test_labels_of_narrowing_are_printed_with_the_flow(release, tmp_path):
     }
 
 
+def test_all_knees_of_the_visit_are_listed_with_the_labels_that_there_are(release):
+    """Knees whose outcome is not known are to be predicted, with their clinical variables."""
+    labelled = oa_label(release, "--endpoint", "jsn12")
+    done = oa_label(release, "--endpoint", "jsn12", "--all")
+    lines = done.stdout.splitlines()
+    assert lines[:3] == labelled.stdout.splitlines()
+    columns = lines[0].split("\t")
+    rows = [dict(zip(columns, line.split("\t"), strict=True)) for line in lines[3:]]
+    shown = ("knee", "label", "jsw", "jsn", "age", "sex", "womac_pain", "endpoint")
+    assert [[row[name] for name in shown] for row in rows] == [
+        ["9000002_00m_left", "n/a", "4", "n/a", "55", "male", "1.5", "jsn12"],
+        ["9000002_00m_right", "n/a", "n/a", "n/a", "55", "male", "n/a", "jsn12"],
+    ]
+    assert done.stderr.endswith(
+        "oa-label: 2 knees of 1 patients labelled, 1 positive (50.0 %)\n"
+        "oa-label: 2 more knees listed, with label n/a\n"
+    )
+    flow = [line for line in done.stderr.splitlines() if "left out" in line]
+    assert flow == [line for line in labelled.stderr.splitlines() if "left out" in line]
+
+
+def test_another_width_is_not_mixed_with_the_minimum(release):
+    widths = release / "Quant JSW_ASCII"
+    (widths / "kXR_QJSW_Duryea00.txt").write_text(
+        "id|side|readprj|V00MCMJSW|V00JSW225\n9000001|1: Right|16|4.1|5.5\n"
+        "9000001|2: Left|16|5|6.1\n9000002|2: Left|16|4.0|4.9\n"
+    )
+    (widths / "kXR_QJSW_Duryea01.txt").write_text(
+        "id|side|readprj|V01MCMJSW|V01JSW225\n9000001|1: Right|16|3.6|4.5\n"
+        "9000001|2: Left|16|5|6.0\n9000002|2: Left|16|.P: Prosthetic|.P: Prosthetic\n"
+    )
+    done = oa_label(release, "--endpoint", "jsn12", "--width", "jsw225", "--all")
+    assert [line.split("\t")[4:6] for line in done.stdout.splitlines()] == [
+        *(["label", "jsw"], ["0", "6.1"], ["1", "5.5"], ["n/a", "n/a"], ["n/a", "n/a"])
+    ]
+
+
 def test_the_old_name_of_the_width_is_as_good(release):
     for number in ("00", "01"):
         path = next(p for p in release.rglob(f"*Duryea{number}.txt") if "_rel_" not in p.name)

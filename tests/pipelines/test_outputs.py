@@ -13,6 +13,7 @@ from oatools.core.console import Console
 from oatools.core.errors import ItemError
 from oatools.core.manifest import Table
 from oatools.core.outfolder import IntoFolder
+from oatools.core.replacing import Replace
 from oatools.core.runner import Done, run_rows
 from oatools.explain import rows as cam_rows
 from oatools.imaging.rows import VolumeWriter
@@ -100,7 +101,10 @@ def test_a_field_that_somebody_else_made_is_not_replaced(scans, call):
 
 
 def test_from_python_no_mask_that_is_read_is_written_over(scans):
-    out = Outputs(VolumeWriter(scans / "o", force=True), field=SideOutput(scans / "mask.nii.gz"))
+    out = Outputs(
+        VolumeWriter(scans / "o", replacing=Replace.ANYTHING),
+        field=SideOutput(scans / "mask.nii.gz"),
+    )
     settings = N4Settings(mask=str(scans / "here" / "mask.nii.gz"))
     with pytest.raises(ItemError, match="mask.nii.gz is the input itself"):
         correct_volume({"knee": "a", "path": str(scans / "a.nii.gz")}, out, settings)

@@ -100,7 +100,7 @@ def test_other_settings_do_not_pass_for_work_that_is_done(place, shell):
     done = shell("oa-n4 --iterations 4 -o n4 < o.tsv > n.tsv", status=1)
     assert (
         done.stderr.count(
-            "made with other settings (iterations [3], not [4]); use --force or another -o"
+            "made with other settings (iterations [3], not [4]); use --update, --force or another -o"
         )
         == 6
     )

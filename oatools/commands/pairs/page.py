@@ -110,7 +110,7 @@ def page_command(
     plan, items = plan_page(table.columns, pairs, found, sequences, variables)
     text = PageText(title, question, answer)
     if _is_kept(console, out_dir, plan, items, text, force):
-        print_table(_printed_columns(table), kept_rows(plan, items))
+        print_table(_printed_columns(table), kept_rows(plan, items), run.header)
         return 0
     _say_shown(console, plan, say_hidden=not shown)
 
@@ -127,7 +127,8 @@ def page_command(
         status = run_rows(console, volume_table, work, run, on_done=take, print_rows=False)
         is_stopped = bool(status) and run.fail_fast
         complete = [] if is_stopped else finish_page(folder, plan, written, text)
-    print_table(_printed_columns(table), (v.printed_row() for v in written if v.pair in complete))
+    printed = (v.printed_row() for v in written if v.pair in complete)
+    print_table(_printed_columns(table), printed, run.header)
     _say_smaller(console, plan)
     if not is_stopped:
         _say_left_out(console, len(pairs), len(complete))
