@@ -19,6 +19,7 @@ from oatools.core.options import (
     run_options,
 )
 from oatools.core.outfolder import IntoFolder
+from oatools.core.provenance import CAUTION_COLUMN
 from oatools.core.replacing import Replace
 from oatools.core.runner import RunOptions, run_rows
 
@@ -172,7 +173,7 @@ def main(
         scoring.table,
         IntoFolder(out_dir, work, touches=replacing is Replace.OUTDATED),
         run,
-        added=["heat", "probability", "hottest_slice", *measures],
+        added=["heat", "probability", "hottest_slice", *measures, CAUTION_COLUMN],
         target=lambda row: claims(row, out_dir, fitted),
         reads=[*tables_among(inputs), model, *(path for path in (clinical, weights) if path)],
         on_done=remember if mean else None,

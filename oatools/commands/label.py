@@ -290,6 +290,8 @@ def _tell_error(console: Console, change: ReliableChange) -> None:
 
 
 def _tell_flow(console: Console, labels: Labels) -> None:
+    for caution in labels.cautions:
+        console.note(f"the tables are of {caution.value}: they say nothing about patients")
     for reason, count in labels.left_out.most_common():
         knees = "knee" if count == 1 else "knees"
         console.note(f"{count} {knees} left out: {reason}")

@@ -43,14 +43,15 @@ def main(
 ) -> int:
     """Give every knee the probability of the positive class.
 
-    Adds the columns probability and predicted (1 from the model's threshold). A clinical variable
-    that is missing is filled in as the model records, and counted on standard error.
+    Adds the columns probability, predicted (1 from the model's threshold) and caution (phantoms,
+    random weights). A clinical variable that is missing is filled in as the model records, and
+    counted on standard error.
     """
     require_inputs(inputs)
     table = read_rows(inputs, null_separated).require("path")
     from oatools.learning.cautions import model_warning
     from oatools.learning.files import load_model
-    from oatools.learning.rows import open_scoring, score_row
+    from oatools.learning.rows import SCORED, open_scoring, score_row
 
     fitted = load_model(model)
     scoring = open_scoring(fitted, table, clinical)
@@ -63,7 +64,7 @@ def main(
     work = functools.partial(
         score_row, model_path=model, clinical=scoring.clinical, any_sequence=any_sequence
     )
-    status = run_rows(console, rows, work, run, added=["probability", "predicted"])
+    status = run_rows(console, rows, work, run, added=SCORED)
     for name, count in missing.items():
         if count and name not in scoring.absent:
             console.note(f"'{name}' is missing in {count} rows: the model's median was put in")

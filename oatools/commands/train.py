@@ -13,6 +13,7 @@ from oatools.core.console import Console
 from oatools.core.errors import UsageError
 from oatools.core.manifest import print_table
 from oatools.core.options import inputs_argument, replacing_options, seed_option
+from oatools.core.provenance import CAUTION_COLUMN, caution_cell
 from oatools.core.replacing import Replace
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ COLUMNS = [
     "validation_roc_auc",
     "threshold",
     "parts",
+    CAUTION_COLUMN,
 ]
 
 
@@ -117,7 +119,8 @@ def main(
         outcome = f"trained: {parts_text(said)}"
         if said["epochs"]:
             outcome += f"; {said['epochs']} epochs, the best {said['best_epoch']}"
-    row = _row(out, cohort, model.record) | {"parts": parts_text(model.record)}
+    row = _row(out, cohort, model.record)
+    row |= {"parts": parts_text(model.record), CAUTION_COLUMN: caution_cell(model.cautions)}
     print_table(COLUMNS, [row])
     console.note(f"{out} {outcome}")
     return 1 if loaded.flow.failed else 0

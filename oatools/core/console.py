@@ -1,6 +1,7 @@
-"""Messages of a command on standard error, and its progress bar where that is a terminal."""
+"""Messages of a command on standard error, and how far it is."""
 
 import contextlib
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -10,9 +11,11 @@ from typing import TYPE_CHECKING
 from oatools.core.errors import OatoolsError
 
 if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
+    from oatools.core.progress import Line
 
-#: Pauses between lines of progress where there is no bar: the first, and the longest.
+#: What takes a line off a terminal, with the cursor at its start.
+CLEAR = "\r\x1b[2K"
+#: Pauses between lines of progress where there is no terminal: the first, and the longest.
 SPARSE_SECONDS, LONGEST_PAUSE_SECONDS = 60.0, 3600.0
 
 
@@ -39,7 +42,9 @@ class Console:
     quiet: bool = False
     verbose: bool = False
     options: dict[str, str] = field(default_factory=dict)
-    _bar: "tuple[Progress, TaskID] | None" = field(default=None, repr=False)
+    _line: "Line | None" = field(default=None, repr=False)
+    _total: int | None = field(default=None, repr=False)
+    _said: int = field(default=0, repr=False)
     _said_at: float = field(default_factory=time.monotonic, repr=False)
     _pause: float = field(default=SPARSE_SECONDS, repr=False)
 
@@ -63,59 +68,56 @@ class Console:
 
     @contextlib.contextmanager
     def progress(self, total: int | None) -> Iterator[None]:
-        """Show a bar while the block runs, if standard error is a terminal and rows go elsewhere.
+        """Show how far it is while the block runs: on a terminal whose rows go elsewhere, a line.
 
         `total` is the number of rows, None where it is not known.
         """
-        if self.quiet or not sys.stderr.isatty() or sys.stdout.isatty():
+        self._total = total
+        if self.quiet or not _has_line():
             yield
             return
-        from rich.console import Console as Terminal
-        from rich.progress import (
-            BarColumn,
-            MofNCompleteColumn,
-            Progress,
-            TextColumn,
-            TimeElapsedColumn,
-            TimeRemainingColumn,
-        )
+        from oatools.core.progress import Line
 
-        columns = [
-            TextColumn(self.name),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[state]}"),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-        ]
-        with Progress(
-            *columns, console=Terminal(stderr=True), transient=True, redirect_stdout=False
-        ) as bar:
-            task = bar.add_task(self.name, total=total, state="")
-            self._bar = (bar, task)
+        with Line(self.name, total) as line:
+            self._line = line
             try:
                 yield
             finally:
-                self._bar = None
+                self._line = None
 
-    def advance(self, state: str) -> None:
-        """Count one more item; without a terminal, say the state at growing intervals."""
-        if self._bar is not None:
-            bar, task = self._bar
-            bar.update(task, advance=1, state=state)
+    def advance(self, state: str, count: int, failed: int) -> None:
+        """Take the counts so far; without a line, say the `state` at growing intervals."""
+        if self._line is not None:
+            self._line.advance(count, failed)
             return
         now = time.monotonic()
-        if now - self._said_at > self._pause:
-            self.note(f"{state} so far")
-            self._said_at = now
+        seconds = now - self._said_at
+        if seconds > self._pause and count != self._total:
+            from oatools.core.progress import left_text, rate_text
+
+            lately = count - self._said
+            left = left_text(count, self._total, lately, seconds)
+            rate = rate_text(lately, seconds)
+            self.note(", ".join(filter(None, [f"{state} so far", rate, left])))
+            self._said_at, self._said = now, count
             self._pause = min(self._pause * 2, LONGEST_PAUSE_SECONDS)
 
     def _print(self, message: str) -> None:
         text = "".join(map(_shown, " ".join(message.split())))
-        line = f"{self.name}: {text}\n"
+        # On a terminal, the line of a pipe may stand there.
+        line = f"{CLEAR if _has_line() else ''}{self.name}: {text}\n"
         with contextlib.suppress(OSError, ValueError):
             sys.stderr.write(line.encode("utf-8", "surrogateescape").decode("utf-8", "replace"))
             sys.stderr.flush()
+
+
+def _has_line() -> bool:
+    """Tell whether standard error is a terminal that can clear a line, and rows go elsewhere."""
+    try:
+        is_wanted = sys.stderr.isatty() and not sys.stdout.isatty()
+    except ValueError:  # closed
+        return False
+    return is_wanted and os.environ.get("TERM", "dumb") not in ("dumb", "")
 
 
 def _shown(character: str) -> str:

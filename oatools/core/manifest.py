@@ -9,6 +9,7 @@ import contextlib
 import math
 import os
 import re
+import stat
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -141,10 +142,12 @@ def read_rows(arguments: Sequence[str], null_separated: bool = False) -> Table[R
                 f"{table.name}: its columns differ from those of {first.name}",
                 "give them one by one",
             )
+    totals = [table.total for table in tables]
     return Table(
         first.columns,
         chain.from_iterable(table.rows for table in tables),
         first.name,
+        sum(filter(None, totals)) if None not in totals else None,
         headed=all(table.headed for table in tables),
     )
 
@@ -371,6 +374,7 @@ def _open_table(source: str, seen: _Seen) -> Table[Row | BadRow]:
         raise UsageError(f"{source}: {error.strerror}") from None
     if stream is None:
         raise UsageError("standard input is closed", "give a table or paths")
+    total = _lines_ahead(stream)
     lines = _lines(stream, name, is_ours=source != "-")
     first = next(lines, None)
     if first is None:
@@ -389,9 +393,26 @@ def _open_table(source: str, seen: _Seen) -> Table[Row | BadRow]:
     cells = first.removeprefix("\ufeff").split("\t")
     if len(cells) == 1 and cells[0] not in IDENTITY:
         _refuse_other_separators(first, name)
-        return _paths_table(chain([first], lines), name, seen)
+        total = None if total is None else total + 1  # there is no header
+        return _paths_table(chain([first], lines), name, seen, total)
     _check_header(cells, name)
-    return Table(cells, _rows(cells, lines, name, seen), name)
+    return Table(cells, _rows(cells, lines, name, seen), name, total)
+
+
+def _lines_ahead(stream: BinaryIO) -> int | None:
+    """Return the number of lines in a file behind the first; None for what is read but once."""
+    try:
+        number = stream.fileno()
+        if not stat.S_ISREG(os.fstat(number).st_mode):
+            return None
+        at = os.lseek(number, 0, os.SEEK_CUR)
+        lines, last = 0, b""
+        while block := os.pread(number, _BLOCK_BYTES, at):
+            lines, last, at = lines + block.count(b"\n"), block, at + len(block)
+    except (OSError, ValueError):
+        return None
+    is_ended = not last or last.endswith(b"\n")
+    return max(0, lines - 1 if is_ended else lines)
 
 
 def _refuse_other_separators(first: str, name: str) -> None:

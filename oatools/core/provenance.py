@@ -9,7 +9,7 @@ import enum
 import json
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -63,6 +63,21 @@ class Caution(enum.Enum):
     RANDOM_WEIGHTS = "random weights"
     PHANTOMS = "phantoms"
     LEAKY_SPLIT = "leaky split"
+
+
+#: The column in which tables that are made from images carry the cautions about their numbers.
+CAUTION_COLUMN = "caution"
+
+
+def caution_cell(cautions: Iterable[Caution]) -> str:
+    """Return the cell of `CAUTION_COLUMN`: `phantoms, random weights`, or n/a without any."""
+    return ", ".join(sorted(caution.value for caution in cautions)) or "n/a"
+
+
+def cautions_in(cell: str) -> set[Caution]:
+    """Return the cautions that a cell of `CAUTION_COLUMN` names; other words are passed over."""
+    words = {word.strip() for word in cell.split(",")}
+    return {caution for caution in Caution if caution.value in words}
 
 
 @dataclass(frozen=True)

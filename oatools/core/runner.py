@@ -317,7 +317,8 @@ class _Collector:
             self._fail(row, outcome)
         elif not isinstance(row, BadRow):  # of these there is no work that could have ended well
             self._succeed(row, outcome)
-        self.console.advance(self.state())
+        count = self.done + self.kept + self.failed + self.left_out
+        self.console.advance(self.state(), count, self.failed)
 
     def _succeed(self, row: Row, outcome: Done) -> None:
         try:

@@ -101,10 +101,11 @@ def explain_row(
     seen = [provenance.seen(Path(path)) for path in input_paths(row, model.joined)]
     plan = _plan(row, out_dir, settings, model, clinical)
     first = plan.outputs[0]
+    caution = {provenance.CAUTION_COLUMN: provenance.caution_cell(model.cautions)}
     is_done = [output.is_done(replacing) for output in plan.outputs]
     if all(is_done):
         cells = provenance.recorded_cells(first.heat)
-        return Done(cells | first.cells(), kept=True, remarks=plan.remarks)
+        return Done(cells | first.cells() | caution, kept=True, remarks=plan.remarks)
 
     sidecars: list[dict[str, Any]] = []
     warnings: list[str] = []
@@ -121,7 +122,8 @@ def explain_row(
         name = settings.class_name
         warnings.append(f"the map is zero: nothing in this knee speaks for the {name} class")
     _write(plan, settings, model, sidecars, result, replacing)
-    return Done(result.cells | first.cells(), warnings=tuple(warnings), remarks=plan.remarks)
+    cells = result.cells | first.cells() | caution
+    return Done(cells, warnings=tuple(warnings), remarks=plan.remarks)
 
 
 def claims(row: Row, out_dir: Path, model: FittedModel) -> list[str]:

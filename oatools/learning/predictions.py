@@ -11,6 +11,7 @@ from oatools.core.checksums import NAME as CHECKSUMS
 from oatools.core.checksums import read_checksums
 from oatools.core.errors import ItemError
 from oatools.core.manifest import Row, write_table
+from oatools.core.provenance import CAUTION_COLUMN, caution_cell
 from oatools.learning.results import PREDICTION_COLUMNS, CrossValidation
 
 #: The table of the model that was asked for.
@@ -38,7 +39,8 @@ def prediction_rows(
     Without an order they are sorted by name.
     """
     found = {prediction.knee: prediction.row() for prediction in result.predictions(model)}
-    return [found[knee] for knee in order or found if knee in found]
+    caution = {CAUTION_COLUMN: caution_cell(result.cautions)}
+    return [found[knee] | caution for knee in order or found if knee in found]
 
 
 def write_predictions(folder: Path, result: CrossValidation, order: Sequence[str] = ()) -> None:

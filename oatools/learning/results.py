@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from oatools.core.manifest import MISSING, Row
-from oatools.core.provenance import Caution
+from oatools.core.provenance import CAUTION_COLUMN, Caution
 from oatools.learning.cohort import Cohort
 from oatools.learning.intervals import Estimate, Fold, estimate_area
 from oatools.learning.metrics import CLASSED, METRICS, SCORES, mean_area, scores
@@ -27,8 +27,9 @@ PREDICTION_COLUMNS = [
     "fold",
     "predicted",
     "threshold",
+    CAUTION_COLUMN,
 ]
-METRIC_COLUMNS = ["model", "scope", "metric", "value", "ci_low", "ci_high"]
+METRIC_COLUMNS = ["model", "scope", "metric", "value", "ci_low", "ci_high", CAUTION_COLUMN]
 
 #: The scopes of a metric, beside `fold-N` and `repeat-N`.
 MEAN, SD, POOLED = "mean", "sd", "pooled"

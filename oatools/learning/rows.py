@@ -12,6 +12,7 @@ from oatools.core.errors import ItemError
 from oatools.core.files import file_stamp
 from oatools.core.manifest import BadRow, Row, Table
 from oatools.core.people import normal_knee, note_forms
+from oatools.core.provenance import CAUTION_COLUMN, caution_cell
 from oatools.core.runner import Done
 from oatools.features.featurefile import (
     NO_DIGEST,
@@ -24,6 +25,9 @@ from oatools.learning.clinical import ClinicalTable, clinical_values, read_clini
 from oatools.learning.files import load_model
 from oatools.learning.model import FittedModel, predict
 from oatools.learning.sequences import check_kind, image_kind
+
+#: The columns that are added to a row that is scored.
+SCORED = ["probability", "predicted", CAUTION_COLUMN]
 
 
 @dataclass(frozen=True)
@@ -80,7 +84,7 @@ def _noted(table: Table[Row | BadRow]) -> Iterator[Row | BadRow]:
 def score_row(
     row: Row, model_path: str, clinical: ClinicalTable | None, any_sequence: bool = False
 ) -> Done:
-    """Return the cells `probability` and `predicted` of a row.
+    """Return the cells `SCORED` of a row.
 
     Its `path` is a feature file, or `join_rows` made it. `clinical` gives the clinical variables by
     knee; None takes them from the row. Raises `ItemError` for features that the model was not
@@ -99,7 +103,11 @@ def score_row(
     probability = float(probabilities[0])
     # Compared as it is, printed rounded: the class is that of oa-cv, which has all digits too.
     predicted = int(probability >= model.threshold)
-    cells = {"probability": f"{probability:.6f}", "predicted": str(predicted)}
+    cells = {
+        "probability": f"{probability:.6f}",
+        "predicted": str(predicted),
+        CAUTION_COLUMN: caution_cell(model.cautions),
+    }
     return Done(cells, remarks=remarks)
 
 

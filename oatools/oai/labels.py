@@ -12,6 +12,7 @@ from pathlib import Path
 
 from oatools.core.errors import UsageError
 from oatools.core.manifest import MISSING, Row, naming_table
+from oatools.core.provenance import CAUTION_COLUMN, Caution, caution_cell
 from oatools.oai.clinical import CLINICAL_COLUMNS, clinical_cells
 from oatools.oai.codes import plain
 from oatools.oai.endpoints import Endpoint, Kind, checked_threshold, endpoint_of
@@ -23,6 +24,7 @@ from oatools.oai.rules import LabelledKnee, Sorted, sort_knees, width_pairs
 from oatools.oai.study import StudyTables
 from oatools.oai.tables import find_tables
 from oatools.oai.widths import MINIMUM
+from oatools.phantom.stamp import is_of_phantom
 
 #: A cut: in mm, % or points of WOMAC or grades; or at the smallest loss that an error does not
 #: explain; or none, for endpoints without one.
@@ -46,7 +48,7 @@ class Labels:
 
     `left_out` counts the others by the reason. `threshold` is the cut in mm, %, points of WOMAC or
     grades, None for an endpoint without one, and `reliable_change` its derivation where it comes
-    from a measurement error.
+    from a measurement error. `cautions` say that the tables are of no people.
     """
 
     endpoint: Endpoint
@@ -57,6 +59,7 @@ class Labels:
     assessed_patients: int
     notes: Sequence[str] = ()
     reliable_change: ReliableChange | None = None
+    cautions: tuple[Caution, ...] = ()
 
     @property
     def endpoint_name(self) -> str:
@@ -111,11 +114,11 @@ class Labels:
         """The columns of the table of labels."""
         identity = ["knee", "subject", "visit", "side"]
         if not self.are_labelled:
-            return [*identity, "jsw", *CLINICAL_COLUMNS, "readprj"]
+            return [*identity, "jsw", *CLINICAL_COLUMNS, "readprj", CAUTION_COLUMN]
         measured = ["label", "jsw"]
         if self.endpoint.kind in _CHANGES:
             measured.append(_CHANGES[self.endpoint.kind])
-        return [*identity, *measured, *CLINICAL_COLUMNS, "readprj", "endpoint"]
+        return [*identity, *measured, *CLINICAL_COLUMNS, "readprj", "endpoint", CAUTION_COLUMN]
 
     def rows(self) -> list[Row]:
         """The rows of the table of labels."""
@@ -133,6 +136,7 @@ class Labels:
             **clinical_cells(knee.clinical),
             "readprj": knee.readprj or MISSING,
             "endpoint": self.endpoint_name,
+            CAUTION_COLUMN: caution_cell(self.cautions),
         }
         change = _CHANGES.get(self.endpoint.kind)
         if change is not None:
@@ -195,9 +199,8 @@ def open_tables(
             "give that file, or another `endpoint`",
         )
     tables = find_tables(source)
-    if is_most(tables):
-        return open_most(tables, endpoint, visit)
-    return open_initiative(tables, endpoint, visit)
+    opened = open_most if is_most(tables) else open_initiative
+    return replace(opened(tables, endpoint, visit), are_synthetic=is_of_phantom(source))
 
 
 def label_tables(
@@ -244,6 +247,7 @@ def _labels(
         assessed_patients=tables.assessed_patients(),
         notes=[*tables.notes, *found.notes],
         reliable_change=change,
+        cautions=(Caution.PHANTOMS,) if tables.are_synthetic else (),
     )
 
 

@@ -46,7 +46,7 @@ class StudyTables:
     `second_grades` the grades that the endpoint is made from, `scores` the WOMAC pain at the visit,
     `outcomes` the study's own labels (None where there is none), `enrolled` the knees that count as
     assessed, `replaced` those with a prosthesis, `clinical` the clinical variables at the visit.
-    `notes` tell what was found odd on the way.
+    `notes` tell what was found odd on the way. `are_synthetic` marks those that `oa-phantom` wrote.
     """
 
     endpoint: Endpoint
@@ -61,6 +61,7 @@ class StudyTables:
     replaced: Replacements = field(default_factory=Replacements)
     clinical: Mapping[KneeId, Mapping[str, ClinicalValue]] = field(default_factory=dict)
     notes: Sequence[str] = ()
+    are_synthetic: bool = False
 
     @property
     def horizon(self) -> str:

@@ -43,6 +43,7 @@ from oatools.phantom.people import (
 )
 from oatools.phantom.rendering import render
 from oatools.phantom.series import PulseSequence
+from oatools.phantom.stamp import STAMP
 from oatools.phantom.tables import Record, make_records
 from oatools.phantom.truth import write_truth
 
@@ -231,7 +232,7 @@ def _check(settings: PhantomSettings) -> None:
 
 def _claim(folder: Path, settings: PhantomSettings) -> None:
     """Sign a new folder, or find that it is signed with the same settings."""
-    stamp = folder / "phantom.json"
+    stamp = folder / STAMP
     wanted = json.loads(json.dumps(asdict(settings)))
     signed = {"synthetic": True, "version": VERSION, "settings": wanted}
     text = json.dumps(signed, indent=2) + "\n"

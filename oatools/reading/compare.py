@@ -9,6 +9,7 @@ import numpy as np
 from scipy.stats import binomtest
 
 from oatools.core.manifest import Row
+from oatools.core.provenance import CAUTION_COLUMN
 from oatools.reading.groups import (
     by_group,
     mean_influence,
@@ -36,6 +37,7 @@ COMPARISON_COLUMNS = [
     "kappa",
     "kappa_low",
     "kappa_high",
+    CAUTION_COLUMN,
 ]
 #: The name that stands for Fleiss' kappa, of all readers together.
 FLEISS = "fleiss"

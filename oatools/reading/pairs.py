@@ -18,7 +18,7 @@ PLACES = ("A", "B")
 OTHER_PLACE = {"A": "B", "B": "A"}
 #: The columns of a table of pairs that say which knee stands where.
 PAIR_IDENTITY = ("knee", "subject", "visit", "side", "pair", "place", "draw")
-KEY_COLUMNS = [*PAIR_IDENTITY, "stratum", "jsn"]
+KEY_COLUMNS = [*PAIR_IDENTITY, "stratum", "jsn", provenance.CAUTION_COLUMN]
 
 _TOOL = "oa-pairs draw"
 

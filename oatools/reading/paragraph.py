@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from oatools.core.provenance import Caution
 from oatools.reading.compare import Comparison
 from oatools.reading.score import ALL, ALL_PAIRS, CONFIDENCE_DIGITS, MEAN, Method, ReaderScore
 from oatools.reading.strata import strata_in_words
@@ -35,6 +36,7 @@ def describe_result(
     readers: Sequence[str],
     models: Sequence[str],
     method: Method,
+    cautions: Iterable[Caution] = (),
 ) -> str:
     """Return what `oa-pairs score` found, as one paragraph of English."""
     first = (readers or models)[0]
@@ -54,6 +56,7 @@ def describe_result(
         *_times_and_confidence(result),
         _methods(result),
         _limits(result),
+        _caution(cautions),
     ]
     return " ".join(sentence for sentence in sentences if sentence) + "\n"
 
@@ -211,6 +214,14 @@ def _limits(result: _Result) -> str:
             "radiologists."
         )
     return " ".join(sentences)
+
+
+def _caution(cautions: Iterable[Caution]) -> str:
+    """The sentence on numbers that are about nobody."""
+    named = sorted(caution.value for caution in cautions)
+    if not named:
+        return ""
+    return f"These numbers were made with {' and '.join(named)}, and say nothing about patients."
 
 
 def _is_known(value: float) -> bool:

@@ -18,6 +18,7 @@ import numpy as np
 from oatools.core.errors import ItemError, UsageError
 from oatools.core.manifest import MISSING, Row, naming_table, number, read_table
 from oatools.core.people import normal_knee, note_forms
+from oatools.core.provenance import CAUTION_COLUMN, Caution, cautions_in
 from oatools.reading.groups import bootstrap_interval, share_interval, t_interval
 from oatools.reading.pairs import (
     OTHER_PLACE,
@@ -45,6 +46,7 @@ SCORE_COLUMNS = [
     "seconds",
     "confidence",
     "confidence_auc",
+    CAUTION_COLUMN,
 ]
 #: The name of several readers together, each with a share of its own.
 MEAN = "mean of readers"
@@ -137,6 +139,7 @@ class Grades:
 
     `scores`, `seconds` and `confidence` are those that were given, by reader and pair, and
     `studies` names the pages each reader read. `errors` are (reader and pair, what is wrong).
+    `cautions` are those about the knees and the models.
     """
 
     scores: dict[str, Scores] = field(default_factory=lambda: defaultdict(dict))
@@ -145,6 +148,7 @@ class Grades:
     studies: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     errors: list[tuple[str, str]] = field(default_factory=list)
     models: list[str] = field(default_factory=list)
+    cautions: set[Caution] = field(default_factory=set)
 
     @property
     def readers(self) -> list[str]:
@@ -189,6 +193,8 @@ def grade_tables(answers: Sequence[str], models: Sequence[str], solution: Soluti
     otherwise. Raises a `UsageError` where two would have one name.
     """
     grades = Grades()
+    for row in solution.key.values():
+        grades.cautions |= cautions_in(row.get(CAUTION_COLUMN, MISSING))
     tables = [(_name_of(path), read_table(path, ["pair", "choice"])) for path in answers]
     _require_distinct([name for name, table in tables if "reader" not in table.columns])
     for name, table in tables:
@@ -201,8 +207,11 @@ def grade_tables(answers: Sequence[str], models: Sequence[str], solution: Soluti
         predictions = read_table(path, ["knee", "probability"])
         name = _name_of(path)
         _require_distinct([*grades.scores, name])
+        rows = list(predictions.rows)
+        for row in rows:
+            grades.cautions |= cautions_in(row.get(CAUTION_COLUMN, MISSING))
         with naming_table(path):
-            scores = grade_model(predictions.rows, solution.key, solution.pairs or {})
+            scores = grade_model(rows, solution.key, solution.pairs or {})
         grades.scores[name] = scores
         grades.models.append(name)
     return grades

@@ -7,6 +7,7 @@ from typing import Any
 from oatools.core.checksums import write_checksums
 from oatools.core.files import write_text
 from oatools.core.manifest import MISSING, Row, write_table
+from oatools.core.provenance import CAUTION_COLUMN, caution_cell
 from oatools.learning.cautions import report_warning
 from oatools.learning.crossval import BOTH, IMAGES, fold_path
 from oatools.learning.predictions import prediction_files, remove_others, write_predictions
@@ -42,7 +43,9 @@ def write_report(out_dir: Path, report: Report) -> list[str]:
     write_predictions(out_dir, report.result, report.flow.order)
     for number, run in enumerate(report.result.repeats, start=2):
         write_predictions(out_dir / f"repeat-{number}", run)
-    write_table(out_dir / "metrics.tsv", METRIC_COLUMNS, report.metrics.rows())
+    caution = {CAUTION_COLUMN: caution_cell(report.cautions)}
+    metric_rows = [row | caution for row in report.metrics.rows()]
+    write_table(out_dir / "metrics.tsv", METRIC_COLUMNS, metric_rows)
     flow = Picture("flow", cohort_flow(report).figure(), FLOW_CAPTION, wide=True)
     mark_all([flow], report.cautions)
     drawn = make_pictures(report.result, report.metrics, report.cautions)

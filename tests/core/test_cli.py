@@ -46,6 +46,7 @@ def test_messages_name_each_parameter_by_its_option():
         "failed": "--failed",
         "fail_fast": "--fail-fast",
         "timeout": "--timeout",
+        "no_header": "--no-header",
         "quiet": "--quiet",
         "verbose": "-v",
         "version": "--version",

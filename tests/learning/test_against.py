@@ -39,7 +39,7 @@ def table(tmp_path):
             row |= {column: values[i] for column, values in (columns or {}).items()}
             rows.append(row | (cells if i == change else {}))
         rows = [row for i, row in enumerate(rows) if i not in drop]
-        rows += [{**rows[0], "knee": knee} for knee in more]
+        rows += [{**rows[0], "knee": knee, "probability": 0.25} for knee in more]
         with path.open("w", newline="") as stream:
             writer = csv.DictWriter(stream, list(rows[0]), delimiter="\t", lineterminator="\n")
             writer.writeheader()

@@ -66,7 +66,11 @@ def test_cv_prints_every_knee_once_and_writes_its_folder(call, study, tmp_path, 
         "fold",
         "predicted",
         "threshold",
+        "caution",
     ]
+    assert {row["caution"] for row in rows(out)} == {"random weights"}
+    metrics = rows((tmp_path / "cv/metrics.tsv").read_text())
+    assert {row["caution"] for row in metrics} == {"random weights"}
     folds = {row["knee"]: row["fold"] for row in rows((tmp_path / "cv/folds.tsv").read_text())}
     assert all(folds[row["knee"]] == row["fold"] for row in rows(out))
     assert any("patients also in other folds: 0" in line for line in said)
@@ -294,7 +298,9 @@ def test_predict_adds_columns_and_gives_each_knee_the_same_in_any_order(
         "path",
         "probability",
         "predicted",
+        "caution",
     ]
+    assert {r["caution"] for r in rows(out)} == {"random weights"}
     assert all((float(r["probability"]) > 0) and r["predicted"] in "01" for r in rows(out))
     header, *lines = (tmp_path / "features.tsv").read_text().splitlines()
     (tmp_path / "reversed.tsv").write_text("\n".join([header, *lines[::-1]]) + "\n")
@@ -400,7 +406,8 @@ def odd_label(folder: Path):
 
 def twice(folder: Path):
     text = (folder / "labels.tsv").read_text()
-    (folder / "labels.tsv").write_text(text + text.splitlines()[1] + "\n")
+    first = text.splitlines()[1].split("\t")
+    (folder / "labels.tsv").write_text(text + "\t".join([*first[:3], "99", *first[4:]]) + "\n")
 
 
 @pytest.mark.parametrize(
@@ -734,7 +741,9 @@ def test_a_table_given_from_python_may_have_any_extension(study, tmp_path, monke
     (tmp_path / "features.csv").write_text(table)
     assert load_cohort("features.csv", "labels.tsv").knee == tuple(sorted(knees))
     (tmp_path / "features.csv").write_text(table.replace("\t", ","))
-    with pytest.raises(UsageError, match="features.csv: its first line holds no tab; save a table"):
+    with pytest.raises(
+        UsageError, match="features.csv: its first line is separated by commas; save"
+    ):
         load_cohort("features.csv", "labels.tsv")
     (tmp_path / "features.csv").write_text(table + "9999999_00m_left\n")
     with pytest.raises(UsageError, match="features.csv line 22: 1 fields .*; correct the line"):

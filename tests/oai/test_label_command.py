@@ -44,14 +44,14 @@ def test_labels_of_narrowing_are_printed_with_the_flow(release, tmp_path):
     assert done.returncode == 0, done.stderr
     assert done.stdout == (
         "knee\tsubject\tvisit\tside\tlabel\tjsw\tjsn\tage\tsex\tbmi\theight\tweight\tkl\tjsm\twomac_pain\twomac_stiffness"
-        "\twomac_function\twomac_total\tkoos_pain\tinjury\tsurgery\trace\tsite\tcohort\treadprj\tendpoint\n"
+        "\twomac_function\twomac_total\tkoos_pain\tinjury\tsurgery\trace\tsite\tcohort\treadprj\tendpoint\tcaution\n"
         "9000001_00m_left\t9000001\t00m\tleft\t0\t5\t0\t61\tfemale\t27.5\t1.654\t75.2\tn/a\tn/a\t0"
         + 6
         * "\tn/a"
-        + "\twhite\tC\tprogression\t16\tjsn12\n"
+        + "\twhite\tC\tprogression\t16\tjsn12\tn/a\n"
         "9000001_00m_right\t9000001\t00m\tright\t1\t4.1\t-0.5\t61\tfemale\t27.5\t1.654\t75.2\t2\tn/a\t2"
         + 6 * "\tn/a"
-        + "\twhite\tC\tprogression\t16\tjsn12\n"
+        + "\twhite\tC\tprogression\t16\tjsn12\tn/a\n"
     )
     assert "oa-label: 1 knee left out: knee replaced by 12m\n" in done.stderr
     assert "oa-label: 1 knee left out: no JSW at 00m\n" in done.stderr
@@ -105,6 +105,22 @@ def test_another_width_is_not_mixed_with_the_minimum(release):
     ]
 
 
+def test_tables_of_phantoms_are_called_so(tmp_path):
+    """Their folder is signed; the tables themselves have the form of the study's."""
+    from oatools.phantom.download import prepare
+    from oatools.phantom.people import PhantomSettings
+
+    prepare(tmp_path / "oai", PhantomSettings(patients=12, seed=0))
+    done = oa_label(tmp_path / "oai" / "tables", "--endpoint", "none")
+    header, *rows = [line.split("\t") for line in done.stdout.splitlines()]
+    assert header[-1] == "caution" and {row[-1] for row in rows} == {"phantoms"}
+    assert "oa-label: the tables are of phantoms: they say nothing about patients" in done.stderr
+    (tmp_path / "oai" / "phantom.json").write_text("[]")
+    done = oa_label(tmp_path / "oai" / "tables", "--endpoint", "none")
+    assert {line.split("\t")[-1] for line in done.stdout.splitlines()[1:]} == {"n/a"}
+    assert "phantoms" not in done.stderr
+
+
 def test_the_old_name_of_the_width_is_as_good(release):
     for number in ("00", "01"):
         path = next(p for p in release.rglob(f"*Duryea{number}.txt") if "_rel_" not in p.name)
@@ -115,7 +131,7 @@ def test_the_old_name_of_the_width_is_as_good(release):
     assert done[0].returncode == 0, done[0].stderr
     warning = "oa-label: warning: --jsw is now called --width\n"
     assert (done[0].stdout, warning + done[0].stderr) == (done[1].stdout, done[1].stderr)
-    assert done[0].stdout.splitlines()[1].endswith("jsn12-jsw225")
+    assert done[0].stdout.splitlines()[1].endswith("jsn12-jsw225\tn/a")
     assert "--jsw" not in oa_label("--help").stdout
     # The second is the default, which is no less given for that.
     for width in ("jsw225", "mcmjsw"):

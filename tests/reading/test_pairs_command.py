@@ -61,6 +61,7 @@ def test_pairs_are_printed_without_the_answers(study):
         "draw",
         "stratum",
         "jsn",
+        "caution",
     ]
     assert [row["pair"] for row in key] == [f"{n:03d}" for n in range(1, 12)]
     assert all(int(row["subject"]) < 9000030 for row in key)
@@ -388,3 +389,40 @@ def test_matching_says_how_far_the_pairs_differ(study):
     assert (refused.returncode, refused.stdout) == (2, "")
     assert "'jsn' may tell readers the answer" in refused.stderr
     assert not (study / "n.tsv").exists()
+
+
+def test_scores_of_phantoms_say_so_wherever_they_are_written(study):
+    key = table((study / "key.tsv").read_text())
+    assert {row["caution"] for row in key} == {"n/a"}
+    knees = {row["knee"] for row in table((study / "pairs.tsv").read_text())}
+    right = {row["knee"] for row in key}
+    header = "knee\tprobability\tcaution\n"
+    cells = [f"{knee}\t{float(knee in right)}\tphantoms, random weights\n" for knee in knees]
+    (study / "model.tsv").write_text(header + "".join(cells))
+    written = ("--compare", "c.tsv", "--paragraph", "p.txt", "--figure", "f.svg")
+    read = ("--key", "key.tsv", "--pairs", "pairs.tsv", "--model", "model.tsv")
+    done = oa_pairs("score", *read, *written, cwd=study)
+    assert done.returncode == 0, done.stderr
+    assert {row["caution"] for row in table(done.stdout)} == {"phantoms, random weights"}
+    text = (study / "p.txt").read_text()
+    assert text.endswith(
+        "These numbers were made with phantoms and random weights, and say nothing about patients.\n"
+    )
+    assert (study / "c.tsv").read_text().splitlines()[0].endswith("\tcaution")
+    assert "<!-- Phantoms, Random weights -->" in (study / "f.svg").read_text()
+    # Of people, nothing of it.
+    (study / "model.tsv").write_text(
+        "knee\tprobability\n" + "".join(f"{knee}\t0.5\n" for knee in knees)
+    )
+    done = oa_pairs("score", *read, *written, "--force", cwd=study)
+    assert {row["caution"] for row in table(done.stdout)} == {"n/a"}
+    assert "patients" not in (study / "p.txt").read_text().rsplit(".", 2)[1]
+    assert "Phantoms" not in (study / "f.svg").read_text()
+    # The labels alone may say it, of readers without a model.
+    labels = (study / "labels.tsv").read_text().splitlines()
+    marked = [labels[0] + "\tcaution", *(f"{line}\tphantoms" for line in labels[1:])]
+    (study / "labels.tsv").write_text("\n".join(marked) + "\n")
+    oa_pairs("draw", "labels.tsv", "--pairs", 11, "--key", "key2.tsv", cwd=study)
+    (study / "jd.tsv").write_text("pair\tchoice\n001\tA\n")
+    done = oa_pairs("score", "jd.tsv", "--key", "key2.tsv", cwd=study)
+    assert {row["caution"] for row in table(done.stdout)} == {"phantoms"}

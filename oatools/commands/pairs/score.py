@@ -14,6 +14,7 @@ from oatools.core.errors import UsageError
 from oatools.core.files import check_outputs, write_bytes, write_text
 from oatools.core.manifest import print_table, write_table
 from oatools.core.options import force_option, seed_option
+from oatools.core.provenance import CAUTION_COLUMN, caution_cell
 
 if TYPE_CHECKING:
     from oatools.reading.compare import Comparison
@@ -98,6 +99,7 @@ def score_command(
     share of answered pairs that are right (a tie counts one half), which is the area under the ROC
     curve, with its 95 % interval. The first column is the reader, not a knee.
     """
+    from oatools.reading.compare import COMPARISON_COLUMNS
     from oatools.reading.groups import count_shared, groups_of
     from oatools.reading.score import (
         SCORE_COLUMNS,
@@ -125,16 +127,18 @@ def score_command(
     _say_groups(console, groups, unknown, interval)
     method = Method(interval, bootstrap, seed, n_shared=count_shared(groups))
     scores = summarise_all(grades, solution.key, groups, method)
+    caution = {CAUTION_COLUMN: caution_cell(grades.cautions)}
     _say_unanswered(console, scores)
     if compare is not None or paragraph is not None:
         comparisons = _compare(grades, solution.key, groups, method)
         if compare is not None:
-            _write_comparisons(compare, comparisons)
+            compared = [found.row() | caution for found in comparisons]
+            write_table(compare, COMPARISON_COLUMNS, compared)
         if paragraph is not None:
             _write_paragraph(paragraph, scores, comparisons, grades, method)
     if figure is not None:
-        _write_figure(figure, scores, grades.models, interval)
-    print_table(SCORE_COLUMNS, [score.row() for score in scores])
+        _write_figure(figure, scores, grades, interval)
+    print_table(SCORE_COLUMNS, [score.row() | caution for score in scores])
     _say_scored(console, grades, len(solution.key))
     return 1 if grades.errors else 0
 
@@ -149,12 +153,6 @@ def _compare(
     )
 
 
-def _write_comparisons(path: Path, comparisons: "Sequence[Comparison]") -> None:
-    from oatools.reading.compare import COMPARISON_COLUMNS
-
-    write_table(path, COMPARISON_COLUMNS, [found.row() for found in comparisons])
-
-
 def _write_paragraph(
     path: Path,
     scores: "Sequence[ReaderScore]",
@@ -164,18 +162,23 @@ def _write_paragraph(
 ) -> None:
     from oatools.reading.paragraph import describe_result
 
-    text = describe_result(scores, comparisons, grades.readers, grades.models, method)
+    text = describe_result(
+        scores, comparisons, grades.readers, grades.models, method, grades.cautions
+    )
     write_text(path, text)
 
 
 def _write_figure(
-    path: Path, scores: "Sequence[ReaderScore]", models: Sequence[str], interval: str
+    path: Path, scores: "Sequence[ReaderScore]", grades: "Grades", interval: str
 ) -> None:
+    from oatools.learning.cautions import figure_mark
     from oatools.reading.figure import forest_figure
-    from oatools.report.figures import encode
+    from oatools.report.figures import encode, mark
 
-    drawn = encode(forest_figure(scores, models, interval), path.suffix[1:])
-    write_bytes(path, drawn)
+    figure = forest_figure(scores, grades.models, interval)
+    if grades.cautions:
+        mark(figure, ", ".join(sorted(map(figure_mark, grades.cautions))))
+    write_bytes(path, encode(figure, path.suffix[1:]))
 
 
 def _say_not_shown(console: Console, solution: "Solution", pairs_file: str | None) -> None:
