@@ -12,7 +12,7 @@ import re
 import stat
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
@@ -156,30 +156,37 @@ def row_from_path(path: str) -> Row:
     """Return the identity columns that a name like `9000099_00m_right_cor-iw-tse.nii.gz` gives.
 
     For any other name, `knee` is the stem, and the rest is what the sidecar of a volume says, if
-    there is one. Where the volume has the name that the sidecar's knee and sequence make, these are
-    theirs, too; a volume that was renamed since keeps its own name.
+    there is one (see `identified`).
     """
     stem = without_extension(Path(path).name)
     match = _NAME.fullmatch(stem)
-    known = match.groupdict() if match else {"knee": stem, **_stated_beside(path, stem)}
+    known = match.groupdict() if match else {"knee": stem}
     row = {column: known.get(column) or MISSING for column in IDENTITY}
-    return {**row, "path": path}
-
-
-def _stated_beside(path: str, stem: str) -> Row:
-    """Return what a volume's sidecar says of the knee, see `row_from_path`."""
-    if not path.lower().endswith(_VOLUMES):
-        return {}
+    row["path"] = path
+    if match or not path.lower().endswith(_VOLUMES):
+        return row
     from oatools.core.provenance import read_sidecar
 
     fields = read_sidecar(path)
-    named = {column: column.capitalize() for column in IDENTITY}
-    stated = {column: fields[name] for column, name in named.items() if name in fields}
-    names = [stated[column] for column in ("knee", "sequence") if column in stated]
-    if "knee" not in stated or stem not in (stated["knee"], "_".join(names)):
-        stated.pop("sequence", None)
-        stated["knee"] = stem
-    return stated
+    return identified(row, {name: fields.get(name.capitalize()) for name in IDENTITY})
+
+
+def identified(row: Row, stated: Mapping[str, object]) -> Row:
+    """Complete the identity of a row that was made of a path alone by what the file's record says.
+
+    Where the file has the name that its knee and sequence make, these are the row's, too; a file
+    that was renamed since keeps its own name for the knee. What the row says itself stays.
+    """
+    stem = without_extension(Path(row["path"]).name)
+    if row.get("knee") != stem:
+        return row
+    known = {c: stated[c] for c in IDENTITY if c != "path" and isinstance(stated.get(c), str)}
+    names = [str(known[column]) for column in ("knee", "sequence") if column in known]
+    if "knee" not in known or stem not in (known["knee"], "_".join(names)):
+        known.pop("sequence", None)
+        known.pop("knee", None)
+    more = {c: str(v) for c, v in known.items() if c == "knee" or row.get(c, MISSING) == MISSING}
+    return {**row, **more}
 
 
 def without_extension(path: str) -> str:

@@ -10,7 +10,7 @@ import torch
 
 from oatools.core.errors import ItemError
 from oatools.core.files import file_stamp
-from oatools.core.manifest import BadRow, Row, Table
+from oatools.core.manifest import IDENTITY, BadRow, Row, Table, identified
 from oatools.core.people import normal_knee, note_forms
 from oatools.core.provenance import CAUTION_COLUMN, caution_cell
 from oatools.core.runner import Done
@@ -93,6 +93,9 @@ def score_row(
     """
     model = shared_model(model_path)
     found = [_read(path, model) for path in input_paths(row, model.joined)]
+    asked = row
+    if found[0].has_digest:  # another program's record is no reason to call a knee so
+        row = identified(row, found[0].provenance)
     remarks = check_kind(image_kind(row, found[0].provenance), model, any_sequence)
     if not all(each.has_digest for each in found):
         remarks = (*remarks, f"the feature file {NO_DIGEST}")
@@ -108,6 +111,7 @@ def score_row(
         "predicted": str(predicted),
         CAUTION_COLUMN: caution_cell(model.cautions),
     }
+    cells |= {column: row[column] for column in IDENTITY if row.get(column) != asked.get(column)}
     return Done(cells, remarks=remarks)
 
 

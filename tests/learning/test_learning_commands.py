@@ -8,6 +8,9 @@ from safetensors.numpy import save_file
 from sklearn.metrics import roc_auc_score
 
 from oatools.commands import cv, predict, train
+from oatools.features.featurefile import Features, write_features
+
+from .conftest import MADE
 
 FAST = ["--preset", "paper", "--epochs", "2", "--conv", "8", "--units", "8", "--hidden", "8"]
 SPACE = {
@@ -306,6 +309,22 @@ def test_predict_adds_columns_and_gives_each_knee_the_same_in_any_order(
     (tmp_path / "reversed.tsv").write_text("\n".join([header, *lines[::-1]]) + "\n")
     _, backwards, _ = call(predict, *words, "reversed.tsv")
     assert backwards.splitlines()[:0:-1] == out.splitlines()[1:]
+
+
+def test_a_bare_feature_file_has_the_knee_that_it_records(call, trained, tmp_path, rows):
+    """A hospital's knee, whose name has no visit and side, is found in the clinical table."""
+    said = {"knee": "anon-12ab", "subject": "anon-12ab", "side": "left", "sequence": "cor-iw-tse"}
+    numbers = np.random.default_rng(0).normal(size=(8, 32))
+    for name in ("anon-12ab_cor-iw-tse", "mine"):
+        file = Features(numbers, np.arange(8) * 3.0, {**MADE, **said})
+        write_features(tmp_path / f"{name}.h5", file)
+    (tmp_path / "table.tsv").write_text("knee\tbmi\tsex\nanon-12ab\t41\tmale\nmine\t20\tmale\n")
+    files = ("anon-12ab_cor-iw-tse.h5", "mine.h5")
+    status, out, _ = call(predict, "m.safetensors", "--with-clinical", "table.tsv", *files)
+    first, second = rows(out)
+    assert status == 0 and {name: first[name] for name in said} == said
+    assert {name: second[name] for name in said} == {**said, "knee": "mine", "sequence": "n/a"}
+    assert first["probability"] != second["probability"]  # each has its own BMI
 
 
 def test_a_model_that_was_replaced_under_its_name_is_read_anew(call, trained, tmp_path):
