@@ -207,7 +207,7 @@ def _write_means(
 
     if any(is_same_file(each.volume.parent, folder) for each in finished):
         raise UsageError(f"{folder} holds volumes that were read", "choose another `out_dir`")
-    scale = f"{settings.method} ({UNITS[settings.method]})"
+    scale = f"{settings.method} ({UNITS[settings.method]}), one scale for all slices"
     notes = [as_sentence(model_warning(model.cautions))] if model.cautions else []
     for picture in mean_maps(finished, folder, scale, notes):
         console.note(f"mean of {len(finished)} maps: {picture}")

@@ -133,7 +133,10 @@ def _write(folder: Path, sequence: str, total: _Sum, scale: str, notes: Sequence
         description = f"mean over {total.count} knees: {what}"
         fields = {"Description": description, "Knees": total.knees}
         write_recorded(path, Volume(data.astype(np.float32), anatomy.affine), fields)
-    titles = {label: f"{_LABELS[label]} ({total.knees[label]} knees)" for label in means}
+    titles = {}
+    for label in means:
+        count = total.knees[label]
+        titles[label] = f"{_LABELS[label]} ({count} {'knee' if count == 1 else 'knees'})"
     picture = MeanPicture(
         anatomy=anatomy,
         means={titles[label]: mean for label, mean in means.items()},

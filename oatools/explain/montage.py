@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.gridspec import GridSpec
-from matplotlib.image import AxesImage
+from matplotlib.patheffects import withStroke
 
 from oatools.explain.explanation import Explanation
 from oatools.imaging.volume import Volume
@@ -19,7 +19,12 @@ _HEAT = "inferno"
 _MEDIAL = {"left": ("lateral", "medial"), "right": ("medial", "lateral")}
 _ALONG = {"coronal": ("posterior", "anterior"), "axial": ("inferior", "superior")}
 _COLUMNS = 6
+_BAR_WIDTH = 0.13  # of a slice's
+_LENGTH_MM = 20
 _DPI = 110
+# What is written over a slice is read over bright tissue, too.
+_OUTLINE = [withStroke(linewidth=2.0, foreground="black")]
+_OVER_SLICE: dict[str, Any] = {"fontsize": 6.5, "color": "white", "path_effects": _OUTLINE}
 _SHOWN, _OTHERS = "#0072B2", "#9ecae1"
 
 
@@ -28,8 +33,8 @@ class Montage:
     """The picture of one volume: the slices that got most attention, plain and with their heat.
 
     `notes` stand below the title. `plane` and `reference` are oa-orient's; `scale` stands beside
-    the colours, which end at `top`, or at the volume's own maximum where that is None. `count` is
-    the number of slices.
+    the colours of heat, which end at `top`, or at the volume's own maximum where that is None.
+    `count` is the number of slices.
     """
 
     volume: Volume
@@ -86,7 +91,7 @@ def draw_montage(montage: Montage) -> bytes:
     grid = figure.add_gridspec(
         2 * lines + 1,
         columns + 1,
-        width_ratios=[*[1] * columns, 0.06],
+        width_ratios=[*[1] * columns, _BAR_WIDTH],
         height_ratios=[*[1] * (2 * lines), 0.55],
         left=0.06,
         right=0.93,
@@ -95,8 +100,8 @@ def draw_montage(montage: Montage) -> bytes:
         wspace=0.04,
         hspace=0.12,
     )
-    shown = _draw_slices(figure, grid, montage, chosen, columns)
-    _draw_bar(figure, figure.add_subplot(grid[: 2 * lines, columns]), shown, montage.scale)
+    view = _draw_slices(figure, grid, montage, chosen, columns)
+    view.draw_bar(figure.add_subplot(grid[: 2 * lines, columns]), montage.scale)
     _draw_attention(figure.add_subplot(grid[2 * lines, :columns]), montage, chosen)
     _draw_header(figure, montage.title, montage.notes)
     return _png(figure)
@@ -111,7 +116,7 @@ def draw_means(picture: MeanPicture) -> bytes:
     grid = figure.add_gridspec(
         len(picture.means),
         len(chosen) + 1,
-        width_ratios=[*[1] * len(chosen), 0.06],
+        width_ratios=[*[1] * len(chosen), _BAR_WIDTH],
         left=0.05,
         right=0.93,
         bottom=0.03,
@@ -121,17 +126,17 @@ def draw_means(picture: MeanPicture) -> bytes:
     )
     top = max(float(mean.max()) for mean in picture.means.values()) or 1.0
     view = _View.of(picture.anatomy, top)
-    shown: AxesImage | None = None
     for line, (name, mean) in enumerate(picture.means.items()):
         for column, index in enumerate(chosen):
             axes = figure.add_subplot(grid[line, column])
             view.draw_slice(axes, index)
-            shown = view.draw_heat(axes, mean[:, :, index])
+            view.draw_heat(axes, mean[:, :, index])
             axes.set_title(f"slice {index + 1}", fontsize=7, pad=2)
             if column == 0:
                 _write_beside(axes, name)
                 _mark_ends(axes, picture.plane, "left")
-    _draw_bar(figure, figure.add_subplot(grid[:, len(chosen)]), shown, picture.scale)
+                view.draw_length(axes)
+    view.draw_bar(figure.add_subplot(grid[:, len(chosen)]), picture.scale)
     _draw_header(figure, picture.title, picture.notes)
     return _png(figure)
 
@@ -155,39 +160,68 @@ class _View:
         plane = self.volume.data[:, :, index]
         self._draw(axes, plane, cmap="gray", vmin=self.low, vmax=self.high)
 
-    def draw_heat(self, axes: Axes, heat: np.ndarray) -> AxesImage:
+    def draw_heat(self, axes: Axes, heat: np.ndarray) -> None:
         """Draw heat (i, j), the more opaque the hotter."""
-        opacity = np.clip(heat.T[::-1] / self.top * 1.4, 0, 0.6)
-        return self._draw(axes, heat, cmap=_HEAT, vmin=0, vmax=self.top, alpha=opacity)
+        opacity = self._opacity(heat.T[::-1])
+        self._draw(axes, heat, cmap=_HEAT, vmin=0, vmax=self.top, alpha=opacity)
 
-    def _draw(self, axes: Axes, plane: np.ndarray, **colours: Any) -> AxesImage:
+    def draw_bar(self, axes: Axes, scale: str) -> None:
+        """Draw the colours of heat as they stand in the picture, over tissue of three greys."""
+        heat = np.repeat(np.linspace(0, self.top, 256)[:, None], 3, axis=1)
+        greys = np.broadcast_to([0.0, 0.5, 1.0], heat.shape)
+        place: dict[str, Any] = {"extent": (0, 3, 0, self.top), "aspect": "auto", "origin": "lower"}
+        axes.imshow(greys, cmap="gray", vmin=0, vmax=1, **place)
+        opacity = self._opacity(heat)
+        axes.imshow(heat, cmap=_HEAT, vmin=0, vmax=self.top, alpha=opacity, **place)
+        axes.set_xticks([])
+        axes.yaxis.tick_right()
+        axes.yaxis.set_label_position("right")
+        seen = f"{scale}\nas seen over dark, grey and bright tissue"
+        axes.set_ylabel(seen, fontsize=7, parse_math=False)
+        axes.tick_params(labelsize=6, length=2)
+
+    def draw_length(self, axes: Axes) -> None:
+        """Draw how long so many millimetres are, above the ends of the slice."""
+        columns, rows = self.volume.data.shape[:2]
+        length = _LENGTH_MM / float(self.volume.spacing[0])
+        left, y = 0.04 * columns, 0.1 * rows
+        if left + length < 0.9 * columns:
+            ends = [left, left + length]
+            axes.plot(ends, [y, y], color="white", linewidth=1.5, path_effects=_OUTLINE)
+            axes.text(left, y - 0.02 * rows, f"{_LENGTH_MM} mm", va="bottom", **_OVER_SLICE)
+
+    def _opacity(self, heat: np.ndarray) -> np.ndarray:
+        return np.clip(heat / self.top * 1.4, 0, 0.6)
+
+    def _draw(self, axes: Axes, plane: np.ndarray, **colours: Any) -> None:
         """Draw a plane, first axis across, second axis up, with square millimetres."""
         width, height = self.volume.spacing[:2]
         axes.set_axis_off()
-        return axes.imshow(
-            plane.T[::-1], aspect=float(height / width), interpolation="nearest", **colours
-        )
+        axes.imshow(plane.T[::-1], aspect=float(height / width), interpolation="nearest", **colours)
 
 
 def _draw_slices(
     figure: Figure, grid: GridSpec, montage: Montage, chosen: list[int], columns: int
-) -> AxesImage | None:
-    """Draw every slice twice, plain and below that with its heat; return one of the overlays."""
+) -> "_View":
+    """Draw every slice twice, plain and below that with its heat; return how it is shown."""
     found = montage.explanation
     view = _View.of(montage.volume, montage.top or float(found.heat.max()) or 1.0)
-    shown: AxesImage | None = None
     for place, index in enumerate(chosen):
         line, column = divmod(place, columns)
         plain = figure.add_subplot(grid[2 * line, column])
         overlay = figure.add_subplot(grid[2 * line + 1, column])
         view.draw_slice(plain, index)
         view.draw_slice(overlay, index)
-        shown = view.draw_heat(overlay, found.heat[:, :, index])
+        view.draw_heat(overlay, found.heat[:, :, index])
         title = f"slice {index + 1}   attention {found.attention[index]:.2f}"
         plain.set_title(title, fontsize=7, pad=2)
         if column == 0:
             _mark_ends(overlay, montage.plane, montage.reference)
-    return shown
+            _write_beside(plain, "scan")
+            _write_beside(overlay, "with heat")
+        if place == 0:
+            view.draw_length(plain)
+    return view
 
 
 def _draw_attention(axes: Axes, montage: Montage, chosen: list[int]) -> None:
@@ -209,14 +243,6 @@ def _draw_attention(axes: Axes, montage: Montage, chosen: list[int]) -> None:
         axes.spines[edge].set_visible(False)
 
 
-def _draw_bar(figure: Figure, axes: Axes, shown: AxesImage | None, scale: str) -> None:
-    if shown is None:
-        return
-    bar = figure.colorbar(shown, cax=axes)
-    bar.set_label(f"{scale}, one scale for all slices", fontsize=7, parse_math=False)
-    bar.ax.tick_params(labelsize=6)
-
-
 def _draw_header(figure: Figure, title: str, notes: Sequence[str]) -> None:
     height = figure.get_figheight()
     # Names of knees and endpoints are texts: a $ in them is no formula.
@@ -228,9 +254,9 @@ def _draw_header(figure: Figure, title: str, notes: Sequence[str]) -> None:
 def _mark_ends(axes: Axes, plane: str, reference: str) -> None:
     """Name the left and the right end of a slice in its lower corners."""
     left, right = ("posterior", "anterior") if plane == "sagittal" else _MEDIAL[reference]
-    style: dict[str, Any] = {"fontsize": 6.5, "color": "white", "va": "bottom"}
-    axes.text(0.02, 0.02, left, ha="left", transform=axes.transAxes, **style)
-    axes.text(0.98, 0.02, right, ha="right", transform=axes.transAxes, **style)
+    place: dict[str, Any] = {"va": "bottom", "transform": axes.transAxes, **_OVER_SLICE}
+    axes.text(0.02, 0.02, left, ha="left", **place)
+    axes.text(0.98, 0.02, right, ha="right", **place)
 
 
 def _write_beside(axes: Axes, name: str) -> None:

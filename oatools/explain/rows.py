@@ -30,7 +30,7 @@ from oatools.imaging.recorded import beside_path, write_recorded
 from oatools.imaging.rows import refuse_same
 from oatools.imaging.volume import Volume, read_volume
 from oatools.learning.cautions import model_warning
-from oatools.learning.clinical import ClinicalTable
+from oatools.learning.clinical import CODES, ClinicalTable
 from oatools.learning.files import load_model
 from oatools.learning.model import FittedModel
 from oatools.learning.rows import checked_clinical, input_paths
@@ -300,7 +300,7 @@ def _write(
             plane=orient.plane_of(volume, output.sequence),
             reference="left" if turned is None else turned.reference,
             count=settings.montage,
-            scale=f"{settings.method} ({UNITS[settings.method]})",
+            scale=_scale(settings, model),
             top=result.top,
         )
         beside = {
@@ -383,6 +383,9 @@ def _notes(
     first = f"{endpoint}: {verdict} at the model's threshold {model.threshold:.2f}"
     clinical = _clinical_note(model, plan.clinical)
     lines = [f"{first}; {clinical}" if clinical else first]
+    turned = made.orientation()
+    if turned is not None and plan.side is not None and plan.side != turned.reference:
+        lines.append(f"A {plan.side} knee, mirrored so that it lies as a {turned.reference} one.")
     if not settings.positive:
         lines.append("Heat: what speaks for the negative class.")
     if model.cautions:
@@ -398,9 +401,23 @@ def _clinical_note(model: FittedModel, values: np.ndarray) -> str:
     scaling = model.scaling
     said = []
     for name, value, fill in zip(scaling.names, values, scaling.fill, strict=True):
-        missing = f"missing, imputed as {fill:.4g}"
-        said.append(f"{name} {missing if math.isnan(value) else format(value, '.4g')}")
+        missing = f"missing, imputed as {_value_text(name, fill)}"
+        said.append(f"{name} {missing if math.isnan(value) else _value_text(name, value)}")
     return ", ".join(said)
+
+
+def _value_text(name: str, value: float) -> str:
+    """Return a clinical variable as a person says it: `female`, `27.5`."""
+    words = {code: word for word, code in CODES.get(name, {}).items()}
+    return words.get(value, format(value, ".4g"))
+
+
+def _scale(settings: CamSettings, model: FittedModel) -> str:
+    """Return what stands beside the colours."""
+    shared = "one scale for all slices"
+    if model.joined:
+        shared += f" of {' and '.join(model.joined)}"
+    return f"{settings.method} ({UNITS[settings.method]}), {shared}"
 
 
 def as_sentence(text: str) -> str:

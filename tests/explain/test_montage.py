@@ -1,3 +1,6 @@
+import io
+
+import matplotlib.image
 import numpy as np
 import pytest
 
@@ -29,6 +32,24 @@ def test_the_same_picture_has_the_same_bytes():
     found = Explanation(0.5, np.full(4, 0.25), heat)
     montage = Montage(VOLUME, found, "a knee", ["a note"], "sagittal", reference="right")
     assert draw_montage(montage) == draw_montage(montage)
+
+
+def test_the_bar_has_the_colours_that_stand_in_the_picture():
+    """Heat is seen through, so that one colour looks different over dark and over bright tissue."""
+    data = np.zeros((40, 40, 1), np.float32)
+    data[20:] = 1000.0
+    found = Explanation(0.5, np.ones(1), np.full((40, 40, 1), 0.7, np.float32))
+    drawn = draw_montage(Montage(Volume(data, np.eye(4)), found, "knee", [], "coronal"))
+    picture = matplotlib.image.imread(io.BytesIO(drawn))[:, :, :3]
+    height, width = picture.shape[:2]
+    overlay = picture[int(0.5 * height) : int(0.7 * height), : int(0.8 * width)].reshape(-1, 3)
+    colours, counts = np.unique(overlay, axis=0, return_counts=True)
+    is_coloured = colours.std(axis=1) > 0.05
+    over_dark, over_bright = colours[is_coloured][np.argsort(-counts[is_coloured])[:2]]
+    assert np.abs(over_dark - over_bright).max() > 0.2
+    bar = picture[:, int(0.85 * width) :].reshape(-1, 3)
+    for colour in (over_dark, over_bright):
+        assert np.abs(bar - colour).max(axis=1).min() < 0.01
 
 
 def test_a_dollar_in_a_name_or_an_endpoint_is_no_formula():
