@@ -18,7 +18,7 @@ VENV ?= .venv
 LOWEST ?= .venv-lowest
 JOBS ?= 2
 BIN := $(VENV)/bin
-PYTEST := -m pytest -q -n $(JOBS) --dist loadfile $(TESTS)
+PYTEST := -m pytest -q -rs -n $(JOBS) --dist loadfile $(TESTS)
 
 .PHONY: demo test coverage lowest dist bench stress lint man install release clean
 

@@ -134,6 +134,7 @@ def main(
     table = read_rows(inputs, null_separated).require("path")
     from oatools.explain.faithfulness import COLUMNS
     from oatools.explain.rows import CamSettings, claims, explain_row, finished_maps, load
+    from oatools.learning.cautions import model_warning
     from oatools.learning.rows import clinical_cells, open_scoring
 
     settings = CamSettings(
@@ -151,6 +152,8 @@ def main(
     scoring = open_scoring(fitted, table, clinical, also=["label"])
     if scoring.absent:
         console.note(f"{scoring.absent_warning()}; give a table with --with-clinical")
+    if fitted.cautions:
+        console.note(model_warning(fitted.cautions))
     if mean:
         _check_folder(out_dir / "mean")
     clinical_rows = scoring.clinical

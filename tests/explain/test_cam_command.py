@@ -165,6 +165,7 @@ def test_every_output_tells_the_same_story(folder):
     again = explain(folder, "story", "--grid", "input")
     assert again.stdout == done.stdout
     assert "3 kept" in again.stderr
+    assert again.stderr.count("trained on features from random weights") == 1
     other = explain(folder, "story", "--method", "hirescam")
     assert other.exit_code == 1 and "with other settings" in other.stderr
 
