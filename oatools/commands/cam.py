@@ -19,7 +19,6 @@ from oatools.core.options import (
     run_options,
 )
 from oatools.core.outfolder import IntoFolder
-from oatools.core.provenance import CAUTION_COLUMN
 from oatools.core.replacing import Replace
 from oatools.core.runner import RunOptions, run_rows
 
@@ -132,8 +131,14 @@ def main(
     """
     require_inputs(inputs)
     table = read_rows(inputs, null_separated).require("path")
-    from oatools.explain.faithfulness import COLUMNS
-    from oatools.explain.rows import CamSettings, claims, explain_row, finished_maps, load
+    from oatools.explain.rows import (
+        CamSettings,
+        claims,
+        columns,
+        explain_row,
+        finished_maps,
+        load,
+    )
     from oatools.learning.cautions import model_warning
     from oatools.learning.rows import clinical_cells, open_scoring
 
@@ -163,7 +168,6 @@ def main(
         label = clinical_cells(row, clinical_rows).get("label", MISSING)
         finished.extend(finished_maps(row, out_dir, fitted, label))
 
-    measures = COLUMNS if faithfulness else ()
     work = partial(
         explain_row,
         out_dir=out_dir,
@@ -176,7 +180,7 @@ def main(
         scoring.table,
         IntoFolder(out_dir, work, touches=replacing is Replace.OUTDATED),
         run,
-        added=["heat", "probability", "hottest_slice", *measures, CAUTION_COLUMN],
+        added=columns(fitted, faithfulness),
         target=lambda row: claims(row, out_dir, fitted),
         reads=[*tables_among(inputs), model, *(path for path in (clinical, weights) if path)],
         on_done=remember if mean else None,

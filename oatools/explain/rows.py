@@ -18,6 +18,7 @@ from oatools.core.provenance import Provenance
 from oatools.core.replacing import Replace
 from oatools.core.runner import Done
 from oatools.explain.explanation import UNITS, Explanation, explain
+from oatools.explain.faithfulness import COLUMNS as FAITHFULNESS
 from oatools.explain.faithfulness import faithfulness
 from oatools.explain.knee import EndToEnd, backbone_of, prepare, preprocessing_of
 from oatools.explain.mean import FinishedMap
@@ -94,18 +95,20 @@ def explain_row(
 
     Writes for each `KNEE_SEQUENCE.nii.gz` (heat), its sidecar, `.tsv` (slices) and `.png`
     (montage). `clinical` gives the clinical variables by knee; None takes them from the row. The
-    row's path becomes the (first) picture's; columns `heat`, `probability`, `hottest_slice`
-    (counted from 1) are appended, and those of `faithfulness.COLUMNS`.
+    row's path becomes the (first) picture's; `columns` are appended, of which `hottest_slice` is
+    counted from 1.
     """
     model, backbone = load(settings)
     seen = [provenance.seen(Path(path)) for path in input_paths(row, model.joined)]
     plan = _plan(row, out_dir, settings, model, clinical)
     first = plan.outputs[0]
-    caution = {provenance.CAUTION_COLUMN: provenance.caution_cell(model.cautions)}
+    named = first.cells() | {provenance.CAUTION_COLUMN: provenance.caution_cell(model.cautions)}
+    for other in plan.outputs[1:]:
+        named |= {f"{name}:{other.sequence}": cell for name, cell in other.cells().items()}
     is_done = [output.is_done(replacing) for output in plan.outputs]
     if all(is_done):
         cells = provenance.recorded_cells(first.heat)
-        return Done(cells | first.cells() | caution, kept=True, remarks=plan.remarks)
+        return Done(cells | named, kept=True, remarks=plan.remarks)
 
     sidecars: list[dict[str, Any]] = []
     warnings: list[str] = []
@@ -122,8 +125,17 @@ def explain_row(
         name = settings.class_name
         warnings.append(f"the map is zero: nothing in this knee speaks for the {name} class")
     _write(plan, settings, model, sidecars, result, replacing)
-    cells = result.cells | first.cells() | caution
-    return Done(cells, warnings=tuple(warnings), remarks=plan.remarks)
+    return Done(result.cells | named, warnings=tuple(warnings), remarks=plan.remarks)
+
+
+def columns(model: FittedModel, faithful: bool) -> list[str]:
+    """Return the columns that are added to a row: files of further sequences behind their names."""
+    others = []
+    for sequence in model.joined[1:]:
+        others += [f"path:{sequence}", f"heat:{sequence}"]
+    measures = FAITHFULNESS if faithful else ()
+    own = ["heat", "probability", "hottest_slice"]
+    return [*own, *measures, provenance.CAUTION_COLUMN, *others]
 
 
 def claims(row: Row, out_dir: Path, model: FittedModel) -> list[str]:

@@ -277,6 +277,9 @@ def test_a_joined_model_explains_each_sequence_of_a_knee_in_the_light_of_the_oth
     assert [r["knee"] for r in rows] == list(SCANS)
     for row in rows:
         assert row["sequence"] == "cor-iw-tse+sag-iw-tse"
+        own = f"{row['knee']}_sag-iw-tse"
+        assert Path(row["path:sag-iw-tse"]).name == f"{own}.png"
+        assert Path(row["heat:sag-iw-tse"]).name == f"{own}.nii.gz"
         said = [
             json.loads((out / f"{row['knee']}_{s}.json").read_text())
             for s in ("cor-iw-tse", "sag-iw-tse")
