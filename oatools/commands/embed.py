@@ -150,6 +150,12 @@ def _list_backbones(context: click.Context, _: click.Parameter, wanted: bool) ->
     help="Type of the numbers in the file.",
 )
 @click.option(
+    "--also-as",
+    type=click.Choice(["clam", "stamp", "trident"]),
+    multiple=True,
+    help="Write the files so that this program, too, reads them as its own; may be repeated.",
+)
+@click.option(
     "--check",
     is_flag=True,
     help="Verify feature files instead: good rows pass, bad ones fail.",
@@ -188,6 +194,7 @@ def main(
     batch_size: int | None,
     device: str,
     dtype: str,
+    also_as: tuple[str, ...],
     check: bool,
     seed: int,
     replacing: Replace,
@@ -235,6 +242,7 @@ def main(
         triplet=triplet,
         augment=augment,
         dtype=dtype,
+        also_as=also_as,
     ).resolve(jobs)
     embedded: list[str] = []
     work = partial(embed_row, out=out_dir, settings=settings, replacing=replacing)

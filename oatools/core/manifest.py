@@ -43,7 +43,7 @@ _UNDECODED = re.compile("[\udc80-\udcff]")
 _LONGEST_LINE = 1 << 24
 _BLOCK_BYTES = 1 << 20
 _VOLUMES = (".nii.gz", ".nii.bz2", ".nii", ".img.gz", ".img", ".hdr.gz", ".hdr")
-_EXTENSIONS = (*_VOLUMES, ".h5", ".tar.gz", ".tgz", ".zip")
+_EXTENSIONS = (*_VOLUMES, ".h5", ".pt", ".tar.gz", ".tgz", ".zip")
 
 
 @dataclass(frozen=True)

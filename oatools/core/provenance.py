@@ -63,6 +63,7 @@ class Caution(enum.Enum):
     RANDOM_WEIGHTS = "random weights"
     PHANTOMS = "phantoms"
     LEAKY_SPLIT = "leaky split"
+    UNKNOWN_MAKING = "features whose making is not recorded"
 
 
 #: The column in which tables that are made from images carry the cautions about their numbers.

@@ -13,6 +13,7 @@ import torch
 from torch.nn import functional
 
 from oatools.core.errors import ItemError, UsageError
+from oatools.core.provenance import Caution
 from oatools.core.records import Fields, RecordError
 from oatools.explain.tokens import is_made_of_tokens, pooled_tokens, token_maps
 from oatools.features.backbone import Backbone, load_backbone
@@ -205,6 +206,12 @@ def _check_framing(recorded: Fields) -> None:
 
 
 def _space(model: FittedModel) -> Fields:
+    if Caution.UNKNOWN_MAKING in model.cautions:
+        raise UsageError(
+            "the model was trained on features whose making is not recorded, so none can be made "
+            "of a volume",
+            "train it on features of oa-embed",
+        )
     return Fields(model.record).part("feature_space")
 
 

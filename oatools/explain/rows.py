@@ -242,7 +242,7 @@ def _plan(
     sequences = model.joined or (row.get("sequence", MISSING),)
     targets = [_heat_path(row, sequence, out_dir) for sequence in sequences]
     for source in sources:
-        if source.suffix == ".h5":
+        if source.suffix in (".h5", ".pt"):
             raise ItemError(f"{source} holds features", "give the volume that they were made from")
     refuse_same(sources, targets)
     kind = image_kind(row, provenance.read_sidecar(sources[0]))

@@ -56,7 +56,7 @@ def read_checkpoint(path: Path) -> Any:
     with path.open("rb") as file:
         start = file.read(64)
     if not start:
-        raise UsageError(f"{path}: the weights file is empty", "download or copy it again")
+        raise UsageError(f"{path}: the file is empty", "download or copy it again")
     for mark, what in _NOT_WEIGHTS.items():
         if start.lstrip().startswith(mark):
             raise UsageError(f"{path}: {what}", "give a file of weights")
@@ -82,7 +82,7 @@ def _unpickled(path: Path) -> Any:
         raise
     except Exception as error:  # torch raises whatever the unpickler does
         raise UsageError(
-            f"{path}: cannot be opened as a plain state dict ({_reason(error)})",
+            f"{path}: cannot be opened as plain tensors ({_reason(error)})",
             "save tensors only",
         ) from None
 
@@ -105,7 +105,7 @@ def _check_archive(path: Path) -> None:
         raise
     except Exception as error:  # of the many things that can be wrong with an archive
         raise UsageError(
-            f"{path}: cannot be opened as a plain state dict ({_reason(error)})", _SAVE_AGAIN
+            f"{path}: cannot be opened as plain tensors ({_reason(error)})", _SAVE_AGAIN
         ) from None
     if damaged is not None:
         raise UsageError(f"{path}: is damaged, by the checksum of {damaged}", _SAVE_AGAIN)

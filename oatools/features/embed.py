@@ -18,6 +18,7 @@ from oatools.features.engines import shared_batcher
 from oatools.features.featurefile import Features
 from oatools.features.framing import Framing, framed
 from oatools.features.joint import METHOD
+from oatools.features.otherlayouts import PROGRAMS
 from oatools.features.slices import (
     BOTH,
     COMPARTMENTS,
@@ -38,7 +39,8 @@ class EmbedSettings:
 
     `slices`, `triplet`, `crop` and `compartment` as in `Preprocessing`, `window` in percentiles;
     `augment` is the number of augmented copies (see `augment`), drawn with the engine's seed;
-    `dtype` that of the features, float32 or float16. Raises a `UsageError` for slices or a window
+    `dtype` that of the features, float32 or float16; `also_as` names programs that are to read the
+    file as one of theirs (`otherlayouts.PROGRAMS`). Raises a `UsageError` for slices or a window
     that hold nothing, a compartment or a crop that make no sense, an unknown `dtype`, or a negative
     number of copies.
     """
@@ -51,6 +53,7 @@ class EmbedSettings:
     dtype: str = FLOAT32
     crop: float | None = None
     compartment: str | None = None
+    also_as: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         self._check_slices()
@@ -70,6 +73,12 @@ class EmbedSettings:
             raise UsageError(f"augment is {self.augment}", "give `augment` as 0 or more copies")
         if self.dtype not in (FLOAT32, FLOAT16):
             raise UsageError(f"no dtype '{self.dtype}'", "give `dtype` as float32 or float16")
+        for program in self.also_as:
+            if program not in PROGRAMS:
+                raise UsageError(
+                    f"the layout of '{program}' is not known",
+                    f"give `also_as` as {', '.join(PROGRAMS)}",
+                )
 
     def _check_slices(self) -> None:
         if self.slices is None:
@@ -129,6 +138,8 @@ class EmbedSettings:
             recorded |= {"crop": self.crop, "joint": METHOD}
         if self.compartment is not None:
             recorded |= {"compartment": self.compartment, "side": side, "joint": METHOD}
+        if self.also_as:
+            recorded["also_as"] = sorted(set(self.also_as))
         return recorded
 
     def preprocessing(self, record: BackboneRecord) -> Preprocessing:

@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,14 +19,23 @@ import numpy as np
 from oatools.core.errors import ItemError
 from oatools.core.files import record_digest, write_bytes
 from oatools.core.guard import guarded
-from oatools.core.manifest import IDENTITY
+from oatools.core.manifest import IDENTITY, without_extension
 from oatools.core.paths import require_file
 from oatools.core.provenance import STEPS, Provenance, Step
 from oatools.core.records import Fields, parse_json, plain_text
+from oatools.features.otherlayouts import (
+    LAYOUT,
+    TENSOR,
+    TENSOR_LAYOUT,
+    is_in_other_layout,
+    read_numbers,
+    store_as,
+)
 
 # Attributes that two files must share for their features to mean the same.
 SPACE = ("backbone", "weights", "weights_sha256", "preprocessing", "precision")
-_SPACE_IF_SAID = ("tokens",)  # only files of features that were asked for otherwise have it
+# Only features that were asked for otherwise, or those of other programs, have these.
+_SPACE_IF_SAID = ("tokens", LAYOUT)
 
 #: What is said of a file without a digest, which oa-embed did not write.
 NO_DIGEST = "holds no digest of its numbers, so that damage to them would not be seen"
@@ -79,6 +89,14 @@ class Features:
         """
         return _CONTENT in self.provenance
 
+    @property
+    def making_is_recorded(self) -> bool:
+        """Whether the file says anything of how its features were made of the images.
+
+        Those of other programs do not.
+        """
+        return "backbone" in self.provenance or STEPS in self.provenance
+
     def arrays(self) -> dict[str, np.ndarray]:
         """Return the datasets of the file by name."""
         arrays = {"features": self.features, "position": self.position.astype(np.float64)}
@@ -99,6 +117,9 @@ def space_difference(space: Mapping[str, Any], reference: Mapping[str, Any]) -> 
     The text reads `backbone resnet18, not efficientnet_b0`. Weights are the same by their digest,
     whatever the file was called.
     """
+    is_known = [bool(each.get("backbone")) for each in (space, reference)]
+    if is_known[0] != is_known[1]:
+        return "of one it is recorded how they were made, of the other not"
     found, expected = _flatten(space), _flatten(reference)
     names = sorted(found.keys() | expected.keys())
     different = [name for name in names if found.get(name) != expected.get(name)]
@@ -112,21 +133,32 @@ def space_difference(space: Mapping[str, Any], reference: Mapping[str, Any]) -> 
 
 
 def write_features(
-    path: str | Path, features: Features, before: Callable[[], None] | None = None
+    path: str | Path,
+    features: Features,
+    before: Callable[[], None] | None = None,
+    also_as: tuple[str, ...] = (),
 ) -> None:
     """Write a feature file, atomically; equal features give equal bytes.
 
     Dicts and lists are stored as JSON. The attribute features_sha256 is added, the digest of all
     numbers, by which `read_features` knows them again, and record_sha256, that of all other
-    attributes, for `check_features`. For `before` see `atomic`.
+    attributes, for `check_features`. The programs `also_as` then read the file as one of theirs
+    (see `otherlayouts.store_as`). For `before` see `atomic`.
     """
     attributes = {**features.provenance, _CONTENT: features.digest()}
     attributes.pop(_RECORD, None)
-    write_bytes(path, _encoded(features.arrays(), attributes), before)
+    stored = partial(
+        store_as, programs=also_as, attributes=attributes, name=without_extension(Path(path).name)
+    )
+    write_bytes(path, _encoded(features.arrays(), attributes, stored), before)
 
 
-def _encoded(arrays: Mapping[str, np.ndarray], attributes: Mapping[str, Any]) -> bytes:
-    """Return the bytes of a file with these datasets and attributes, and no others.
+def _encoded(
+    arrays: Mapping[str, np.ndarray],
+    attributes: Mapping[str, Any],
+    add: Callable[[h5py.File], None],
+) -> bytes:
+    """Return the bytes of a file with these datasets and attributes, and what `add` puts there.
 
     It is made in memory: HDF5 itself crashes where a disk is full. As a whole file in Python's
     hands, since the image of an open one has checksums that do not fit, before HDF5 2.0.
@@ -138,6 +170,7 @@ def _encoded(arrays: Mapping[str, np.ndarray], attributes: Mapping[str, Any]) ->
             file.create_dataset(name, data=array, track_times=False)
         for key, value in attributes.items():
             file.attrs[key] = json.dumps(value) if isinstance(value, dict | list) else value
+        add(file)
         file.attrs[_RECORD] = record_digest(_attributes(file["/"].id, sys.maxsize), _RECORD)
     return buffer.getvalue()
 
@@ -145,13 +178,23 @@ def _encoded(arrays: Mapping[str, np.ndarray], attributes: Mapping[str, Any]) ->
 def read_features(path: str | Path, augmented: bool = False) -> Features:
     """Read a feature file, with numbers in the type that they have there.
 
-    The features of augmented copies are returned only if they are asked for. Nothing of the file is
-    followed out of it, and nothing is allocated that it does not hold. Raises an `ItemError` for a
-    file that is missing or damaged, whose numbers or attributes are not those that were written, or
-    whose numbers are not finite; and for one of oa-embed without the digests of both.
+    The features of augmented copies are returned only if they are asked for. Files in the layouts
+    of CLAM, STAMP and TRIDENT are read, too: their rows are the slices, in the order in which they
+    are stored, `position` is their number, and `provenance` names the layout alone. Nothing of the
+    file is followed out of it, and nothing is allocated that it does not hold. Raises an
+    `ItemError` for a file that is missing or damaged, whose numbers or attributes are not those
+    that were written, or whose numbers are not finite; and for one of oa-embed without the digests
+    of both.
     """
     _require_file(path)
+    if Path(path).suffix == TENSOR:
+        # Imported here, since it takes PyTorch.
+        from oatools.features.tensorfile import read_tensor
+
+        return _of_another(path, guarded(read_tensor, path), TENSOR_LAYOUT)
     contents = guarded(_contents, path, augmented)
+    if contents.numbers is not None:
+        return _of_another(path, contents.numbers, str(contents.attributes[LAYOUT]))
     attributes = dict(contents.attributes)
     _require_digests(path, attributes)
     record = attributes.pop(_RECORD, None)
@@ -162,6 +205,14 @@ def read_features(path: str | Path, augmented: bool = False) -> Features:
     if record is not None and record != record_digest(attributes, _RECORD):
         raise ItemError(f"{path}: its attributes are not those that were written", _REMEDY)
     return found if augmented else replace(found, augmented=None)
+
+
+def _of_another(path: str | Path, numbers: np.ndarray, layout: str) -> Features:
+    """Return the features of another program's file, in numbers as this machine has them."""
+    numbers = numbers.astype(numbers.dtype.newbyteorder("="), copy=False)
+    found = Features(numbers, np.arange(len(numbers), dtype=np.float64), {LAYOUT: layout})
+    _check_arrays(path, found)
+    return found
 
 
 def check_features(path: str | Path) -> dict[str, Any]:
@@ -247,10 +298,15 @@ class _Place(NamedTuple):
 
 
 class _Contents(NamedTuple):
-    """What HDF5 is asked of a file: its attributes, and where its arrays lie."""
+    """What HDF5 is asked of a file: its attributes, and where its arrays lie.
+
+    Of a file in the layout of another program, the features themselves: its arrays may lie in
+    pieces, or packed.
+    """
 
     attributes: dict[str, Any]
     places: dict[str, _Place]
+    numbers: np.ndarray | None = None
 
 
 def _contents(path: str | Path, augmented: bool) -> _Contents:
@@ -258,6 +314,10 @@ def _contents(path: str | Path, augmented: bool) -> _Contents:
     with _reading(path), _opened(path) as file:
         size = Path(path).stat().st_size
         attributes = _attributes(file, size)
+        is_ours = _CONTENT in attributes or STEPS in attributes
+        if is_in_other_layout(file) and not is_ours:
+            numbers, layout = read_numbers(file, attributes, path)
+            return _Contents({LAYOUT: layout}, {}, numbers)
         _check_record(attributes)
         names = ["features", "position"]
         if file.links.exists(b"augmented") and (augmented or _CONTENT in attributes):

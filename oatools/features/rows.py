@@ -6,6 +6,7 @@ from typing import Any
 
 from oatools.core import provenance
 from oatools.core.errors import ItemError
+from oatools.core.files import write_bytes
 from oatools.core.manifest import Row, file_stem, stated_identity
 from oatools.core.outfolder import FEATURES, names_file
 from oatools.core.replacing import Replace
@@ -22,7 +23,11 @@ from oatools.features.featurefile import (
     write_features,
 )
 from oatools.features.framing import NOTCH, shows_notch, stated_side
+from oatools.features.otherlayouts import CLAM, TENSOR
 from oatools.imaging.volume import Volume, read_volume
+
+#: The folder, below that of the feature files, with the tensors that CLAM reads.
+CLAM_FOLDER = "pt_files"
 
 #: Returns the engine for settings, and what is to be said of it.
 Opening = Callable[[EngineSettings], tuple[Embedder, tuple[str, ...]]]
@@ -59,6 +64,7 @@ def embed_row(
     if not damage and provenance.step_is_done(target, wanted, lambda: recorded.step, replacing):
         damage = _changed(target)
         if not damage:
+            _write_tensor(target, settings.also_as)
             return Done(cells, kept=True)
     volume = read(source)
     embedder, notes = opened(settings.engine)
@@ -77,7 +83,8 @@ def embed_row(
         allowed = Replace.ANYTHING if damage else replacing
         provenance.step_is_done(target, wanted, lambda: recorded.step, allowed)
 
-    write_features(target, features, before=None if all_anew else require_same)
+    write_features(target, features, None if all_anew else require_same, settings.also_as)
+    _write_tensor(target, settings.also_as)
     again = (f"warning: {damage}; it is made again",) if damage else ()
     remarks = (NOTCH,) if shows_notch(volume, settings.slices, settings.compartment) else ()
     return Done(cells, warnings=(*notes, *described.warnings, *again), remarks=remarks)
@@ -96,6 +103,21 @@ def _damage(target: Path, wanted: provenance.Step, recorded: Recorded) -> str:
     if provenance.is_of_another(target, wanted, made, recorded.identity):
         return f"{target} was exchanged for that of another knee since it was made"
     return ""
+
+
+def _write_tensor(target: Path, also_as: tuple[str, ...]) -> None:
+    """Write the numbers of a feature file as a tensor below its folder, where CLAM looks for them.
+
+    A tensor has no room for a record of its making: what is there is compared byte by byte.
+    """
+    if CLAM not in also_as:
+        return
+    from oatools.features.tensorfile import tensor_bytes
+
+    path = target.parent / CLAM_FOLDER / f"{target.stem}{TENSOR}"
+    content = tensor_bytes(read_features(target).features)
+    if not path.is_file() or path.read_bytes() != content:
+        write_bytes(path, content)
 
 
 def _changed(target: Path) -> str:

@@ -8,6 +8,10 @@ from oatools.core.provenance import Caution
 MEANINGS = {
     Caution.RANDOM_WEIGHTS: "the backbone was not trained",
     Caution.PHANTOMS: "the images are synthetic",
+    Caution.UNKNOWN_MAKING: (
+        "whether all were made alike, and of the images that they are said to be of, cannot be "
+        "checked"
+    ),
     Caution.LEAKY_SPLIT: (
         "knees and not patients are split, so that both knees of a person can be on both sides: "
         "results are too good"
@@ -15,10 +19,14 @@ MEANINGS = {
 }
 
 
+# What makes numbers say nothing at all about patients.
+_SYNTHETIC = (Caution.RANDOM_WEIGHTS, Caution.PHANTOMS)
+
+
 def report_warning(caution: Caution) -> str:
     """Return the sentence that heads a report, with the caution in capitals."""
     title, meaning = caution.value.upper(), MEANINGS[caution]
-    if caution is Caution.LEAKY_SPLIT:
+    if caution not in _SYNTHETIC:
         return f"{title}: {meaning}."
     consequence = "These numbers show that the pipeline runs, and nothing about patients."
     return f"{title}: {meaning}. {consequence}"
@@ -31,6 +39,8 @@ def figure_mark(caution: Caution) -> str:
 
 def features_warning(caution: Caution) -> str:
     """Return what is said of features before they are trained on."""
+    if caution not in _SYNTHETIC:
+        return f"{caution.value}: {MEANINGS[caution]}"
     return (
         f"the features come from {caution.value}: they show that the pipe works, "
         "and nothing about patients"
@@ -39,7 +49,13 @@ def features_warning(caution: Caution) -> str:
 
 def model_warning(cautions: Sequence[Caution]) -> str:
     """Return what is said of a model that was trained on such features; empty without cautions."""
-    if not cautions:
-        return ""
-    named = " and ".join(caution.value for caution in cautions)
-    return f"the model was trained on features from {named}: it says nothing about patients"
+    said = []
+    synthetic = [caution.value for caution in cautions if caution in _SYNTHETIC]
+    if synthetic:
+        named = " and ".join(synthetic)
+        said.append(f"features from {named}: it says nothing about patients")
+    if Caution.UNKNOWN_MAKING in cautions:
+        said.append(
+            f"{Caution.UNKNOWN_MAKING.value}: whether these were made alike cannot be checked"
+        )
+    return f"the model was trained on {', and on '.join(said)}" if said else ""

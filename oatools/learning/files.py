@@ -262,7 +262,7 @@ def _versions(fields: Fields, name: str) -> None:
 
 def _feature_space(fields: Fields, name: str) -> None:
     space = fields.part(name)
-    for each in ("backbone", "weights", "weights_sha256", "precision", "tokens"):
+    for each in ("backbone", "weights", "weights_sha256", "precision", "tokens", "layout"):
         if space.has(each):
             space.text(each)
     if space.has("preprocessing"):

@@ -11,7 +11,7 @@ from typing import Any
 
 from oatools.core.errors import UsageError
 from oatools.core.ids import normal_id
-from oatools.core.manifest import MISSING, Row
+from oatools.core.manifest import MISSING, Row, without_extension
 from oatools.core.people import normal_knee, subject_of
 
 # A side, and a visit, as a part of a knee's name: 9000099_00m_left, knee-7-R, 12L.
@@ -49,7 +49,7 @@ def recorded_patients(row: Row, attributes: Mapping[str, Any]) -> frozenset[str]
         "knee": str(attributes.get("knee", MISSING)),
         "subject": str(attributes.get("subject", MISSING)),
     }
-    stem = row["path"].rpartition("/")[2].removesuffix(".h5")
+    stem = without_extension(row["path"].rpartition("/")[2])
     sequence = row.get("sequence", MISSING)
     named = {"knee": normal_knee(stem.removesuffix(f"_{sequence}"))}
     return frozenset({subject_of(said), subject_of(named)} - {MISSING})

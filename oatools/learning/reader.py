@@ -97,7 +97,7 @@ class Reader:
         found = [_used(each, self.selection) for each in found]
         for row, features in zip(rows, found, strict=True):
             self._check(row["path"], features)
-            if not features.has_digest:
+            if not features.has_digest and features.making_is_recorded:
                 self.without_digest.append(row["path"])
         self.sequences[knee] = row_sequence(rows[0], found[0].provenance)
         augmented = None
@@ -162,6 +162,8 @@ class Reader:
                 f"{path} and {first_path} hold different numbers of augmented copies",
                 "embed them alike",
             )
+        if not features.making_is_recorded:
+            self.cautions.add(Caution.UNKNOWN_MAKING)
         provenance = Provenance.from_fields(features.provenance)
         weights = Weights.from_provenance(features.provenance)
         if weights is not None:

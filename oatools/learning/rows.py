@@ -97,7 +97,7 @@ def score_row(
     if found[0].has_digest:  # another program's record is no reason to call a knee so
         row = identified(row, found[0].provenance)
     remarks = check_kind(image_kind(row, found[0].provenance), model, any_sequence)
-    if not all(each.has_digest for each in found):
+    if not all(each.has_digest or not each.making_is_recorded for each in found):
         remarks = (*remarks, f"the feature file {NO_DIGEST}")
     values = checked_clinical(row, clinical, model.scaling.names)
     features = [each.features.astype(np.float32, copy=False) for each in found]

@@ -91,7 +91,7 @@ class Evil:
 
 def test_a_weights_file_cannot_execute_code(tmp_path, capsys):
     torch.save({"conv_stem.weight": Evil()}, tmp_path / "w.pth")
-    with pytest.raises(UsageError, match="cannot be opened as a plain state dict"):
+    with pytest.raises(UsageError, match="cannot be opened as plain tensors"):
         load_backbone("efficientnet_b0", str(tmp_path / "w.pth"))
     assert "executed" not in capsys.readouterr().out
 

@@ -186,7 +186,7 @@ def test_what_a_file_wants_executed_is_not(tmp_path, capsys, place):
     ):
         path = tmp_path / f"w{number}.pth"
         torch.save(LAST | {place: evil}, path)
-        with pytest.raises(UsageError, match="cannot be opened as a plain state dict") as refused:
+        with pytest.raises(UsageError, match="cannot be opened as plain tensors") as refused:
             load_backbone(NAME, str(path))
         assert re.search("it names .* not executed", str(refused.value))
     assert "executed" not in capsys.readouterr().out
@@ -252,11 +252,11 @@ def test_a_whole_network_is_refused_by_its_class(tmp_path):
 @pytest.mark.parametrize(
     "content, said",
     [
-        (b"", "the weights file is empty"),
+        (b"", "the file is empty"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:1\n", "a pointer of Git LFS"),
         (b"<!DOCTYPE html><html>Not found</html>", "a page of the web"),
         (b"\x89HDF\r\n\x1a\n" + bytes(99), "an HDF5 file"),
-        (b"PK\x03\x04" + bytes(200), "cannot be opened as a plain state dict"),
+        (b"PK\x03\x04" + bytes(200), "cannot be opened as plain tensors"),
         (b"hello, world", "torch.save did not write it|not a readable safetensors file"),
     ],
 )
