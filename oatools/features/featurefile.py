@@ -350,7 +350,10 @@ def _said(path: str | Path) -> dict[str, Any]:
 @contextlib.contextmanager
 def _opened(path: str | Path) -> "Iterator[h5py.h5g.GroupID]":
     """Yield the root of a file, through the lower layer of h5py, in half the upper one's time."""
-    file = h5py.h5f.open(os.fsencode(path), h5py.h5f.ACC_RDONLY)
+    access = h5py.h5p.create(h5py.h5p.FILE_ACCESS)
+    # Closed with all that was opened in it, which an error may hold on to: else the lock stays.
+    access.set_fclose_degree(h5py.h5f.CLOSE_STRONG)
+    file = h5py.h5f.open(os.fsencode(path), h5py.h5f.ACC_RDONLY, access)
     try:
         yield h5py.h5g.open(file, b"/")
     finally:

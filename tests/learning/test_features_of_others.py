@@ -43,9 +43,8 @@ def others(study, tmp_path):
     return write
 
 
-@pytest.mark.parametrize("extension", ["h5", "pt"])
-def test_a_model_of_others_features_says_so_and_predicts(run, others, tmp_path, extension):
-    others(extension, knees=40)
+def test_a_model_of_others_features_says_so_and_predicts(run, others, tmp_path):
+    others("pt", knees=40)
     said = run(TRAIN).stderr
     assert said.count(CAUTION) == 1 and "digest" not in said
     predicted = run("oa-predict m.safetensors features.tsv")
