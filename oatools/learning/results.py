@@ -344,6 +344,19 @@ def headlines(metrics: Metrics) -> list[str]:
         p = _short(metrics.get(metric.model, NULL, "p").value)
         area = _with_interval(metric)
         lines.append(f"{metric.model}: ROC AUC {area} with permuted labels, p {p}")
+    return lines + verdicts(metrics)
+
+
+def verdicts(metrics: Metrics) -> list[str]:
+    """Return a sentence for each model that does better than the first, without doubt."""
+    lines = []
+    for metric in metrics.differences("roc_auc"):
+        first, _, other = metric.model.partition(" - ")
+        if metric.high < 0:
+            lines.append(
+                f"{other} does better than {first} here, by {_short(-metric.value)} of ROC AUC: "
+                "prefer it"
+            )
     return lines
 
 

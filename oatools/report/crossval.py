@@ -12,6 +12,7 @@ from oatools.learning.cautions import report_warning
 from oatools.learning.crossval import BOTH, IMAGES, fold_path
 from oatools.learning.predictions import prediction_files, remove_others, write_predictions
 from oatools.learning.results import METRIC_COLUMNS, CrossValidation
+from oatools.learning.settings import options
 from oatools.report import figures
 from oatools.report.card import model_card
 from oatools.report.content import CohortCounts, Report, count_folds
@@ -204,9 +205,12 @@ def _settings(report: Report) -> list[tuple[str, str]]:
         "seed": report.seed,
         "repeats": len(report.result.runs),
     }
+    described = options()
     pairs = []
     for name, value in settings.items():
         text = "all" if value is None else value_text(value)
+        if name in described:
+            text += f" – {described[name].help}"
         pairs.append((name.replace("_", " "), text))
     return pairs
 

@@ -79,18 +79,20 @@ def roc_figure(
     probability: np.ndarray,
     fold: np.ndarray,
     others: Mapping[str, np.ndarray] = NONE,
+    name: str = "the model",
 ) -> Figure:
     """Draw the ROC curve of every fold, their vertical mean, that of the others, and the diagonal.
 
-    `label`, `probability`, `fold` and each of the `others` are (knees,); the mean areas are in the
-    legend. A knee that was tested in several repeats is there as often, in other folds.
+    `name` is that of the model whose folds are drawn. `label`, `probability`, `fold` and each of
+    the `others` are (knees,); the mean areas are in the legend. A knee that was tested in
+    several repeats is there as often, in other folds.
     """
     figure, axes = _square("1 − specificity", "Recall (sensitivity)")
     for at in _defined_folds(label, fold):
         false, true, _ = roc_curve(label[at], probability[at])
         axes.plot(false, true, color=BLUE, alpha=0.35, linewidth=0.8)
     folds = _defined_folds(label, fold)
-    for line in _lines(f"mean of {len(folds)} folds", probability, others) if folds else ():
+    for line in _lines(f"{name}, mean of {len(folds)} folds", probability, others) if folds else ():
         mean = np.mean([_roc_on_grid(label[at], line.probability[at]) for at in folds], axis=0)
         at = np.any(folds, axis=0)
         area = mean_area(label[at], line.probability[at], fold[at])
@@ -105,17 +107,19 @@ def pr_figure(
     probability: np.ndarray,
     fold: np.ndarray,
     others: Mapping[str, np.ndarray] = NONE,
+    name: str = "the model",
 ) -> Figure:
     """Draw the precision-recall curve of every fold, those of all knees pooled, and no skill.
 
-    `label`, `probability`, `fold` and each of the `others` are (knees,). The average precision is
-    that of all knees, since in a fold of few chance alone gives more than the prevalence.
+    `name` is that of the model whose folds are drawn. `label`, `probability`, `fold` and each of
+    the `others` are (knees,). The average precision is that of all knees, since in a fold of
+    few chance alone gives more than the prevalence.
     """
     figure, axes = _square("Recall (sensitivity)", "Precision")
     for at in _defined_folds(label, fold):
         precision, recall, _ = precision_recall_curve(label[at], probability[at])
         axes.step(recall, precision, where="post", color=BLUE, alpha=0.35, linewidth=0.8)
-    for line in _lines("all folds pooled", probability, others):
+    for line in _lines(f"{name}, all folds pooled", probability, others):
         precision, recall, _ = precision_recall_curve(label, line.probability)
         shown = f"{line.name}, AP {average_precision(label, line.probability):.3f}"
         axes.step(recall, precision, where="post", label=shown, **line.look)

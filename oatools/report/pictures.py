@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from oatools.core.provenance import Caution
 from oatools.learning.baseline import LOGISTIC
 from oatools.learning.cautions import figure_mark
-from oatools.learning.results import MEAN, CrossValidation, Metrics, basis
+from oatools.learning.results import MEAN, CrossValidation, Metrics, basis, verdicts
 from oatools.report import figures
 
 
@@ -77,6 +77,8 @@ def _comparison(result: CrossValidation, metrics: Metrics) -> Picture:
     )
     if len(result.null):
         caption += " Below: the model's (line) among those of permuted labels."
+    for line in verdicts(metrics):
+        caption += f" {line[0].upper()}{line[1:]}."
     figure = figures.comparison_figure(metrics.in_scope(MEAN, "roc_auc"), result.null)
     return Picture("comparison", figure, caption, wide=True)
 
@@ -96,12 +98,12 @@ def _curves(result: CrossValidation) -> list[Picture]:
         calibrated[LOGISTIC] = probabilities[LOGISTIC]
     roc = Picture(
         "roc",
-        figures.roc_figure(*repeated),
+        figures.roc_figure(*repeated, name=result.name),
         f"ROC. Thin: each held-out fold; thick: their mean.{beside}",
     )
     precision_recall = Picture(
         "pr",
-        figures.pr_figure(label, own, fold, probabilities),
+        figures.pr_figure(label, own, fold, probabilities, result.name),
         "Precision and recall over all held-out knees; thin: each fold. Dotted: no skill. In a "
         f"fold of few knees, chance alone gives more than that.{beside}",
     )

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from oatools.learning.metrics import scores
-from oatools.learning.results import Metric, Metrics
+from oatools.learning.results import Metric, Metrics, verdicts
 from oatools.report import figures
 from oatools.report.flow import flow_figure
 from oatools.report.html import Page, render
@@ -66,6 +66,21 @@ def test_every_figure_gives_the_same_bytes_twice_without_a_date(results):
             first = figures.encode(make(), suffix)
             assert first == figures.encode(make(), suffix)
             assert b"<dc:date>" not in first and b"tIME" not in first
+
+
+def test_a_simpler_model_that_does_better_without_doubt_is_named():
+    def difference(low, high):
+        metric = Metric(
+            "images+clinical - images linear", "difference", "roc_auc", -0.02, low, high
+        )
+        return Metrics((metric,))
+
+    (said,) = verdicts(difference(-0.034, -0.003))
+    assert said == (
+        "images linear does better than images+clinical here, by 0.020 of ROC AUC: prefer it"
+    )
+    assert verdicts(difference(-0.034, 0.001)) == verdicts(difference(0.01, 0.02)) == []
+    assert verdicts(difference(np.nan, np.nan)) == []
 
 
 def test_the_mean_roc_has_about_the_mean_area_and_starts_and_ends_at_the_corners(results):
