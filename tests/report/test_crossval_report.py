@@ -160,7 +160,7 @@ def test_repeats_go_into_the_estimate_and_their_sd_is_no_error_of_it(make_report
     assert '<th scope="row">repeats</th><td class="text">3</td>' in page
     roc = next(p for p in make_pictures(repeated, report.metrics) if p.name == "roc").figure
     names = [line.get_label() for line in roc.axes[0].lines]
-    assert f"mean of 6 folds, AUC {area.value:.3f}" in names
+    assert f"{area.model}, mean of 6 folds, AUC {area.value:.3f}" in names
 
 
 @pytest.mark.parametrize(
