@@ -19,6 +19,9 @@ Result = TypeVar("Result")
 PROCESSOR_SECONDS, WALL_SECONDS, MEMORY_BYTES = 3, 600.0, 2 << 30
 
 _REMEDY = "the file is damaged or was made to do harm: make it again"
+# No file does this: a person or a scheduler ends processes so, and the system where memory is short.
+_FROM_OUTSIDE = ("SIGHUP", "SIGINT", "SIGKILL", "SIGTERM")
+_ENDED_FROM_OUTSIDE = "it was killed from outside, or memory is short: run it again"
 _lock = threading.Lock()
 _reader: Child | None = None
 
@@ -49,7 +52,8 @@ def guarded(
             raise ItemError(f"{path}: reading it took over {WALL_SECONDS:g} s", _REMEDY) from None
         except Died as death:
             error = over_time(death) or ItemError(
-                f"reading it ended the process that did ({death})", _REMEDY
+                f"reading it ended the process that did ({death})",
+                _ENDED_FROM_OUTSIDE if str(death) in _FROM_OUTSIDE else _REMEDY,
             )
             raise ItemError(f"{path}: {error.reason}", error.remedy) from None
     return result

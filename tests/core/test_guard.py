@@ -3,6 +3,7 @@
 import ctypes
 import os
 import re
+import signal
 import subprocess
 import sys
 import textwrap
@@ -87,6 +88,20 @@ def test_what_does_harm_is_an_error_and_the_next_file_is_read(file, function, sa
     assert raised.value.reason.startswith(f"{file}: reading it ")
     assert guard.guarded(length, file) == 5
     monkeypatch.undo()
+
+
+def end_by(path, number):
+    os.kill(os.getpid(), number)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL, signal.SIGSEGV])
+def test_a_reader_that_was_killed_from_outside_says_nothing_about_the_file(file, number):
+    with pytest.raises(ItemError, match=number.name) as raised:
+        guard.guarded(end_by, file, number)
+    is_damaged = "the file is damaged" in raised.value.remedy
+    assert is_damaged == (number is signal.SIGSEGV)
+    assert is_damaged or "killed from outside" in raised.value.remedy
+    assert guard.guarded(length, file) == 5
 
 
 def test_threads_do_not_get_each_others_answers(file, tmp_path):
