@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from oatools.core.errors import ItemError
 from oatools.core.process import Child, Children, Died, TimedOut, is_child
+from oatools.core.signals import ENDED
 
 Result = TypeVar("Result")
 
@@ -19,8 +20,9 @@ Result = TypeVar("Result")
 PROCESSOR_SECONDS, WALL_SECONDS, MEMORY_BYTES = 3, 600.0, 2 << 30
 
 _REMEDY = "the file is damaged or was made to do harm: make it again"
-# No file does this: a person or a scheduler ends processes so, and the system where memory is short.
-_FROM_OUTSIDE = ("SIGHUP", "SIGINT", "SIGKILL", "SIGTERM")
+# No file does this: a person or a scheduler ends processes so, and the system if memory is short.
+# Of those that it answers it ends with the status that a shell would give.
+_FROM_OUTSIDE = ("SIGKILL", *(f"exit status {status}" for status in ENDED))
 _ENDED_FROM_OUTSIDE = "it was killed from outside, or memory is short: run it again"
 _lock = threading.Lock()
 _reader: Child | None = None
