@@ -9,9 +9,10 @@ from typing import Any
 
 from oatools.checking.places import FEATURES, MODEL, SIDECAR, TABLE, VOLUME, Place
 from oatools.core import provenance
+from oatools.core.bids import is_bids_name
 from oatools.core.errors import ItemError, UsageError
 from oatools.core.files import digest_json
-from oatools.core.manifest import MISSING, BadRow, Row, number, read_rows, row_from_path
+from oatools.core.manifest import IDENTITY, MISSING, BadRow, Row, number, read_rows, row_from_path
 from oatools.core.paths import require_file
 from oatools.core.people import People, normal_knee
 
@@ -178,7 +179,8 @@ def _other_name(path: Path, made: Any) -> str:
         fields = provenance.read_sidecar(path)
         knee, sequence = fields.get("Knee"), fields.get("Sequence")
         stem = path.name.removesuffix(".gz").removesuffix(".nii")
-        is_so = knee is None or stem in (knee, f"{knee}_{sequence}")
+        stated = {column: fields.get(column.capitalize()) for column in IDENTITY}
+        is_so = knee is None or stem in (knee, f"{knee}_{sequence}") or is_bids_name(stem, stated)
         return "" if is_so else f"{knee} {sequence or ''}".rstrip()
     source = row_from_path(made.input_name)
     if MISSING in (own["subject"], source["subject"]):

@@ -112,6 +112,11 @@ _VISIT = re.compile(r"(\d\d|[1-9]\d{2,})m", re.ASCII)
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="Look for the series of an inventory below this folder, too; repeatable.",
 )
+@click.option(
+    "--bids",
+    is_flag=True,
+    help="Write a data set of the Brain Imaging Data Structure (sub-*/ses-*/anat/...).",
+)
 @compress_option
 @replacing_options
 @run_options
@@ -133,6 +138,7 @@ def main(
     id_key: Path | None,
     id_table: Path | None,
     roots: tuple[Path, ...],
+    bids: bool,
     compression: int,
     replacing: Replace,
     run: RunOptions,
@@ -173,10 +179,16 @@ def main(
         from oatools.imaging.rows import VolumeWriter
 
         out = VolumeWriter(out_dir, compression, replacing)
+        if bids:
+            from oatools.dicom.bids import BidsWriter, describe
+
+            out = BidsWriter(out_dir, compression, replacing, echo=echo)
         settings = ConvertSettings(echo, coverage, side_check, run.timeout)
         convert_one = partial(convert_series, out=out, settings=settings)
         work = IntoFolder(out_dir, convert_one, touches=replacing is Replace.OUTDATED)
         status = run_rows(console, table, work, run, target=out.claim, workers="threads")
+        if bids and out_dir.is_dir():
+            describe(out_dir)
     for reason, count in left_out.most_common():
         console.note(f"not taken: {count} {reason}")
     return status

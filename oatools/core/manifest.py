@@ -19,6 +19,7 @@ from itertools import chain
 from pathlib import Path
 from typing import BinaryIO, Generic, TypeVar
 
+from oatools.core.bids import is_bids_name
 from oatools.core.errors import ItemError, UsageError, item_error
 from oatools.core.files import atomic
 from oatools.core.forms import note_repeated
@@ -182,7 +183,8 @@ def identified(row: Row, stated: Mapping[str, object]) -> Row:
         return row
     known = {c: stated[c] for c in IDENTITY if c != "path" and isinstance(stated.get(c), str)}
     names = [str(known[column]) for column in ("knee", "sequence") if column in known]
-    if "knee" not in known or stem not in (known["knee"], "_".join(names)):
+    is_so_named = stem in (known.get("knee"), "_".join(names)) or is_bids_name(stem, known)
+    if "knee" not in known or not is_so_named:
         known.pop("sequence", None)
         known.pop("knee", None)
     more = {c: str(v) for c, v in known.items() if c == "knee" or row.get(c, MISSING) == MISSING}

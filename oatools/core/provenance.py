@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from oatools.core.bids import is_bids_name
 from oatools.core.errors import ItemError, OatoolsError
 from oatools.core.files import Snapshot, digest, digest_json, record_digest, tree_digest
 from oatools.core.ownsteps import STRANGER, own_step
@@ -315,7 +316,7 @@ def step_is_done(
 def is_of_another(target: Path, wanted: Step, recorded: Step, stated: Mapping[str, Any]) -> bool:
     """Tell whether what is at `target` was made of another knee or sequence, and put there since.
 
-    `stated` is what its record says of itself (`knee`, `sequence`), where that can be relied on.
+    `stated` is what its record says of itself (`knee`, `sequence`, ...), where it can be relied on.
     Without that, the name of the recorded input decides, where outputs have the names of inputs.
     """
     if recorded.tool != wanted.tool or recorded.input_sha256 == wanted.input_sha256:
@@ -323,7 +324,7 @@ def is_of_another(target: Path, wanted: Step, recorded: Step, stated: Mapping[st
     stem = _stem(target.name)
     knee, sequence = stated.get("knee"), stated.get("sequence")
     if isinstance(knee, str):
-        return stem not in (knee, f"{knee}_{sequence}")
+        return stem not in (knee, f"{knee}_{sequence}") and not is_bids_name(stem, stated)
     return _stem(wanted.input_name) == stem != _stem(recorded.input_name)
 
 

@@ -7,6 +7,7 @@ to be the command's own is for its owner to decide on, and never replaced unaske
 from pathlib import Path
 
 from oatools.core import provenance
+from oatools.core.manifest import IDENTITY
 from oatools.core.provenance import Step
 from oatools.core.replacing import Replace
 from oatools.imaging.volume import maker_of
@@ -70,4 +71,5 @@ def _stated(target: Path, made: Step) -> dict[str, str]:
     if made.tool != "oa-convert":
         return {}
     fields = provenance.read_sidecar(target)
-    return {name.lower(): fields[name] for name in ("Knee", "Sequence") if name in fields}
+    names = [column for column in IDENTITY if column.capitalize() in fields]
+    return {name: fields[name.capitalize()] for name in names}
