@@ -17,9 +17,9 @@ _PARTICIPANT = "participant_id"
 _README = """# MRI of knees
 
 Volumes as they came from the scanner, one knee each, converted from DICOM by oa-convert. BIDS has
-no entity for a side: the label of `acq` is the sequence and the side, which the sidecars hold apart
-(`Sequence`, `Side`), beside `BodyPart`. Intermediate-weighted images have the suffix PDw, and those
-of DESS T2w, as BIDS has none for them. Sidecars of synthetic knees say `"Phantom": true`.
+no entity for a side: the label of acq is the sequence and the side, which the sidecars hold apart
+(Sequence, Side), beside BodyPart. Intermediate-weighted images have the suffix PDw, and those
+of DESS T2w, as BIDS has none for them. Sidecars of synthetic knees say "Phantom": true.
 """
 # What lies in the folder and is no part of the data set; the key of ids is nobody else's business.
 _IGNORED = "id.key\n"
