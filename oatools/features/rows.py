@@ -1,5 +1,6 @@
 """One row of a table through oa-embed: a volume is embedded, or a feature file is checked."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -64,7 +65,7 @@ def embed_row(
     if not damage and provenance.step_is_done(target, wanted, lambda: recorded.step, replacing):
         damage = _changed(target)
         if not damage:
-            _write_tensor(target, settings.also_as)
+            _write_tensor(target, settings.also_as, replacing)
             return Done(cells, kept=True)
     volume = read(source)
     embedder, notes = opened(settings.engine)
@@ -84,7 +85,7 @@ def embed_row(
         provenance.step_is_done(target, wanted, lambda: recorded.step, allowed)
 
     write_features(target, features, None if all_anew else require_same, settings.also_as)
-    _write_tensor(target, settings.also_as)
+    _write_tensor(target, settings.also_as, replacing)
     again = (f"warning: {damage}; it is made again",) if damage else ()
     remarks = (NOTCH,) if shows_notch(volume, settings.slices, settings.compartment) else ()
     return Done(cells, warnings=(*notes, *described.warnings, *again), remarks=remarks)
@@ -105,10 +106,11 @@ def _damage(target: Path, wanted: provenance.Step, recorded: Recorded) -> str:
     return ""
 
 
-def _write_tensor(target: Path, also_as: tuple[str, ...]) -> None:
+def _write_tensor(target: Path, also_as: tuple[str, ...], replacing: Replace) -> None:
     """Write the numbers of a feature file as a tensor below its folder, where CLAM looks for them.
 
-    A tensor has no room for a record of its making: what is there is compared byte by byte.
+    A tensor has no room for a record of its making: what is there is compared byte by byte. Raises
+    an `ItemError` for another one, which may be somebody's own, unless it may be replaced.
     """
     if CLAM not in also_as:
         return
@@ -116,8 +118,14 @@ def _write_tensor(target: Path, also_as: tuple[str, ...]) -> None:
 
     path = target.parent / CLAM_FOLDER / f"{target.stem}{TENSOR}"
     content = tensor_bytes(read_features(target).features)
-    if not path.is_file() or path.read_bytes() != content:
-        write_bytes(path, content)
+    if path.is_file() and path.read_bytes() == content:
+        return
+    is_empty = path.is_file() and not path.stat().st_size
+    if os.path.lexists(path) and not is_empty and replacing is Replace.NOTHING:
+        raise ItemError(
+            f"{path} is there, and holds other features", "move it away, or use `update` or `force`"
+        )
+    write_bytes(path, content)
 
 
 def _changed(target: Path) -> str:

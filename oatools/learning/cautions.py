@@ -19,14 +19,14 @@ MEANINGS = {
 }
 
 
-# What makes numbers say nothing at all about patients.
-_SYNTHETIC = (Caution.RANDOM_WEIGHTS, Caution.PHANTOMS)
+#: What makes numbers say nothing at all about patients.
+SYNTHETIC = (Caution.RANDOM_WEIGHTS, Caution.PHANTOMS)
 
 
 def report_warning(caution: Caution) -> str:
     """Return the sentence that heads a report, with the caution in capitals."""
     title, meaning = caution.value.upper(), MEANINGS[caution]
-    if caution not in _SYNTHETIC:
+    if caution not in SYNTHETIC:
         return f"{title}: {meaning}."
     consequence = "These numbers show that the pipeline runs, and nothing about patients."
     return f"{title}: {meaning}. {consequence}"
@@ -39,7 +39,7 @@ def figure_mark(caution: Caution) -> str:
 
 def features_warning(caution: Caution) -> str:
     """Return what is said of features before they are trained on."""
-    if caution not in _SYNTHETIC:
+    if caution not in SYNTHETIC:
         return f"{caution.value}: {MEANINGS[caution]}"
     return (
         f"the features come from {caution.value}: they show that the pipe works, "
@@ -50,7 +50,7 @@ def features_warning(caution: Caution) -> str:
 def model_warning(cautions: Sequence[Caution]) -> str:
     """Return what is said of a model that was trained on such features; empty without cautions."""
     said = []
-    synthetic = [caution.value for caution in cautions if caution in _SYNTHETIC]
+    synthetic = [caution.value for caution in cautions if caution in SYNTHETIC]
     if synthetic:
         named = " and ".join(synthetic)
         said.append(f"features from {named}: it says nothing about patients")

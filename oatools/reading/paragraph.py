@@ -1,10 +1,11 @@
 """The result of a reading study in sentences, for the section of a paper that reports it."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from oatools.core.provenance import Caution
+from oatools.learning.cautions import SYNTHETIC
 from oatools.reading.compare import Comparison
 from oatools.reading.score import ALL, ALL_PAIRS, CONFIDENCE_DIGITS, MEAN, Method, ReaderScore
 from oatools.reading.strata import strata_in_words
@@ -36,7 +37,7 @@ def describe_result(
     readers: Sequence[str],
     models: Sequence[str],
     method: Method,
-    cautions: Iterable[Caution] = (),
+    cautions: Collection[Caution] = (),
 ) -> str:
     """Return what `oa-pairs score` found, as one paragraph of English."""
     first = (readers or models)[0]
@@ -216,12 +217,14 @@ def _limits(result: _Result) -> str:
     return " ".join(sentences)
 
 
-def _caution(cautions: Iterable[Caution]) -> str:
+def _caution(cautions: Collection[Caution]) -> str:
     """The sentence on numbers that are about nobody."""
     named = sorted(caution.value for caution in cautions)
     if not named:
         return ""
-    return f"These numbers were made with {' and '.join(named)}, and say nothing about patients."
+    lead = f"These numbers were made with {' and '.join(named)}"
+    nothing = ", and say nothing about patients" if set(cautions) & set(SYNTHETIC) else ""
+    return f"{lead}{nothing}."
 
 
 def _is_known(value: float) -> bool:

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from oatools.core.errors import ItemError
+from oatools.core.replacing import Replace
 from oatools.features.featurefile import Features, read_features, space_difference, write_features
 from oatools.features.rows import CLAM_FOLDER, _write_tensor
 from oatools.features.tensorfile import read_tensor
@@ -261,18 +262,22 @@ def test_ours_stays_ours_and_takes_no_more_room_for_the_second_name(written, tmp
     assert sizes[1] - sizes[0] < 20_000 < plain.features.nbytes
 
 
-def test_clams_tensor_lies_where_it_looks_and_is_made_again_if_it_was_changed(written, tmp_path):
+def test_clams_tensor_lies_where_it_looks_and_one_that_is_another_stays(written, tmp_path):
     # mahmoodlab/CLAM, dataset_modules/dataset_generic.py: data_dir/pt_files/SLIDE.pt.
     path = tmp_path / "pt_files" / "9000099_00m_right_cor-iw-tse.pt"
-    _write_tensor(written, ("stamp",))
+    _write_tensor(written, ("stamp",), Replace.NOTHING)
     assert not path.exists() and CLAM_FOLDER == "pt_files"
-    for damage in (b"", b"not a tensor"):
-        path.parent.mkdir(exist_ok=True)
-        path.write_bytes(damage)
-        _write_tensor(written, ("clam",))
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(b"somebody's own")
+    with pytest.raises(ItemError, match="is there, and holds other features") as raised:
+        _write_tensor(written, ("clam",), Replace.NOTHING)
+    assert path.read_bytes() == b"somebody's own" and "`force`" in raised.value.remedy
+    for content, replacing in ((b"", Replace.NOTHING), (b"other", Replace.OUTDATED)):
+        path.write_bytes(content)
+        _write_tensor(written, ("clam",), replacing)
         assert np.array_equal(torch.load(path, weights_only=True).numpy(), NUMBERS)
     before = path.stat()
-    _write_tensor(written, ("clam",))
+    _write_tensor(written, ("clam",), Replace.NOTHING)
     assert path.stat().st_mtime_ns == before.st_mtime_ns and path.stat().st_ino == before.st_ino
     assert np.array_equal(read_tensor(path), NUMBERS)
 
