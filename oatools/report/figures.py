@@ -156,8 +156,10 @@ def calibration_figure(
     bins = int(np.clip(len(label) // 20, 3, 10))
     lines = [_Line(name, probability, {"color": BLUE, "linestyle": "-", "marker": "o"})]
     for line, marker in zip(_other_lines(others), MARKERS, strict=False):
-        look = {name: line.look[name] for name in ("color", "linestyle")}
-        lines.append(_Line(line.name, line.probability, look | {"marker": marker}))
+        # Without a line: the probabilities of a model that knows little are nearly all the same,
+        # and a line through them would run up and down on one place.
+        look = {"color": line.look["color"], "linestyle": "none", "marker": marker}
+        lines.append(_Line(line.name, line.probability, look))
     drawn = [np.array(calibration(label, line.probability, bins)) for line in lines]
     highest = max(float(points[:, :2].max()) for points in drawn)
     top = min(1.0, 1.1 * highest)

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from oatools.core.provenance import Caution
-from oatools.learning.baseline import LOGISTIC
+from oatools.learning.baseline import LINEAR, LOGISTIC
 from oatools.learning.cautions import figure_mark
 from oatools.learning.results import MEAN, CrossValidation, Metrics, basis, verdicts
 from oatools.report import figures
@@ -93,9 +93,8 @@ def _curves(result: CrossValidation) -> list[Picture]:
     beside = ""
     if probabilities:
         beside = " Broken lines: the other models, in the same folds."
-    calibrated = {}
-    if LOGISTIC in probabilities:
-        calibrated[LOGISTIC] = probabilities[LOGISTIC]
+    simple = [name for name in (LINEAR, LOGISTIC) if name in probabilities]
+    calibrated = {name: probabilities[name] for name in simple}
     roc = Picture(
         "roc",
         figures.roc_figure(*repeated, name=result.name),
