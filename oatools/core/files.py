@@ -324,6 +324,20 @@ def is_same_file(one: Path, other: Path) -> bool:
     return one.name == other.name and one.parent.resolve() == other.parent.resolve()
 
 
+def write_outputs(contents: Mapping[str, tuple[Path, bytes]], force: bool = False) -> None:
+    """Write files, or keep those that hold the same already, as an interrupted run leaves them.
+
+    `contents` maps what messages call each output to its file and bytes. Raises a `UsageError`,
+    before anything is written, for a file that is there and holds something else, unless `force`.
+    """
+    for name, (path, content) in contents.items():
+        if path.exists() and not force and path.read_bytes() != content:
+            raise UsageError(f"{name} {path} exists", "use `force` to replace it, or another name")
+    for path, content in contents.values():
+        if not path.exists() or path.read_bytes() != content:
+            write_bytes(path, content)
+
+
 def first_repeated(paths: Sequence[Path]) -> Path | None:
     """Return the first path that leads to the file or folder of one before it, None if none."""
     for index, path in enumerate(paths):

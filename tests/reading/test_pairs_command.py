@@ -410,6 +410,11 @@ def test_scores_of_phantoms_say_so_wherever_they_are_written(study):
     )
     assert (study / "c.tsv").read_text().splitlines()[0].endswith("\tcaution")
     assert "<!-- Phantoms, Random weights -->" in (study / "f.svg").read_text()
+    # The same again keeps what is there; an interrupted run left one of the three.
+    (study / "p.txt").unlink()
+    at = (study / "f.svg").stat()
+    assert oa_pairs("score", *read, *written, cwd=study).stdout == done.stdout
+    assert (study / "p.txt").read_text() == text and (study / "f.svg").stat() == at
     # Of people, nothing of it.
     (study / "model.tsv").write_text(
         "knee\tprobability\n" + "".join(f"{knee}\t0.5\n" for knee in knees)

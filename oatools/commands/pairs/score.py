@@ -11,8 +11,8 @@ from oatools.commands.pairs._words import counted
 from oatools.core.cli import subcommand
 from oatools.core.console import Console
 from oatools.core.errors import UsageError
-from oatools.core.files import check_outputs, write_bytes, write_text
-from oatools.core.manifest import print_table, write_table
+from oatools.core.files import check_outputs, write_outputs
+from oatools.core.manifest import print_table, table_bytes
 from oatools.core.options import force_option, seed_option
 from oatools.core.provenance import CAUTION_COLUMN, caution_cell
 
@@ -117,7 +117,7 @@ def score_command(
         raise UsageError(f"--figure {figure}: a name that ends in .png or .svg is needed")
     outputs = {"--compare": compare, "--figure": figure, "--paragraph": paragraph}
     inputs = [path for path in (key, pairs_file, *answers, *models) if path is not None]
-    check_outputs(outputs, inputs, force)
+    check_outputs(outputs, inputs, force=True)  # what is there may be what is written
 
     solution = read_solution(key, pairs_file)
     _say_not_shown(console, solution, pairs_file)
@@ -129,15 +129,18 @@ def score_command(
     scores = summarise_all(grades, solution.key, groups, method)
     caution = {CAUTION_COLUMN: caution_cell(grades.cautions)}
     _say_unanswered(console, scores)
+    made: dict[str, tuple[Path, bytes]] = {}
     if compare is not None or paragraph is not None:
         comparisons = _compare(grades, solution.key, groups, method)
         if compare is not None:
             compared = [found.row() | caution for found in comparisons]
-            write_table(compare, COMPARISON_COLUMNS, compared)
+            made["--compare"] = compare, table_bytes(COMPARISON_COLUMNS, compared)
         if paragraph is not None:
-            _write_paragraph(paragraph, scores, comparisons, grades, method)
+            text = _paragraph(scores, comparisons, grades, method)
+            made["--paragraph"] = paragraph, text.encode()
     if figure is not None:
-        _write_figure(figure, scores, grades, interval)
+        made["--figure"] = figure, _figure(figure.suffix[1:], scores, grades, interval)
+    write_outputs(made, force)
     print_table(SCORE_COLUMNS, [score.row() | caution for score in scores])
     _say_scored(console, grades, len(solution.key))
     return 1 if grades.errors else 0
@@ -153,24 +156,20 @@ def _compare(
     )
 
 
-def _write_paragraph(
-    path: Path,
+def _paragraph(
     scores: "Sequence[ReaderScore]",
     comparisons: "Sequence[Comparison]",
     grades: "Grades",
     method: "Method",
-) -> None:
+) -> str:
     from oatools.reading.paragraph import describe_result
 
-    text = describe_result(
+    return describe_result(
         scores, comparisons, grades.readers, grades.models, method, grades.cautions
     )
-    write_text(path, text)
 
 
-def _write_figure(
-    path: Path, scores: "Sequence[ReaderScore]", grades: "Grades", interval: str
-) -> None:
+def _figure(kind: str, scores: "Sequence[ReaderScore]", grades: "Grades", interval: str) -> bytes:
     from oatools.learning.cautions import figure_mark
     from oatools.reading.figure import forest_figure
     from oatools.report.figures import encode, mark
@@ -178,7 +177,7 @@ def _write_figure(
     figure = forest_figure(scores, grades.models, interval)
     if grades.cautions:
         mark(figure, ", ".join(sorted(map(figure_mark, grades.cautions))))
-    write_bytes(path, encode(figure, path.suffix[1:]))
+    return encode(figure, kind)
 
 
 def _say_not_shown(console: Console, solution: "Solution", pairs_file: str | None) -> None:
