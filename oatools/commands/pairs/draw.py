@@ -10,7 +10,7 @@ import click
 from oatools.commands.pairs._words import counted
 from oatools.core.cli import subcommand
 from oatools.core.console import Console
-from oatools.core.errors import UsageError
+from oatools.core.errors import ItemError, UsageError
 from oatools.core.files import check_outputs
 from oatools.core.manifest import MISSING, Row, Table, naming_table, print_table, read_table
 from oatools.core.options import force_option, seed_option
@@ -128,6 +128,9 @@ def draw_command(
     drawn = counted(len(pairs), "pair") + " drawn"
     if not wanted:
         drawn += " without strata"
+    for path in (key, record_path(key)):
+        if not path.is_file():
+            raise ItemError(f"{path} was removed since it was written", "run the same again")
     verb = "were kept" if is_kept else "are"
     console.note(f"{drawn}; the answers {verb} in {key}")
 
