@@ -14,6 +14,7 @@ from pathlib import Path
 
 import click
 
+from oatools.core.helptext import Example, first_sentence, option_groups
 from oatools.version import __version__
 
 HERE = Path(__file__).resolve().parent
@@ -65,14 +66,14 @@ def load(name: str) -> click.Command:
 def command_page(name: str) -> str:
     """The page of one command."""
     command, manual = load(name), read_source(name)
-    help_text = (command.help or "").split("\f")[0].replace("\b\n", "")
-    summary = help_text.strip().split("\n\n")[0].replace("\n", " ").strip().rstrip(".")
+    summary = first_sentence(command).rstrip(".")
     sections = {
         "NAME": f"{name}: {summary[0].lower()}{summary[1:]}",
         "SYNOPSIS": "\n".join(synopses(name, command)),
     }
     sections["DESCRIPTION"] = manual.pop("DESCRIPTION")
     sections["OPTIONS"] = "".join(options(name, command))
+    manual["EXAMPLES"] = f"{examples(name, command)}\n{manual.get('EXAMPLES', '')}"
     others = " ".join(f"`oa-{c}(1)`," for c in COMMANDS if f"oa-{c}" != name) + " `oa-manifest(7)`"
     status = manual.pop("EXIT STATUS", EXIT_STATUS)
     return assemble(name, "1", {**sections, **manual, "EXIT STATUS": status, "SEE ALSO": others})
@@ -93,16 +94,23 @@ def parts(name: str, command: click.Command) -> list[tuple[str, click.Command]]:
 
 
 def options(name: str, command: click.Command) -> Iterator[str]:
-    """A list item an option, as click knows it."""
+    """The options in the groups in which the help has them; those of subcommands one by one."""
     for prefix, part in parts(name, command):
         if prefix != name:
-            yield f"\n`{prefix}`: {(part.help or '').strip().split(chr(10) + chr(10))[0]}\n\n"
+            yield f"\n## {prefix}\n\n{first_sentence(part)}\n"
         context = click.Context(part, info_name=prefix)
-        for parameter in part.params:
-            record = parameter.get_help_record(context)
-            if record and isinstance(parameter, click.Option):
-                yield f"- `{record[0]}`: {' '.join(record[1].split())}\n"
-        yield "- `-h, --help`: Show the options and exit.\n"
+        for group in option_groups(part, context):
+            yield f"\n**{group.title}**\n\n" if prefix != name else f"\n## {group.title}\n\n"
+            for written, text in group.options:
+                yield f"- `{written}`: {' '.join(text.split())}\n"
+
+
+def examples(name: str, command: click.Command) -> str:
+    """The examples of the help, as a section has them; each once."""
+    found: dict[Example, None] = {}
+    for part in [command, *(child for prefix, child in parts(name, command) if prefix != name)]:
+        found.update(dict.fromkeys(part.manual.examples))  # type: ignore[attr-defined]
+    return "".join(f"\n{each.what}:\n\n    {each.line}\n" for each in found)
 
 
 def read_source(name: str) -> dict[str, str]:
@@ -126,11 +134,16 @@ def assemble(name: str, section: str, sections: dict[str, str]) -> str:
 
 
 def body(text: str) -> Iterator[str]:
-    """Paragraphs, lists and blocks as macros."""
-    for count, block in enumerate(re.split(r"\n\s*\n", text.strip("\n"))):
-        if not block.lstrip().startswith("- ") and count > 0:
+    """Headings, paragraphs, lists and blocks as macros."""
+    is_first = True
+    for block in re.split(r"\n\s*\n", text.strip("\n")):
+        is_list, is_heading = block.lstrip().startswith("- "), block.startswith("## ")
+        if not (is_list or is_heading or is_first):
             yield ".PP"
-        if block.startswith("    "):
+        is_first = is_heading
+        if is_heading:
+            yield f".SS {roff(block.removeprefix('## '))}"
+        elif block.startswith("    "):
             yield from (
                 ".RS 4",
                 ".nf",
@@ -138,19 +151,40 @@ def body(text: str) -> Iterator[str]:
                 ".fi",
                 ".RE",
             )
-        elif block.lstrip().startswith("- "):
-            for item in re.split(r"\n?^- ", block.strip(), flags=re.MULTILINE)[1:]:
-                term, _, rest = item.partition(": ")
-                yield from (".TP", roff(" ".join(term.split())), roff(" ".join(rest.split())))
+        elif is_list:
+            yield from list_items(block)
         elif block.strip():
             yield roff(" ".join(block.split()))
+
+
+def list_items(block: str) -> Iterator[str]:
+    """The items of a list: terms with their texts, or texts alone where one of them has no term."""
+    parted = []
+    for item in re.split(r"\n?^- ", block.strip(), flags=re.MULTILINE)[1:]:
+        parted.append(split_item(" ".join(item.split())))
+    has_terms = all(rest for _, rest in parted)
+    for term, rest in parted:
+        if has_terms:
+            yield from (".TP", roff(term), roff(rest))
+        else:
+            yield from (".IP \\(bu 2", roff(f"{term}: {rest}" if rest else term))
+
+
+def split_item(item: str) -> tuple[str, str]:
+    """Part an item into its term and the text behind it.
+
+    The term is what stands in `**` at its start, or ends at the first `: ` that is not code; an
+    item without either is text alone.
+    """
+    found = re.match(r"(\*\*[^*]+\*\*) (.*)", item) or re.match(r"((?:`[^`]*`|[^`])*?): (.*)", item)
+    return (found[1], found[2]) if found else (item, "")
 
 
 def roff(text: str, plain: bool = False) -> str:
     """Text with roff's own characters escaped, and `code` in bold."""
     text = text.replace("\\", "\\e").replace("-", "\\-")
     if not plain:
-        text = re.sub(r"`([^`]*)`", r"\\fB\1\\fR", text)
+        text = re.sub(r"`([^`]*)`|\*\*([^*]+)\*\*", r"\\fB\1\2\\fR", text)
     text = text.replace("'", "\\(aq").replace("^", "\\(ha").replace("~", "\\(ti")
     return f"\\&{text}" if text.startswith((".", "\\(aq")) else text
 

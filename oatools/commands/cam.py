@@ -10,6 +10,7 @@ from oatools.core.cli import command
 from oatools.core.console import Console
 from oatools.core.errors import UsageError
 from oatools.core.files import is_same_file
+from oatools.core.helptext import Example, argument, heading
 from oatools.core.manifest import MISSING, Row, read_rows, tables_among
 from oatools.core.options import (
     inputs_argument,
@@ -30,14 +31,30 @@ if TYPE_CHECKING:
 METHODS = ["gradcam", "gradcam++", "hirescam", "occlusion"]
 
 
-@command("oa-cam")
-@click.argument(
+@command(
+    "oa-cam",
+    examples=(
+        Example(
+            "One knee, from the scanner's folder to a picture",
+            "oa-convert SERIES -o nii | oa-orient -o oriented | oa-n4 -o n4 | oa-cam "
+            "jsn12.safetensors -o cam",
+        ),
+        Example(
+            "The mean map of all knees, by outcome",
+            "oa-cam jsn12.safetensors --with-clinical labels.tsv --mean -j 4 -o cam < n4.tsv > "
+            "cam.tsv",
+        ),
+    ),
+)
+@argument(
     "model",
+    "A model of oa-train or oa-cv.",
     metavar="MODEL.safetensors",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
 )
 @inputs_argument()
 @out_dir_option("heat maps, tables and pictures")
+@heading("Map")
 @click.option(
     "--method",
     type=click.Choice(METHODS),
@@ -53,6 +70,7 @@ METHODS = ["gradcam", "gradcam++", "hirescam", "occlusion"]
     show_default=True,
     help="Class whose evidence the map shows: the positive one (1) or the negative one (0).",
 )
+@heading("Input")
 @click.option(
     "--with-clinical",
     "clinical",
@@ -65,6 +83,7 @@ METHODS = ["gradcam", "gradcam++", "hirescam", "occlusion"]
     metavar="pretrained|FILE",
     help="Take the backbone's weights from this file, if the model's came from one.",
 )
+@heading("Output")
 @click.option(
     "--grid",
     type=click.Choice(["scan", "input"]),
@@ -90,6 +109,7 @@ METHODS = ["gradcam", "gradcam++", "hirescam", "occlusion"]
     is_flag=True,
     help="Measure each map by deletion, insertion, and models with random weights.",
 )
+@heading("Computing")
 @click.option(
     "--device",
     default="auto",

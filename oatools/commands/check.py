@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from oatools.core.cli import command
 from oatools.core.console import Console
 from oatools.core.errors import ItemError
+from oatools.core.helptext import Example
 from oatools.core.manifest import BadRow, Row, Table, emit, format_header, format_row
 from oatools.core.options import inputs_argument, require_inputs, run_options
 from oatools.core.runner import RunOptions, run_rows
@@ -19,8 +20,23 @@ _SHOWN = {"\t": "\\t", "\n": "\\n", "\r": "\\r"}
 COLUMNS = ["path", "kind", "error"]
 
 
-@command("oa-check")
-@inputs_argument("[PATH|TABLE.tsv|-]...")
+@command(
+    "oa-check",
+    examples=(
+        Example(
+            "All that a project has made",
+            "oa-check nii oriented n4 features cv jsn12.safetensors",
+        ),
+        Example(
+            "Find what a full disk has damaged, and make it again",
+            "oa-check n4 || oa-n4 -j 8 -o n4 < oriented.tsv > n4.tsv",
+        ),
+    ),
+    status="0: all files are whole; 1: some are not; 2: unusable call, nothing checked.",
+)
+@inputs_argument(
+    "[PATH|TABLE.tsv|-]...", "Files, folders that are walked, or tables that name files."
+)
 @run_options
 def main(
     console: Console,

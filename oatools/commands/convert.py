@@ -13,6 +13,7 @@ import click
 from oatools.core.cli import command
 from oatools.core.console import Console
 from oatools.core.errors import ItemError, UsageError
+from oatools.core.helptext import Example, heading
 from oatools.core.ids import subject_id
 from oatools.core.manifest import (
     BadRow,
@@ -45,9 +46,25 @@ if TYPE_CHECKING:
 _VISIT = re.compile(r"(\d\d|[1-9]\d{2,})m", re.ASCII)
 
 
-@command("oa-convert")
-@inputs_argument("[DIR|SERIES|ARCHIVE|TABLE.tsv|-]...")
+@command(
+    "oa-convert",
+    examples=(
+        Example(
+            "What is there, without converting",
+            "oa-convert --list OAI/00m | cut -f 5 | sort | uniq -c",
+        ),
+        Example(
+            "All coronal scans of the baseline visit, four at a time",
+            "oa-convert OAI/00m --sequence cor-iw-tse -j 4 -o nii > volumes.tsv",
+        ),
+    ),
+)
+@inputs_argument(
+    "[DIR|SERIES|ARCHIVE|TABLE.tsv|-]...",
+    "Folders that are searched, series, archives, inventories, or a table from --list.",
+)
 @out_dir_option("the volumes", required=False)
+@heading("Which series")
 @click.option(
     "-s",
     "--sequence",
@@ -70,6 +87,7 @@ _VISIT = re.compile(r"(\d\d|[1-9]\d{2,})m", re.ASCII)
     metavar="MM",
     help="Reject series that cover less than this across their slices (cut short).",
 )
+@heading("Who and what they are")
 @click.option(
     "--subject",
     metavar="ID",
@@ -86,6 +104,7 @@ _VISIT = re.compile(r"(\d\d|[1-9]\d{2,})m", re.ASCII)
     "as the description states it, and compare it with nothing.",
 )
 @click.option("--name", metavar="NAME", help="Take this sequence for all series, e.g. sag-3d-dess.")
+@heading("Privacy")
 @click.option(
     "--keep-ids",
     is_flag=True,
@@ -104,6 +123,7 @@ _VISIT = re.compile(r"(\d\d|[1-9]\d{2,})m", re.ASCII)
     type=click.Path(path_type=Path),
     help="Write down which patient id and series description stand behind which names.",
 )
+@heading("Input")
 @click.option(
     "--root",
     "roots",

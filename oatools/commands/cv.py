@@ -17,6 +17,7 @@ from oatools.commands.training_options import (
 from oatools.core.cli import command
 from oatools.core.console import Console
 from oatools.core.errors import UsageError
+from oatools.core.helptext import Example, heading
 from oatools.core.manifest import print_table, write_table
 from oatools.core.options import (
     inputs_argument,
@@ -32,9 +33,23 @@ from oatools.oai.reliability import SEM
 _TABLES = ("predictions.tsv", "metrics.tsv", "null.tsv")
 
 
-@command("oa-cv")
-@inputs_argument("[FEATURES.tsv|-]...")
+@command(
+    "oa-cv",
+    examples=(
+        Example(
+            "Two folds at a time",
+            "oa-cv features.tsv --labels labels.tsv --clinical bmi --slices 8 -j 2 -o cv > "
+            "predictions.tsv",
+        ),
+        Example(
+            "From volumes, in one pipe",
+            "oa-embed -o features < n4.tsv | oa-cv --labels labels.tsv -o cv > predictions.tsv",
+        ),
+    ),
+)
+@inputs_argument("[FEATURES.tsv|-]...", "Tables of features, as oa-embed prints them.")
 @out_dir_option("folds, models, metrics and report")
+@heading("Folds")
 @click.option(
     "-k", "--folds", type=click.IntRange(2), metavar="N", help="Number of folds (default: 5)."
 )
@@ -64,6 +79,7 @@ _TABLES = ("predictions.tsv", "metrics.tsv", "null.tsv")
     is_flag=True,
     help="Split knees, not patients. For comparison only: results are optimistically biased.",
 )
+@heading("Comparison")
 @click.option(
     "--compare/--no-compare",
     default=True,
@@ -78,6 +94,7 @@ _TABLES = ("predictions.tsv", "metrics.tsv", "null.tsv")
     help="Compare with these out-of-fold predictions (knee, label, probability, fold) of another "
     "run or program, in the same folds. Repeatable.",
 )
+@heading("Report")
 @click.option(
     "--flow",
     type=click.Path(exists=True, dir_okay=False),

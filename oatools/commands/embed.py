@@ -13,6 +13,7 @@ from click.core import ParameterSource
 from oatools.core.cli import command
 from oatools.core.console import Console
 from oatools.core.errors import UsageError
+from oatools.core.helptext import Example, heading
 from oatools.core.manifest import print_table, read_rows, tables_among
 from oatools.core.options import (
     inputs_argument,
@@ -42,9 +43,23 @@ def _list_backbones(context: click.Context, _: click.Parameter, wanted: bool) ->
         context.exit()
 
 
-@command("oa-embed")
+@command(
+    "oa-embed",
+    examples=(
+        Example(
+            "All slices, on 8 cores",
+            "oa-embed -j 8 -o features < n4.tsv > features.tsv",
+        ),
+        Example(
+            "The medial compartment of sagittal scans, enlarged",
+            "oa-n4 -o n4 < oriented.tsv | oa-embed --compartment medial --slices 8 --crop 100 -o "
+            "medial > medial.tsv",
+        ),
+    ),
+)
 @inputs_argument()
 @out_dir_option("the feature files", required=False, one=FEATURES)
+@heading("Backbone")
 @click.option(
     "--backbone",
     default="tf_efficientnet_lite0",
@@ -70,6 +85,7 @@ def _list_backbones(context: click.Context, _: click.Parameter, wanted: bool) ->
     type=click.Choice(["cls", "mean", "cls+mean"]),
     help="Tokens of a vision transformer that make the features (default: the backbone's own).",
 )
+@heading("Slices and images")
 @click.option(
     "--slices",
     type=click.IntRange(1),
@@ -115,6 +131,7 @@ def _list_backbones(context: click.Context, _: click.Parameter, wanted: bool) ->
     metavar="N",
     help="Store the features of N augmented copies beside the plain ones.",
 )
+@heading("Computing")
 @click.option(
     "--engine",
     type=click.Choice(["auto", "openvino", "torch"]),
@@ -142,6 +159,7 @@ def _list_backbones(context: click.Context, _: click.Parameter, wanted: bool) ->
     metavar="auto|cpu|cuda[:N][,...]",
     help="Device to compute on; auto is the first GPU, or the CPU if there is none.",
 )
+@heading("Output")
 @click.option(
     "--dtype",
     type=click.Choice(["float32", "float16"]),
@@ -149,6 +167,7 @@ def _list_backbones(context: click.Context, _: click.Parameter, wanted: bool) ->
     show_default=True,
     help="Type of the numbers in the file.",
 )
+@heading("Instead of embedding")
 @click.option(
     "--also-as",
     type=click.Choice(["clam", "stamp", "trident"]),

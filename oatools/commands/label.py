@@ -12,6 +12,7 @@ from oatools.core.cli import command
 from oatools.core.console import Console
 from oatools.core.errors import UsageError
 from oatools.core.files import check_outputs
+from oatools.core.helptext import Example, argument, heading
 from oatools.oai.clinical import variable_rows
 from oatools.oai.endpoints import ENDPOINTS, Endpoint, Kind, endpoint_of
 from oatools.oai.labels import Labels, checked_cut, label_tables, open_tables, unlabelled_knees
@@ -36,8 +37,27 @@ def _decimal(_: click.Context, __: click.Parameter, text: str | None) -> Decimal
         raise click.BadParameter(f"'{text}' is no number") from None
 
 
-@command("oa-label")
-@click.argument("source", metavar="TABLES", type=click.Path(exists=True, path_type=Path))
+@command(
+    "oa-label",
+    examples=(
+        Example(
+            "Labels for narrowing at 12 months, and the flow of the cohort as a table and as a "
+            "figure",
+            "oa-label OAI/tables --endpoint jsn12 --flow flow.tsv --flow flow.svg > labels.tsv",
+        ),
+        Example(
+            "How many progress, by Kellgren-Lawrence grade",
+            "oa-label OAI/tables --endpoint jsn12 | mlr --tsv count -g kl,label",
+        ),
+    ),
+)
+@argument(
+    "source",
+    "Folder of the tables of OAI, NDA or MOST, or a table of your own.",
+    metavar="TABLES",
+    type=click.Path(exists=True, path_type=Path),
+)
+@heading("Endpoint")
 @click.option(
     "--endpoint",
     type=click.Choice(list(ENDPOINTS)),
@@ -58,6 +78,7 @@ def _decimal(_: click.Context, __: click.Parameter, text: str | None) -> Decimal
     help="Use this cut instead: mm (jsn12, jsn24: -0.5), % (jsn12-relative: -25), WOMAC "
     "points (pain: 2) or grades (kl: 1).",
 )
+@heading("Cut by measurement error")
 @click.option(
     "--reliable-change",
     is_flag=True,
@@ -76,6 +97,7 @@ def _decimal(_: click.Context, __: click.Parameter, text: str | None) -> Decimal
     metavar="MM",
     help="Standard error of measurement of the width, mm, for --reliable-change.",
 )
+@heading("Widths and columns")
 @click.option(
     "--width",
     type=click.Choice(list(WIDTHS)),
@@ -94,6 +116,7 @@ def _decimal(_: click.Context, __: click.Parameter, text: str | None) -> Decimal
     metavar="COLUMN",
     help="The column of a plain table that --endpoint given passes through.",
 )
+@heading("What is printed")
 @click.option(
     "--expect",
     type=click.Choice(["oai"]),

@@ -12,6 +12,7 @@ import click
 from oatools.core.cli import command
 from oatools.core.console import Console
 from oatools.core.errors import UsageError
+from oatools.core.helptext import Example, heading
 from oatools.core.manifest import read_rows, tables_among
 from oatools.core.options import (
     Numbers,
@@ -58,9 +59,22 @@ def _with_settings(function: Callable[..., Any]) -> Callable[..., Any]:
     return wrapper
 
 
-@command("oa-n4")
+@command(
+    "oa-n4",
+    examples=(
+        Example(
+            "Volumes of a table, four at a time, in the order in which they came",
+            "oa-n4 -j 4 -o n4 < oriented.tsv > n4.tsv",
+        ),
+        Example(
+            "A whole pipe, from DICOM to corrected volumes",
+            "oa-convert OAI/00m -o nii | oa-orient -o oriented | oa-n4 -o n4 > n4.tsv",
+        ),
+    ),
+)
 @inputs_argument()
 @out_dir_option("the corrected volumes", one=VOLUME)
+@heading("Field and mask")
 @click.option(
     "--engine",
     type=click.Choice(["fast", "itk"]),
@@ -132,6 +146,7 @@ def _with_settings(function: Callable[..., Any]) -> Callable[..., Any]:
     help="Divide the first level's spline into this many intervals along each axis; each further "
     "level doubles them.",
 )
+@heading("Histogram")
 @click.option(
     "--fwhm",
     type=_POSITIVE,
@@ -156,6 +171,7 @@ def _with_settings(function: Callable[..., Any]) -> Callable[..., Any]:
     metavar="N",
     help="Count the histogram in this many bins.",
 )
+@heading("Output")
 @click.option(
     "--dtype",
     type=click.Choice(["float32", "same"]),

@@ -9,6 +9,7 @@ from click.core import ParameterSource
 from oatools.core.cli import command
 from oatools.core.console import Console
 from oatools.core.errors import UsageError
+from oatools.core.helptext import Example, heading
 from oatools.core.manifest import read_rows, tables_among
 from oatools.core.options import (
     compress_option,
@@ -23,9 +24,22 @@ from oatools.core.replacing import Replace
 from oatools.core.runner import RunOptions, run_rows
 
 
-@command("oa-orient")
+@command(
+    "oa-orient",
+    examples=(
+        Example(
+            "Turn and mirror what oa-convert writes, as it comes",
+            "oa-convert OAI/00m -o nii | oa-orient -o oriented > oriented.tsv",
+        ),
+        Example(
+            "A volume of one's own, whose side its place in the scanner tells, into one file",
+            "oa-orient knee.nii.gz --side geometry -o oriented.nii.gz",
+        ),
+    ),
+)
 @inputs_argument()
 @out_dir_option("the oriented volumes", one=VOLUME)
+@heading("Side and orientation")
 @click.option(
     "--reference",
     type=click.Choice(["left", "right"]),

@@ -8,6 +8,7 @@ import click
 
 from oatools.core.cli import command
 from oatools.core.console import Console
+from oatools.core.helptext import Example, argument, heading
 from oatools.core.manifest import IDENTITY, Row, Table
 from oatools.core.options import run_options, seed_option
 from oatools.core.outfolder import IntoFolder
@@ -22,8 +23,27 @@ _FORMS = {"ascii": _OAI, "nda": _OAI, "most": ("hr-cor-stir", "sag-pd-fat-sat")}
 _SEQUENCES = (*_OAI, *_FORMS["most"])
 
 
-@command("oa-phantom")
-@click.argument("folder", metavar="DIR", type=click.Path(file_okay=False, path_type=Path))
+@command(
+    "oa-phantom",
+    examples=(
+        Example(
+            "A small cohort, coronal scans only",
+            "oa-phantom oai --patients 60 --sequence cor-iw-tse --matrix 192 -j 4 > series.tsv",
+        ),
+        Example(
+            "Through the pipe",
+            "oa-convert oai/00m -o nii | oa-orient -o oriented | oa-n4 -o n4 | oa-embed -o "
+            "features > features.tsv",
+        ),
+    ),
+)
+@argument(
+    "folder",
+    "Folder for the download, made if missing.",
+    metavar="DIR",
+    type=click.Path(file_okay=False, path_type=Path),
+)
+@heading("People")
 @click.option(
     "--patients",
     type=click.IntRange(1, 20_000),
@@ -40,6 +60,7 @@ _SEQUENCES = (*_OAI, *_FORMS["most"])
     show_default=True,
     help="Form of the download: OAI's release, OAI in the NIMH Data Archive, or one like MOST.",
 )
+@heading("Images")
 @click.option(
     "--sequence",
     "sequences",
@@ -69,6 +90,7 @@ _SEQUENCES = (*_OAI, *_FORMS["most"])
     help="Bias of the images: random waves, or that of a coil, drawn for each knee; mixed: of any "
     "coil.",
 )
+@heading("Outcome")
 @click.option(
     "--progressors",
     type=float,

@@ -8,6 +8,7 @@ import click
 
 from oatools.core.cli import command
 from oatools.core.console import Console
+from oatools.core.helptext import Example, argument, heading
 from oatools.core.manifest import MISSING, BadRow, Row, read_rows
 from oatools.core.options import inputs_argument, require_inputs, run_options
 from oatools.core.runner import RunOptions, run_rows
@@ -16,9 +17,24 @@ if TYPE_CHECKING:
     from oatools.learning.rows import Scoring
 
 
-@command("oa-predict")
-@click.argument("model", metavar="MODEL.safetensors")
-@inputs_argument("[FEATURES.tsv|FILE.h5|-]...")
+@command(
+    "oa-predict",
+    examples=(
+        Example(
+            "A table of features, with clinical variables from the labels",
+            "oa-predict jsn12.safetensors --with-clinical labels.tsv < features.tsv > "
+            "predicted.tsv",
+        ),
+        Example(
+            "From volumes, in one pipe; the knees of highest risk first",
+            "oa-embed -o features < n4.tsv | oa-predict jsn12.safetensors | mlr --tsv sort -nr "
+            "probability",
+        ),
+    ),
+)
+@argument("model", "A model of oa-train or oa-cv.", metavar="MODEL.safetensors")
+@inputs_argument("[FEATURES.tsv|FILE.h5|-]...", "Feature files, or tables of them.")
+@heading("Input")
 @click.option(
     "--with-clinical",
     "clinical",

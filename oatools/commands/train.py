@@ -11,6 +11,7 @@ from oatools.commands.training_options import TrainingRun, training_options
 from oatools.core.cli import command
 from oatools.core.console import Console
 from oatools.core.errors import UsageError
+from oatools.core.helptext import Example, heading
 from oatools.core.manifest import print_table
 from oatools.core.options import inputs_argument, replacing_options, seed_option
 from oatools.core.provenance import CAUTION_COLUMN, caution_cell
@@ -38,8 +39,22 @@ COLUMNS = [
 ]
 
 
-@command("oa-train")
-@inputs_argument("[FEATURES.tsv|-]...")
+@command(
+    "oa-train",
+    examples=(
+        Example(
+            "The paper's best inputs for narrowing at 12 months",
+            "oa-train features.tsv --labels labels.tsv --clinical bmi --slices 8 -o "
+            "jsn12.safetensors",
+        ),
+        Example(
+            "From volumes, in one pipe",
+            "oa-embed -o features < n4.tsv | oa-train --labels labels.tsv -o jsn12.safetensors",
+        ),
+    ),
+)
+@inputs_argument("[FEATURES.tsv|-]...", "Tables of features, as oa-embed prints them.")
+@heading("Output")
 @click.option(
     "-o",
     "--out",
@@ -50,6 +65,7 @@ COLUMNS = [
     help="The model to write.",
 )
 @training_options
+@heading("Running")
 @click.option(
     "--resume",
     is_flag=True,

@@ -13,13 +13,17 @@ import click
 from click.core import ParameterSource
 
 from oatools.core.console import Console
-from oatools.core.options import Decorator, Numbers
-from oatools.learning.settings import PRESETS, Option, Settings, options
+from oatools.core.helptext import RUNNING, Decorator, grouped
+from oatools.core.options import Numbers
+from oatools.learning.settings import MODEL, PRESETS, TRAINING, Option, Settings, options
 
 # Parameters that say how a run went about its work, not what came out of it.
 _NOT_RERUN = ("jobs", "force", "update", "quiet", "verbose", "failed", "fail_fast", "resume")
 
 _FOLDERS = re.compile(r"(?<![^\s'\"(])/(?:[^/\s]+/)+")
+
+# A group of options in the help, beside those of the settings.
+_DATA = "Labels and features"
 
 Tuned = tuple[str, tuple[Any, ...]]
 
@@ -69,8 +73,13 @@ def training_options(function: Callable[..., Any]) -> Callable[..., Any]:
         return function(console, *args, run=TrainingRun(**own, settings=settings), **values)
 
     decorated: Callable[..., Any] = wrapper
-    settings_options = [_setting_option(name, option) for name, option in options().items()]
-    given = [*_table_options(), _preset_option(), *settings_options, *_failure_options()]
+    settings_options = [grouped(MODEL, _preset_option())]
+    for name, option in options().items():
+        settings_options.append(grouped(option.group, _setting_option(name, option)))
+    failure_options = [grouped(RUNNING, add) for add in _failure_options()]
+    table_options = [grouped(title, add) for title, add in _table_options()]
+    run_options = [grouped(title, add) for title, add in _run_options()]
+    given = [*table_options, *settings_options, *run_options, *failure_options]
     for decorate in reversed(given):
         decorated = decorate(decorated)
     return decorated
@@ -138,60 +147,92 @@ def _path_text(value: Any) -> str:
     return path.name if path.is_absolute() else str(value)
 
 
-def _table_options() -> list[Decorator]:
+def _table_options() -> list[tuple[str, Decorator]]:
     return [
-        click.option(
-            "-l",
-            "--labels",
-            required=True,
-            metavar="TABLE.tsv",
-            help="Labels: knee, subject, label, and the clinical variables.",
+        (
+            _DATA,
+            click.option(
+                "-l",
+                "--labels",
+                required=True,
+                metavar="TABLE.tsv",
+                help="Labels: knee, subject, label, and the clinical variables.",
+            ),
         ),
-        click.option(
-            "-c",
-            "--clinical",
-            metavar="bmi|paper10|NAME,...",
-            help="Clinical variables to add (default: none).",
+        (
+            _DATA,
+            click.option(
+                "-c",
+                "--clinical",
+                metavar="bmi|paper10|NAME,...",
+                help="Clinical variables to add (default: none).",
+            ),
         ),
-        click.option(
-            "--endpoint",
-            metavar="NAME",
-            help="Name of the endpoint, if the labels have no such column.",
+        (
+            _DATA,
+            click.option(
+                "--endpoint",
+                metavar="NAME",
+                help="Name of the endpoint, if the labels have no such column.",
+            ),
         ),
-        click.option(
-            "-s",
-            "--sequence",
-            "sequences",
-            multiple=True,
-            metavar="NAME",
-            help="Sequence to use if a knee has several; repeat to join sequences, each with its "
-            "own pooling.",
+        (
+            _DATA,
+            click.option(
+                "-s",
+                "--sequence",
+                "sequences",
+                multiple=True,
+                metavar="NAME",
+                help="Sequence to use if a knee has several; repeat to join sequences, each with "
+                "its "
+                "own pooling.",
+            ),
         ),
-        click.option(
-            "--any-sequence",
-            is_flag=True,
-            help="Train on knees of different sequences as if they were of one.",
+        (
+            _DATA,
+            click.option(
+                "--any-sequence",
+                is_flag=True,
+                help="Train on knees of different sequences as if they were of one.",
+            ),
         ),
-        click.option(
-            "--allow-label-leakage",
-            is_flag=True,
-            help="Continue even if one variable or channel alone (nearly) tells the classes apart.",
+        (
+            _DATA,
+            click.option(
+                "--allow-label-leakage",
+                is_flag=True,
+                help="Continue even if one variable or channel alone (nearly) tells the classes "
+                "apart.",
+            ),
         ),
-        click.option("--allow-telltale", is_flag=True, hidden=True),  # its former name
-        click.option(
-            "--tune",
-            multiple=True,
-            type=SettingValues(),
-            metavar="SETTING=X,X...",
-            help="Try these values of a training setting; the lowest validation loss decides. "
-            "Repeatable.",
+        (_DATA, click.option("--allow-telltale", is_flag=True, hidden=True)),  # its former name
+    ]
+
+
+def _run_options() -> list[tuple[str, Decorator]]:
+    return [
+        (
+            TRAINING,
+            click.option(
+                "--tune",
+                multiple=True,
+                type=SettingValues(),
+                metavar="SETTING=X,X...",
+                help="Try these values of a training setting; the lowest validation loss decides. "
+                "Repeatable.",
+            ),
         ),
-        click.option(
-            "--device",
-            default="cpu",
-            show_default=True,
-            metavar="cpu|cuda[:N]|auto",
-            help="Device to train networks on; auto is the first GPU, or the CPU if there is none.",
+        (
+            RUNNING,
+            click.option(
+                "--device",
+                default="cpu",
+                show_default=True,
+                metavar="cpu|cuda[:N]|auto",
+                help="Device to train networks on; auto is the first GPU, or the CPU if there is "
+                "none.",
+            ),
         ),
     ]
 
@@ -235,9 +276,14 @@ def _setting_option(name: str, option: Option) -> Decorator:
         type=_kind(option),
         default=default,
         show_default=default not in (None, ()),
-        metavar={int: "N", float: "X"}.get(option.kind),
+        metavar={int: "N", float: "X"}.get(option.kind) or _metavar(option),
         help=option.help,
     )
+
+
+def _metavar(option: Option) -> str | None:
+    """How a value is written, where click would put the name of its type in capitals."""
+    return Words.name if option.kind is tuple and option.choices else None
 
 
 def _flag(name: str) -> str:

@@ -2,6 +2,7 @@
 
 import functools
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -11,7 +12,9 @@ import click
 from oatools.core.console import Console, silence_libraries
 from oatools.core.errors import ItemError, UsageError
 from oatools.core.forms import watched
+from oatools.core.helptext import EXIT_STATUS, GENERAL, Example, Manual, grouped, write_help
 from oatools.core.signals import INTERRUPTED, unwinding
+from oatools.core.suggestions import did_you_mean
 from oatools.version import __version__
 
 # What libraries take from the environment, unless it is set there.
@@ -36,6 +39,9 @@ _ENVIRONMENT = {
 # Options that messages call by their short form; all others go by the long one.
 _CALLED_BY_SHORT_FORM = ("-j", "-o", "-v")
 
+# How click begins to tell of a value that is none of the choices.
+_REFUSED = re.compile(r"'([^']*)' is not ")
+
 _CONTEXT_SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
@@ -43,7 +49,17 @@ class _ClosedPipe(Exception):
     """Standard output was closed by its reader."""
 
 
-class _Framed(click.Command):
+class _Explained(click.Command):
+    """Gives a click command the toolkit's form of help."""
+
+    manual = Manual("oatools(7)")
+
+    def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write what the command does, its arguments, groups of options, and examples."""
+        write_help(self, self.manual, ctx, formatter)
+
+
+class _Framed(_Explained):
     """Gives a click command one-line errors and the exit statuses that schedulers rely on."""
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -77,7 +93,7 @@ class _Framed(click.Command):
             sys.stdout.flush()
         except click.UsageError as error:
             command = error.ctx.command_path if error.ctx else name
-            Console(command).error(f"{error.format_message()} (see {command} --help)")
+            Console(command).error(f"{_told(error)} (see {command} --help)")
             status = 2
         except click.ClickException as error:
             console.error(error.format_message())
@@ -109,36 +125,65 @@ class Command(_Framed):
 class Group(_Framed, click.Group):
     """A command with subcommands."""
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the subcommand that is called, or say which one is like it."""
+        name = args[0]
+        if not name.startswith("-") and self.get_command(ctx, name) is None:
+            meant = did_you_mean(name, self.commands) or f"there are {', '.join(self.commands)}"
+            ctx.fail(f"there is no subcommand '{name}'; {meant}")
+        return super().resolve_command(ctx, args)
 
-def command(name: str, **attributes: Any) -> Callable[[Callable[..., Any]], Command]:
+
+def command(
+    name: str,
+    examples: Sequence[Example] = (),
+    status: str = EXIT_STATUS,
+    **attributes: Any,
+) -> Callable[[Callable[..., Any]], Command]:
     """Make a function a command, called with a `Console` first and then with its options.
 
-    The function returns an exit status, or None for 0.
+    The function returns an exit status, or None for 0. Help and man page show the examples, and the
+    help what the exit `status` means.
     """
 
     def decorate(function: Callable[..., Any]) -> Command:
         make = click.command(name, cls=Command, context_settings=_CONTEXT_SETTINGS, **attributes)
-        return make(_with_console(function))
+        made = make(_with_console(function))
+        made.manual = Manual(name, examples, status)
+        return made
 
     return decorate
 
 
-def group(name: str, **attributes: Any) -> Callable[[Callable[..., Any]], Group]:
+def group(
+    name: str, examples: Sequence[Example] = (), **attributes: Any
+) -> Callable[[Callable[..., Any]], Group]:
     """Make a function the head of a command with subcommands, which `add_command` adds."""
 
     def decorate(function: Callable[..., Any]) -> Group:
         make = click.group(name, cls=Group, context_settings=_CONTEXT_SETTINGS, **attributes)
-        return make(_version(function))
+        made = make(_version(function))
+        made.manual = Manual(name, examples)
+        return made
 
     return decorate
 
 
-def subcommand(name: str, **attributes: Any) -> Callable[[Callable[..., Any]], click.Command]:
-    """Make a function a subcommand, for `Group.add_command`, with a `Console` first."""
+def subcommand(
+    name: str, page: str, examples: Sequence[Example] = (), **attributes: Any
+) -> Callable[[Callable[..., Any]], click.Command]:
+    """Make a function a subcommand, for `Group.add_command`, with a `Console` first.
+
+    `page` is the man page that describes it.
+    """
 
     def decorate(function: Callable[..., Any]) -> click.Command:
-        make = click.command(name, context_settings=_CONTEXT_SETTINGS, **attributes)
-        return make(_with_console(function, versioned=False))
+        make = click.command(name, cls=_Explained, context_settings=_CONTEXT_SETTINGS, **attributes)
+        made = make(_with_console(function, versioned=False))
+        made.manual = Manual(page, examples)
+        return made
 
     return decorate
 
@@ -159,6 +204,29 @@ def option_names(command: click.Command) -> dict[str, str]:
     return names
 
 
+def _told(error: click.UsageError) -> str:
+    """Return what is wrong with a call, and which option or value may have been meant."""
+    meant = ""
+    if isinstance(error, click.NoSuchOption) and error.ctx is not None:
+        flags = [flag for each in error.ctx.command.params for flag in _flags(each)]
+        told = f"there is no option {error.option_name}"
+        meant = did_you_mean(error.option_name, [*flags, "--help"])
+        return f"{told}; {meant}" if meant else told
+    told = error.format_message()
+    if isinstance(error, click.BadParameter) and isinstance(error.param, click.Option):
+        word = _REFUSED.match(error.message)
+        if word and isinstance(error.param.type, click.Choice):
+            meant = did_you_mean(word[1], map(str, error.param.type.choices))
+    return f"{told.rstrip('.')}; {meant}" if meant else told
+
+
+def _flags(parameter: click.Parameter) -> list[str]:
+    """Return the long forms of an option that is shown."""
+    if not isinstance(parameter, click.Option) or parameter.hidden:
+        return []
+    return [each for each in (*parameter.opts, *parameter.secondary_opts) if each[:2] == "--"]
+
+
 def _version(function: Callable[..., Any]) -> Callable[..., Any]:
     option = click.version_option(
         __version__,
@@ -166,7 +234,7 @@ def _version(function: Callable[..., Any]) -> Callable[..., Any]:
         message="%(prog)s %(version)s",
         help="Show the version and exit.",
     )
-    return option(function)
+    return grouped(GENERAL, option)(function)
 
 
 def _with_console(function: Callable[..., Any], versioned: bool = True) -> Callable[..., Any]:
@@ -193,8 +261,8 @@ def _with_console(function: Callable[..., Any], versioned: bool = True) -> Calla
     quiet_option = click.option(
         "-q", "--quiet", is_flag=True, help="Print only errors on standard error."
     )
-    wrapper = quiet_option(verbose_option(wrapper))
-    return _version(wrapper) if versioned else wrapper
+    with_options = grouped(GENERAL, quiet_option)(grouped(GENERAL, verbose_option)(wrapper))
+    return _version(with_options) if versioned else with_options
 
 
 def _prepare() -> None:

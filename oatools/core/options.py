@@ -10,14 +10,13 @@ import click
 
 from oatools.core.errors import UsageError
 from oatools.core.files import COMPRESSION
+from oatools.core.helptext import INPUT, OUTPUT, RUNNING, Decorator, argument, grouped
 from oatools.core.outfolder import names_file
 from oatools.core.replacing import Replace
 from oatools.core.runner import RunOptions
 
 #: Time for an item, unless another is given: far above that of any whole scan.
 TIMEOUT_SECONDS = 1800.0
-
-Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
 class Numbers(click.ParamType):  # type: ignore[type-arg]  # no generic class in older click
@@ -83,18 +82,23 @@ class OutPath(click.ParamType):  # type: ignore[type-arg]  # no generic class in
         return path
 
 
-def inputs_argument(metavar: str = "[PATH|TABLE.tsv|-]...") -> Decorator:
+def inputs_argument(
+    metavar: str = "[PATH|TABLE.tsv|-]...",
+    about: str = "Volumes, or tables of them (column 'path').",
+) -> Decorator:
     """Add the inputs (paths or tables, by default standard input), and `-0`."""
+    whole = f"{about} Without any, or for -, a table or paths are read from standard input."
+    null_option = click.option(
+        "-0",
+        "--null",
+        "null_separated",
+        is_flag=True,
+        help="Paths on standard input are separated by NUL (find -print0).",
+    )
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
-        function = click.argument("inputs", nargs=-1, metavar=metavar)(function)
-        return click.option(
-            "-0",
-            "--null",
-            "null_separated",
-            is_flag=True,
-            help="Paths on standard input are separated by NUL (find -print0).",
-        )(function)
+        function = argument("inputs", whole, nargs=-1, metavar=metavar)(function)
+        return grouped(INPUT, null_option)(function)
 
     return decorate
 
@@ -105,7 +109,7 @@ def out_dir_option(what: str, required: bool = True, one: Sequence[str] = ()) ->
     It may be the name of the one file to write, too, where that has one of the endings `one`.
     """
     alone = f", or {one[0]} for the one that is made" if one else ""
-    return click.option(
+    option = click.option(
         "-o",
         "--out",
         "out_dir",
@@ -114,11 +118,12 @@ def out_dir_option(what: str, required: bool = True, one: Sequence[str] = ()) ->
         type=OutPath(tuple(one)),
         help=f"Folder for {what}, made if missing{alone}.",
     )
+    return grouped(OUTPUT, option)
 
 
 def compress_option(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add `--compress`, the level at which volumes are compressed, as `compression`."""
-    return click.option(
+    option = click.option(
         "--compress",
         "compression",
         type=click.IntRange(0, 3),
@@ -126,7 +131,8 @@ def compress_option(function: Callable[..., Any]) -> Callable[..., Any]:
         show_default=True,
         metavar="LEVEL",
         help="1 (fast) to 3 (small) writes .nii.gz, 0 writes .nii.",
-    )(function)
+    )
+    return grouped(OUTPUT, option)(function)
 
 
 def force_option(
@@ -134,7 +140,7 @@ def force_option(
     help: str = "Do work again that is already done, and replace it.",
 ) -> Callable[..., Any]:
     """Add `--force`, to replace what is there already."""
-    return click.option("-f", "--force", is_flag=True, help=help)(function)
+    return grouped(OUTPUT, click.option("-f", "--force", is_flag=True, help=help))(function)
 
 
 def replacing_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -154,24 +160,25 @@ def replacing_options(function: Callable[..., Any]) -> Callable[..., Any]:
         help="As for make: do work again whose input or settings have changed, and touch what is "
         "kept.",
     )
-    return update_option(force_option(wrapper))
+    return grouped(OUTPUT, update_option)(force_option(wrapper))
 
 
 def seed_option(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add `--seed`, the seed of all random numbers."""
-    return click.option(
+    option = click.option(
         "--seed",
         type=click.IntRange(0, 2**31 - 1),
         default=0,
         show_default=True,
         metavar="N",
         help="Seed of all random numbers.",
-    )(function)
+    )
+    return grouped(RUNNING, option)(function)
 
 
 def jobs_option(what: str = "items") -> Decorator:
     """Add `-j`, the number of `what` to process at a time."""
-    return click.option(
+    option = click.option(
         "-j",
         "--jobs",
         type=click.IntRange(1, 512),
@@ -181,6 +188,7 @@ def jobs_option(what: str = "items") -> Decorator:
         metavar="N",
         help=f"Number of {what} to process at a time; the results do not depend on it.",
     )
+    return grouped(RUNNING, option)
 
 
 def run_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -222,11 +230,10 @@ def run_options(function: Callable[..., Any]) -> Callable[..., Any]:
         is_flag=True,
         help="Print rows without the line of column names, to append them to a table.",
     )
-    wrapper = no_header_option(wrapper)
-    wrapper = timeout_option(wrapper)
-    wrapper = fail_fast_option(wrapper)
-    wrapper = failed_option(wrapper)
-    return jobs_option()(wrapper)
+    with_options: Callable[..., Any] = wrapper
+    for option in (no_header_option, timeout_option, fail_fast_option, failed_option):
+        with_options = grouped(RUNNING, option)(with_options)
+    return jobs_option()(with_options)
 
 
 def require_inputs(inputs: tuple[str, ...]) -> None:

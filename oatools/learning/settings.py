@@ -9,6 +9,8 @@ from oatools.core.records import Fields, RecordError, plain_text
 
 #: Attention heads of the transformer.
 HEADS = 4
+#: The groups that settings are shown in.
+MODEL, NETWORK, TRAINING = "Model", "Network", "Course of training"
 #: What linear parts read of the slices of a knee, see `learning.linear`.
 VIEWS = ("mean", "max", "min", "sd", "position")
 #: The most units, epochs and the like that a model may record.
@@ -20,26 +22,29 @@ class Option:
     """The form in which a setting is given on a command line.
 
     `kind` is the type of its value, `tuple` for whole numbers separated by commas, or for words of
-    `choices`. Otherwise `choices` are
-    the words that it may be, the default first. `opposite` names the flag that switches a truth
+    `choices`. Otherwise `choices` are the words that it may be, the default first. `group` is the
+    title of the settings that it is shown among. `opposite` names the flag that switches a truth
     value off. `tunable` settings may differ between models whose validation losses are compared:
     they change neither the knees nor how these are weighed.
     """
 
     help: str
     kind: type[Any]
+    group: str
     choices: tuple[str, ...] = ()
     opposite: str = ""
     tunable: bool = False
 
 
-def _setting(default: Any, help: str, kind: type[Any] | None = None, **more: Any) -> Any:
-    option = Option(help, kind or type(default), **more)
+def _setting(
+    default: Any, help: str, kind: type[Any] | None = None, *, group: str, **more: Any
+) -> Any:
+    option = Option(help, kind or type(default), group, **more)
     return field(default=default, metadata={"option": option})
 
 
-def _choice(*choices: str, help: str, tunable: bool = False) -> Any:
-    return _setting(choices[0], help, choices=choices, tunable=tunable)
+def _choice(*choices: str, help: str, group: str, tunable: bool = False) -> Any:
+    return _setting(choices[0], help, group=group, choices=choices, tunable=tunable)
 
 
 @dataclass(frozen=True)
@@ -53,22 +58,24 @@ class Settings:
     """
 
     slices: int | None = _setting(
-        None, "Consecutive slices around the middle one; all if not given.", int
+        None, "Consecutive slices around the middle one; all if not given.", int, group=MODEL
     )
     linear: tuple[str, ...] = _setting(
         VIEWS,
         "Linear parts: ridge regressions on so much of the slices, their strengths weighed by "
         "inner cross-validation, and on the clinical variables; none for a network alone.",
         choices=VIEWS,
+        group=MODEL,
     )
     network: bool = _setting(
-        True, "Also train networks beside the linear parts.", opposite="no-network"
+        True, "Also train networks beside the linear parts.", opposite="no-network", group=MODEL
     )
     inner: str = _choice(
         "rotate",
         "single",
         help="What is set aside to choose by: rotate (each part of the training patients in turn, "
         "and the mean of the networks), or single (one part alone; no linear parts).",
+        group=MODEL,
     )
     pooling: str = _choice(
         "attention",
@@ -80,76 +87,106 @@ class Settings:
         help="How networks pool slice features: attention or gated (Ilse 2018), gru (the paper's), "
         "mean, max, or transformer.",
         tunable=True,
+        group=NETWORK,
     )
     instance: tuple[int, ...] = _setting(
-        (), "Units of dense layers that each slice goes through first (default: none)."
+        (),
+        "Units of dense layers that each slice goes through first (default: none).",
+        group=NETWORK,
     )
-    conv: int = _setting(64, "Channels of the convolution along the slices (gru).", tunable=True)
-    kernel: int = _setting(3, "Slices that the convolution spans, odd (gru).", tunable=True)
+    conv: int = _setting(
+        64, "Channels of the convolution along the slices (gru).", tunable=True, group=NETWORK
+    )
+    kernel: int = _setting(
+        3, "Slices that the convolution spans, odd (gru).", tunable=True, group=NETWORK
+    )
     units: int = _setting(
         64,
         "Units of the recurrent layer or of the attention, or width of the transformer.",
         tunable=True,
+        group=NETWORK,
     )
     hidden: int = _setting(
         64,
         "Units of the perceptron's hidden layer; 0 for a linear classifier.",
         tunable=True,
+        group=NETWORK,
     )
     dropout: float = _setting(
-        0.4, "Share of the channels (and hidden units) dropped in training.", tunable=True
+        0.4,
+        "Share of the channels (and hidden units) dropped in training.",
+        tunable=True,
+        group=NETWORK,
     )
-    learning_rate: float = _setting(5e-4, "Step size of AdamW.", tunable=True)
+    learning_rate: float = _setting(5e-4, "Step size of AdamW.", tunable=True, group=TRAINING)
     schedule: str = _choice(
         "constant",
         "cosine",
         help="How the step size changes over the epochs: constant, or down a cosine to 0.",
         tunable=True,
+        group=TRAINING,
     )
-    weight_decay: float = _setting(0.05, "Weight decay of AdamW.", tunable=True)
-    batch: int = _setting(32, "Knees in a mini-batch, at most.", tunable=True)
-    epochs: int = _setting(100, "Maximum number of epochs.", tunable=True)
+    weight_decay: float = _setting(0.05, "Weight decay of AdamW.", tunable=True, group=TRAINING)
+    batch: int = _setting(32, "Knees in a mini-batch, at most.", tunable=True, group=TRAINING)
+    epochs: int = _setting(100, "Maximum number of epochs.", tunable=True, group=TRAINING)
     patience: int = _setting(
         10,
         "Stop after this many epochs without a lower validation loss.",
         tunable=True,
+        group=TRAINING,
     )
     validation: float = _setting(
         0.2,
         "Share of the training patients set aside at a time, to weigh strengths, and choose epoch "
         "and threshold.",
+        group=TRAINING,
     )
     threshold_rule: str = _choice(
-        "youden", "f1", help="Rule for the threshold, applied to patients that were set aside."
+        "youden",
+        "f1",
+        help="Rule for the threshold, applied to patients that were set aside.",
+        group=TRAINING,
     )
     balanced: bool = _setting(
-        False, "Weight classes by inverse frequency in the network's loss.", opposite="unbalanced"
+        False,
+        "Weight classes by inverse frequency in the network's loss.",
+        opposite="unbalanced",
+        group=TRAINING,
     )
     loss_over: str = _choice(
         "cohort",
         "batch",
         help="What the weighted loss is divided by: the weights of the cohort, or those of the "
         "mini-batch (which gives a rare class less than its share).",
+        group=TRAINING,
     )
     clinical_norm: str = _choice(
         "variable",
         "all",
         help="Size of the clinical variables beside the pooled features: that of one feature each "
         "(variable), or of all features together (all).",
+        group=NETWORK,
     )
     focal: float = _setting(
-        0.0, "Exponent of the focal loss (Lin 2017); 0 is cross entropy.", tunable=True
+        0.0,
+        "Exponent of the focal loss (Lin 2017); 0 is cross entropy.",
+        tunable=True,
+        group=TRAINING,
     )
     smoothing: float = _setting(
         0.0,
         "Label smoothing, 0 to less than 1: the share of certainty taken off a label.",
         tunable=True,
+        group=TRAINING,
     )
-    augmented: bool = _setting(False, "Also train on the augmented copies that oa-embed stored.")
+    augmented: bool = _setting(
+        False, "Also train on the augmented copies that oa-embed stored.", group=TRAINING
+    )
     precision: str = _choice(
         "float32",
         "bf16",
         help="Type of the features in training; bf16 is faster on processors with bf16 arithmetic.",
+        group=TRAINING,
     )
 
     def __post_init__(self) -> None:

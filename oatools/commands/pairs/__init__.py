@@ -5,9 +5,23 @@ from oatools.commands.pairs.page import page_command
 from oatools.commands.pairs.power import power_command
 from oatools.commands.pairs.score import score_command
 from oatools.core.cli import group
+from oatools.core.helptext import Example
 
 
-@group("oa-pairs")
+@group(
+    "oa-pairs",
+    examples=(
+        Example(
+            "A study like the paper's",
+            "oa-pairs draw labels.tsv --seed 0 --key key.tsv > pairs.tsv",
+        ),
+        Example(
+            "From the draw to the page that readers see, in one pipe",
+            "oa-pairs draw labels.tsv --key key.tsv | oa-pairs page - n4.tsv -o reading > "
+            "shown.tsv",
+        ),
+    ),
+)
 def main() -> None:
     """Reading studies: pairs of a knee that progresses and one that does not."""
 

@@ -12,6 +12,7 @@ from oatools.core.cli import subcommand
 from oatools.core.console import Console
 from oatools.core.errors import ItemError, UsageError
 from oatools.core.files import check_outputs
+from oatools.core.helptext import Example, argument, heading
 from oatools.core.manifest import MISSING, Row, Table, naming_table, print_table, read_table
 from oatools.core.options import force_option, seed_option
 
@@ -23,8 +24,23 @@ if TYPE_CHECKING:
 DEFAULT_PAIRS = 150
 
 
-@subcommand("draw", short_help="Draw pairs from a table of labels.")
-@click.argument("labels", metavar="LABELS.tsv")
+@subcommand(
+    "draw",
+    "oa-pairs",
+    examples=(
+        Example(
+            "A study like the paper's",
+            "oa-pairs draw labels.tsv --seed 0 --key key.tsv > pairs.tsv",
+        ),
+        Example(
+            "Pairs alike in age, sex and BMI, with each patient in one pair only",
+            "oa-pairs draw labels.tsv --match age:5 --match sex --match bmi:2 --one-knee --key "
+            "key.tsv > pairs.tsv",
+        ),
+    ),
+)
+@argument("labels", "Labels, from oa-label.", metavar="LABELS.tsv")
+@heading("Pairs")
 @click.option(
     "--pairs",
     "count",
@@ -55,6 +71,7 @@ DEFAULT_PAIRS = 150
 @click.option(
     "--one-knee", is_flag=True, help="Use no patient twice, so that pairs are independent."
 )
+@heading("Output")
 @click.option(
     "--show",
     "shown",

@@ -11,6 +11,7 @@ from oatools.commands.pairs._words import counted
 from oatools.core.cli import subcommand
 from oatools.core.console import Console
 from oatools.core.errors import UsageError
+from oatools.core.helptext import Example, argument, heading
 from oatools.core.manifest import (
     Row,
     Table,
@@ -27,10 +28,25 @@ if TYPE_CHECKING:
     from oatools.reading.page import PagePlan, PageText
 
 
-@subcommand("page", short_help="Make the page that readers see.")
-@click.argument("pairs_file", metavar="PAIRS.tsv")
-@click.argument("volumes", nargs=-1, metavar="[VOLUMES.tsv|PATH]...")
+@subcommand(
+    "page",
+    "oa-pairs",
+    examples=(
+        Example(
+            "The page of both sequences",
+            "oa-pairs page pairs.tsv cor.tsv dess.tsv -j 8 -o reading > shown.tsv",
+        ),
+        Example(
+            "Straight from the draw, one sequence alone",
+            "oa-pairs draw labels.tsv --key key.tsv | oa-pairs page - n4.tsv --sequence "
+            "cor-iw-tse -o reading > shown.tsv",
+        ),
+    ),
+)
+@argument("pairs_file", "Pairs, from oa-pairs draw.", metavar="PAIRS.tsv")
+@argument("volumes", "Tables of volumes, or volumes.", nargs=-1, metavar="[VOLUMES.tsv|PATH]...")
 @out_dir_option("the page, with index.html")
+@heading("What readers see")
 @click.option(
     "--sequence",
     "sequences",
@@ -181,12 +197,12 @@ def _require_volumes(table: Table[Row]) -> None:
 
 def _volume_rows(arguments: Sequence[str]) -> Iterator[Row]:
     """The rows of tables of volumes, and of volumes, whose names say their knee and sequence."""
-    for argument in arguments:
-        if is_table(argument):
-            table = read_table(argument)
+    for each in arguments:
+        if is_table(each):
+            table = read_table(each)
             yield from table.require("knee", "sequence", "path").rows
         else:
-            yield row_from_path(argument)
+            yield row_from_path(each)
 
 
 def _variables(columns: Sequence[str], shown: Sequence[str]) -> list[str]:

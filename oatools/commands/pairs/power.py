@@ -4,11 +4,27 @@ import click
 
 from oatools.core.cli import subcommand
 from oatools.core.console import Console
+from oatools.core.helptext import Example, heading
 from oatools.core.manifest import print_table
 from oatools.core.options import seed_option
 
 
-@subcommand("power", short_help="Estimate the number of pairs.")
+@subcommand(
+    "power",
+    "oa-pairs",
+    examples=(
+        Example(
+            "The number of pairs that would have shown the difference between the paper's model "
+            "and one reader",
+            "oa-pairs power --power 0.8",
+        ),
+        Example(
+            "The power of 150 pairs, and of 300",
+            "oa-pairs power --pairs 150 --pairs 300 | cut -f 1-3",
+        ),
+    ),
+)
+@heading("Assumptions")
 @click.option(
     "--model",
     type=float,
@@ -42,6 +58,7 @@ from oatools.core.options import seed_option
     help="Correlation of any two judges, 0 to less than 1: to what extent the same pairs "
     "are easy for both.",
 )
+@heading("What is sought")
 @click.option(
     "--power",
     "wanted",

@@ -12,6 +12,7 @@ from oatools.core.cli import subcommand
 from oatools.core.console import Console
 from oatools.core.errors import UsageError
 from oatools.core.files import check_outputs, write_outputs
+from oatools.core.helptext import Example, argument, heading
 from oatools.core.manifest import print_table, table_bytes
 from oatools.core.options import force_option, seed_option
 from oatools.core.provenance import CAUTION_COLUMN, caution_cell
@@ -25,8 +26,24 @@ if TYPE_CHECKING:
 _FEW_GROUPS = 20
 
 
-@subcommand("score", short_help="Score readers and models.")
-@click.argument("answers", nargs=-1, metavar="[ANSWERS.tsv]...")
+@subcommand(
+    "score",
+    "oa-pairs",
+    examples=(
+        Example(
+            "Two readers and a model on the same pairs",
+            "oa-pairs score junior.tsv senior.tsv --pairs pairs.tsv --key key.tsv --model "
+            "predictions.tsv > score.tsv",
+        ),
+        Example(
+            "A figure and the sentences for a paper",
+            "oa-pairs score junior.tsv --key key.tsv --figure score.svg --paragraph score.txt > "
+            "score.tsv",
+        ),
+    ),
+)
+@argument("answers", "Answers, as the page saves them.", nargs=-1, metavar="[ANSWERS.tsv]...")
+@heading("What is scored")
 @click.option(
     "--key", required=True, metavar="FILE", help="Table of the answers, from oa-pairs draw."
 )
@@ -44,6 +61,7 @@ _FEW_GROUPS = 20
     metavar="FILE",
     help="Table with knee and probability, scored like a reader; repeatable.",
 )
+@heading("Statistics")
 @click.option(
     "--interval",
     type=click.Choice(["exact", "clustered", "bootstrap"]),
@@ -51,6 +69,7 @@ _FEW_GROUPS = 20
     show_default=True,
     help="Interval of the shares; the last two account for patients who occur in two pairs.",
 )
+@heading("Output")
 @click.option(
     "--compare",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -69,6 +88,7 @@ _FEW_GROUPS = 20
     metavar="FILE",
     help="Write the result in sentences, for a paper.",
 )
+@heading("Statistics")
 @click.option(
     "--bootstrap",
     type=click.IntRange(100),
