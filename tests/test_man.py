@@ -53,6 +53,38 @@ def test_every_option_and_a_pipe_example_are_in_the_page(pages, name):
     assert f"oa-{name} " in text.split(".SH EXAMPLES")[1]
 
 
+@pytest.mark.parametrize(
+    "item, term, text",
+    [
+        ("`-o, --out DIR`: Folder: for all.", "`-o, --out DIR`", "Folder: for all."),
+        ("codes such as `1: Male`, `a: b`: taken", "codes such as `1: Male`, `a: b`", "taken"),
+        ("text alone, with `1: Male` in it", "text alone, with `1: Male` in it", ""),
+        ("**Weights.** One thing: another", "**Weights.**", "One thing: another"),
+    ],
+)
+def test_a_list_item_ends_its_term_outside_of_code(item, term, text):
+    assert build.split_item(item) == (term, text)
+
+
+def test_a_list_with_an_item_without_a_term_is_one_of_texts():
+    lines = list(build.list_items("- tables: codes `1: Male` go\n- SAS tables"))
+    assert lines == [".IP \\(bu 2", "tables: codes \\fB1: Male\\fR go", ".IP \\(bu 2", "SAS tables"]
+
+
+def test_no_page_has_a_term_that_is_cut_within_code(pages):
+    for name, text in pages.items():
+        terms = re.findall(r"^\.TP\n(.*)\n", text, flags=re.MULTILINE)
+        assert [term for term in terms if "`" in term or len(term) > 250] == [], name
+
+
+def test_a_page_has_the_groups_and_examples_of_the_help(pages):
+    text = pages["oa-n4.1"].replace("\\-", "-").replace("\\(aq", "'")
+    for group in ("Field and mask", "Histogram", "Output", "Running"):
+        assert f".SS {group}\n" in text
+    for example in build.load("oa-n4").manual.examples:
+        assert f"{example.what}:\n" in text and f"{example.line}\n" in text
+
+
 @pytest.mark.parametrize("page", PAGES)
 @pytest.mark.skipif(shutil.which("mandoc") is None, reason="mandoc is not installed")
 def test_the_page_is_valid_roff(page):

@@ -15,6 +15,7 @@ from click.core import ParameterSource
 from oatools.core.console import Console
 from oatools.core.helptext import RUNNING, Decorator, grouped
 from oatools.core.options import Numbers
+from oatools.core.suggestions import with_meant
 from oatools.learning.settings import MODEL, PRESETS, TRAINING, Option, Settings, options
 
 # Parameters that say how a run went about its work, not what came out of it.
@@ -320,7 +321,8 @@ class Words(click.ParamType):  # type: ignore[type-arg]  # no generic class in o
         for word in words:
             if word not in self.choices:
                 known = ", ".join(self.choices)
-                self.fail(f"'{word}' is none of {known}; give some of them, or none", param, ctx)
+                told = f"'{word}' is none of {known}; give some of them, or none"
+                self.fail(with_meant(told, word, self.choices), param, ctx)
         return words
 
 
@@ -361,7 +363,8 @@ class SettingValues(click.ParamType):  # type: ignore[type-arg]  # no generic cl
         tunable = {each: option for each, option in options().items() if option.tunable}
         if _flag(name) != f"--{shown}" or name not in tunable or not text:
             names = ", ".join(each.replace("_", "-") for each in tunable)
-            self.fail(f"'{value}' is not SETTING=X,X... with one of {names}", param, ctx)
+            told = f"'{value}' is not SETTING=X,X... with one of {names}"
+            self.fail(with_meant(told, shown, names.split(", ")), param, ctx)
         kind = _kind(tunable[name])
         return name, tuple(kind.convert(each, param, ctx) for each in text.split(","))
 

@@ -14,7 +14,7 @@ from oatools.core.errors import ItemError, UsageError
 from oatools.core.forms import watched
 from oatools.core.helptext import EXIT_STATUS, GENERAL, Example, Manual, grouped, write_help
 from oatools.core.signals import INTERRUPTED, unwinding
-from oatools.core.suggestions import did_you_mean
+from oatools.core.suggestions import did_you_mean, with_meant
 from oatools.version import __version__
 
 # What libraries take from the environment, unless it is set there.
@@ -52,7 +52,7 @@ class _ClosedPipe(Exception):
 class _Explained(click.Command):
     """Gives a click command the toolkit's form of help."""
 
-    manual = Manual("oatools(7)")
+    manual = Manual()
 
     def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write what the command does, its arguments, groups of options, and examples."""
@@ -151,7 +151,7 @@ def command(
     def decorate(function: Callable[..., Any]) -> Command:
         make = click.command(name, cls=Command, context_settings=_CONTEXT_SETTINGS, **attributes)
         made = make(_with_console(function))
-        made.manual = Manual(name, examples, status)
+        made.manual = Manual(examples, status)
         return made
 
     return decorate
@@ -165,24 +165,21 @@ def group(
     def decorate(function: Callable[..., Any]) -> Group:
         make = click.group(name, cls=Group, context_settings=_CONTEXT_SETTINGS, **attributes)
         made = make(_version(function))
-        made.manual = Manual(name, examples)
+        made.manual = Manual(examples)
         return made
 
     return decorate
 
 
 def subcommand(
-    name: str, page: str, examples: Sequence[Example] = (), **attributes: Any
+    name: str, examples: Sequence[Example] = (), **attributes: Any
 ) -> Callable[[Callable[..., Any]], click.Command]:
-    """Make a function a subcommand, for `Group.add_command`, with a `Console` first.
-
-    `page` is the man page that describes it.
-    """
+    """Make a function a subcommand, for `Group.add_command`, with a `Console` first."""
 
     def decorate(function: Callable[..., Any]) -> click.Command:
         make = click.command(name, cls=_Explained, context_settings=_CONTEXT_SETTINGS, **attributes)
         made = make(_with_console(function, versioned=False))
-        made.manual = Manual(page, examples)
+        made.manual = Manual(examples)
         return made
 
     return decorate
@@ -206,18 +203,16 @@ def option_names(command: click.Command) -> dict[str, str]:
 
 def _told(error: click.UsageError) -> str:
     """Return what is wrong with a call, and which option or value may have been meant."""
-    meant = ""
     if isinstance(error, click.NoSuchOption) and error.ctx is not None:
         flags = [flag for each in error.ctx.command.params for flag in _flags(each)]
         told = f"there is no option {error.option_name}"
-        meant = did_you_mean(error.option_name, [*flags, "--help"])
-        return f"{told}; {meant}" if meant else told
+        return with_meant(told, error.option_name, [*flags, "--help"])
     told = error.format_message()
     if isinstance(error, click.BadParameter) and isinstance(error.param, click.Option):
         word = _REFUSED.match(error.message)
         if word and isinstance(error.param.type, click.Choice):
-            meant = did_you_mean(word[1], map(str, error.param.type.choices))
-    return f"{told.rstrip('.')}; {meant}" if meant else told
+            return with_meant(told.rstrip("."), word[1], map(str, error.param.type.choices))
+    return told
 
 
 def _flags(parameter: click.Parameter) -> list[str]:

@@ -40,7 +40,6 @@ class Group(NamedTuple):
 class Manual(NamedTuple):
     """What help and man page say of a command beside its options."""
 
-    page: str
     examples: Sequence[Example] = ()
     status: str = EXIT_STATUS
 
@@ -104,7 +103,8 @@ def option_groups(command: click.Command, context: click.Context) -> list[Group]
         record = parameter.get_help_record(context)
         if record is None or isinstance(parameter, click.Argument):
             continue
-        usual = GENERAL if "--help" in parameter.opts else OTHERS
+        is_help = set(parameter.opts) <= set(context.help_option_names)  # click's own
+        usual = GENERAL if is_help else OTHERS
         title = _groups.get(parameter, usual)
         groups.setdefault(title, []).append(record)
     last = [title for title in (OUTPUT, RUNNING, GENERAL) if title in groups]
@@ -135,7 +135,8 @@ def write_help(
             formatter.write(f"  # {example.what}\n")
             formatter.write("".join(f"  {line}\n" for line in example.line.splitlines()))
     formatter.write_paragraph()
-    formatter.write(f"Exit status: {manual.status}\nManual: man {manual.page}\n")
+    page = context.command_path.split()[0]
+    formatter.write(f"Exit status: {manual.status}\nManual: man {page}\n")
 
 
 def _subcommands(command: click.Group) -> Iterator[tuple[str, str]]:

@@ -24,6 +24,7 @@ from oatools.core.errors import ItemError, UsageError, item_error
 from oatools.core.files import atomic
 from oatools.core.forms import note_repeated
 from oatools.core.paths import require_readable
+from oatools.core.suggestions import did_you_mean
 
 MISSING = "n/a"
 IDENTITY = ["knee", "subject", "visit", "side", "sequence", "path"]
@@ -97,7 +98,10 @@ class Table(Generic[R_co]):
                     "save a table separated by tabs, with a header",
                 )
             present = ", ".join(self.columns)
-            raise UsageError(f"{self.name}: no column '{column}'; columns present: {present}")
+            meant = did_you_mean(column, self.columns)
+            raise UsageError(
+                f"{self.name}: no column '{column}'; columns present: {present}", meant
+            )
         return self
 
     def with_rows(self, rows: Iterable[S], total: int | None = None) -> "Table[S]":

@@ -21,5 +21,11 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     return f"did you mean '{names[found[0]]}'?"
 
 
+def with_meant(told: str, word: str, known: Iterable[str]) -> str:
+    """Return what is wrong with a word, followed by what may have been meant, if anything."""
+    meant = did_you_mean(word, known)
+    return f"{told}; {meant}" if meant else told
+
+
 def _plain(name: str) -> str:
     return name.lower().replace("_", "-")

@@ -11,6 +11,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
 from oatools.core.errors import UsageError
+from oatools.core.suggestions import with_meant
 from oatools.features.backbone_record import BOTH, CLASS, MEAN
 from oatools.features.catalogue import KNOWN, OWN
 
@@ -61,9 +62,9 @@ def check_name(name: str) -> None:
     family = name.split("_")[0]
     own = [each for each in OWN if family in each]
     near = ", ".join([*own, *timm.list_models(f"*{family}*")][:5])
-    raise UsageError(
-        f"no timm model is called '{name}'", f"near: {near or 'see timm.list_models()'}"
-    )
+    remedy = f"near: {near or 'see timm.list_models()'}"
+    known = [*OWN, *timm.list_models()]
+    raise UsageError(f"no timm model is called '{name}'", with_meant(remedy, name, known))
 
 
 def native_size(name: str) -> int | None:

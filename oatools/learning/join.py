@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from oatools.core.errors import ItemError, OatoolsError, UsageError
 from oatools.core.manifest import MISSING, BadRow, Row, Table
 from oatools.core.people import People, twice
+from oatools.core.suggestions import with_meant
 
 LABELS = ("knee", "subject", "label")
 
@@ -139,7 +140,8 @@ def _why_none(sequences: Sequence[str], present: Iterable[list[str]], is_any_fou
         return f"no row of every sequence that is to be joined: no knee has all of {joined}"
     if len(sequences) == 1:
         names: set[str] = set().union(*present)
-        return f"no row of sequence {sequences[0]}; there are {_listed(sorted(names))}"
+        told = f"no row of sequence {sequences[0]}; there are {_listed(sorted(names))}"
+        return with_meant(told, sequences[0], names)
     return "no rows"
 
 

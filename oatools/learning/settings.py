@@ -6,6 +6,7 @@ from typing import Any
 
 from oatools.core.errors import UsageError
 from oatools.core.records import Fields, RecordError, plain_text
+from oatools.core.suggestions import with_meant
 
 #: Attention heads of the transformer.
 HEADS = 4
@@ -308,5 +309,6 @@ PRESETS: dict[str, dict[str, Any]] = {
 def preset(name: str, **changes: Any) -> Settings:
     """Return the settings of a preset, but for `changes`; a `UsageError` for an unknown one."""
     if name not in PRESETS:
-        raise UsageError(f"there is no preset '{name}'", f"there are {', '.join(PRESETS)}")
+        there_are = f"there are {', '.join(PRESETS)}"
+        raise UsageError(f"there is no preset '{name}'", with_meant(there_are, name, PRESETS))
     return Settings(**{**PRESETS[name], **changes})

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from oatools.core.errors import UsageError
+from oatools.core.suggestions import with_meant
 from oatools.oai.codes import plain
 from oatools.oai.widths import MINIMUM, WIDTHS
 
@@ -76,7 +77,8 @@ def endpoint_of(
     Its name says which: `jsn36-jsw225`, `kl24`. Raises a `UsageError` for what makes no endpoint.
     """
     if name not in ENDPOINTS:
-        raise UsageError(f"there is no endpoint '{name}'", f"known: {', '.join(ENDPOINTS)}")
+        known = f"known: {', '.join(ENDPOINTS)}"
+        raise UsageError(f"there is no endpoint '{name}'", with_meant(known, name, ENDPOINTS))
     chosen = ENDPOINTS[name]
     if chosen.kind is not Kind.WIDTH and width != MINIMUM:
         raise UsageError(

@@ -10,6 +10,7 @@ from oatools.core.errors import ItemError, UsageError
 from oatools.core.forms import note_form
 from oatools.core.ids import alike_in, alike_key, subject_id
 from oatools.core.manifest import MISSING, Row
+from oatools.core.suggestions import with_meant
 from oatools.oai.codes import MISSING_WORDS, KneeId, cell_of, code, comparable, is_missing
 from oatools.oai.endpoints import month_of, visit_of
 from oatools.oai.forms import clean, read_text
@@ -70,7 +71,11 @@ def read_lines(path: Path, also: str | None = None) -> PlainTable:
         if column not in header:
             raise UsageError(
                 f"{path}: no column '{column}'",
-                f"a plain table needs {', '.join(needed)}, and it has {', '.join(header)}",
+                with_meant(
+                    f"a plain table needs {', '.join(needed)}, and it has {', '.join(header)}",
+                    column,
+                    header,
+                ),
             )
     lines: list[Line] = []
     seen: dict[tuple[KneeId, str, str], Line] = {}

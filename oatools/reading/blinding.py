@@ -7,6 +7,7 @@ import numpy as np
 
 from oatools.core.errors import UsageError
 from oatools.core.manifest import MISSING, Row
+from oatools.core.suggestions import did_you_mean
 from oatools.learning.leaks import Leak, clinical_leak
 from oatools.learning.presets import is_part_of_label, reveals_outcome
 from oatools.reading.pairs import PAIR_IDENTITY
@@ -90,7 +91,8 @@ def _check_asked_for(
 ) -> None:
     if column not in columns:
         present = ", ".join(columns)
-        raise UsageError(f"the labels have no column '{column}'; columns present: {present}")
+        meant = did_you_mean(column, columns)
+        raise UsageError(f"the labels have no column '{column}'; columns present: {present}", meant)
     remedy = "leave it out of `shown`"
     if shown.count(column) > 1:
         raise UsageError(f"'{column}' is asked for twice", remedy)

@@ -16,6 +16,7 @@ from oatools.core.manifest import IDENTITY, MISSING, Row
 from oatools.core.people import normal_knee, note_forms
 from oatools.core.provenance import read_provenance, seen, step
 from oatools.core.runner import Done
+from oatools.core.suggestions import did_you_mean
 from oatools.imaging.orient import check_side
 from oatools.imaging.volume import read_geometry
 from oatools.learning.presets import PAIN_SCORES, reveals_outcome
@@ -196,7 +197,8 @@ def plan_page(
     for sequence in sequences:
         if sequence not in found:
             present = ", ".join(found)
-            raise UsageError(f"no volume of sequence '{sequence}'; there are {present}")
+            meant = did_you_mean(sequence, found)
+            raise UsageError(f"no volume of sequence '{sequence}'; there are {present}", meant)
     chosen = list(dict.fromkeys(sequences or found))
 
     rows, names = [], {}

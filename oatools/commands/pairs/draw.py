@@ -26,7 +26,6 @@ DEFAULT_PAIRS = 150
 
 @subcommand(
     "draw",
-    "oa-pairs",
     examples=(
         Example(
             "A study like the paper's",

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 @subcommand(
     "page",
-    "oa-pairs",
     examples=(
         Example(
             "The page of both sequences",

@@ -11,7 +11,6 @@ from oatools.core.options import seed_option
 
 @subcommand(
     "power",
-    "oa-pairs",
     examples=(
         Example(
             "The number of pairs that would have shown the difference between the paper's model "

@@ -28,7 +28,6 @@ _FEW_GROUPS = 20
 
 @subcommand(
     "score",
-    "oa-pairs",
     examples=(
         Example(
             "Two readers and a model on the same pairs",
