@@ -108,7 +108,7 @@ def out_dir_option(what: str, required: bool = True, one: Sequence[str] = ()) ->
 
     It may be the name of the one file to write, too, where that has one of the endings `one`.
     """
-    alone = f", or {one[0]} for the one that is made" if one else ""
+    alone = f"; or NAME{one[0]}, for one input" if one else ""
     option = click.option(
         "-o",
         "--out",
