@@ -1,7 +1,6 @@
 """Messages of a command on standard error, and how far it is."""
 
 import contextlib
-import os
 import sys
 import time
 from collections.abc import Iterator
@@ -9,12 +8,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from oatools.core.errors import OatoolsError
+from oatools.core.terminal import CLEAR, has_line
 
 if TYPE_CHECKING:
     from oatools.core.progress import Line
 
-#: What takes a line off a terminal, with the cursor at its start.
-CLEAR = "\r\x1b[2K"
 #: Pauses between lines of progress where there is no terminal: the first, and the longest.
 SPARSE_SECONDS, LONGEST_PAUSE_SECONDS = 60.0, 3600.0
 
@@ -73,7 +71,7 @@ class Console:
         `total` is the number of rows, None where it is not known.
         """
         self._total = total
-        if self.quiet or not _has_line():
+        if self.quiet or not has_line():
             yield
             return
         from oatools.core.progress import Line
@@ -105,19 +103,10 @@ class Console:
     def _print(self, message: str) -> None:
         text = "".join(map(_shown, " ".join(message.split())))
         # On a terminal, the line of a pipe may stand there.
-        line = f"{CLEAR if _has_line() else ''}{self.name}: {text}\n"
+        line = f"{CLEAR if has_line() else ''}{self.name}: {text}\n"
         with contextlib.suppress(OSError, ValueError):
             sys.stderr.write(line.encode("utf-8", "surrogateescape").decode("utf-8", "replace"))
             sys.stderr.flush()
-
-
-def _has_line() -> bool:
-    """Tell whether standard error is a terminal that can clear a line, and rows go elsewhere."""
-    try:
-        is_wanted = sys.stderr.isatty() and not sys.stdout.isatty()
-    except ValueError:  # closed
-        return False
-    return is_wanted and os.environ.get("TERM", "dumb") not in ("dumb", "")
 
 
 def _shown(character: str) -> str:

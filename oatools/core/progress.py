@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from oatools.core.console import CLEAR
+from oatools.core.terminal import CLEAR
 
 if TYPE_CHECKING:
     from rich.console import Console as Terminal

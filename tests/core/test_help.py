@@ -110,7 +110,7 @@ def test_options_are_in_the_group_of_the_heading_above_them():
         ("Second", ["--three"]),
         ("Messages and help", ["--version", "-q,", "-v,", "-h,"]),
     ]
-    assert re.search(r"PLACE +Where it is\.", main.get_help(click.Context(main)))
+    assert re.search(r"PLACE +Where it is\.", main.get_help(click.Context(main, info_name="oa-x")))
 
 
 @pytest.mark.parametrize(
