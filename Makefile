@@ -20,7 +20,7 @@ JOBS ?= 2
 BIN := $(VENV)/bin
 PYTEST := -m pytest -q -rs -n $(JOBS) --dist loadfile $(TESTS)
 
-.PHONY: demo test coverage lowest dist bench stress lint man install release clean
+.PHONY: pages demo test coverage lowest dist bench stress lint man install release clean
 
 demo: $(VENV)/.installed
 	PATH="$(abspath $(BIN)):$$PATH" JOBS=$(JOBS) examples/demo.sh demo
@@ -67,8 +67,20 @@ release: $(VENV)/.installed
 
 $(VENV)/.installed: setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV)
+	@echo "installing into $(VENV): some 2.6 GB to download, 7 GB on the disk (most of it PyTorch with CUDA), minutes"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	$(MAKE) --no-print-directory pages
 	touch $@
+
+# What pip puts beside the commands of an installed package, and leaves out of one that is edited in place.
+pages:
+	for page in man/*.[157]; do \
+	  mkdir -p $(VENV)/share/man/man$${page##*.} && ln -sf "$(CURDIR)/$$page" $(VENV)/share/man/man$${page##*.}/; \
+	done
+	mkdir -p $(VENV)/share/bash-completion/completions $(VENV)/share/zsh/site-functions $(VENV)/share/fish/vendor_completions.d
+	ln -sf "$(CURDIR)/completion/oatools.bash" $(VENV)/share/bash-completion/completions/
+	ln -sf "$(CURDIR)/completion/oatools.zsh" $(VENV)/share/zsh/site-functions/
+	ln -sf "$(CURDIR)/completion/oatools.fish" $(VENV)/share/fish/vendor_completions.d/
 
 $(LOWEST)/.installed: setup.cfg pyproject.toml tests/lowest.txt
 	$(PYTHON) -m venv $(LOWEST)

@@ -33,6 +33,9 @@ COMMANDS = (
     "train",
 )
 
+#: The pages that are not of one command, with their sections.
+OTHERS = {"oatools": "7", "oa-manifest": "7", "oa-features": "5", "oa-model": "5"}
+
 EXIT_STATUS = """
 - `0`: all items are done, or were done before.
 - `1`: some items failed, each with a line on standard error; the rest are done.
@@ -52,10 +55,21 @@ def main() -> None:
 def pages() -> dict[str, str]:
     """File name and text of every page."""
     built = {f"oa-{name}.1": command_page(f"oa-{name}") for name in COMMANDS}
-    manual = read_source("oa-manifest")
-    lead, summary = manual.pop("NAME").strip().split(": ", 1)
-    built["oa-manifest.7"] = assemble(lead, "7", {"NAME": f"{lead}: {summary}", **manual})
+    for name, section in OTHERS.items():
+        manual = read_source(name)
+        lead, summary = manual.pop("NAME").strip().split(": ", 1)
+        manual["DESCRIPTION"] = manual["DESCRIPTION"].replace("\nCOMMANDS\n", command_list())
+        sections = {"NAME": f"{lead}: {summary}", **manual}
+        built[f"{name}.{section}"] = assemble(lead, section, sections)
     return built
+
+
+def command_list() -> str:
+    """A list item a command: what it does, in a sentence."""
+    items = []
+    for name in COMMANDS:
+        items.append(f"- `oa-{name}(1)`: {first_sentence(load(f'oa-{name}'))}\n")
+    return "\n" + "".join(items)
 
 
 def load(name: str) -> click.Command:
@@ -74,9 +88,12 @@ def command_page(name: str) -> str:
     sections["DESCRIPTION"] = manual.pop("DESCRIPTION")
     sections["OPTIONS"] = "".join(options(name, command))
     manual["EXAMPLES"] = f"{examples(name, command)}\n{manual.get('EXAMPLES', '')}"
-    others = " ".join(f"`oa-{c}(1)`," for c in COMMANDS if f"oa-{c}" != name) + " `oa-manifest(7)`"
+    others = [f"`oa-{each}(1)`" for each in COMMANDS if f"oa-{each}" != name]
+    others += ["`oa-manifest(7)`", "`oatools(7)`"]
     status = manual.pop("EXIT STATUS", EXIT_STATUS)
-    return assemble(name, "1", {**sections, **manual, "EXIT STATUS": status, "SEE ALSO": others})
+    return assemble(
+        name, "1", {**sections, **manual, "EXIT STATUS": status, "SEE ALSO": ", ".join(others)}
+    )
 
 
 def synopses(name: str, command: click.Command) -> Iterator[str]:

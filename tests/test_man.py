@@ -14,7 +14,8 @@ spec = importlib.util.spec_from_file_location("build", ROOT / "man" / "build.py"
 build = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(build)
 
-PAGES = [f"oa-{name}.1" for name in build.COMMANDS] + ["oa-manifest.7"]
+PAGES = [f"oa-{name}.1" for name in build.COMMANDS]
+PAGES += [f"{name}.{section}" for name, section in build.OTHERS.items()]
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +28,7 @@ def test_there_is_a_page_for_every_installed_command():
     assert {line.split("=")[0].strip() for line in entries.strip().splitlines()} == {
         f"oa-{n}" for n in build.COMMANDS
     }
-    assert sorted(p.name for p in (ROOT / "man").glob("oa-*.[17]")) == sorted(PAGES)
+    assert sorted(p.name for p in (ROOT / "man").glob("oa*.[157]")) == sorted(PAGES)
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -52,7 +52,7 @@ def test_the_version_is_the_same_wherever_it_is_written():
     assert version == oatools.__version__
     assert date == "unreleased" or re.fullmatch(r"\d{4}-\d\d-\d\d", date)
     assert f"\nversion: {oatools.__version__}\n" in CITATION
-    for page in (ROOT / "man").glob("oa-*.[17]"):
+    for page in (ROOT / "man").glob("oa*.[157]"):
         assert f'"oatools {oatools.__version__}"' in page.read_text(encoding="utf-8").split("\n")[0]
 
 
@@ -87,7 +87,7 @@ def test_the_source_archive_holds_what_building_and_testing_elsewhere_take(tmp_p
     (archive,) = (folder / "dist").iterdir()
     with tarfile.open(archive) as opened:
         packed = {name.partition("/")[2] for name in opened.getnames()}
-    folders = ("oatools", "man", "tests", "examples", ".github")
+    folders = ("oatools", "completion", "man", "tests", "examples", ".github")
     wanted = {
         str(path.relative_to(ROOT))
         for name in folders

@@ -1,3 +1,7 @@
+import re
+from pathlib import Path
+
+import h5py
 import numpy as np
 import pytest
 
@@ -25,6 +29,18 @@ def test_a_volume_in_memory_has_the_features_of_its_file(knee_file, tmp_path):
     unshared = {"OatoolsSteps", "source_sha256", "features_sha256", "knee"}
     recorded = {k: v for k, v in kept.provenance.items() if k not in unshared}
     assert recorded == {k: v for k, v in found.provenance.items() if k not in unshared}
+
+
+def test_the_page_on_feature_files_names_all_that_is_in_one(knee_file, tmp_path):
+    page = (Path(__file__).parents[2] / "man/src/oa-features.md").read_text()
+    named = set(re.findall(r"`(\w+)`", page))
+    identity = {"subject": "9000099", "visit": "00m", "side": "right", "sequence": "cor-iw-tse"}
+    row = {"knee": "a", "path": str(knee_file), **identity}
+    settings = EmbedSettings(RANDOM, slices=3, augment=1, also_as=())
+    done = embed_row(row, tmp_path, settings.resolve(), replacing=Replace.NOTHING)
+    with h5py.File(done.cells["path"]) as file:
+        assert {"knee", "features_sha256"} < set(file.attrs) <= named
+        assert set(file) == {"features", "position", "augmented"} <= named
 
 
 def test_features_of_a_volume_in_memory_say_how_they_were_made(knee, tmp_path):

@@ -1,9 +1,12 @@
 import dataclasses
+import json
+import re
 import shlex
 from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors import safe_open
 from safetensors.numpy import save_file
 from sklearn.metrics import roc_auc_score
 
@@ -309,6 +312,16 @@ def test_predict_adds_columns_and_gives_each_knee_the_same_in_any_order(
     (tmp_path / "reversed.tsv").write_text("\n".join([header, *lines[::-1]]) + "\n")
     _, backwards, _ = call(predict, *words, "reversed.tsv")
     assert backwards.splitlines()[:0:-1] == out.splitlines()[1:]
+
+
+def test_the_page_on_models_names_all_that_is_in_one(trained, tmp_path):
+    page = (Path(__file__).parents[2] / "man/src/oa-model.md").read_text()
+    with safe_open(tmp_path / "m.safetensors", "numpy") as file:
+        record = json.loads(file.metadata()["oatools"])
+        tensors = set(file.keys())
+    assert {"format", "threshold"} < set(record) <= set(re.findall(r"`(\w+)`", page))
+    assert "`format`: {}.".format(record["format"]) in page
+    assert {"weights", "intercept"} <= tensors
 
 
 def test_a_bare_feature_file_has_the_knee_that_it_records(call, trained, tmp_path, rows):
