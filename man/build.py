@@ -115,7 +115,7 @@ def options(name: str, command: click.Command) -> Iterator[str]:
     for prefix, part in parts(name, command):
         if prefix != name:
             yield f"\n## {prefix}\n\n{first_sentence(part)}\n"
-        context = click.Context(part, info_name=prefix)
+        context = click.Context(part, info_name=prefix, help_option_names=["-h", "--help"])
         for group in option_groups(part, context):
             yield f"\n**{group.title}**\n\n" if prefix != name else f"\n## {group.title}\n\n"
             for written, text in group.options:
