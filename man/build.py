@@ -99,8 +99,13 @@ def command_page(name: str) -> str:
 def synopses(name: str, command: click.Command) -> Iterator[str]:
     """The usage lines: one, or one a subcommand."""
     for prefix, part in parts(name, command):
-        context = click.Context(part, info_name=prefix)
+        context = context_of(prefix, part)
         yield f"\n    {prefix} {' '.join(part.collect_usage_pieces(context))}\n"
+
+
+def context_of(prefix: str, part: click.Command) -> click.Context:
+    """The context in which a command is called, whose names of help click keeps with it."""
+    return click.Context(part, info_name=prefix, help_option_names=["-h", "--help"])
 
 
 def parts(name: str, command: click.Command) -> list[tuple[str, click.Command]]:
@@ -115,7 +120,7 @@ def options(name: str, command: click.Command) -> Iterator[str]:
     for prefix, part in parts(name, command):
         if prefix != name:
             yield f"\n## {prefix}\n\n{first_sentence(part)}\n"
-        context = click.Context(part, info_name=prefix, help_option_names=["-h", "--help"])
+        context = context_of(prefix, part)
         for group in option_groups(part, context):
             yield f"\n**{group.title}**\n\n" if prefix != name else f"\n## {group.title}\n\n"
             for written, text in group.options:
