@@ -32,9 +32,8 @@ COMMANDS = (
     "predict",
     "train",
 )
-
 #: The pages that are not of one command, with their sections.
-OTHERS = {"oatools": "7", "oa-manifest": "7", "oa-features": "5", "oa-model": "5"}
+OTHERS = {"oatools": "7", "oa-manifest": "7", "oa-tables": "5", "oa-features": "5", "oa-model": "5"}
 
 EXIT_STATUS = """
 - `0`: all items are done, or were done before.
