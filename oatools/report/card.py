@@ -12,6 +12,7 @@ from oatools.learning.cautions import report_warning
 from oatools.learning.results import MEAN, CrossValidation, basis, headlines
 from oatools.report.characteristics import CAPTION
 from oatools.report.content import CohortCounts, Report, count_folds
+from oatools.report.methods import methods_paragraph
 from oatools.report.participants import cohort_characteristics, cohort_flow
 from oatools.report.templates import code_line, interval_text, render_markdown, value_text
 from oatools.report.yardstick import measurement_error
@@ -28,6 +29,7 @@ def model_card(report: Report) -> str:
         endpoint=record.get("endpoint"),
         cautions=[report_warning(caution) for caution in report.cautions],
         headlines=headlines(report.metrics),
+        methods=methods_paragraph(report),
         command=code_line(report.command),
         doubts=report.doubts,
         measurement_error=measurement_error(report),

@@ -17,20 +17,12 @@ from oatools.report import figures
 from oatools.report.card import model_card
 from oatools.report.content import CohortCounts, Report, count_folds
 from oatools.report.html import Page, render
+from oatools.report.methods import architecture_words, methods_paragraph
 from oatools.report.participants import FLOW_CAPTION, cohort_characteristics, cohort_flow
 from oatools.report.parts import part_rows, parts_caption
 from oatools.report.pictures import Picture, make_pictures, mark_all
 from oatools.report.templates import value_text
 from oatools.report.yardstick import measurement_error
-
-POOLINGS = {
-    "gru": "attention (convolution, GRU)",
-    "attention": "attention",
-    "gated": "gated attention",
-    "mean": "their mean",
-    "max": "their maximum",
-    "transformer": "a transformer",
-}
 
 
 def write_report(out_dir: Path, report: Report) -> list[str]:
@@ -71,6 +63,7 @@ def write_report(out_dir: Path, report: Report) -> list[str]:
         settings=_settings(report),
         versions=list(record["versions"].items()),
         command=report.command,
+        methods=methods_paragraph(report),
     )
     write_text(out_dir / "report.html", render(page))
     write_text(out_dir / "model-card.md", model_card(report))
@@ -115,20 +108,7 @@ def _lead(result: CrossValidation) -> str:
     if result.cohort.clinical_names:
         sources = [f"images and {', '.join(result.cohort.clinical_names)}"]
     sources += [name for name in record.get("sequences", []) if name != MISSING]
-    return f"{_architecture(record['settings'])}: {', '.join(sources)}. {_division(result)}."
-
-
-def _architecture(settings: Mapping[str, Any]) -> str:
-    """Return what a model is made of, in words."""
-    parts = []
-    if settings["linear"]:
-        parts.append(f"Ridge regressions on the slices ({', '.join(settings['linear'])})")
-    if settings["network"]:
-        several = settings["inner"] == "rotate"
-        networks = "networks that pool" if several else "a network that pools"
-        parts.append(f"{networks} slices by {POOLINGS[settings['pooling']]}")
-    text = ", and ".join(parts)
-    return text[0].upper() + text[1:]
+    return f"{architecture_words(record['settings'])}: {', '.join(sources)}. {_division(result)}."
 
 
 def _division(result: CrossValidation) -> str:

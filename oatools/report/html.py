@@ -58,6 +58,7 @@ class Page:
     settings: Sequence[tuple[str, str]]
     versions: Sequence[tuple[str, str]]
     command: str
+    methods: str
 
 
 def render(page: Page) -> str:
