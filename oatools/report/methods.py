@@ -94,7 +94,7 @@ def _test(result: CrossValidation) -> str:
         "Scaling, imputation, settings, epochs and the threshold came from training patients alone."
     )
     if tested < knees:
-        return f"The model was tested in {tested} knees that were held out, and trained on others. {inside}"
+        return f"The model was tested in {tested} knees that were held out. {inside}"
     if result.leaky:
         return f"The model was tested by {result.folds}-fold cross-validation over knees."
     times = len(result.runs)
