@@ -33,7 +33,7 @@ def test_a_hostile_name_of_a_variable_or_endpoint_is_text_and_nothing_else(make_
     report = make_report(clinical_names=(HOSTILE,), endpoint=HOSTILE, command=f"oa-cv '{HOSTILE}'")
     page, card = written(tmp_path, report)
     assert "<script" not in page and "49" not in re.findall(r"b&#34;.{0,60}", page)[0]
-    assert page.count("b&#34;&gt;&lt;script&gt;alert(1)&lt;/script&gt;|{{ 7 * 7 }}") == 6
+    assert page.count("b&#34;&gt;&lt;script&gt;alert(1)&lt;/script&gt;|{{ 7 * 7 }}") == 8
     cells = [line for line in card.splitlines() if line.startswith("| 9 ")]
     assert cells == [
         "| 9 predictors | 16 features a slice of cor-iw-tse; "

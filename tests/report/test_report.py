@@ -40,6 +40,7 @@ def page_of(**changes) -> Page:
         settings=[("seed", "0")],
         versions=[("oatools", "0")],
         command="oa-cv features.tsv",
+        methods="One sentence.",
     )
     return Page(**{**values, **changes})
 
@@ -130,6 +131,7 @@ def test_the_page_needs_nothing_from_elsewhere_and_escapes_what_it_shows(results
     again = page_of(
         title="<script>alert(1)</script>",
         command="a & b",
+        methods="One sentence.",
         pictures=[Picture("roc", figure, "c < d")],
     )
     page = render(again)
