@@ -8,10 +8,10 @@ from typing import Any
 from oatools.core import checksums
 from oatools.core.errors import ItemError, UsageError
 from oatools.core.manifest import BadRow, read_rows
-from oatools.reading.pagefolder import ASSETS, STUDY, read_study
+from oatools.reading.pagefolder import READING, STUDY, read_study
 
 #: What every reading page has beside its volumes.
-PAGE_FILES = (*ASSETS, STUDY, checksums.NAME)
+PAGE_FILES = (*READING.assets, STUDY, checksums.NAME)
 #: What oa-cv writes into its folder, beside models and figures.
 CROSSVAL_FILES = (
     "folds.tsv",
@@ -47,7 +47,7 @@ class Folders:
     def is_page(self, folder: Path) -> bool:
         """Tell whether a folder is a reading page; that a file is lost makes it no other."""
         if folder not in self._page:
-            there = [(folder / name).is_file() for name in (*ASSETS, STUDY)]
+            there = [(folder / name).is_file() for name in (*READING.assets, STUDY)]
             self._page[folder] = sum(there) >= len(there) - 1 or STUDY in self.listed(folder)
         return self._page[folder]
 

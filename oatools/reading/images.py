@@ -89,11 +89,7 @@ def grey_values(path: str | Path, side: str, frame: Frame) -> np.ndarray:
     """
     volume = read_volume(path)
     volume = apply(volume, canonical(volume, frame.plane, side))
-    low, high = intensity_window(volume.data, WINDOW)
-    planes = np.moveaxis(volume.data, (0, 1, 2), (2, 1, 0))[:, ::-1].astype(np.float32)
-    planes = _resized(planes, volume, frame.pixel)
-    np.clip((planes - low) / (high - low), 0, 1, out=planes)
-    grey = np.rint(LEVELS * np.sqrt(planes)).astype(np.uint8)
+    grey = grey_planes(volume, frame.pixel)
     columns, rows, slices = frame.shape
     out = np.zeros((slices, rows, columns), np.uint8)
     centred = []
@@ -102,6 +98,27 @@ def grey_values(path: str | Path, side: str, frame: Frame) -> np.ndarray:
         centred.append(slice(first, first + size))
     out[tuple(centred)] = grey
     return out
+
+
+def grey_planes(volume: Volume, pixel: float) -> np.ndarray:
+    """Return the slices of a volume as grey values, uint8 (slices, rows, columns).
+
+    See `planes_of`; values are the square root of the intensity between the percentiles `WINDOW`.
+    Raises an `ItemError` where intensities do not vary.
+    """
+    low, high = intensity_window(volume.data, WINDOW)
+    planes = planes_of(volume, pixel)
+    np.clip((planes - low) / (high - low), 0, 1, out=planes)
+    return np.rint(LEVELS * np.sqrt(planes)).astype(np.uint8)
+
+
+def planes_of(volume: Volume, pixel: float) -> np.ndarray:
+    """Return the slices of a volume, float32 (slices, rows, columns), at square pixels of `pixel` mm.
+
+    The first axis runs to the right, and the second, reversed, down.
+    """
+    planes = np.moveaxis(volume.data, (0, 1, 2), (2, 1, 0))[:, ::-1].astype(np.float32)
+    return _resized(planes, volume, pixel)
 
 
 def pack(grey: np.ndarray) -> bytes:

@@ -21,13 +21,14 @@ from oatools.imaging.orient import check_side
 from oatools.imaging.volume import read_geometry
 from oatools.learning.presets import PAIN_SCORES, reveals_outcome
 from oatools.reading.images import Frame, common_frame, equalise, grey_values, write_script
-from oatools.reading.pagefolder import ASSETS, damage_of, is_page, read_study, write_study
+from oatools.reading.pagefolder import READING, damage_of, is_page, read_study, write_study
 from oatools.reading.pairs import PAIR_IDENTITY, PLACES, Knees, read_pairs
 from oatools.version import __version__
 
 #: The columns of a table of pairs that are no clinical variables.
 _NO_VARIABLES = (*IDENTITY, *PAIR_IDENTITY)
-_NAMES = {
+#: Clinical variables of oa-label as a reader sees them, with their units.
+VARIABLE_NAMES = {
     "age": "Age, years",
     "sex": "Sex",
     "bmi": "BMI, kg/m²",
@@ -45,12 +46,13 @@ _NAMES = {
 }
 _YES_NO = {"0": "no", "1": "yes"}
 _VALUE_NAMES = {"injury": _YES_NO, "surgery": _YES_NO}
-_ENDS = {
+#: What lies at the left and the right of a slice, and at the first and the last slice, by plane.
+ENDS = {
     "coronal": ("lateral", "medial"),
     "axial": ("lateral", "medial"),
     "sagittal": ("posterior", "anterior"),
 }
-_FIRST_LAST = {
+ALONG = {
     "coronal": ("posterior", "anterior"),
     "axial": ("inferior", "superior"),
     "sagittal": ("lateral", "medial"),
@@ -170,7 +172,7 @@ def page_variables(columns: Sequence[str], shown: Sequence[str] = ()) -> list[st
         return list(shown)
     # The endpoint is not known here: scores of which the label of pain is made are shown only if
     # they are asked for.
-    return [column for column in columns if column in _NAMES and column not in PAIN_SCORES]
+    return [column for column in columns if column in VARIABLE_NAMES and column not in PAIN_SCORES]
 
 
 def plan_page(
@@ -267,7 +269,7 @@ def finish_page(
         "answer": text.answer,
         "draw": next(iter(plan.pairs.values()))["A"].get("draw", MISSING),
         "phantoms": any(volume.is_phantom for volume in volumes),
-        "variables": [_NAMES.get(name, name) for name in plan.variables],
+        "variables": [VARIABLE_NAMES.get(name, name) for name in plan.variables],
         "sequences": [_sequence(name, frame) for name, frame in plan.frames.items()],
         "pairs": [_pair(pair, plan, checks) for pair in complete],
     }
@@ -278,10 +280,17 @@ def finish_page(
     sources = {volume.slot: volume.source for volume in volumes}
     study["source"] = _source(plan, text, complete, sources)
     write_study(folder, study)
-    assets = files("oatools.reading") / "assets"
-    for name in ASSETS:
-        write_new(folder / name, (assets / name).read_bytes())
+    for name in READING.assets:
+        write_new(folder / name, asset(name))
     return complete
+
+
+def asset(name: str, room: str = "oatools.reading") -> bytes:
+    """Return a file that pages of a room have; scripts begin with what pages of scans share."""
+    content = (files(room) / "assets" / name).read_bytes()
+    if not name.endswith(".js"):
+        return content
+    return (files("oatools.reading") / "assets" / "images.js").read_bytes() + b"\n" + content
 
 
 @dataclass(frozen=True)
@@ -424,8 +433,8 @@ def _sequence(name: str, frame: Frame) -> dict[str, Any]:
         "rows": rows,
         "slices": slices,
         "pixel": frame.pixel,
-        "ends": _ENDS[frame.plane],
-        "along": _FIRST_LAST[frame.plane],
+        "ends": ENDS[frame.plane],
+        "along": ALONG[frame.plane],
     }
 
 
@@ -437,10 +446,11 @@ def _pair(pair: str, plan: PagePlan, checks: Mapping[_Slot, str]) -> dict[str, A
         slots = [(pair, place, sequence) for sequence in plan.frames]
         shown_files[place] = [{"file": plan.names[slot], "check": checks[slot]} for slot in slots]
         knee = plan.pairs[pair][place]
-        values[place] = [_value_name(knee, variable) for variable in plan.variables]
+        values[place] = [value_name(knee, variable) for variable in plan.variables]
     return {"pair": pair, "files": shown_files, "values": values}
 
 
-def _value_name(row: Row, variable: str) -> str:
+def value_name(row: Row, variable: str) -> str:
+    """Return the value of a variable in a row as a reader sees it."""
     value = row.get(variable, MISSING)
     return _VALUE_NAMES.get(variable, {}).get(value, value)

@@ -1,4 +1,4 @@
-"""The folder of a reading page: whether one may stay, and how a new one takes its place.
+"""The folder of a page that browsers open: whether one may stay, and how a new one takes its place.
 
 Nothing is removed but what such a page consists of. Answers that readers have saved there, or
 anything else, keep the page from being replaced.
@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,35 @@ from oatools.core.checksums import read_checksums, write_checksums
 from oatools.core.errors import ItemError, UsageError
 from oatools.core.files import alone_in, is_temporary, naming, scratch_folder, write_new
 
-#: The content of a page, and the files that every page has beside it.
-STUDY, ASSETS = "study.js", ("index.html", "reader.css", "reader.js")
+#: The content of a page.
+STUDY = "study.js"
 #: What stands around the content.
 _START, _END = "reading.study(", ");\n"
-_VOLUME = re.compile(r"volumes/\d+-[AB]-\d+\.js")
 _MOST_BYTES = 1 << 26  # of the content
+
+
+@dataclass(frozen=True)
+class PageForm:
+    """What the folder of a kind of page holds.
+
+    `what` names the kind in messages; `assets` are the files that every page has beside its
+    content; `volume` is the pattern of the names of its volumes, relative to the folder, and `items`
+    the part of the content that names them.
+    """
+
+    what: str
+    assets: tuple[str, ...]
+    volume: re.Pattern[str]
+    items: str
+
+
+#: The page on which readers see pairs.
+READING = PageForm(
+    "reading page",
+    ("index.html", "reader.css", "reader.js"),
+    re.compile(r"volumes/\d+-[AB]-\d+\.js"),
+    "pairs",
+)
 
 
 def write_study(folder: Path, study: dict[str, Any]) -> None:
@@ -60,16 +84,16 @@ def damage_of(folder: Path) -> str:
     return ""
 
 
-def require_free(out_dir: Path) -> None:
-    """Raise a `UsageError` where a page cannot go: a folder that holds anything but a page."""
+def require_free(out_dir: Path, form: PageForm = READING) -> None:
+    """Raise a `UsageError` where a page cannot go: a folder that holds anything but such a page."""
     if not out_dir.exists() or _is_empty(out_dir):
         return
-    if not is_page(out_dir):
+    if not is_page(out_dir, form):
         raise UsageError(
-            f"{out_dir} exists and is no reading page, and is not replaced",
+            f"{out_dir} exists and is no {form.what}, and is not replaced",
             "choose another `out_dir`",
         )
-    foreign = _foreign(out_dir)
+    foreign = _foreign(out_dir, form)
     if foreign:
         more = f" and {len(foreign) - 1} more" if len(foreign) > 1 else ""
         raise UsageError(
@@ -78,13 +102,17 @@ def require_free(out_dir: Path) -> None:
         )
 
 
-def is_page(folder: Path) -> bool:
-    """Tell whether a folder is a reading page, be it damaged."""
-    return bool(read_study(folder)) or (folder.is_dir() and _listed(folder) != set())
+def is_page(folder: Path, form: PageForm = READING) -> bool:
+    """Tell whether a folder is a page of that form, be it damaged."""
+    if form.items in read_study(folder):
+        return True
+    return folder.is_dir() and bool(_listed(folder, form) - {STUDY, "index.html"})
 
 
 @contextmanager
-def new_folder(out_dir: Path, replace: bool = False) -> Iterator[Path]:
+def new_folder(
+    out_dir: Path, replace: bool = False, form: PageForm = READING
+) -> Iterator[Path]:
     """Yield a folder beside `out_dir` that takes its place when the block ends.
 
     It does so if it holds a page by then, and is removed if not. With `replace`, an older page
@@ -104,12 +132,12 @@ def new_folder(out_dir: Path, replace: bool = False) -> Iterator[Path]:
             left.unlink()  # of a process that was killed
         write_checksums(folder, [path.relative_to(folder).as_posix() for path in _files(folder)])
         with alone_in(out_dir.parent):
-            require_free(out_dir)
+            require_free(out_dir, form)
             if out_dir.exists() and not _is_empty(out_dir):
                 if not replace:
                     _require_same(out_dir, study)
                     return
-                _remove_page(out_dir)
+                _remove_page(out_dir, form)
             folder.rename(out_dir)
 
 
@@ -128,42 +156,43 @@ def _files(folder: Path) -> list[Path]:
     return sorted(path for path in found if not is_temporary(path.name))
 
 
-def _foreign(folder: Path) -> list[str]:
+def _foreign(folder: Path, form: PageForm) -> list[str]:
     """The files below a page's folder that are no part of it."""
-    own = _own(folder)
+    own = _own(folder, form)
     names = [path.relative_to(folder).as_posix() for path in _files(folder)]
     return [name for name in names if name not in own]
 
 
-def _own(folder: Path) -> set[str]:
+def _own(folder: Path, form: PageForm) -> set[str]:
     """The files of a page, by their names in its folder, as it says itself."""
-    return {*_listed(folder), *_named(read_study(folder)), *ASSETS, STUDY, CHECKSUMS}
+    named = _named(read_study(folder), form)
+    return {*_listed(folder, form), *named, *form.assets, STUDY, CHECKSUMS}
 
 
-def _listed(folder: Path) -> set[str]:
+def _listed(folder: Path, form: PageForm) -> set[str]:
     """The files of a page that its checksums list; names that no page has do not count."""
     try:
         known = read_checksums(folder)
     except ItemError:
         known = None
     listed = [] if known is None else known.listed
-    return {name for name in listed if name in (*ASSETS, STUDY) or _VOLUME.fullmatch(name)}
+    return {name for name in listed if name in (*form.assets, STUDY) or form.volume.fullmatch(name)}
 
 
-def _named(study: dict[str, Any]) -> set[str]:
+def _named(study: dict[str, Any], form: PageForm) -> set[str]:
     """The volumes that a page's content names."""
-    text = json.dumps(study.get("pairs"))
+    text = json.dumps(study.get(form.items))
     names = re.findall(r'"file": "([^"\\]*)"', text)
     files = {f"volumes/{name}.js" for name in names}
-    return {name for name in files if _VOLUME.fullmatch(name)}
+    return {name for name in files if form.volume.fullmatch(name)}
 
 
-def _remove_page(folder: Path) -> None:
+def _remove_page(folder: Path, form: PageForm) -> None:
     """Remove the files of a page and the folders that are empty then.
 
     Its content goes last, so that what is left of a page, if this is interrupted, is known as one.
     """
-    own = sorted(_own(folder), key=lambda name: (name in (CHECKSUMS, STUDY), name == STUDY))
+    own = sorted(_own(folder, form), key=lambda name: (name in (CHECKSUMS, STUDY), name == STUDY))
     for name in own:
         (folder / name).unlink(missing_ok=True)
     with suppress(FileNotFoundError):
