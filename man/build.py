@@ -31,6 +31,7 @@ COMMANDS = (
     "phantom",
     "predict",
     "train",
+    "view",
 )
 #: The pages that are not of one command, with their sections.
 OTHERS = {"oatools": "7", "oa-manifest": "7", "oa-tables": "5", "oa-features": "5", "oa-model": "5"}

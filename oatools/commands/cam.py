@@ -229,8 +229,7 @@ def _write_means(
     """
     from oatools.explain.explanation import UNITS
     from oatools.explain.mean import mean_maps
-    from oatools.explain.rows import as_sentence
-    from oatools.learning.cautions import model_warning
+    from oatools.learning.cautions import as_sentence, model_warning
 
     if any(is_same_file(each.volume.parent, folder) for each in finished):
         raise UsageError(f"{folder} holds volumes that were read", "choose another `out_dir`")

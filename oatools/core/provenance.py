@@ -377,6 +377,16 @@ def read_sidecar(volume: str | Path) -> dict[str, Any]:
     return load_sidecar(volume).fields
 
 
+def sealed_fields(volume: str | Path) -> dict[str, Any]:
+    """Return all fields of a volume's sidecar that carries our own digest of itself.
+
+    Empty for any other, also for one that was changed since it was made.
+    """
+    fields = _raw_sidecar(volume).fields
+    seal = fields.get(SEAL)
+    return fields if seal and seal == _seal(fields) else {}
+
+
 def recorded_cells(volume: str | Path) -> dict[str, str]:
     """Return the cells that a finished volume's sidecar keeps for the table.
 

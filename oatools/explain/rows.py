@@ -29,8 +29,8 @@ from oatools.features.framing import stated_side
 from oatools.imaging import kept, orient
 from oatools.imaging.recorded import beside_path, write_recorded
 from oatools.imaging.rows import refuse_same
-from oatools.imaging.volume import Volume, read_volume
-from oatools.learning.cautions import model_warning
+from oatools.imaging.volume import Shown, Volume, read_volume
+from oatools.learning.cautions import as_sentence, model_warning
 from oatools.learning.clinical import CODES, ClinicalTable
 from oatools.learning.files import load_model
 from oatools.learning.model import FittedModel
@@ -39,6 +39,8 @@ from oatools.learning.sequences import check_kind, image_kind
 
 # The endings of the files beside a heat map: the table of its slices, and the picture.
 _TABLE, _PICTURE = ".tsv", ".png"
+# Heat below this part of the largest is not shown by viewers at first: it is nearly everywhere.
+_COLD = 0.1
 SLICE_COLUMNS = ["slice", "attention", "heat_mean", "heat_max"]
 
 
@@ -132,9 +134,9 @@ def columns(model: FittedModel, faithful: bool) -> list[str]:
     """Return the columns that are added to a row: files of further sequences behind their names."""
     others = []
     for sequence in model.joined[1:]:
-        others += [f"path:{sequence}", f"heat:{sequence}"]
+        others += [f"{name}:{sequence}" for name in ("path", "heat", "volume")]
     measures = FAITHFULNESS if faithful else ()
-    own = ["heat", "probability", "hottest_slice"]
+    own = ["heat", "volume", "probability", "hottest_slice"]
     return [*own, *measures, provenance.CAUTION_COLUMN, *others]
 
 
@@ -194,7 +196,8 @@ class _Output:
 
     def cells(self) -> Row:
         """Return the cells that name the files."""
-        return {"path": str(self.picture), "heat": str(self.heat)}
+        volume = str(self.source)
+        return {"path": str(self.picture), "heat": str(self.heat), "volume": volume}
 
     def is_done(self, replacing: Replace) -> bool:
         """Return True if the map is there and whole; an `ItemError` if it was made otherwise."""
@@ -225,9 +228,14 @@ class _Result:
     is_zero: bool
 
     @property
+    def heat_top(self) -> float:
+        """The largest heat of all volumes, which share one scale; 0 where there is none."""
+        return max(float(each.heat.max()) for each in self.explanations)
+
+    @property
     def top(self) -> float:
-        """The largest heat of all volumes, which share one scale."""
-        return max(float(each.heat.max()) for each in self.explanations) or 1.0
+        """The heat at which the scale ends."""
+        return self.heat_top or 1.0
 
 
 def _plan(
@@ -321,15 +329,26 @@ def _write(
         }
         drawn.append((notes, beside))
     for (output, sidecar, volume, found), (notes, beside) in zip(parts, drawn, strict=True):
-        fields = _sidecar(sidecar, found, settings, notes)
+        fields = _sidecar(sidecar, found, settings, notes, model.threshold)
         fields[provenance.CELLS] = result.cells
         fields[provenance.STEPS] = provenance.with_step(sidecar, output.step)[provenance.STEPS]
         heat = on_grid(Volume(found.heat, volume.affine), sidecar, settings.grid)
-        write_recorded(output.heat, heat, fields, beside=beside, replacing=replacing)
+        write_recorded(
+            output.heat,
+            heat,
+            fields,
+            beside=beside,
+            replacing=replacing,
+            shown=Shown(settings.method, _COLD * result.heat_top, result.heat_top),
+        )
 
 
 def _sidecar(
-    fields: dict[str, Any], found: Explanation, settings: CamSettings, notes: Sequence[str]
+    fields: dict[str, Any],
+    found: Explanation,
+    settings: CamSettings,
+    notes: Sequence[str],
+    threshold: float,
 ) -> dict[str, Any]:
     """Return the fields of a volume's sidecar with those of its heat map."""
     unit = UNITS[settings.method]
@@ -337,6 +356,7 @@ def _sidecar(
         **fields,
         "Description": f"{settings.method} of the {settings.class_name} class, {unit}",
         "Probability": found.probability,
+        "Threshold": threshold,
         "Attention": [round(float(value), 6) for value in found.attention],
         "Notes": list(notes),
     }
@@ -430,11 +450,6 @@ def _scale(settings: CamSettings, model: FittedModel) -> str:
     if model.joined:
         shared += f" of {' and '.join(model.joined)}"
     return f"{settings.method} ({UNITS[settings.method]}), {shared}"
-
-
-def as_sentence(text: str) -> str:
-    """Return a message as a sentence, with a capital and a full stop."""
-    return f"{text[0].upper()}{text[1:]}."
 
 
 @functools.lru_cache(maxsize=1)

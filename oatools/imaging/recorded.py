@@ -12,7 +12,7 @@ from oatools.core.errors import ItemError
 from oatools.core.files import COMPRESSION, UnderWay, alone_in, under_way
 from oatools.core.replacing import Replace
 from oatools.imaging import kept
-from oatools.imaging.volume import Volume, encode_volume
+from oatools.imaging.volume import Shown, Volume, encode_volume
 
 _REMEDY = "move it away, or use `force` or another `out_dir`"
 
@@ -24,11 +24,13 @@ def write_recorded(
     compression: int = COMPRESSION,
     beside: Mapping[str, bytes] | None = None,
     replacing: Replace = Replace.NOTHING,
+    shown: Shown | None = None,
 ) -> None:
     """Write a volume, its sidecar with these fields, and files of the same name `beside` it.
 
     `beside` gives their contents by extension (`.png`). All of them are on the disk before any has
-    its name, and the volume gets its own last: where it is, the work is done.
+    its name, and the volume gets its own last: where it is, the work is done. `shown` is how viewers
+    show it, see `volume.Shown`.
 
     The fields record the volume's digest. Unless `replacing` is ANYTHING, raises an `ItemError`
     where another run has put a volume there meanwhile that was made otherwise (see
@@ -42,7 +44,7 @@ def write_recorded(
         file = stack.enter_context(under_way(target))
         maker = "" if wanted is None else wanted.tool
         packed = compression if target.name.endswith(".gz") else None
-        encode_volume(file.stream, volume, packed, maker)
+        encode_volume(file.stream, volume, packed, maker, shown)
         file.finish()
         record = provenance.output_record(file.temporary)
         others = []

@@ -29,6 +29,8 @@ Point = npt.NDArray[np.float64]
 
 _GZIP = 16 + zlib.MAX_WBITS
 _BLOCK_BYTES = 1 << 22
+# Of the name of a quantity in the header.
+_MOST_LETTERS = 15
 # What the header's free text begins with in volumes that the commands wrote.
 _MAKER = "oatools "
 
@@ -63,6 +65,18 @@ class Volume:
     def spacing(self) -> Point:
         """Voxel size along each axis, mm, shape (3,)."""
         return Geometry(self.shape, self.affine).spacing
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What a header tells viewers of a map of some quantity, which it names in 15 letters.
+
+    Its colours go from `low` to `high`. Both 0 leave the range to the viewer.
+    """
+
+    quantity: str
+    low: float
+    high: float
 
 
 def read_geometry(path: str | Path) -> Geometry:
@@ -117,17 +131,27 @@ def write_volume(path: str | Path, volume: Volume, compression: int = COMPRESSIO
         encode_volume(stream, volume, compression if str(path).endswith(".gz") else None)
 
 
-def encode_volume(out: BinaryIO, volume: Volume, compression: int | None, maker: str = "") -> None:
+def encode_volume(
+    out: BinaryIO,
+    volume: Volume,
+    compression: int | None,
+    maker: str = "",
+    shown: Shown | None = None,
+) -> None:
     """Write the bytes of a volume's file (NIfTI-1), not compressed where `compression` is None.
 
     Voxels are written in their own type, or the nearest that every viewer opens (see
     `nifti.portable`). Neither time nor name is recorded: equal volumes give equal bytes. The header
-    tells which command was the `maker` (see `maker_of`).
+    tells which command was the `maker` (see `maker_of`), and viewers how a map is `shown`.
     """
     data = nifti.portable(volume.data)
     data = data.astype(data.dtype.newbyteorder("<"), copy=False)
     header = _header(data, volume)
     header["descrip"] = f"{_MAKER}{maker}" if maker else ""
+    if shown is not None:
+        # An estimate of a quantity that the header names.
+        header.set_intent("estimate", name=shown.quantity[:_MOST_LETTERS])
+        header["cal_min"], header["cal_max"] = shown.low, shown.high
     head = header.binaryblock + bytes(4)  # four bytes: no extensions follow
     voxels = data.ravel(order="F").data.cast("B")
     if compression is None:

@@ -59,3 +59,8 @@ def model_warning(cautions: Sequence[Caution]) -> str:
             f"{Caution.UNKNOWN_MAKING.value}: whether these were made alike cannot be checked"
         )
     return f"the model was trained on {', and on '.join(said)}" if said else ""
+
+
+def as_sentence(text: str) -> str:
+    """Return a message as a sentence, with a capital and a full stop."""
+    return f"{text[0].upper()}{text[1:]}."

@@ -110,9 +110,7 @@ def is_page(folder: Path, form: PageForm = READING) -> bool:
 
 
 @contextmanager
-def new_folder(
-    out_dir: Path, replace: bool = False, form: PageForm = READING
-) -> Iterator[Path]:
+def new_folder(out_dir: Path, replace: bool = False, form: PageForm = READING) -> Iterator[Path]:
     """Yield a folder beside `out_dir` that takes its place when the block ends.
 
     It does so if it holds a page by then, and is removed if not. With `replace`, an older page

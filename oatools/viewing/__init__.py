@@ -1,0 +1,1 @@
+"""Looking at knees: a page with scans, heat maps and what is known of each knee."""
