@@ -1,4 +1,4 @@
-"""What many tests need: the commands in a shell, a small phantom release, real material where it is at hand."""
+"""What many tests need: the commands in a shell, browsers, a small phantom release, real material where it is at hand."""
 
 import os
 import shutil
@@ -179,3 +179,89 @@ def rows_of(text: str) -> list[dict[str, str]]:
 def rows():
     """Parse a printed table into dictionaries."""
     return rows_of
+
+
+@pytest.fixture
+def browser(tmp_path):
+    """Start headless Chromium, with a profile that outlives it; all that are left open are closed at the end."""
+    binary = shutil.which("chromium") or shutil.which("google-chrome")
+    if not binary or not (server := shutil.which("chromedriver")):
+        pytest.skip(
+            "Chromium and its driver are not installed (apt-get install chromium chromium-driver)"
+        )
+    from selenium import webdriver
+
+    opened = []
+
+    def start(profile: str = "profile", size: tuple[int, int] = (1440, 900)):
+        options = webdriver.ChromeOptions()
+        options.binary_location = binary
+        for argument in (
+            "--headless=new",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-dev-shm-usage",
+            f"--user-data-dir={tmp_path / profile}",
+        ):
+            options.add_argument(argument)
+        (tmp_path / "downloads").mkdir(exist_ok=True)
+        options.add_experimental_option(
+            "prefs", {"download.default_directory": str(tmp_path / "downloads")}
+        )
+        options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+        driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(server))
+        opened.append(driver)
+        width, height = size
+        driver.execute_cdp_cmd(
+            "Emulation.setDeviceMetricsOverride",
+            {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False},
+        )
+        return driver
+
+    yield start
+    for driver in opened:
+        if driver.session_id and driver.service.is_connectable():
+            driver.quit()
+
+
+@pytest.fixture
+def safari():
+    """Start WebKit, Safari's engine, on a virtual screen; it keeps nothing between two starts."""
+    programs = sorted(Path("/usr/lib").glob("*/webkit2gtk-4*/MiniBrowser"))
+    server, screen = shutil.which("WebKitWebDriver"), shutil.which("Xvfb")
+    if not (programs and server and screen):
+        pytest.skip(
+            "WebKit, its driver and Xvfb are not installed (apt-get install webkit2gtk-driver xvfb)"
+        )
+    from selenium import webdriver
+
+    opened = []
+    read, write = os.pipe()
+    with subprocess.Popen(
+        [screen, "-displayfd", str(write), "-screen", "0", "1600x1200x24"],
+        pass_fds=[write],
+        stderr=subprocess.DEVNULL,
+    ) as display:
+        os.close(write)
+        with os.fdopen(read) as said:
+            number = said.readline().strip()
+
+        def start():
+            options = webdriver.WebKitGTKOptions()
+            options.binary_location = str(programs[-1])
+            options.add_argument("--automation")
+            # Its sandbox needs rights that a container does not give; only this test's own page is
+            # opened.
+            environment = os.environ | {
+                "DISPLAY": f":{number}",
+                "WEBKIT_DISABLE_SANDBOX_THIS_IS_DANGEROUS": "1",
+            }
+            service = webdriver.WebKitGTKService(server, env=environment)
+            opened.append(webdriver.WebKitGTK(options=options, service=service))
+            opened[-1].set_window_size(1280, 900)
+            return opened[-1]
+
+        yield start
+        for driver in opened:
+            driver.quit()
+        display.terminate()

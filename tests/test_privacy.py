@@ -460,7 +460,9 @@ def run_all(folder, planted, series=1):
     model = (folder / "out/model.safetensors", "-v", "--any-sequence")
     # The scan, and the volume whose sidecar does not claim that it was prepared already.
     both = table_of([corrected[0], corrected[-len(FORMS)]])
-    _, said["oa-cam"] = call("cam", *model, "-o", "out/cam", given=both)
+    maps, said["oa-cam"] = call("cam", *model, "-o", "out/cam", given=both)
+    _, said["oa-view"] = call("view", "-v", "-o", "out/view", given=maps)
+    _, said["oa-view, one file"] = call("view", "-v", "-o", "out/looks/all.html", given=table)
     _, said["oa-predict"] = call("predict", *model, given=features)
     pairs = [dict(row, pair="001", place="AB"[n]) for n, row in enumerate(corrected[-2:])]
     (folder / "pairs.tsv").write_text(table_of(pairs))
@@ -489,6 +491,7 @@ def test_all_commands_had_something_to_give_away(outcome):
     _, out, said = outcome
     made = {path.parent.name: path for path in out.rglob("*") if path.is_file()}
     assert {"nii", "oriented", "n4", "field", "features", "cam", "page", "volumes"} <= set(made)
+    assert {"view", "looks"} <= set(made)
     assert len(list((out / "nii").glob("*.nii.gz"))) == 2
     assert len(list((out / "n4").glob("*.nii.gz"))) == 2 + len(FORMS)
     assert len(list((out / "features").glob("*.h5"))) == 2 + len(FORMS)

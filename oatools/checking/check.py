@@ -23,6 +23,7 @@ from oatools.checking.places import (
     PAGE,
     SIDECAR,
     TABLE,
+    VIEW,
     VOLUME,
     Place,
     Search,
@@ -40,6 +41,7 @@ _CHECKS: dict[str, Callable[[Place], Verdict]] = {
     TABLE: check_table,
     CROSSVAL: check_crossval_file,
     PAGE: check_page_file,
+    VIEW: check_page_file,
 }
 
 

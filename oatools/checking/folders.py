@@ -8,10 +8,12 @@ from typing import Any
 from oatools.core import checksums
 from oatools.core.errors import ItemError, UsageError
 from oatools.core.manifest import BadRow, read_rows
-from oatools.reading.pagefolder import READING, STUDY, read_study
+from oatools.reading.pagefolder import READING, STUDY, PageForm, read_study
+from oatools.viewing.page import VIEWING
 
-#: What every reading page has beside its volumes.
-PAGE_FILES = (*READING.assets, STUDY, checksums.NAME)
+#: The forms of pages, and what every page has beside its volumes.
+PAGES = (READING, VIEWING)
+PAGE_FILES = (*READING.assets, *VIEWING.assets, STUDY, checksums.NAME)
 #: What oa-cv writes into its folder, beside models and figures.
 CROSSVAL_FILES = (
     "folds.tsv",
@@ -31,7 +33,7 @@ class Folders:
     """What folders are, each looked at once."""
 
     _crossval: dict[Path, bool] = field(default_factory=dict)
-    _page: dict[Path, bool] = field(default_factory=dict)
+    _page: dict[Path, PageForm | None] = field(default_factory=dict)
     _listed: dict[Path, frozenset[str]] = field(default_factory=dict)
 
     def is_crossval(self, folder: Path) -> bool:
@@ -44,12 +46,18 @@ class Folders:
             self._crossval[folder] = has_more or "folds.tsv" in self.listed(folder)
         return self._crossval[folder]
 
-    def is_page(self, folder: Path) -> bool:
-        """Tell whether a folder is a reading page; that a file is lost makes it no other."""
+    def page(self, folder: Path) -> PageForm | None:
+        """Return the form of the page that a folder is; that a file is lost makes it no other."""
         if folder not in self._page:
-            there = [(folder / name).is_file() for name in (*READING.assets, STUDY)]
-            self._page[folder] = sum(there) >= len(there) - 1 or STUDY in self.listed(folder)
+            self._page[folder] = next((f for f in PAGES if self._is_page(folder, f)), None)
         return self._page[folder]
+
+    def _is_page(self, folder: Path, form: PageForm) -> bool:
+        listed = self.listed(folder)
+        if STUDY in listed:
+            return set(form.assets) <= listed
+        there = [(folder / name).is_file() for name in (*form.assets, STUDY)]
+        return sum(there) >= len(there) - 1
 
     def listed(self, folder: Path) -> frozenset[str]:
         """Return the files whose digests a folder lists, by their relative names."""
@@ -73,10 +81,11 @@ def expected_of_crossval(folder: Path) -> set[str]:
     return expected | _inside(listed) | set(CROSSVAL_FILES)
 
 
-def expected_of_page(folder: Path) -> set[str]:
-    """Return the files that a reading page must have, there or not, by their relative names."""
+def expected_of_page(folder: Path, form: PageForm) -> set[str]:
+    """Return the files that a page must have, there or not, by their relative names."""
     volumes = {f"volumes/{name}.js" for name in volumes_of(read_study(folder))}
-    return volumes | _inside(read_listed(folder)) | set(PAGE_FILES)
+    always = {*form.assets, STUDY, checksums.NAME}
+    return volumes | _inside(read_listed(folder)) | always
 
 
 def read_listed(folder: Path) -> checksums.Checksums | None:

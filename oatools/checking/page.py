@@ -10,7 +10,7 @@ from typing import Any
 
 from oatools.checking.contents import Verdict
 from oatools.checking.folders import damage_of_listed, volumes_of
-from oatools.checking.places import PAGE, Place
+from oatools.checking.places import Place
 from oatools.core import checksums
 from oatools.core.paths import require_file
 from oatools.reading.pagefolder import STUDY, read_study
@@ -22,13 +22,13 @@ _MOST_BYTES = 1 << 31  # of a volume
 
 
 def check_page_file(place: Place) -> Verdict:
-    """Check one file of the folder of a reading page."""
+    """Check one file of the folder of a page."""
     path, folder = Path(place.path), Path(place.folder)
     if path.name == checksums.NAME:
         is_there = checksums.read_checksums(folder) is not None
-        return Verdict(PAGE, "" if is_there else "is missing")
+        return Verdict(place.kind, "" if is_there else "is missing")
     if not path.exists():
-        return Verdict(PAGE, "is missing")
+        return Verdict(place.kind, "is missing")
     require_file(path)
     found = damage_of_listed(folder, path.relative_to(folder).as_posix())
     study = read_study(folder)
@@ -36,7 +36,7 @@ def check_page_file(place: Place) -> Verdict:
         found = _volume_error(path, study)
     if not found and path.name == STUDY and not study:
         found = "cannot be read"
-    return Verdict(PAGE, found)
+    return Verdict(place.kind, found)
 
 
 def _volume_error(path: Path, study: dict[str, Any]) -> str:

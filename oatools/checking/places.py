@@ -18,9 +18,13 @@ from oatools.core.errors import UsageError
 from oatools.core.files import is_temporary
 from oatools.core.manifest import MISSING, BadRow, Row, Table, is_table, read_rows
 from oatools.core.paths import other_kind
+from oatools.reading.pagefolder import READING
+from oatools.viewing.page import VIEWING
 
 VOLUME, SIDECAR, FEATURES, MODEL, TABLE = "volume", "sidecar", "features", "model", "table"
-CROSSVAL, PAGE, OTHER = "cross-validation", "reading page", "file"
+CROSSVAL, OTHER = "cross-validation", "file"
+#: Pages, by their forms.
+PAGE, VIEW = READING.what, VIEWING.what
 
 
 _VOLUMES = (".nii.gz", ".nii")
@@ -116,8 +120,9 @@ class Search:
             folder = Path(name)
             self.leftovers += [str(folder / each) for each in folders if is_temporary(each)]
             folders[:] = sorted(each for each in folders if not is_temporary(each))
-            if self._folders.is_page(folder):
-                yield from self._expected(expected_of_page(folder), PAGE, folder)
+            form = self._folders.page(folder)
+            if form is not None:
+                yield from self._expected(expected_of_page(folder, form), form.what, folder)
             elif self._folders.is_crossval(folder):
                 yield from self._expected(expected_of_crossval(folder), CROSSVAL, folder)
             for each in sorted(files):
@@ -169,17 +174,19 @@ class Search:
         """Return the folder of a cross-validation or page that a file belongs to, and its kind."""
         is_model = bool(FOLD_MODEL.fullmatch(name))
         folders, outer = self._folders, folder.parent
-        if folders.is_page(folder):
+        form = folders.page(folder)
+        if form is not None:
             if name in PAGE_FILES or name in folders.listed(folder):
-                return PAGE, folder
+                return form.what, folder
         elif folders.is_crossval(folder):
             is_repeat = REPEAT.fullmatch(folder.name) and folders.is_crossval(outer)
             if is_model or name in CROSSVAL_FILES or name in folders.listed(folder):
                 return CROSSVAL, outer if is_repeat else folder
         elif is_model and folder.name == "images" and folders.is_crossval(outer):
             return CROSSVAL, outer
-        elif name.endswith(".js") and folder.name == "volumes" and folders.is_page(outer):
-            return PAGE, outer
+        elif name.endswith(".js") and folder.name == "volumes":
+            form = folders.page(outer)
+            return None if form is None else (form.what, outer)
         return None
 
 

@@ -45,7 +45,6 @@ _MUCH_MB = 300
 @out_dir_option("the page, with index.html", one=_ONE)
 @click.option(
     "--volumes",
-    "volumes_file",
     metavar="TABLE.tsv",
     help="Find the volumes in this table, by knee and sequence; else in the rows.",
 )
@@ -75,7 +74,7 @@ def main(
     inputs: tuple[str, ...],
     null_separated: bool,
     out_dir: Path,
-    volumes_file: str | None,
+    volumes: str | None,
     clinical: str | None,
     show_label: bool,
     size: int,
@@ -102,7 +101,7 @@ def main(
         table.columns,
         ViewSettings(title, size, show_label),
         None if clinical is None else read_clinical(clinical, [], CLINICAL),
-        None if volumes_file is None else _volumes(volumes_file),
+        None if volumes is None else _read_volumes(volumes),
     )
     source = plan.source()
     is_one = names_file(out_dir, _ONE)
@@ -126,7 +125,7 @@ def main(
         )
         items: list[Row | BadRow] = [*bad, *plan.rows]
         every = table.with_rows(items, len(items))
-        given = [path for path in (clinical, volumes_file) if path]
+        given = [path for path in (clinical, volumes) if path]
         reads = [*tables_among(inputs), *given]
         status = run_rows(console, every, work, run, on_done=take, print_rows=False, reads=reads)
         if bool(status) and run.fail_fast:
@@ -153,7 +152,7 @@ def _apart(table: Table[Row | BadRow], bad: list[BadRow]) -> Iterator[Row]:
             yield row
 
 
-def _volumes(path: str) -> "Volumes":
+def _read_volumes(path: str) -> "Volumes":
     """Read the table that says where volumes are."""
     from oatools.viewing.knee import Volumes
 

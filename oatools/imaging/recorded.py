@@ -29,8 +29,8 @@ def write_recorded(
     """Write a volume, its sidecar with these fields, and files of the same name `beside` it.
 
     `beside` gives their contents by extension (`.png`). All of them are on the disk before any has
-    its name, and the volume gets its own last: where it is, the work is done. `shown` is how viewers
-    show it, see `volume.Shown`.
+    its name, and the volume gets its own last: where it is, the work is done. `shown` is how
+    viewers show it, see `volume.Shown`.
 
     The fields record the volume's digest. Unless `replacing` is ANYTHING, raises an `ItemError`
     where another run has put a volume there meanwhile that was made otherwise (see

@@ -30,8 +30,8 @@ class PageForm:
     """What the folder of a kind of page holds.
 
     `what` names the kind in messages; `assets` are the files that every page has beside its
-    content; `volume` is the pattern of the names of its volumes, relative to the folder, and `items`
-    the part of the content that names them.
+    content; `volume` is the pattern of the names of its volumes, relative to the folder, and
+    `items` the part of the content that names them.
     """
 
     what: str
