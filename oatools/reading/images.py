@@ -115,7 +115,8 @@ def grey_planes(volume: Volume, pixel: float) -> np.ndarray:
 def planes_of(volume: Volume, pixel: float) -> np.ndarray:
     """Return the slices of a volume, float32 (slices, rows, columns).
 
-    Pixels are square, of `pixel` mm. The first axis runs to the right, and the second, reversed, down.
+    Pixels are square, of `pixel` mm. The first axis runs to the right, and the second, reversed,
+    down.
     """
     planes = np.moveaxis(volume.data, (0, 1, 2), (2, 1, 0))[:, ::-1].astype(np.float32)
     return _resized(planes, volume, pixel)

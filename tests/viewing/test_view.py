@@ -70,7 +70,10 @@ def test_the_map_of_another_grid_fails_as_one_row(knees, oa):
     done = oa("view", knees / "cam.tsv", "-o", knees / "view")
     assert done.exit_code == 1
     assert "does not lie on the voxels of the volume (3 mm apart)" in done.stderr
-    assert [knee["knee"] for knee in oa.content(knees / "view")["knees"]] == ["2_00m_left", "3_00m_left"]
+    assert [knee["knee"] for knee in oa.content(knees / "view")["knees"]] == [
+        "2_00m_left",
+        "3_00m_left",
+    ]
 
 
 def test_the_page_says_what_is_known_and_hides_the_label(knees, oa):
@@ -144,7 +147,11 @@ def test_what_cannot_be_shown_fails_row_by_row(tmp_path, oa):
     assert "3 done, 0 kept, 5 failed" in done.stderr
     for reason in ("not finite", "4 dimensions", "do not vary", "2 dimensions", "no such file"):
         assert reason in done.stderr, reason
-    assert [k["knee"] for k in oa.content(tmp_path / "view")["knees"]] == ["doubles", "tiny", "bytes"]
+    assert [k["knee"] for k in oa.content(tmp_path / "view")["knees"]] == [
+        "doubles",
+        "tiny",
+        "bytes",
+    ]
     assert sorted(path.name for path in (tmp_path / "view" / "volumes").iterdir()) == [
         "00006-1-s.js",
         "00007-1-s.js",
@@ -154,7 +161,9 @@ def test_what_cannot_be_shown_fails_row_by_row(tmp_path, oa):
 
 
 def test_images_are_no_larger_than_asked_for(tmp_path, oa):
-    scan = odd(tmp_path / "wide.nii", np.random.default_rng(0).integers(1, 99, (300, 150, 2), np.int16))
+    scan = odd(
+        tmp_path / "wide.nii", np.random.default_rng(0).integers(1, 99, (300, 150, 2), np.int16)
+    )
     done = oa("view", scan, "-o", tmp_path / "view", "--size", "100")
     assert done.exit_code == 0, done.stderr
     series = oa.content(tmp_path / "view")["knees"][0]["series"][0]
@@ -188,7 +197,9 @@ def test_a_page_is_kept_made_again_and_never_put_in_the_place_of_anything_else(k
     assert files_of(out) == first
     assert oa("view", knees / "cam.tsv", "-o", out, "--title", "More", "--force").exit_code == 0
     assert files_of(out) != first
-    assert sorted(path.name for path in knees.iterdir() if path.name.startswith((".", "view"))) == [name]
+    assert sorted(path.name for path in knees.iterdir() if path.name.startswith((".", "view"))) == [
+        name
+    ]
 
 
 def test_what_is_no_page_stays(knees, oa):
