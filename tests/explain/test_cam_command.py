@@ -144,6 +144,12 @@ def test_every_output_tells_the_same_story(folder):
     for row in rows_of(done.stdout):
         stem = f"{row['knee']}_cor-iw-tse"
         heat = np.asarray(nibabel.load(row["heat"]).dataobj)
+        header = nibabel.load(row["heat"]).header
+        assert header.get_intent() == ("estimate", (), "gradcam")
+        assert header["cal_max"] == heat.max() and header["cal_min"] == pytest.approx(
+            heat.max() / 10
+        )
+        assert row["volume"] == str(folder / "n4" / f"{stem}.nii.gz")
         slices = rows_of((out / f"{stem}.tsv").read_text())
         said = json.loads((out / f"{stem}.json").read_text())
         assert [int(r["slice"]) for r in slices] == list(range(1, heat.shape[2] + 1))
@@ -161,6 +167,7 @@ def test_every_output_tells_the_same_story(folder):
         assert float(row["probability"]) == pytest.approx(said["Probability"], abs=1e-6)
         assert Path(row["path"]).read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
         assert any("bmi 2" in note for note in said["Notes"])
+        assert f"model's threshold {said['Threshold']:.2f}" in said["Notes"][0]
         assert any("random weights" in note for note in said["Notes"])
     again = explain(folder, "story", "--grid", "input")
     assert again.stdout == done.stdout

@@ -235,6 +235,7 @@ def test_outputs_never_replace_inputs(shell, write_volume):
         "phantom",
         "predict",
         "train",
+        "view",
     ],
 )
 def test_help_version_and_usage_errors_import_nothing_heavy(shell, command):
