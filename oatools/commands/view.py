@@ -12,6 +12,7 @@ from oatools.core.cli import command
 from oatools.core.console import Console
 from oatools.core.errors import UsageError
 from oatools.core.files import scratch_folder
+from oatools.core.helptext import Example, heading
 from oatools.core.manifest import (
     BadRow,
     Row,
@@ -40,9 +41,20 @@ _ONE = (".html",)
 _MUCH_MB = 300
 
 
-@command("oa-view")
+@command(
+    "oa-view",
+    examples=(
+        Example(
+            "What the model sees, in one pipe",
+            "oa-cam jsn12.safetensors --with-clinical labels.tsv -o cam < n4.tsv | oa-view "
+            "--with-clinical labels.tsv -o view",
+        ),
+        Example("A first look at a scan, without any model", "oa-view scan.nii.gz -o look.html"),
+    ),
+)
 @inputs_argument()
-@out_dir_option("the page, with index.html", one=_ONE)
+@out_dir_option("the page, with index.html", one=_ONE, of_one="with all in one file")
+@heading("Input")
 @click.option(
     "--volumes",
     metavar="TABLE.tsv",
@@ -55,6 +67,7 @@ _MUCH_MB = 300
     type=click.Path(exists=True, dir_okay=False),
     help="Show clinical values from this table, by knee; else from the rows' own columns.",
 )
+@heading("Page")
 @click.option("--show-label", is_flag=True, help="Show the label, too, which is hidden otherwise.")
 @click.option(
     "--size",

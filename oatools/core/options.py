@@ -103,12 +103,15 @@ def inputs_argument(
     return decorate
 
 
-def out_dir_option(what: str, required: bool = True, one: Sequence[str] = ()) -> Decorator:
+def out_dir_option(
+    what: str, required: bool = True, one: Sequence[str] = (), of_one: str = "for one input"
+) -> Decorator:
     """Add `-o`, the folder for `what`, as `out_dir`.
 
-    It may be the name of the one file to write, too, where that has one of the endings `one`.
+    It may be the name of the one file to write, too, where that has one of the endings `one`:
+    `of_one` says of what.
     """
-    alone = f"; or NAME{one[0]}, for one input" if one else ""
+    alone = f"; or NAME{one[0]}, {of_one}" if one else ""
     option = click.option(
         "-o",
         "--out",
