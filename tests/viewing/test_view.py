@@ -31,7 +31,9 @@ def brightest(values):
 def test_heat_lies_where_it_belongs_whatever_the_axes_of_scan_and_map(tmp_path, oa, axes):
     # On the right knee's lateral side, 4 columns from its edge, 3 rows from the top, second slice from behind.
     scan = oa.write_scan(tmp_path / "1_00m_right_cor-iw-tse.nii.gz")
-    heat = oa.write_heat(tmp_path / "heat.nii.gz", scan, (4, 16, 1), oa.attention)
+    oa.write_heat(tmp_path / "first.nii.gz", scan, (4, 16, 1), oa.attention)
+    heat = oa.turned(tmp_path / "first.nii.gz", tmp_path / "heat.nii.gz", "RIA")
+    (tmp_path / "first.json").rename(tmp_path / "heat.json")
     volume = oa.turned(scan, tmp_path / "turned.nii.gz", axes)
     row = f"1_00m_right\tright\tcor-iw-tse\t{volume}\t{heat}"
     table = f"knee\tside\tsequence\tpath\theat\n{row}\n"
@@ -74,6 +76,13 @@ def test_the_map_of_another_grid_fails_as_one_row(knees, oa):
         "2_00m_left",
         "3_00m_left",
     ]
+
+
+def test_nothing_is_left_of_a_row_that_fails_half_way(knees, oa):
+    (knees / "heat1.nii.gz").write_bytes((knees / "2_00m_left_cor-iw-tse.nii.gz").read_bytes())
+    assert oa("view", knees / "cam.tsv", "-o", knees / "view").exit_code == 1
+    left = sorted(path.name for path in (knees / "view" / "volumes").iterdir())
+    assert left == ["00002-1-s.js", "00003-1-s.js"]
 
 
 def test_the_page_says_what_is_known_and_hides_the_label(knees, oa):
