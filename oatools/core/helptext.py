@@ -103,7 +103,7 @@ def option_groups(command: click.Command, context: click.Context) -> list[Group]
         record = parameter.get_help_record(context)
         if record is None or isinstance(parameter, click.Argument):
             continue
-        usual = GENERAL if parameter.name == "help" else OTHERS  # it is click's own
+        usual = GENERAL if parameter is command.get_help_option(context) else OTHERS
         title = _groups.get(parameter, usual)
         groups.setdefault(title, []).append(record)
     last = [title for title in (OUTPUT, RUNNING, GENERAL) if title in groups]
