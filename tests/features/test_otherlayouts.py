@@ -163,8 +163,8 @@ def linked(file):
     file["features"], file["coords"] = h5py.ExternalLink("b.h5", "/x"), PLACES
 
 
-def declared(file, **more):
-    file.create_dataset("features", (10**5, 10**5), "f4", chunks=(1000, 1000), **more)
+def declared(file, side=10**5, **more):
+    file.create_dataset("features", (side, side), "f4", chunks=(1000, 1000), **more)
     file["coords"] = PLACES
 
 
@@ -183,6 +183,8 @@ def unknown_filter(file):
     [
         (linked, "'features' is a link"),
         (declared, "are larger than the file may hold"),
+        # Little enough for memory, and yet nothing that the file holds.
+        (lambda f: declared(f, side=3000), "are larger than the file may hold"),
         (lambda f: declared(f, compression="gzip"), "are larger than the file may hold"),
         (unknown_filter, "packed by a filter that is not HDF5's own"),
         (lambda f: f.update(features=NUMBERS, coords=PLACES[:3]), "5 rows of features, but"),
