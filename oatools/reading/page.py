@@ -3,6 +3,7 @@
 It knows nothing of the answers.
 """
 
+import contextlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -46,6 +47,8 @@ VARIABLE_NAMES = {
 }
 _YES_NO = {"0": "no", "1": "yes"}
 _VALUE_NAMES = {"injury": _YES_NO, "surgery": _YES_NO}
+# Decimals that a reader is shown: no more than the measurement has.
+_DECIMALS = {"height": 2, "weight": 1, "bmi": 1, "jsw": 1}
 #: What lies at the left and the right of a slice, and at the first and the last slice, by plane.
 ENDS = {
     "coronal": ("lateral", "medial"),
@@ -453,4 +456,7 @@ def _pair(pair: str, plan: PagePlan, checks: Mapping[_Slot, str]) -> dict[str, A
 def value_name(row: Row, variable: str) -> str:
     """Return the value of a variable in a row as a reader sees it."""
     value = row.get(variable, MISSING)
+    if variable in _DECIMALS:
+        with contextlib.suppress(ValueError):  # no number: as the table has it
+            return f"{float(value):.{_DECIMALS[variable]}f}"
     return _VALUE_NAMES.get(variable, {}).get(value, value)
