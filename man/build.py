@@ -23,6 +23,7 @@ COMMANDS = (
     "check",
     "convert",
     "cv",
+    "doctor",
     "embed",
     "label",
     "n4",

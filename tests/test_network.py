@@ -33,6 +33,7 @@ LINES = [
     "oa-pairs draw l.tsv --no-strata --pairs 1 --seed 0 --key key.tsv > pairs.tsv",
     "oa-pairs page pairs.tsv n.tsv -o page > page.tsv",
     "oa-pairs score --pairs pairs.tsv --key key.tsv --model p.tsv",
+    "oa-doctor -o new",
     "oa-check oriented n4 f cv page m.safetensors",
 ]
 #: What stays in an empty home: folders of caches, as the man pages say.

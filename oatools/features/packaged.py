@@ -7,8 +7,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from oatools.core.errors import UsageError
 
 
@@ -37,16 +35,25 @@ PACKAGED = {
 }
 
 
+def packaged_file(known: Packaged) -> Path | None:
+    """Return where a package that is installed has its weights; None where it is not."""
+    spec = find_spec(known.package)  # which does not run the package
+    if spec is None or spec.origin is None:
+        return None
+    return Path(spec.origin).parent / known.file
+
+
 def load_packaged(network: Any, name: str) -> Packaged | None:
     """Give a network (without classifier) the installed weights of the backbone of that name.
 
     None where there are none. Raises a `UsageError` for a file that is not the one known.
     """
     known = PACKAGED.get(name)
-    spec = find_spec(known.package) if known else None  # which does not run the package
-    if known is None or spec is None or spec.origin is None:
+    path = packaged_file(known) if known else None
+    if known is None or path is None:
         return None
-    path = Path(spec.origin).parent / known.file
+    import torch
+
     remedy = f"install {known.distribution} anew, with pip"
     try:
         content = path.read_bytes()
