@@ -25,6 +25,7 @@ COMMANDS = (
     "cv",
     "doctor",
     "embed",
+    "info",
     "label",
     "n4",
     "orient",

@@ -34,6 +34,7 @@ LINES = [
     "oa-pairs page pairs.tsv n.tsv -o page > page.tsv",
     "oa-pairs score --pairs pairs.tsv --key key.tsv --model p.tsv",
     "oa-doctor -o new",
+    "oa-info n.tsv n4/*.nii.gz f/*.h5 m.safetensors cv page",
     "oa-check oriented n4 f cv page m.safetensors",
 ]
 #: What stays in an empty home: folders of caches, as the man pages say.

@@ -277,6 +277,18 @@ def read_recorded(path: str | Path) -> Recorded:
         return Recorded(is_ruin=_SIGNATURE.startswith(start))
 
 
+def read_outline(path: str | Path) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of the arrays in a feature file, by name; the numbers are not read.
+
+    Raises an `ItemError` for a file that is missing or damaged.
+    """
+    _require_file(path)
+    contents = guarded(_contents, Path(path), True)
+    if contents.numbers is not None:
+        return {"features": contents.numbers.shape}
+    return {name: place.shape for name, place in contents.places.items()}
+
+
 def _require_digests(path: str | Path, attributes: Mapping[str, Any]) -> None:
     """Raise an `ItemError` for a file of oa-embed that lacks one of its two digests."""
     is_ours = Provenance.from_fields(attributes).latest("oa-embed") is not None

@@ -1,0 +1,90 @@
+"""oa-info: what files say of themselves."""
+
+import json
+import sys
+
+import click
+
+from oatools.core.cli import command
+from oatools.core.console import Console
+from oatools.core.errors import UsageError
+from oatools.core.helptext import OUTPUT, Example, heading
+from oatools.core.manifest import BadRow, Row, Table, emit, format_header, format_row, read_rows
+from oatools.core.options import inputs_argument, require_inputs, run_options
+from oatools.core.runner import RunOptions, run_rows
+
+# Bytes of file names that are not UTF-8, as Python holds them in texts.
+_UNDECODED = {chr(code) for code in range(0xDC80, 0xDD00)}
+
+COLUMNS = ["path", "kind", "key", "value"]
+
+
+@command(
+    "oa-info",
+    examples=(
+        Example("How a volume was made", "oa-info n4/9000099_00m_right_cor-iw-tse.nii.gz"),
+        Example(
+            "The backbone of every feature file",
+            "oa-info --table features/*.h5 | awk -F '\\t' '$3 == \"backbone\"'",
+        ),
+    ),
+)
+@inputs_argument(
+    "[PATH|-]...", "Volumes, feature files, models, tables, folders of oa-cv and of pages."
+)
+@heading(OUTPUT)
+@click.option(
+    "--text/--table",
+    "is_text",
+    default=None,
+    help="Aligned text, or a table; by default text where standard output is a terminal.",
+)
+@run_options
+def main(
+    console: Console,
+    inputs: tuple[str, ...],
+    null_separated: bool,
+    is_text: bool | None,
+    run: RunOptions,
+) -> int:
+    """Tell what files say of themselves: headers, records, how they were made.
+
+    Prints a row for each fact (path, kind, key, value). A table that is named is described itself;
+    the rows of one on standard input name files. Voxels, features and weights are not read.
+    """
+    require_inputs(inputs)
+    from oatools.checking.facts import facts_row
+
+    if is_text is None:
+        is_text = sys.stdout.isatty()
+
+    def show(row: Row, cells: Row) -> None:
+        facts = [(_cell(key), _cell(value)) for key, value in json.loads(cells["facts"])]
+        path, kind = _cell(row["path"]), cells["kind"]
+        if is_text:
+            width = max(len(key) for key, _ in facts)
+            lines = [f"  {key:<{width}}  {value}\n" for key, value in facts]
+            emit("".join([f"{path}: {kind}\n", *lines]))
+            return
+        for key, value in facts:
+            cells = {"path": path, "kind": kind, "key": key, "value": value}
+            emit(format_row(COLUMNS, cells))
+
+    if run.header and not is_text:
+        emit(format_header(COLUMNS))
+    table = _files(inputs, null_separated)
+    return run_rows(console, table, facts_row, run, on_done=show, print_rows=False)
+
+
+def _files(inputs: tuple[str, ...], null_separated: bool) -> Table[Row | BadRow]:
+    """Return rows that name files: the arguments, tables among them, or what `-` has."""
+    if not inputs or inputs == ("-",):
+        return read_rows(inputs, null_separated).require("path")
+    if "-" in inputs:
+        raise UsageError("- stands for all inputs", "give it alone")
+    return Table(["path"], iter([{"path": path} for path in inputs]), "the files", len(inputs))
+
+
+def _cell(text: str) -> str:
+    """Return a text without what would end a cell or a line, or move the cursor."""
+    return "".join(each if each.isprintable() or each in _UNDECODED else "\ufffd" for each in text)
