@@ -412,7 +412,7 @@ def run_all(folder, planted, series=1):
     said = {}
     for count in range(series):
         study = folder / "in" / planted.word("name of a study's folder")
-        words = "COR_PD" if count % 2 == 0 else "SAG_T2_FS"
+        words = "COR_PD" if count % 2 == 0 else "COR_T2_FS"
         place = study / planted.word("name of a series' folder")
         write_series(place, planted, scanner_too=count % 2 == 1, words=words)
     write_series(folder / "broken" / "series", planted, broken=True)
