@@ -34,7 +34,9 @@ COMMANDS = dict(commands())
 
 def help_of(typed):
     part = COMMANDS[typed]
-    return part.get_help(click.Context(part, info_name=typed, terminal_width=80))
+    # The settings of the command itself: click keeps the first help option that it makes of it.
+    context = click.Context(part, info_name=typed, terminal_width=80, **part.context_settings)
+    return part.get_help(context)
 
 
 def test_all_commands_are_here():
