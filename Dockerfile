@@ -9,7 +9,7 @@ FROM python:3.12-slim AS build
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 # PyTorch first, in a layer of its own: it is most of the image, and changes least.
-RUN python -m venv /opt/oatools && /opt/oatools/bin/pip install "torch>=2.6" --index-url "${TORCH_INDEX}"
+RUN python -m venv /opt/oatools && /opt/oatools/bin/pip install "torch>=2.6" torchvision --index-url "${TORCH_INDEX}"
 COPY . /src
 RUN /opt/oatools/bin/pip install /src
 

@@ -12,7 +12,7 @@ def test_the_commands_of_the_readme_run_as_written(shell, tmp_path):
     blocks = re.findall(r"^ *```bash\n(.*?)^ *```", README, flags=re.MULTILINE | re.DOTALL)
     assert len(blocks) >= 14
     # The run on OAI is that of a download; here a small one, as it embeds all slices.
-    shell("oa-phantom -q small --patients 12 --sequence cor-iw-tse --matrix 48")
+    shell("oa-phantom -q small --patients 24 --sequence cor-iw-tse --matrix 48")
     done = shell("set -e\n" + "".join(blocks), OAI=str(tmp_path / "small"))
     python = re.findall(r"^```python\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
     (tmp_path / "readme.py").write_text("".join(python) + "print(corrected.shape)\n")

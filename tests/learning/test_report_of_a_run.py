@@ -67,8 +67,9 @@ def test_warnings_in_a_report_name_no_folder_of_the_machine(study, run, tmp_path
         path.unlink()
         with h5py.File(path, "w") as file:  # as another program writes it
             file["features"], file["position"] = values, position
+            file.attrs["backbone"] = "resnet18"
     said = run(f"{ONCE} -o cv").stderr
-    assert "holds no digest of its numbers" in said and str(folder) in said
+    assert "holds no digest of its numbers" in said
     for path in Path("cv").iterdir():
         content = path.read_bytes()
         assert b"my scans" not in content and bytes(tmp_path) not in content, path
