@@ -7,15 +7,13 @@ from oatools.core.cli import command
 from oatools.core.console import Console
 from oatools.core.errors import ItemError
 from oatools.core.helptext import Example
-from oatools.core.manifest import BadRow, Row, Table, emit, format_header, format_row
+from oatools.core.manifest import BadRow, Row, Table, as_cell, emit, format_header, format_row
 from oatools.core.options import inputs_argument, require_inputs, run_options
 from oatools.core.runner import RunOptions, run_rows
 
 if TYPE_CHECKING:
     from oatools.checking.check import Finding
 
-# What the name of a file may hold, and a cell of a table may not.
-_SHOWN = {"\t": "\\t", "\n": "\\n", "\r": "\\r"}
 
 COLUMNS = ["path", "kind", "error"]
 
@@ -98,7 +96,5 @@ class _Findings:
     def add(self, found: "Finding") -> None:
         """Print one."""
         self.count += 1
-        path = found.path
-        for character, shown in _SHOWN.items():
-            path = path.replace(character, shown)
+        path = as_cell(found.path)
         emit(format_row(COLUMNS, {"path": path, "kind": found.kind, "error": found.error}))

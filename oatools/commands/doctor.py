@@ -8,7 +8,7 @@ import click
 from oatools.core.cli import command
 from oatools.core.console import Console
 from oatools.core.helptext import OUTPUT, Example, heading
-from oatools.core.manifest import Row, print_table
+from oatools.core.manifest import Row, as_cell, print_table
 from oatools.core.options import OutPath
 
 COLUMNS = ["check", "state", "detail"]
@@ -50,7 +50,7 @@ def main(console: Console, out_dir: Path | None, deep: bool, report: bool) -> in
         for each in examine(out_dir, deep):
             checks.append(each)
             told = f"{each.detail} ({each.private})" if each.private else each.detail
-            yield {"check": each.name, "state": each.state, "detail": _cell(told)}
+            yield {"check": each.name, "state": each.state, "detail": as_cell(told)}
 
     if report:
         checks += examine(out_dir, deep)
@@ -58,8 +58,3 @@ def main(console: Console, out_dir: Path | None, deep: bool, report: bool) -> in
     else:
         print_table(COLUMNS, rows())
     return 1 if any(each.state == FAIL for each in checks) else 0
-
-
-def _cell(text: str) -> str:
-    """Return a text as one cell: the name of a folder may hold a tab."""
-    return text.replace("\t", "\\t").replace("\n", "\\n").replace("\r", "\\r")

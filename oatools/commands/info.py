@@ -12,9 +12,7 @@ from oatools.core.helptext import OUTPUT, Example, heading
 from oatools.core.manifest import BadRow, Row, Table, emit, format_header, format_row, read_rows
 from oatools.core.options import inputs_argument, require_inputs, run_options
 from oatools.core.runner import RunOptions, run_rows
-
-# Bytes of file names that are not UTF-8, as Python holds them in texts.
-_UNDECODED = {chr(code) for code in range(0xDC80, 0xDD00)}
+from oatools.core.terminal import printable
 
 COLUMNS = ["path", "kind", "key", "value"]
 
@@ -59,8 +57,8 @@ def main(
         is_text = sys.stdout.isatty()
 
     def show(row: Row, cells: Row) -> None:
-        facts = [(_cell(key), _cell(value)) for key, value in json.loads(cells["facts"])]
-        path, kind = _cell(row["path"]), cells["kind"]
+        facts = [(printable(key), printable(value)) for key, value in json.loads(cells["facts"])]
+        path, kind = printable(row["path"]), cells["kind"]
         if is_text:
             width = max(len(key) for key, _ in facts)
             lines = [f"  {key:<{width}}  {value}\n" for key, value in facts]
@@ -83,8 +81,3 @@ def _files(inputs: tuple[str, ...], null_separated: bool) -> Table[Row | BadRow]
     if "-" in inputs:
         raise UsageError("- stands for all inputs", "give it alone")
     return Table(["path"], iter([{"path": path} for path in inputs]), "the files", len(inputs))
-
-
-def _cell(text: str) -> str:
-    """Return a text without what would end a cell or a line, or move the cursor."""
-    return "".join(each if each.isprintable() or each in _UNDECODED else "\ufffd" for each in text)

@@ -32,6 +32,7 @@ from oatools.core.options import (
 )
 from oatools.core.outfolder import names_file
 from oatools.core.runner import RunOptions, run_rows
+from oatools.core.words import counted
 
 if TYPE_CHECKING:
     from oatools.viewing.knee import Volumes
@@ -121,7 +122,7 @@ def main(
     page = out_dir if is_one else out_dir / "index.html"
     columns = [*(name for name in table.columns if name not in ("page", "error")), "page"]
     if _is_kept(console, out_dir, is_one, source, force) and not bad:
-        console.note(f"{_counted(len(plan.rows), 'row')} in {page}, kept")
+        console.note(f"{counted(len(plan.rows), 'row')} in {page}, kept")
         print_table(columns, ({**row, "page": str(page)} for row in plan.rows), run.header)
         return 0
     if not show_label and plan.has_label(table.columns):
@@ -150,7 +151,7 @@ def main(
         return status
     print_table(columns, ({**row, "page": str(page)} for row in done), run.header)
     size_mb = sum(each.stat().st_size for each in _files(out_dir)) / 1e6
-    console.note(f"{_counted(len(done), 'row')} in {page} ({size_mb:.0f} MB)")
+    console.note(f"{counted(len(done), 'row')} in {page} ({size_mb:.0f} MB)")
     if is_one and size_mb > _MUCH_MB:
         console.note("a file of that size is slow to open: with -o DIR scans are loaded one by one")
     return status
@@ -213,7 +214,3 @@ def _new_page(out_dir: Path, is_one: bool) -> Iterator[Path]:
 def _files(out: Path) -> Iterator[Path]:
     """The files of a page."""
     yield from (path for path in out.rglob("*") if path.is_file()) if out.is_dir() else [out]
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count} {what}{'' if count == 1 else 's'}"

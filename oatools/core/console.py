@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from oatools.core.errors import OatoolsError
-from oatools.core.terminal import CLEAR, has_line
+from oatools.core.terminal import CLEAR, has_line, printable
 
 if TYPE_CHECKING:
     from oatools.core.progress import Line
@@ -101,18 +101,9 @@ class Console:
             self._pause = min(self._pause * 2, LONGEST_PAUSE_SECONDS)
 
     def _print(self, message: str) -> None:
-        text = "".join(map(_shown, " ".join(message.split())))
+        text = printable(" ".join(message.split()))
         # On a terminal, the line of a pipe may stand there.
         line = f"{CLEAR if has_line() else ''}{self.name}: {text}\n"
         with contextlib.suppress(OSError, ValueError):
             sys.stderr.write(line.encode("utf-8", "surrogateescape").decode("utf-8", "replace"))
             sys.stderr.flush()
-
-
-def _shown(character: str) -> str:
-    """Return the character, or U+FFFD for one that would move the cursor or end the line.
-
-    Bytes of file names that are not UTF-8 stand as lone surrogates, which are written as they are.
-    """
-    is_undecoded_byte = "\udc80" <= character <= "\udcff"
-    return character if character.isprintable() or is_undecoded_byte else "\ufffd"

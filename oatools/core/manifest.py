@@ -115,7 +115,7 @@ def read_table(source: str | Path, required: Sequence[str] = ()) -> Table[Row]:
     Raises `UsageError`, when the rows are read, at a line that is not a row. Identical rows are one
     row, here as in `read_rows`.
     """
-    table = _open_table(str(source), _Seen()).require(*required)
+    table = _open_table(str(source), _Seen(), counts=False).require(*required)
     return Table(table.columns, _strict(table), table.name, headed=table.headed)
 
 
@@ -325,6 +325,11 @@ def is_cell(text: str) -> bool:
     return "\t" not in text and "\n" not in text and "\r" not in text
 
 
+def as_cell(text: str) -> str:
+    """Return a text as it can be a cell, as of a file's name, which may hold a tab."""
+    return text.replace("\t", "\\t").replace("\n", "\\n").replace("\r", "\\r")
+
+
 def _join(cells: Sequence[str]) -> str:
     for cell in cells:
         if not is_cell(cell):
@@ -375,8 +380,11 @@ class _Seen:
         return True
 
 
-def _open_table(source: str, seen: _Seen) -> Table[Row | BadRow]:
-    """Open a table or a list of paths, and read its first line, which says which of them it is."""
+def _open_table(source: str, seen: _Seen, counts: bool = True) -> Table[Row | BadRow]:
+    """Open a table or a list of paths, and read its first line, which says which of them it is.
+
+    `counts` says whether the rows of a file are counted beforehand.
+    """
     name = "standard input" if source == "-" else source
     if source != "-":
         require_readable(source)
@@ -387,7 +395,7 @@ def _open_table(source: str, seen: _Seen) -> Table[Row | BadRow]:
         raise UsageError(f"{source}: {error.strerror}") from None
     if stream is None:
         raise UsageError("standard input is closed", "give a table or paths")
-    total = _lines_ahead(stream)
+    total = _lines_ahead(stream) if counts else None
     lines = _lines(stream, name, is_ours=source != "-")
     first = next(lines, None)
     if first is None:

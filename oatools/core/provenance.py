@@ -67,6 +67,8 @@ class Caution(enum.Enum):
     UNKNOWN_MAKING = "features whose making is not recorded"
 
 
+#: What to do about an output that the same command made otherwise.
+OUTDATED_REMEDY = "use `update`, `force` or another `out_dir`"
 #: The column in which tables that are made from images carry the cautions about their numbers.
 CAUTION_COLUMN = "caution"
 
@@ -309,7 +311,7 @@ def step_is_done(
     if made.tool != wanted.tool:
         raise ItemError(f"{target} {difference}", "use `force` or another `out_dir`")
     if replacing is not Replace.OUTDATED:
-        raise ItemError(f"{target} {difference}", "use `update`, `force` or another `out_dir`")
+        raise ItemError(f"{target} {difference}", OUTDATED_REMEDY)
     return False
 
 

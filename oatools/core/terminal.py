@@ -7,6 +7,19 @@ import sys
 CLEAR = "\r\x1b[2K"
 
 
+def printable(text: str) -> str:
+    """Return a text with U+FFFD for each character that would move the cursor or end the line.
+
+    Bytes of file names that are not UTF-8 stand as lone surrogates, which are left as they are.
+    """
+    return "".join(map(_shown, text))
+
+
+def _shown(character: str) -> str:
+    is_undecoded_byte = "\udc80" <= character <= "\udcff"
+    return character if character.isprintable() or is_undecoded_byte else "\ufffd"
+
+
 def has_line() -> bool:
     """Tell whether standard error is a terminal that can clear a line, and rows go elsewhere."""
     try:

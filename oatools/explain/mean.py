@@ -9,6 +9,7 @@ from scipy.ndimage import affine_transform
 
 from oatools.core.files import write_bytes
 from oatools.core.manifest import MISSING
+from oatools.core.words import counted
 from oatools.explain.montage import MeanPicture, draw_means
 from oatools.imaging import orient
 from oatools.imaging.recorded import write_recorded
@@ -135,8 +136,7 @@ def _write(folder: Path, sequence: str, total: _Sum, scale: str, notes: Sequence
         write_recorded(path, Volume(data.astype(np.float32), anatomy.affine), fields)
     titles = {}
     for label in means:
-        count = total.knees[label]
-        titles[label] = f"{_LABELS[label]} ({count} {'knee' if count == 1 else 'knees'})"
+        titles[label] = f"{_LABELS[label]} ({counted(total.knees[label], 'knee')})"
     picture = MeanPicture(
         anatomy=anatomy,
         means={titles[label]: mean for label, mean in means.items()},

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from oatools.core.errors import UsageError
-from oatools.core.provenance import Caution, may_keep
+from oatools.core.provenance import OUTDATED_REMEDY, Caution, may_keep
 from oatools.core.records import Fields, RecordError, plain_text
 from oatools.core.replacing import Replace
 from oatools.features.backbone_record import Weights
@@ -135,8 +135,8 @@ def is_done(
     if replacing is Replace.OUTDATED and _is_model(Path(path)):
         record = sealed.read_record(path, KEY)
         return record.get("format") == FORMAT and record.get("made_from") == made_from
-    remedy = "use `update`, `force` or another `out_dir`"
-    return may_keep(Path(path), why_not, replacing is Replace.ANYTHING, UsageError, remedy)
+    may_go = replacing is Replace.ANYTHING
+    return may_keep(Path(path), why_not, may_go, UsageError, OUTDATED_REMEDY)
 
 
 def versions() -> dict[str, str]:

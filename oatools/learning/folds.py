@@ -13,7 +13,7 @@ from oatools.core import checksums
 from oatools.core.errors import ItemError, UsageError
 from oatools.core.manifest import Row, read_table, table_bytes, write_table
 from oatools.core.people import People
-from oatools.core.provenance import may_keep
+from oatools.core.provenance import OUTDATED_REMEDY, may_keep
 from oatools.core.replacing import Replace
 from oatools.learning.cohort import Cohort
 
@@ -310,24 +310,17 @@ def write_folds(
         say(f"warning: {path} was damaged since it was made; it is made again")
 
     def why_not() -> str:
-        table = read_table(path)
-        are_folds = table.columns == COLUMNS
-        if are_folds and list(table.rows) == rows:
-            return ""
-        if are_folds and replacing is Replace.OUTDATED:
-            outdated.append(path)
-            return ""
-        return "holds other folds"
+        return "" if list(read_table(path).rows) == rows else "holds other folds"
 
-    outdated: list[Path] = []
-    may_go = is_damaged or replacing is Replace.ANYTHING
-    remedy = "use `update`, `force` or another `out_dir`"
-    is_kept = may_keep(path, why_not, may_go, UsageError, remedy) and not outdated
-    if not is_kept:
+    may_go = are_others = replacing is Replace.ANYTHING
+    if replacing is Replace.OUTDATED and not is_damaged and path.exists():
+        # Of a table that is none of folds nothing shows that it is this command's own.
+        may_go = are_others = read_table(path).columns == COLUMNS and bool(why_not())
+    if not may_keep(path, why_not, may_go or is_damaged, UsageError, OUTDATED_REMEDY):
         # These are of another run, which has ended.
         (path.parent / checksums.NAME).unlink(missing_ok=True)
         write_table(path, COLUMNS, rows)
-    return bool(outdated) or replacing is Replace.ANYTHING
+    return are_others
 
 
 def _is_damaged(path: Path, wanted: bytes) -> bool:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from oatools.commands.pairs._words import counted
 from oatools.core.cli import subcommand
 from oatools.core.console import Console
 from oatools.core.errors import ItemError, UsageError
@@ -15,6 +14,7 @@ from oatools.core.files import check_outputs
 from oatools.core.helptext import Example, argument, heading
 from oatools.core.manifest import MISSING, Row, Table, naming_table, print_table, read_table
 from oatools.core.options import force_option, seed_option
+from oatools.core.words import counted
 
 if TYPE_CHECKING:
     from oatools.reading.draw import Caliper

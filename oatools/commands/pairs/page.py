@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from oatools.commands.pairs._words import counted
 from oatools.core.cli import subcommand
 from oatools.core.console import Console
 from oatools.core.errors import UsageError
@@ -23,6 +22,7 @@ from oatools.core.manifest import (
 )
 from oatools.core.options import force_option, out_dir_option, run_options
 from oatools.core.runner import RunOptions, run_rows
+from oatools.core.words import counted
 
 if TYPE_CHECKING:
     from oatools.reading.page import PagePlan, PageText

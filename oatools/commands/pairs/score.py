@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from oatools.commands.pairs._words import counted
 from oatools.core.cli import subcommand
 from oatools.core.console import Console
 from oatools.core.errors import UsageError
@@ -16,6 +15,7 @@ from oatools.core.helptext import Example, argument, heading
 from oatools.core.manifest import print_table, table_bytes
 from oatools.core.options import force_option, seed_option
 from oatools.core.provenance import CAUTION_COLUMN, caution_cell
+from oatools.core.words import counted
 
 if TYPE_CHECKING:
     from oatools.reading.compare import Comparison

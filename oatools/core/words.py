@@ -1,4 +1,4 @@
-"""Words that the subcommands of oa-pairs share."""
+"""Words of messages and pictures."""
 
 
 def counted(number: int, noun: str) -> str:
