@@ -111,6 +111,28 @@ class _Limits:
             )
 
 
+class _Header(tarfile.TarInfo):
+    """The header of one member of a tar, which is either right or an error.
+
+    `tarfile` takes a header that is none, behind the first, for the end of the archive: what lies
+    behind a damaged one would be missing without a word.
+    """
+
+    @classmethod
+    def fromtarfile(cls, archive: tarfile.TarFile) -> "_Header":
+        """Read the next header. Raises a `ReadError` if it is damaged, cut short or not there."""
+        try:
+            return super().fromtarfile(archive)
+        except tarfile.EOFHeaderError:
+            raise
+        except tarfile.EmptyHeaderError:
+            if archive.offset == 0:
+                raise
+            raise tarfile.ReadError("it ends without the mark of its end") from None
+        except (tarfile.InvalidHeaderError, tarfile.TruncatedHeaderError) as error:
+            raise tarfile.ReadError(str(error)) from None
+
+
 class _Headed:
     """The stream of a tar, of which headers are read up to a limit, and then its files."""
 
@@ -145,7 +167,7 @@ def _tar(archive: Path) -> Iterator[tuple[str, bytes | None]]:
     # unpacked.
     with igzip.open(archive) if is_zipped else archive.open("rb") as stream:
         headed = _Headed(stream)
-        with tarfile.open(fileobj=headed, mode="r|") as tar:  # type: ignore[call-overload]
+        with tarfile.open(fileobj=headed, mode="r|", tarinfo=_Header) as tar:  # type: ignore[call-overload]
             while (member := tar.next()) is not None:
                 stored = max(
                     tar.offset - member.offset_data, 0
@@ -160,6 +182,19 @@ def _tar(archive: Path) -> Iterator[tuple[str, bytes | None]]:
                     yield member.name, content.read()
                 elif member.issym() or member.islnk():
                     yield member.name, None
+            headed.grant(limits.allowed)
+            _require_end(tar.fileobj)
+
+
+def _require_end(stream: BinaryIO) -> None:
+    """Read what follows the mark of a tar's end, up to the checksum of gzip; only zeros may.
+
+    Raises a `ReadError` for anything else: zeros are where a header was, or one tar is behind
+    another.
+    """
+    while rest := stream.read(_MOST_BETWEEN):
+        if rest.strip(b"\0"):
+            raise tarfile.ReadError("there is more behind the mark of its end")
 
 
 def _zip(archive: Path) -> Iterator[tuple[str, bytes | None]]:

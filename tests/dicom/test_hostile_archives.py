@@ -152,6 +152,81 @@ def test_an_archive_of_more_files_than_any_series_is_read_if_it_has_the_size(tmp
     assert len(list(archives.members(tmp_path / "a.zip"))) == 20
 
 
+# A damaged archive never reads as a smaller one
+
+
+THREE = b"".join(member(name, 3) + b"abc" + bytes(509) for name in ("001", "002", "003"))
+END = bytes(1024)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (THREE[:1024] + b"0" * 512 + THREE[1536:] + END, "bad checksum"),
+        (THREE[:1024] + b"\xff" + THREE[1025:] + END, "bad checksum"),
+        (THREE[:1024] + THREE[1024:1524], "truncated header"),
+        (THREE[:1024], "ends without the mark of its end"),
+        (THREE, "ends without the mark of its end"),
+        (THREE[:1024] + bytes(1024) + THREE[2048:] + END, "more behind the mark of its end"),
+        (THREE[:1024] + bytes(512) + THREE[1536:] + END, "more behind the mark of its end"),
+        (THREE + END + THREE + END, "more behind the mark of its end"),
+        (THREE + END + bytes(20 << 20) + b"\1", "more behind the mark of its end"),
+    ],
+)
+@pytest.mark.parametrize("name", ["a.tar", "a.tar.gz"])
+def test_a_damaged_tar_is_no_smaller_tar(tmp_path, content, said, name):
+    pack = gzip.compress if name.endswith("gz") else bytes
+    (tmp_path / name).write_bytes(pack(content))
+    with pytest.raises(ItemError, match=said):
+        list(archives.members(tmp_path / name))
+
+
+@pytest.mark.parametrize("blocks", [1, 2, 20, 20_000])
+def test_a_tar_may_be_filled_up_with_zeros(tmp_path, blocks):
+    """GNU tar writes one block at least, two by the standard, and fills up to any size asked."""
+    (tmp_path / "a.tar").write_bytes(THREE + bytes(512) * blocks)
+    assert [name for name, _ in archives.members(tmp_path / "a.tar")] == ["001", "002", "003"]
+
+
+@pytest.mark.parametrize("place", [-8, -5, -4, -1])
+def test_the_checksum_and_the_length_of_gzip_are_read(tmp_path, place):
+    """They are the last eight bytes (RFC 1952), behind the mark that ends the tar."""
+    content = bytearray(gzip.compress(THREE + END))
+    content[place] ^= 1
+    (tmp_path / "a.tar.gz").write_bytes(content)
+    with pytest.raises(ItemError, match="the archive cannot be read"):
+        list(archives.members(tmp_path / "a.tar.gz"))
+
+
+@pytest.mark.parametrize("name", ["a.tar", "a.tar.gz"])
+def test_no_damage_anywhere_loses_a_file_without_a_word(tmp_path, name):
+    noise = random.Random(1)
+    files = [(f"{n:03d}", noise.randbytes(900)) for n in range(6)]
+    packed_as = io.BytesIO()
+    with tarfile.open(fileobj=packed_as, mode="w") as out:
+        for file, data in files:
+            entry = tarfile.TarInfo(file)
+            entry.size = len(data)
+            out.addfile(entry, io.BytesIO(data))
+    whole = packed_as.getvalue()
+    if name.endswith("gz"):
+        whole = gzip.compress(whole, mtime=0)
+    for place in range(0, len(whole), 13):
+        for damaged in (
+            whole[:place],
+            whole[:place] + bytes(4) + whole[place + 4 :],
+            whole[:place] + b"\xff" * 4 + whole[place + 4 :],
+        ):
+            (tmp_path / name).write_bytes(damaged)
+            try:
+                read = list(archives.members(tmp_path / name))
+            except ItemError:
+                continue
+            # A plain tar has no checksum of its files' bytes; gzip has one of all.
+            assert len(read) == 6, place
+            assert name == "a.tar" or read == files, place
+
+
 # What ends the listing of one place ends none of the others
 
 
