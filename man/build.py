@@ -25,6 +25,7 @@ COMMANDS = (
     "cv",
     "doctor",
     "embed",
+    "enrich",
     "info",
     "label",
     "n4",

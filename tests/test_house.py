@@ -32,6 +32,7 @@ ROOMS = [
     "explain",
     "report",
     "reading",
+    "trial",
     "viewing",
     "checking",
     "commands",

@@ -33,6 +33,7 @@ LINES = [
     "oa-pairs draw l.tsv --no-strata --pairs 1 --seed 0 --key key.tsv > pairs.tsv",
     "oa-pairs page pairs.tsv n.tsv -o page > page.tsv",
     "oa-pairs score --pairs pairs.tsv --key key.tsv --model p.tsv",
+    "oa-enrich p.tsv --labels l.tsv --bootstrap 100 --decision d.tsv --figure e.svg --paragraph e.txt",
     "head -n 2 n.tsv | oa-view -o view",
     "oa-doctor -o new",
     "oa-info n.tsv n4/*.nii.gz f/*.h5 m.safetensors cv page",

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import expit, stdtrit
 
-_HIGHER_ORDER = 20  # patients; see `variance_of_mean`
+#: Patients, see `variance_of_mean`.
+HIGHER_ORDER = 20
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,7 @@ def variance_of_mean(
         return within
     if repeats == 1:
         return 2 * within
-    pairs = folds * between * patients / (patients + _HIGHER_ORDER)
+    pairs = folds * between * patients / (patients + HIGHER_ORDER)
     return max(within + pairs / 2 - between * (1 - 1 / repeats), within)
 
 

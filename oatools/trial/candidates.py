@@ -1,0 +1,251 @@
+"""The candidates of a trial: knees with a score, how they fared, and what rules go by."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from oatools.core.errors import ItemError, UsageError
+from oatools.core.manifest import MISSING, Row, number, read_table
+from oatools.core.people import People, subject_of
+from oatools.core.provenance import CAUTION_COLUMN, Caution, cautions_in
+from oatools.core.suggestions import did_you_mean
+from oatools.learning.join import endpoint_of, read_labels, require_labels
+from oatools.trial.rules import Rule
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Knees that could be enrolled, in the order of the table of predictions.
+
+    All arrays are (knees,): `label` is 0 or 1, and 1 an event; `subject` and `fold` are numbers;
+    scores are of one fold where one model made them all. `scores` holds the probability of each
+    model by name, the first being the one in question. `change` is a continuous outcome, NaN where
+    missing, or None. `columns` are those that rules go by, NaN where missing.
+
+    `unlabelled` knees have predictions and no label, and are not among them; `unscored` have a
+    label and no prediction.
+    """
+
+    knee: tuple[str, ...]
+    subject: np.ndarray
+    label: np.ndarray
+    fold: np.ndarray
+    scores: Mapping[str, np.ndarray]
+    change: np.ndarray | None = None
+    columns: Mapping[str, np.ndarray] = field(default_factory=dict)
+    cautions: frozenset[Caution] = frozenset()
+    endpoint: str | None = None
+    unlabelled: int = 0
+    unscored: int = 0
+
+    def __len__(self) -> int:
+        return len(self.knee)
+
+    @property
+    def patients(self) -> int:
+        """The number of patients."""
+        return len(np.unique(self.subject))
+
+    @property
+    def folds(self) -> int:
+        """The number of folds; 1 where all scores are of one model."""
+        return len(np.unique(self.fold))
+
+    def take(self, chosen: np.ndarray) -> "Candidates":
+        """Return the candidates that a mask (knees,) chooses."""
+        return Candidates(
+            knee=tuple(knee for knee, kept in zip(self.knee, chosen, strict=True) if kept),
+            subject=self.subject[chosen],
+            label=self.label[chosen],
+            fold=self.fold[chosen],
+            scores={name: values[chosen] for name, values in self.scores.items()},
+            change=None if self.change is None else self.change[chosen],
+            columns={name: values[chosen] for name, values in self.columns.items()},
+            cautions=self.cautions,
+            endpoint=self.endpoint,
+            unlabelled=self.unlabelled,
+            unscored=self.unscored,
+        )
+
+
+def read_candidates(
+    predictions: str | Path,
+    labels: str | Path | None = None,
+    others: Mapping[str, str | Path] | None = None,
+    rules: Sequence[Rule] = (),
+    change: str | None = None,
+    name: str = "score",
+) -> Candidates:
+    """Read a table of predictions, and of labels if there is one, as candidates.
+
+    Predictions have the columns `knee` and `probability`, maybe `subject`, `label` and `fold`.
+    Where `labels` are given, these say how knees fared, and the columns of `rules` and the
+    continuous outcome `change` are theirs, else those of the predictions. `others` are further
+    predictions of the same knees, by name. Raises a `UsageError` where the tables disagree or share
+    no knee, and for a cell that is no number.
+    """
+    people = People()
+    scored = _Predictions.read(predictions, people)
+    endpoint, source = None, scored.rows
+    where = str(predictions)
+    if labels is None:
+        rows = _own_labels(scored)
+    else:
+        table = require_labels(read_table(labels), [])
+        table, endpoint = endpoint_of(table)
+        rows = source = read_labels(table, people)
+        where = table.name
+        _require_same_labels(scored, rows, where)
+    shared = [knee for knee in scored.rows if knee in rows]
+    if not shared:
+        raise UsageError(
+            f"no knee of {scored.name} has a label in {where}",
+            "give predictions and labels of the same knees",
+        )
+    label = np.array([int(rows[knee]["label"]) for knee in shared])
+    subjects = [_subject(knee, scored.rows[knee], rows[knee]) for knee in shared]
+    scores = {name: _probabilities(scored, shared)}
+    cautions = scored.cautions(shared) | _cautions(rows, shared)
+    for other, path in (others or {}).items():
+        more = _Predictions.read(path, people)
+        _require_knees(more, shared, scored.name)
+        _require_same_labels(more, rows, where)
+        scores[other] = _probabilities(more, shared)
+        cautions |= more.cautions(shared)
+    wanted = {column for rule in rules for column in rule.columns}
+    columns = {column: _column(source, shared, column, where) for column in sorted(wanted)}
+    return Candidates(
+        knee=tuple(shared),
+        subject=_numbers(subjects),
+        label=label,
+        fold=_numbers(scored.rows[knee].get("fold", MISSING) for knee in shared),
+        scores=scores,
+        change=None if change is None else _column(source, shared, change, where),
+        columns=columns,
+        cautions=frozenset(cautions),
+        endpoint=endpoint,
+        unlabelled=len(scored.rows) - len(shared),
+        unscored=len(rows) - len(shared) if labels is not None else 0,
+    )
+
+
+@dataclass(frozen=True)
+class _Predictions:
+    """A table of predictions, by knee."""
+
+    name: str
+    rows: dict[str, Row]
+
+    @classmethod
+    def read(cls, path: str | Path, people: People) -> "_Predictions":
+        table = read_table(path, ("knee", "probability"))
+        rows = people.by_knee(table.rows, table.name)
+        if not rows:
+            raise UsageError(f"{table.name}: no predictions")
+        return cls(table.name, rows)
+
+    def cautions(self, knees: Sequence[str]) -> set[Caution]:
+        return _cautions(self.rows, knees)
+
+
+def _numbers(names: Iterable[str]) -> np.ndarray:
+    """The number (knees,) of each name among all, 0 and up."""
+    return np.unique(list(names), return_inverse=True)[1]
+
+
+def _cautions(rows: Mapping[str, Row], knees: Sequence[str]) -> set[Caution]:
+    found: set[Caution] = set()
+    for cell in {rows[knee].get(CAUTION_COLUMN, MISSING) for knee in knees}:
+        found |= cautions_in(cell)
+    return found
+
+
+def _own_labels(scored: _Predictions) -> dict[str, Row]:
+    """The rows of predictions that say how their knees fared."""
+    if not any("label" in row for row in scored.rows.values()):
+        raise UsageError(
+            f"{scored.name}: no column 'label', so nothing says how the knees fared",
+            "give a table of `labels`",
+        )
+    found = {}
+    for knee, row in scored.rows.items():
+        if row["label"] == MISSING:
+            continue
+        if _number(scored.name, row, "label") not in (0, 1):
+            raise UsageError(
+                f"{scored.name}: {knee} has label '{row['label']}'", "labels are 0, 1 or n/a"
+            )
+        found[knee] = {**row, "label": f"{float(row['label']):.0f}"}
+    return found
+
+
+def _require_same_labels(scored: _Predictions, rows: Mapping[str, Row], where: str) -> None:
+    """Raise a `UsageError` for the first knee whose predictions say that it fared otherwise."""
+    for knee, row in scored.rows.items():
+        if knee not in rows or row.get("label", MISSING) == MISSING:
+            continue
+        if _number(scored.name, row, "label") != float(rows[knee]["label"]):
+            raise UsageError(
+                f"{scored.name}: {knee} has label '{row['label']}', and {rows[knee]['label']} in "
+                f"{where}",
+                "give the labels that the predictions were made for",
+            )
+
+
+def _require_knees(other: _Predictions, knees: Sequence[str], first: str) -> None:
+    missing = [knee for knee in knees if knee not in other.rows]
+    if missing:
+        raise UsageError(
+            f"{other.name}: no prediction for {len(missing)} of the {len(knees)} knees of {first}, "
+            f"the first is {missing[0]}",
+            "compare on the same knees",
+        )
+
+
+def _subject(knee: str, scored: Row, labelled: Row) -> str:
+    """The patient of a knee; one of its own where nothing says it."""
+    for row in (labelled, scored):
+        subject = subject_of({**row, "knee": knee})
+        if subject != MISSING:
+            return f"of {subject}"
+    return f"knee {knee}"
+
+
+def _probabilities(scored: _Predictions, knees: Sequence[str]) -> np.ndarray:
+    found = np.empty(len(knees))
+    for i, knee in enumerate(knees):
+        value = _number(scored.name, scored.rows[knee], "probability")
+        if value is None or not 0 <= value <= 1:
+            cell = scored.rows[knee]["probability"]
+            raise UsageError(
+                f"{scored.name}: {knee} has the probability '{cell}', which is not from 0 to 1"
+            )
+        found[i] = value
+    return found
+
+
+def _column(rows: Mapping[str, Row], knees: Sequence[str], column: str, where: str) -> np.ndarray:
+    """A column of numbers (knees,), NaN where missing."""
+    present = next(iter(rows.values()))
+    if column not in present:
+        listed = ", ".join(present)
+        raise UsageError(
+            f"{where}: no column '{column}'; columns present: {listed}",
+            did_you_mean(column, list(present)),
+        )
+    found = np.full(len(knees), math.nan)
+    for i, knee in enumerate(knees):
+        value = _number(where, rows[knee], column)
+        if value is not None:
+            found[i] = value
+    return found
+
+
+def _number(where: str, row: Row, column: str) -> float | None:
+    try:
+        return number(row, column)
+    except ItemError as error:
+        raise UsageError(f"{where}: {row['knee']}: {error.reason}", error.remedy) from None
