@@ -32,6 +32,7 @@ ROOMS = [
     "explain",
     "report",
     "reading",
+    "scored",
     "trial",
     "viewing",
     "checking",

@@ -16,10 +16,10 @@ from oatools.core.options import force_option, seed_option
 from oatools.core.words import counted
 
 if TYPE_CHECKING:
-    from oatools.trial.candidates import Candidates
+    from oatools.scored.knees import ScoredKnees
+    from oatools.scored.rules import Rule
     from oatools.trial.decision import Decision
     from oatools.trial.enrichment import Enrichment
-    from oatools.trial.rules import Rule
 
 _SHARES = (0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1)
 
@@ -46,7 +46,7 @@ _SHARES = (0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1)
     "maybe subject, label and fold.",
     metavar="PREDICTIONS.tsv",
 )
-@heading("Candidates")
+@heading("ScoredKnees")
 @click.option(
     "--labels",
     metavar="TABLE.tsv",
@@ -184,10 +184,10 @@ def main(
     95 % intervals by patient. Predictions of a cross-validation are ranked within each fold.
     """
     from oatools.learning.against import name_of
-    from oatools.trial.candidates import read_candidates
+    from oatools.scored.knees import read_scored
+    from oatools.scored.rules import parse_rule
     from oatools.trial.decision import decision_curve
     from oatools.trial.enrichment import Trial, enrich
-    from oatools.trial.rules import parse_rule
     from oatools.trial.tables import (
         COMPARISON_COLUMNS,
         DECISION_COLUMNS,
@@ -211,7 +211,7 @@ def main(
     check_outputs(outputs, inputs, force=True)  # what is there may be what is written
     only = parse_rule(eligible) if eligible is not None else None
 
-    candidates = read_candidates(
+    candidates = read_scored(
         predictions,
         labels,
         tables,
@@ -245,7 +245,7 @@ def main(
 def _comparators(against: tuple[str, ...], predictions: str) -> "tuple[list[Rule], dict[str, str]]":
     """Tell rules from tables of predictions, and name these."""
     from oatools.learning.against import name_of
-    from oatools.trial.rules import is_rule, parse_rule
+    from oatools.scored.rules import is_rule, parse_rule
 
     rules: list[Rule] = []
     tables: dict[str, str] = {}
@@ -267,7 +267,7 @@ def _comparators(against: tuple[str, ...], predictions: str) -> "tuple[list[Rule
     return rules, tables
 
 
-def _say_left_out(console: Console, candidates: "Candidates", rules: "list[Rule]") -> None:
+def _say_left_out(console: Console, candidates: "ScoredKnees", rules: "list[Rule]") -> None:
     if candidates.unlabelled:
         console.note(f"{counted(candidates.unlabelled, 'prediction')} without a label left out")
     if candidates.unscored:
@@ -281,7 +281,7 @@ def _say_left_out(console: Console, candidates: "Candidates", rules: "list[Rule]
             )
 
 
-def _eligible(console: Console, candidates: "Candidates", rule: "Rule") -> "Candidates":
+def _eligible(console: Console, candidates: "ScoredKnees", rule: "Rule") -> "ScoredKnees":
     chosen = rule.keeps(candidates.columns)
     if not chosen.any():
         raise UsageError(f"no knee is in the rule {rule.text}", "widen it")

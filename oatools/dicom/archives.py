@@ -111,6 +111,12 @@ class _Limits:
             )
 
 
+# Its stubs know the class of these errors alone.
+_EMPTY: type[tarfile.HeaderError] = tarfile.EmptyHeaderError  # type: ignore[attr-defined]
+_INVALID: type[tarfile.HeaderError] = tarfile.InvalidHeaderError  # type: ignore[attr-defined]
+_CUT_SHORT: type[tarfile.HeaderError] = tarfile.TruncatedHeaderError  # type: ignore[attr-defined]
+
+
 class _Header(tarfile.TarInfo):
     """The header of one member of a tar, which is either right or an error.
 
@@ -123,13 +129,11 @@ class _Header(tarfile.TarInfo):
         """Read the next header. Raises a `ReadError` if it is damaged, cut short or not there."""
         try:
             return super().fromtarfile(archive)
-        except tarfile.EOFHeaderError:
-            raise
-        except tarfile.EmptyHeaderError:
+        except _EMPTY:
             if archive.offset == 0:
                 raise
             raise tarfile.ReadError("it ends without the mark of its end") from None
-        except (tarfile.InvalidHeaderError, tarfile.TruncatedHeaderError) as error:
+        except (_INVALID, _CUT_SHORT) as error:
             raise tarfile.ReadError(str(error)) from None
 
 

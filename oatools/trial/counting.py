@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from oatools.trial.candidates import Candidates
-from oatools.trial.rules import Rule
+from oatools.scored.knees import ScoredKnees
+from oatools.scored.rules import Rule
 
 #: The strategy that enrols every candidate, and needs no score.
 ALL = "all"
@@ -58,7 +58,7 @@ def plan(models: Sequence[str], shares: Sequence[float], rules: Sequence[Rule]) 
 
 
 def count(
-    candidates: Candidates, strategies: Sequence[Strategy], blocks: Iterator[np.ndarray]
+    candidates: ScoredKnees, strategies: Sequence[Strategy], blocks: Iterator[np.ndarray]
 ) -> list[Sums]:
     """Sum over those whom each strategy enrols, by the weights of `resampling.patient_weights`.
 
@@ -99,7 +99,7 @@ def count(
     return [Sums(candidates_of, *np.concatenate(found).T) for found in parts]
 
 
-def _values(candidates: Candidates) -> np.ndarray:
+def _values(candidates: ScoredKnees) -> np.ndarray:
     """What is summed over those enrolled (knees, 5): see `Sums`."""
     label = candidates.label.astype(np.float64)
     change = np.full(len(label), np.nan) if candidates.change is None else candidates.change
@@ -115,7 +115,7 @@ class _Ranking:
     folds: tuple[tuple[np.ndarray, np.ndarray], ...]
 
     @classmethod
-    def of(cls, candidates: Candidates, model: str) -> "_Ranking":
+    def of(cls, candidates: ScoredKnees, model: str) -> "_Ranking":
         score, folds = candidates.scores[model], []
         for number in np.unique(candidates.fold):
             at = np.flatnonzero(candidates.fold == number)

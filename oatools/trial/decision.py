@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from oatools.trial.candidates import Candidates
+from oatools.scored.knees import ScoredKnees
+from oatools.scored.resampling import LINEAR, interval, of_cross_validation, patient_weights
 from oatools.trial.enrichment import Quantity
-from oatools.trial.resampling import LINEAR, interval, of_cross_validation, patient_weights
 
 THRESHOLDS = tuple(round(0.01 * n, 2) for n in range(1, 51))
 
@@ -45,7 +45,7 @@ def net_benefit(label: np.ndarray, enrolled: np.ndarray, threshold: float) -> fl
 
 
 def decision_curve(
-    candidates: Candidates,
+    candidates: ScoredKnees,
     thresholds: Sequence[float] = THRESHOLDS,
     draws: int = 2000,
     seed: int = 0,

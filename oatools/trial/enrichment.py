@@ -14,9 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from oatools.core.errors import UsageError
-from oatools.trial.candidates import Candidates
-from oatools.trial.counting import Strategy, Sums, count, plan
-from oatools.trial.resampling import (
+from oatools.scored.knees import ScoredKnees
+from oatools.scored.resampling import (
     LINEAR,
     POSITIVE,
     SHARE,
@@ -25,7 +24,8 @@ from oatools.trial.resampling import (
     of_cross_validation,
     patient_weights,
 )
-from oatools.trial.rules import Rule
+from oatools.scored.rules import Rule
+from oatools.trial.counting import Strategy, Sums, count, plan
 from oatools.trial.samplesize import patients_for_change, patients_for_events
 
 #: With fewer events among those enrolled, nothing can be told of them.
@@ -157,7 +157,7 @@ class Enrichment:
     `draws` and `seed` are those of the intervals.
     """
 
-    candidates: Candidates
+    candidates: ScoredKnees
     trial: Trial
     outcomes: tuple[Outcome, ...]
     differences: tuple[Difference, ...]
@@ -170,7 +170,7 @@ class Enrichment:
 
 
 def enrich(
-    candidates: Candidates,
+    candidates: ScoredKnees,
     trial: Trial,
     shares: Sequence[float],
     rules: Sequence[Rule] = (),
@@ -325,7 +325,7 @@ def _saved(own: np.ndarray, other: np.ndarray, widened: float) -> Quantity:
     return Quantity(1 - float(ratio[0]), 1 - high, 1 - low)
 
 
-def _widened(candidates: Candidates, strategy: Strategy, sums: Sums) -> float:
+def _widened(candidates: ScoredKnees, strategy: Strategy, sums: Sums) -> float:
     """What deviations of a strategy are multiplied by; who goes by no model owes it nothing."""
     if not strategy.model or candidates.folds == 1:
         return 1.0

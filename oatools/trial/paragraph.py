@@ -8,7 +8,7 @@ import numpy as np
 from oatools.core.words import counted
 from oatools.learning.cautions import SYNTHETIC
 from oatools.learning.intervals import Estimate, Fold, estimate_area
-from oatools.trial.candidates import Candidates
+from oatools.scored.knees import ScoredKnees
 from oatools.trial.enrichment import Difference, Enrichment, Outcome, Quantity
 
 _SHOWN = 2  # shares of the score that are told of
@@ -28,7 +28,7 @@ def describe_enrichment(found: Enrichment) -> str:
     return " ".join(sentence for sentence in sentences if sentence) + "\n"
 
 
-def area(candidates: Candidates, model: str) -> Estimate:
+def area(candidates: ScoredKnees, model: str) -> Estimate:
     """Return the area under the ROC curve of a model, the mean over the folds."""
     folds = []
     for number in np.unique(candidates.fold):

@@ -27,7 +27,7 @@ import numpy as np
 from scipy.stats import norm
 
 from oatools.trial import enrichment
-from oatools.trial.candidates import Candidates
+from oatools.scored.knees import ScoredKnees
 
 SHARES = (0.75, 0.5, 0.25)
 SHARED = 0.5  # of the variance, by the knees of a patient
@@ -45,7 +45,7 @@ def of_patients(random, patients, *more):
 
 
 def scored(patients, area, seed):
-    """Candidates with a binormal score of known area, and a change that goes with both."""
+    """ScoredKnees with a binormal score of known area, and a change that goes with both."""
     random = np.random.default_rng(seed)
     label = (of_patients(random, patients) > norm.ppf(1 - PREVALENCE)).astype(int)
     score = np.sqrt(2) * norm.ppf(area) * label + of_patients(random, patients)
@@ -54,7 +54,7 @@ def scored(patients, area, seed):
 
 
 def trained(patients, strength, seed, folds=5, penalty=50.0):
-    """Candidates with the out-of-fold scores of ridge regressions."""
+    """ScoredKnees with the out-of-fold scores of ridge regressions."""
     random = np.random.default_rng(seed)
     features = of_patients(random, patients, 40)
     signal = features[:, :5].sum(axis=1) / np.sqrt(5)
@@ -72,7 +72,7 @@ def trained(patients, strength, seed, folds=5, penalty=50.0):
 
 
 def candidates(label, fold, score, change):
-    return Candidates(
+    return ScoredKnees(
         knee=tuple(map(str, range(len(label)))),
         subject=np.arange(len(label)) // 2,
         label=label,

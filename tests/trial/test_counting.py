@@ -5,14 +5,14 @@ import math
 import numpy as np
 import pytest
 
-from oatools.trial.candidates import Candidates
+from oatools.scored.knees import ScoredKnees
+from oatools.scored.rules import parse_rule
 from oatools.trial.counting import Strategy, count, plan
-from oatools.trial.rules import parse_rule
 
 
 def candidates(label, score, fold=None, change=None, **columns):
     label = np.array(label)
-    return Candidates(
+    return ScoredKnees(
         knee=tuple(f"k{n}" for n in range(len(label))),
         subject=np.arange(len(label)),
         label=label,

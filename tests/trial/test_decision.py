@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from oatools.trial.candidates import Candidates
+from oatools.scored.knees import ScoredKnees
 from oatools.trial.decision import decision_curve, net_benefit
 
 # dcurves 1.1.7 (Sjoberg), dca() of df_binary: 750 patients, outcome cancer, models famhistory and
@@ -52,7 +52,7 @@ def test_a_perfect_model_gains_the_prevalence_at_every_threshold():
 
 
 def candidates(label, **scores):
-    return Candidates(
+    return ScoredKnees(
         knee=tuple(map(str, range(len(label)))),
         subject=np.arange(len(label)),
         label=label,

@@ -8,9 +8,9 @@ import pytest
 from scipy.stats import norm
 
 from oatools.core.errors import UsageError
-from oatools.trial.candidates import Candidates
+from oatools.scored.knees import ScoredKnees
+from oatools.scored.rules import parse_rule
 from oatools.trial.enrichment import Trial, enrich
-from oatools.trial.rules import parse_rule
 
 
 def cohort(patients=400, area=0.65, prevalence=0.2, seed=0, **more):
@@ -19,7 +19,7 @@ def cohort(patients=400, area=0.65, prevalence=0.2, seed=0, **more):
     subject = np.arange(patients).repeat(2)
     label = (random.random(len(subject)) < prevalence).astype(int)
     score = math.sqrt(2) * norm.ppf(area) * label + random.standard_normal(len(subject))
-    return Candidates(
+    return ScoredKnees(
         knee=tuple(map(str, range(len(subject)))),
         subject=subject,
         label=label,
@@ -166,7 +166,7 @@ def test_knees_of_a_patient_are_drawn_together():
     random = np.random.default_rng(1)
     label, score = random.integers(0, 2, 200), random.random(200)
     one = replace(cohort(100), label=label, scores={"model": score}, subject=np.arange(200))
-    twice = Candidates(
+    twice = ScoredKnees(
         knee=tuple(map(str, range(400))),
         subject=np.arange(200).repeat(2),
         label=label.repeat(2),

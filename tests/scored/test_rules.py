@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from oatools.core.errors import UsageError
-from oatools.trial.rules import is_rule, parse_rule
+from oatools.scored.rules import is_rule, parse_rule
 
 COLUMNS = {
     "kl": np.array([1.0, 2.0, 3.0, 4.0, math.nan, 2.0]),

@@ -1,4 +1,4 @@
-"""The candidates of a trial: knees with a score, how they fared, and what rules go by."""
+"""Tables of predictions and labels: knees with a score, how they fared, and what they are like."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,12 +13,12 @@ from oatools.core.people import People, subject_of
 from oatools.core.provenance import CAUTION_COLUMN, Caution, cautions_in
 from oatools.core.suggestions import did_you_mean
 from oatools.learning.join import endpoint_of, read_labels, require_labels
-from oatools.trial.rules import Rule
+from oatools.scored.rules import Rule
 
 
 @dataclass(frozen=True)
-class Candidates:
-    """Knees that could be enrolled, in the order of the table of predictions.
+class ScoredKnees:
+    """Knees with a score and a label, in the order of the table of predictions.
 
     All arrays are (knees,): `label` is 0 or 1, and 1 an event; `subject` and `fold` are numbers;
     scores are of one fold where one model made them all. `scores` holds the probability of each
@@ -54,9 +54,9 @@ class Candidates:
         """The number of folds; 1 where all scores are of one model."""
         return len(np.unique(self.fold))
 
-    def take(self, chosen: np.ndarray) -> "Candidates":
-        """Return the candidates that a mask (knees,) chooses."""
-        return Candidates(
+    def take(self, chosen: np.ndarray) -> "ScoredKnees":
+        """Return the knees that a mask (knees,) chooses."""
+        return ScoredKnees(
             knee=tuple(knee for knee, kept in zip(self.knee, chosen, strict=True) if kept),
             subject=self.subject[chosen],
             label=self.label[chosen],
@@ -71,15 +71,15 @@ class Candidates:
         )
 
 
-def read_candidates(
+def read_scored(
     predictions: str | Path,
     labels: str | Path | None = None,
     others: Mapping[str, str | Path] | None = None,
     rules: Sequence[Rule] = (),
     change: str | None = None,
     name: str = "score",
-) -> Candidates:
-    """Read a table of predictions, and of labels if there is one, as candidates.
+) -> ScoredKnees:
+    """Read a table of predictions, and of labels if there is one.
 
     Predictions have the columns `knee` and `probability`, maybe `subject`, `label` and `fold`.
     Where `labels` are given, these say how knees fared, and the columns of `rules` and the
@@ -117,7 +117,7 @@ def read_candidates(
         cautions |= more.cautions(shared)
     wanted = {column for rule in rules for column in rule.columns}
     columns = {column: _column(source, shared, column, where) for column in sorted(wanted)}
-    return Candidates(
+    return ScoredKnees(
         knee=tuple(shared),
         subject=_numbers(subjects),
         label=label,

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from oatools.trial.resampling import (
+from oatools.scored.resampling import (
     LINEAR,
     POSITIVE,
     SHARE,

@@ -6,8 +6,8 @@ import pytest
 
 from oatools.core.errors import UsageError
 from oatools.core.provenance import Caution
-from oatools.trial.candidates import read_candidates
-from oatools.trial.rules import parse_rule
+from oatools.scored.knees import read_scored
+from oatools.scored.rules import parse_rule
 
 PREDICTIONS = """knee\tsubject\tlabel\tprobability\tfold\tcaution
 9000099_00m_left\t9000099\t1\t0.7\t1\tn/a
@@ -33,7 +33,7 @@ def written(tmp_path):
 
 
 def test_labels_say_how_knees_fared_and_what_rules_go_by(written):
-    found = read_candidates(
+    found = read_scored(
         written("p.tsv", PREDICTIONS),
         written("l.tsv", LABELS),
         rules=[parse_rule("kl=2:")],
@@ -53,7 +53,7 @@ def test_labels_say_how_knees_fared_and_what_rules_go_by(written):
 
 
 def test_predictions_may_hold_the_labels_themselves(written):
-    found = read_candidates(written("p.tsv", PREDICTIONS))
+    found = read_scored(written("p.tsv", PREDICTIONS))
     assert found.label.tolist() == [1, 0, 0]
     assert (found.unlabelled, found.unscored) == (1, 0)
 
@@ -61,7 +61,7 @@ def test_predictions_may_hold_the_labels_themselves(written):
 def test_other_programs_may_name_no_fold_and_no_patient(written):
     """One patient may then not be told from another but by the form of a knee's name."""
     text = "knee\tprobability\tlabel\n9000099_00m_left\t0.7\t1.0\n9000099_00m_right\t0.1\t0\nk3\t0.2\t0\n"
-    found = read_candidates(written("p.tsv", text))
+    found = read_scored(written("p.tsv", text))
     assert found.subject.tolist()[0] == found.subject.tolist()[1] != found.subject.tolist()[2]
     assert found.folds == 1
     assert found.label.tolist() == [1, 0, 0]
@@ -69,9 +69,7 @@ def test_other_programs_may_name_no_fold_and_no_patient(written):
 
 def test_further_predictions_are_of_the_same_knees(written):
     other = PREDICTIONS.replace("0.7", "0.3")
-    found = read_candidates(
-        written("p.tsv", PREDICTIONS), others={"clinical": written("o.tsv", other)}
-    )
+    found = read_scored(written("p.tsv", PREDICTIONS), others={"clinical": written("o.tsv", other)})
     assert list(found.scores) == ["score", "clinical"]
     assert found.scores["clinical"].tolist() == [0.3, 0.2, 0.4]
 
@@ -101,7 +99,7 @@ def test_further_predictions_are_of_the_same_knees(written):
 )
 def test_tables_that_cannot_be_used_are_refused_in_one_line(written, predictions, labels, said):
     with pytest.raises(UsageError, match=said) as error:
-        read_candidates(
+        read_scored(
             written("p.tsv", predictions),
             None if labels is None else written("l.tsv", labels),
             rules=[parse_rule("kl=2:")] if labels else [],
@@ -112,4 +110,4 @@ def test_tables_that_cannot_be_used_are_refused_in_one_line(written, predictions
 def test_predictions_of_fewer_knees_are_not_compared(written):
     fewer = "\n".join(PREDICTIONS.split("\n")[:2]) + "\n"
     with pytest.raises(UsageError, match="no prediction for 2 of the 3 knees"):
-        read_candidates(written("p.tsv", PREDICTIONS), others={"o": written("o.tsv", fewer)})
+        read_scored(written("p.tsv", PREDICTIONS), others={"o": written("o.tsv", fewer)})
