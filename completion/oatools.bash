@@ -17,4 +17,4 @@ _oatools() {
 
 # Where the command knows nothing, as for the names of scans and tables, bash completes file names.
 complete -o bashdefault -o default -F _oatools \
-    oa-cam oa-check oa-convert oa-cv oa-doctor oa-embed oa-enrich oa-info oa-label oa-n4 oa-orient oa-pairs oa-phantom oa-predict oa-train oa-view
+    oa-cam oa-check oa-convert oa-cv oa-doctor oa-embed oa-enrich oa-info oa-label oa-n4 oa-orient oa-pairs oa-phantom oa-predict oa-train oa-validate oa-view

@@ -10,6 +10,6 @@ function __oatools
 end
 
 # Where the command knows nothing, as for the names of scans and tables, fish completes file names.
-for command in oa-cam oa-check oa-convert oa-cv oa-doctor oa-embed oa-enrich oa-info oa-label oa-n4 oa-orient oa-pairs oa-phantom oa-predict oa-train oa-view
+for command in oa-cam oa-check oa-convert oa-cv oa-doctor oa-embed oa-enrich oa-info oa-label oa-n4 oa-orient oa-pairs oa-phantom oa-predict oa-train oa-validate oa-view
     complete -c $command -a "(__oatools $command)"
 end

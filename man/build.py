@@ -34,6 +34,7 @@ COMMANDS = (
     "phantom",
     "predict",
     "train",
+    "validate",
     "view",
 )
 #: The pages that are not of one command, with their sections.

@@ -18,6 +18,11 @@ WATCH = Path(__file__).with_name("watch_network.py")
 ALONE = ["unshare", "--map-root-user", "--net", "--mount"]
 EMBED = "--weights random --backbone mobilenetv3_small_050 --slices 2"
 TRAIN = "f.tsv --labels l.tsv --epochs 1 --slices 2"
+# Enough knees for a trial: more than a phantom that is made in seconds.
+SCORED = (
+    'seq 120 | awk \'BEGIN { OFS = "\\t"; print "knee", "probability", "label", "side" } '
+    '{ print "k" $1, $1 % 7 / 10 + 0.1, $1 % 3 == 0, $1 % 2 ? "left" : "right" }\' > s.tsv'
+)
 LINES = [
     "oa-phantom oai --patients 12 --seed 4 --sequence cor-iw-tse --matrix 32 > ph.tsv",
     "oa-convert oai/00m -o nii > c.tsv",
@@ -33,7 +38,9 @@ LINES = [
     "oa-pairs draw l.tsv --no-strata --pairs 1 --seed 0 --key key.tsv > pairs.tsv",
     "oa-pairs page pairs.tsv n.tsv -o page > page.tsv",
     "oa-pairs score --pairs pairs.tsv --key key.tsv --model p.tsv",
-    "oa-enrich p.tsv --labels l.tsv --bootstrap 100 --decision d.tsv --figure e.svg --paragraph e.txt",
+    SCORED,
+    "oa-validate s.tsv --bootstrap 100 --by side --figure v.svg --paragraph v.txt > v.tsv",
+    "oa-enrich s.tsv --bootstrap 100 --decision d.tsv --figure e.svg --paragraph e.txt > e.tsv",
     "head -n 2 n.tsv | oa-view -o view",
     "oa-doctor -o new",
     "oa-info n.tsv n4/*.nii.gz f/*.h5 m.safetensors cv page",

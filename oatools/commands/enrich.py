@@ -217,7 +217,7 @@ def main(
         tables,
         rules if only is None else [*rules, only],
         change,
-        name_of(predictions) if predictions != "-" else "score",
+        name=name_of(predictions) if predictions != "-" else "score",
     )
     _say_left_out(console, candidates, rules)
     if only is not None:

@@ -47,6 +47,11 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Score images of a sequence or plane that the model was not trained on, too.",
 )
+@click.option(
+    "--recalibration",
+    metavar="FILE.json",
+    help="Recalibrate the probabilities by this file of oa-validate; what is predicted stays.",
+)
 @run_options
 def main(
     console: Console,
@@ -55,6 +60,7 @@ def main(
     null_separated: bool,
     clinical: str | None,
     any_sequence: bool,
+    recalibration: str | None,
     run: RunOptions,
 ) -> int:
     """Give every knee the probability of the positive class.
@@ -64,6 +70,11 @@ def main(
     counted on standard error.
     """
     require_inputs(inputs)
+    recalibrated = None
+    if recalibration is not None:
+        from oatools.learning.recalibration import read_recalibration
+
+        recalibrated = read_recalibration(recalibration)
     table = read_rows(inputs, null_separated).require("path")
     from oatools.learning.cautions import model_warning
     from oatools.learning.files import load_model
@@ -78,7 +89,11 @@ def main(
     missing = dict.fromkeys(fitted.scaling.names, 0)
     rows = scoring.table.with_rows(_count_missing(scoring, missing), scoring.table.total)
     work = functools.partial(
-        score_row, model_path=model, clinical=scoring.clinical, any_sequence=any_sequence
+        score_row,
+        model_path=model,
+        clinical=scoring.clinical,
+        any_sequence=any_sequence,
+        recalibration=recalibrated,
     )
     status = run_rows(console, rows, work, run, added=SCORED)
     for name, count in missing.items():

@@ -101,6 +101,12 @@ def scores(label: np.ndarray, probability: np.ndarray, predicted: np.ndarray) ->
     }
 
 
+def log_odds(probability: np.ndarray) -> np.ndarray:
+    """Return the log odds of probabilities, which are kept away from 0 and 1."""
+    kept = np.clip(probability, 1e-7, 1 - 1e-7)
+    return np.asarray(np.log(kept / (1 - kept)))
+
+
 def choose_threshold(label: np.ndarray, probability: np.ndarray, rule: str) -> float:
     """Choose the probability from which a knee is predicted positive, among those observed.
 
@@ -152,8 +158,7 @@ def _recalibration(label: np.ndarray, probability: np.ndarray) -> tuple[float, f
     the label on the probability's log odds; the intercept is fitted with the slope held at 1
     (calibration in the large). NaN where the fit has no end, as where the classes are apart.
     """
-    p = np.clip(probability, 1e-7, 1 - 1e-7)
-    odds = np.log(p / (1 - p))
+    odds = log_odds(probability)
     spread = float(odds.std()) if len(odds) else 0.0
     ones = np.ones((len(odds), 1))
     intercept = float(_logistic(ones, odds, label)[0])

@@ -12,7 +12,7 @@ from oatools.core.errors import ItemError
 from oatools.core.files import file_stamp
 from oatools.core.manifest import IDENTITY, BadRow, Row, Table, identified
 from oatools.core.people import normal_knee, note_forms
-from oatools.core.provenance import CAUTION_COLUMN, caution_cell
+from oatools.core.provenance import CAUTION_COLUMN, caution_cell, cautions_in
 from oatools.core.runner import Done
 from oatools.features.featurefile import (
     NO_DIGEST,
@@ -24,6 +24,7 @@ from oatools.features.featurefile import (
 from oatools.learning.clinical import ClinicalTable, clinical_values, read_clinical
 from oatools.learning.files import load_model
 from oatools.learning.model import FittedModel, predict
+from oatools.learning.recalibration import Recalibration
 from oatools.learning.sequences import check_kind, image_kind
 
 #: The columns that are added to a row that is scored.
@@ -82,14 +83,18 @@ def _noted(table: Table[Row | BadRow]) -> Iterator[Row | BadRow]:
 
 
 def score_row(
-    row: Row, model_path: str, clinical: ClinicalTable | None, any_sequence: bool = False
+    row: Row,
+    model_path: str,
+    clinical: ClinicalTable | None,
+    any_sequence: bool = False,
+    recalibration: Recalibration | None = None,
 ) -> Done:
     """Return the cells `SCORED` of a row.
 
     Its `path` is a feature file, or `join_rows` made it. `clinical` gives the clinical variables by
     knee; None takes them from the row. Raises `ItemError` for features that the model was not
     trained on, and unless `any_sequence` for a sequence or plane that it was not trained on (see
-    `sequences.check_kind`).
+    `sequences.check_kind`). A `recalibration` changes the probability, and not what is predicted.
     """
     model = shared_model(model_path)
     found = [_read(path, model) for path in input_paths(row, model.joined)]
@@ -106,10 +111,14 @@ def score_row(
     probability = float(probabilities[0])
     # Compared as it is, printed rounded: the class is that of oa-cv, which has all digits too.
     predicted = int(probability >= model.threshold)
+    cautions = set(model.cautions)
+    if recalibration is not None:
+        cautions |= cautions_in(", ".join(recalibration.cautions))
+        probability = float(recalibration.apply(np.array(probability)))
     cells = {
         "probability": f"{probability:.6f}",
         "predicted": str(predicted),
-        CAUTION_COLUMN: caution_cell(model.cautions),
+        CAUTION_COLUMN: caution_cell(cautions),
     }
     cells |= {column: row[column] for column in IDENTITY if row.get(column) != asked.get(column)}
     return Done(cells, remarks=remarks)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +23,9 @@ class ScoredKnees:
     All arrays are (knees,): `label` is 0 or 1, and 1 an event; `subject` and `fold` are numbers;
     scores are of one fold where one model made them all. `scores` holds the probability of each
     model by name, the first being the one in question. `change` is a continuous outcome, NaN where
-    missing, or None. `columns` are those that rules go by, NaN where missing.
+    missing, or None. `columns` are those that rules go by, NaN where missing; `cells` those that
+    groups are made by, as they are written. `called` is 1 where the first model calls a knee
+    positive, 0 where it does not, and None where the table does not say it of all.
 
     `unlabelled` knees have predictions and no label, and are not among them; `unscored` have a
     label and no prediction.
@@ -36,6 +38,8 @@ class ScoredKnees:
     scores: Mapping[str, np.ndarray]
     change: np.ndarray | None = None
     columns: Mapping[str, np.ndarray] = field(default_factory=dict)
+    cells: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    called: np.ndarray | None = None
     cautions: frozenset[Caution] = frozenset()
     endpoint: str | None = None
     unlabelled: int = 0
@@ -64,6 +68,11 @@ class ScoredKnees:
             scores={name: values[chosen] for name, values in self.scores.items()},
             change=None if self.change is None else self.change[chosen],
             columns={name: values[chosen] for name, values in self.columns.items()},
+            cells={
+                name: tuple(cell for cell, kept in zip(cells, chosen, strict=True) if kept)
+                for name, cells in self.cells.items()
+            },
+            called=None if self.called is None else self.called[chosen],
             cautions=self.cautions,
             endpoint=self.endpoint,
             unlabelled=self.unlabelled,
@@ -77,6 +86,8 @@ def read_scored(
     others: Mapping[str, str | Path] | None = None,
     rules: Sequence[Rule] = (),
     change: str | None = None,
+    *,
+    cells: Sequence[str] = (),
     name: str = "score",
 ) -> ScoredKnees:
     """Read a table of predictions, and of labels if there is one.
@@ -84,7 +95,8 @@ def read_scored(
     Predictions have the columns `knee` and `probability`, maybe `subject`, `label` and `fold`.
     Where `labels` are given, these say how knees fared, and the columns of `rules` and the
     continuous outcome `change` are theirs, else those of the predictions. `others` are further
-    predictions of the same knees, by name. Raises a `UsageError` where the tables disagree or share
+    predictions of the same knees, by name, and `cells` columns of either table that groups are made
+    by. Raises a `UsageError` where the tables disagree or share
     no knee, and for a cell that is no number.
     """
     people = People()
@@ -125,11 +137,21 @@ def read_scored(
         scores=scores,
         change=None if change is None else _column(source, shared, change, where),
         columns=columns,
+        cells={column: _cells(source, scored, shared, column, where) for column in cells},
+        called=_called(scored, shared),
         cautions=frozenset(cautions),
         endpoint=endpoint,
         unlabelled=len(scored.rows) - len(shared),
         unscored=len(rows) - len(shared) if labels is not None else 0,
     )
+
+
+def with_threshold(knees: ScoredKnees, threshold: float) -> ScoredKnees:
+    """Return knees that are called positive from this probability. Raises a `UsageError`."""
+    if not 0 <= threshold <= 1:
+        raise UsageError(f"a threshold of {threshold:g}", "give `threshold` from 0 to 1")
+    probability = next(iter(knees.scores.values()))
+    return replace(knees, called=(probability >= threshold).astype(np.float64))
 
 
 @dataclass(frozen=True)
@@ -242,6 +264,30 @@ def _column(rows: Mapping[str, Row], knees: Sequence[str], column: str, where: s
         if value is not None:
             found[i] = value
     return found
+
+
+def _cells(
+    rows: Mapping[str, Row], scored: _Predictions, knees: Sequence[str], column: str, where: str
+) -> tuple[str, ...]:
+    """A column (knees,) as it is written, of the labels or else of the predictions."""
+    source = rows if column in next(iter(rows.values())) else scored.rows
+    present = next(iter(source.values()))
+    if column not in present:
+        known = list(dict.fromkeys([*next(iter(rows.values())), *present]))
+        listed = ", ".join(known)
+        raise UsageError(
+            f"{where}: no column '{column}'; columns present: {listed}",
+            did_you_mean(column, known),
+        )
+    return tuple(source[knee][column] for knee in knees)
+
+
+def _called(scored: _Predictions, knees: Sequence[str]) -> np.ndarray | None:
+    """Which knees (knees,) the model called positive, where the table says it of all."""
+    found = [_number(scored.name, scored.rows[knee], "predicted") for knee in knees]
+    if any(value not in (0, 1) for value in found):
+        return None
+    return np.array(found, dtype=np.float64)
 
 
 def _number(where: str, row: Row, column: str) -> float | None:

@@ -87,20 +87,27 @@ def interval(
     return low, high
 
 
+def pairs_twice(part: float, patients: int) -> float:
+    """Return what deviations are multiplied by where pairs of patients are in them twice.
+
+    Patients who test the model of one fold train the others', so that pairs of patients are there
+    twice, once either way, in what a score from a cross-validation tells (see
+    `learning.intervals.variance_of_mean`). Where there is no signal such pairs are all there is,
+    which is the most, and the variance 1 + `part` as large, `part` being 1 where the two ways are
+    the same. In few patients terms of higher order count, which are not there twice.
+    """
+    return float(np.sqrt(1 + part * patients / (patients + HIGHER_ORDER)))
+
+
 def of_cross_validation(share: float, patients: int) -> float:
     """Return what the deviations of a share's enrichment are multiplied by, in a cross-validation.
 
-    Patients who test the model of one fold train the others', so that pairs of patients are there
-    twice, once either way, in what the score adds (see `learning.intervals.variance_of_mean`). Of a
-    linear score the two ways would be the same, and the variance twice as large where there is no
-    signal, which is the most. Being among the `share` of highest scores goes with the score itself
-    by r = f(z) / sqrt(share (1 - share)), f the normal density at the border z, so that the
-    variance is 1 + r^2 as large. In few patients terms of higher order count, which are not there
-    twice.
+    See `pairs_twice`. Being among the `share` of highest scores goes with the score itself by r =
+    f(z) / sqrt(share (1 - share)), f the normal density at the border z, so that a part of r^2 is
+    the same both ways.
     """
     if not 0 < share < 1:
         return 1.0
     border = float(ndtri(share))
     density = np.exp(-(border**2) / 2) / np.sqrt(2 * np.pi)
-    twice = density**2 / (share * (1 - share))
-    return float(np.sqrt(1 + twice * patients / (patients + HIGHER_ORDER)))
+    return pairs_twice(density**2 / (share * (1 - share)), patients)

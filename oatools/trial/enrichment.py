@@ -30,6 +30,9 @@ from oatools.trial.samplesize import patients_for_change, patients_for_events
 
 #: With fewer events among those enrolled, nothing can be told of them.
 LEAST_EVENTS = 10
+#: With fewer events among those who are left out, a saving has no interval: draws that leave out
+#: hardly any cannot show how many more it could be.
+LEAST_LEFT_OUT = 5
 
 
 @dataclass(frozen=True)
@@ -281,6 +284,11 @@ class _Drawn:
         with np.errstate(divide="ignore"):
             return self.sums.candidates / self.sums.events
 
+    def leaves_out_enough(self, all_comers: "_Drawn") -> bool:
+        """Tell whether enough events are left out for an interval of what is saved."""
+        left_out = float(all_comers.sums.events[0] - self.sums.events[0])
+        return round(left_out, 6) >= LEAST_LEFT_OUT
+
     def outcome(self, all_comers: "_Drawn") -> Outcome:
         """Return what comes of the strategy, with intervals."""
         share, enrolled = float(self.share[0]), float(self.sums.enrolled[0])
@@ -294,7 +302,10 @@ class _Drawn:
             return Quantity(float(values[0]), *interval(values, scale, self.widened, base))
 
         def saved(of: Callable[[_Drawn], np.ndarray]) -> Quantity:
-            return _NONE if is_all else _saved(of(self), of(all_comers), self.widened)
+            if is_all:
+                return _NONE
+            found = _saved(of(self), of(all_comers), self.widened)
+            return found if self.leaves_out_enough(all_comers) else Quantity(found.value)
 
         reason = "" if np.isfinite(self.per_arm[0]) else "no mean change for the worse to prevent"
         is_all = self is all_comers
@@ -335,22 +346,25 @@ def _widened(candidates: ScoredKnees, strategy: Strategy, sums: Sums) -> float:
 
 def _differences(drawn: Sequence[_Drawn], models: Sequence[str]) -> Iterator[Difference]:
     """Hold the first model against each rule, and each other model, at the same shares."""
+    all_comers = drawn[0]
     by_strategy = {each.strategy: each for each in drawn}
     for strategy, each in by_strategy.items():
         if strategy.model == models[0] and strategy.rule is not None:
-            yield _difference(each, by_strategy[Strategy(rule=strategy.rule)])
+            yield _difference(each, by_strategy[Strategy(rule=strategy.rule)], all_comers)
     for other in models[1:]:
         for strategy, each in by_strategy.items():
             if strategy.model == models[0] and strategy.rule is None:
-                yield _difference(each, by_strategy[Strategy(other, strategy.share)])
+                yield _difference(each, by_strategy[Strategy(other, strategy.share)], all_comers)
 
 
-def _difference(one: _Drawn, other: _Drawn) -> Difference:
+def _difference(one: _Drawn, other: _Drawn, all_comers: _Drawn) -> Difference:
     rates, patients = _NONE, _NONE
     if min(one.sums.events[0], other.sums.events[0]) >= LEAST_EVENTS:
         apart = one.rate - other.rate
         rates = Quantity(float(apart[0]), *interval(apart, LINEAR, one.widened))
         patients = _saved(one.per_arm, other.per_arm, one.widened)
+        if not (one.leaves_out_enough(all_comers) and other.leaves_out_enough(all_comers)):
+            rates, patients = Quantity(rates.value), Quantity(patients.value)
     return Difference(
         one=one.strategy.name,
         other=other.strategy.name,

@@ -26,8 +26,8 @@ os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1"))
 import numpy as np
 from scipy.stats import norm
 
-from oatools.trial import enrichment
 from oatools.scored.knees import ScoredKnees
+from oatools.trial import enrichment
 
 SHARES = (0.75, 0.5, 0.25)
 SHARED = 0.5  # of the variance, by the knees of a patient

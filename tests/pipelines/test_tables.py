@@ -67,7 +67,7 @@ def headers(tmp_path_factory):
         oa-convert one/00m -o nii --id-table ids.tsv > convert.tsv
         oa-orient -o o < convert.tsv | oa-n4 -o n4 --report n4report.tsv > n4table.tsv
         oa-embed {embed} -o f < n4table.tsv > features.tsv
-        oa-phantom oai --patients 20 --no-images > none.tsv
+        oa-phantom oai --patients 60 --no-images > none.tsv
         oa-label oai/tables --endpoint jsn12 --flow flow.tsv > labels.tsv
         oa-label oai/tables --endpoint kl > labels-kl.tsv
         oa-label oai/tables --endpoint none > labels-none.tsv
@@ -82,6 +82,12 @@ def headers(tmp_path_factory):
         oa-pairs draw labels.tsv --pairs 2 --key key.tsv > pairs.tsv
         oa-pairs score answers.tsv --pairs pairs.tsv --key key.tsv --compare compare.tsv > score.tsv
         oa-pairs power --pairs 40 > power.tsv
+        oa-validate cv/predictions.tsv --labels labels.tsv --by sex --bootstrap 100 > validate.tsv
+        oa-enrich cv/predictions.tsv --labels labels.tsv --against kl=2: --bootstrap 100 \
+            --compare enrich-compare.tsv --decision decision.tsv > enrich.tsv
+        oa-info n4table.tsv cv > info.tsv
+        oa-doctor > doctor.tsv || true
+        head -n 2 n4table.tsv | oa-view -o view > view.tsv
         echo nothing.h5 | oa-predict m.safetensors --failed failed.tsv || true
     """
     (folder / "answers.tsv").write_text(ANSWERS)
@@ -146,6 +152,13 @@ def test_the_columns_are_those_of_a_real_cross_validation(headers):
     assert listed("The table beside each heat map") == SLICE_COLUMNS
 
 
+def test_the_columns_are_those_of_a_real_validation_and_a_trial(headers):
+    assert headers["validate"] == listed("`oa-validate(1)` prints")
+    assert headers["enrich"] == listed("`oa-enrich(1)` prints")
+    assert headers["enrich-compare"] == listed("The table of `oa-enrich --compare`")
+    assert headers["decision"] == listed("The table of `oa-enrich --decision`")
+
+
 def test_the_columns_are_those_of_a_real_reading_study(headers):
     pairs = listed("`oa-pairs draw` prints")
     assert headers["key"] == KEY_COLUMNS == [*KNEE, *pairs, "jsn", "caution"]
@@ -157,5 +170,8 @@ def test_the_columns_are_those_of_a_real_reading_study(headers):
     assert sorted(headers["compare"]) == sorted(compared)
     assert headers["power"] == listed("`oa-pairs power` prints")
     assert headers["check"] == ["path", *listed("`oa-check(1)` prints")]
+    assert headers["info"] == listed("`oa-info(1)` prints")
+    assert headers["doctor"] == listed("`oa-doctor(1)` prints")
+    assert headers["view"] == [*headers["n4table"], "page"]
     assert headers["failed"][-1] == "error"
     assert headers["truth"] == [*KNEE, *listed("`truth.tsv` of")]

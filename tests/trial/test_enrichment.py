@@ -111,6 +111,15 @@ def test_too_few_events_are_withheld_and_said():
         assert math.isnan(quantity.value) and math.isnan(quantity.low)
 
 
+def test_a_saving_that_leaves_out_hardly_an_event_has_no_interval():
+    """Nine tenths by a nearly perfect score: what it might leave out of another cohort is unseen."""
+    found = enrich(cohort(area=0.97), Trial(), (0.9, 0.1), draws=100).outcomes
+    left_out = [found[0].events - outcome.events for outcome in found[1:]]
+    assert left_out[0] < 5 < left_out[1]
+    assert found[1].patients_saved.value > 0 and math.isnan(found[1].patients_saved.low)
+    assert math.isfinite(found[1].rate.low) and math.isfinite(found[2].patients_saved.low)
+
+
 def test_patients_of_the_change_follow_its_mean_and_sd():
     from statsmodels.stats.power import TTestIndPower
 

@@ -1,0 +1,70 @@
+"""The table of `oa-validate`."""
+
+import math
+
+from oatools.core.manifest import MISSING, Row
+from oatools.core.provenance import CAUTION_COLUMN, caution_cell
+from oatools.validation.validate import Part, Validation
+
+VALIDATION_COLUMNS = [
+    "by",
+    "group",
+    "metric",
+    "value",
+    "ci_low",
+    "ci_high",
+    "knees",
+    "patients",
+    "events",
+    "reason",
+    CAUTION_COLUMN,
+]
+#: The group of the rows that tell whether a column's groups differ.
+DIFFER = "groups differ"
+
+
+def validation_rows(found: Validation) -> list[Row]:
+    """Return rows of `VALIDATION_COLUMNS`: all knees, each group, and whether groups differ."""
+    caution = {CAUTION_COLUMN: caution_cell(found.knees.cautions)}
+    rows = [row for part in found.parts for row in _rows(part)]
+    for test in found.heterogeneity:
+        for metric, value in (("p", test.p), ("p_holm", test.holm)):
+            row = {
+                "by": test.by,
+                "group": DIFFER,
+                "metric": metric,
+                "value": _number(value),
+                **dict.fromkeys(("ci_low", "ci_high", "knees", "patients", "events"), MISSING),
+                "reason": MISSING if test.groups > 1 else "fewer than two groups are large enough",
+            }
+            rows.append(row)
+    return [row | caution for row in rows]
+
+
+def _rows(part: Part) -> list[Row]:
+    about = {
+        "by": part.by or MISSING,
+        "group": part.name,
+        "knees": str(part.knees),
+        "patients": str(part.patients),
+        "events": str(part.events),
+        "reason": part.reason or MISSING,
+    }
+    if part.reason:
+        return [about | dict.fromkeys(("metric", "value", "ci_low", "ci_high"), MISSING)]
+    rows = []
+    for value in part.values:
+        row = {
+            "metric": value.metric,
+            "value": _number(value.value),
+            "ci_low": _number(value.low),
+            "ci_high": _number(value.high),
+        }
+        rows.append(about | row)
+    return rows
+
+
+def _number(value: float) -> str:
+    if math.isnan(value):
+        return MISSING
+    return f"{value:.6g}"
