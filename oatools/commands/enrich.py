@@ -183,7 +183,6 @@ def main(
     highest: the event rate, patients that the trial needs, and candidates to screen for them, with
     95 % intervals by patient. Predictions of a cross-validation are ranked within each fold.
     """
-    from oatools.learning.against import name_of
     from oatools.scored.knees import read_scored
     from oatools.scored.rules import parse_rule
     from oatools.trial.decision import decision_curve
@@ -200,7 +199,7 @@ def main(
     if figure is not None and figure.suffix not in (".png", ".svg"):
         raise UsageError(f"--figure {figure}: a name that ends in .png or .svg is needed")
     trial = Trial(effect, power, alpha, dropout, cost_screen, cost_rule, cost_patient)
-    rules, tables = _comparators(against, predictions)
+    name, rules, tables = _comparators(against, predictions)
     outputs = {
         "--compare": compare,
         "--decision": decision,
@@ -217,7 +216,7 @@ def main(
         tables,
         rules if only is None else [*rules, only],
         change,
-        name=name_of(predictions) if predictions != "-" else "score",
+        name=name,
     )
     _say_left_out(console, candidates, rules)
     if only is not None:
@@ -242,14 +241,15 @@ def main(
         console.note(f"the numbers of {counted(withheld, 'row')} are withheld (column reason)")
 
 
-def _comparators(against: tuple[str, ...], predictions: str) -> "tuple[list[Rule], dict[str, str]]":
-    """Tell rules from tables of predictions, and name these."""
-    from oatools.learning.against import name_of
+def _comparators(
+    against: tuple[str, ...], predictions: str
+) -> "tuple[str, list[Rule], dict[str, str]]":
+    """Tell rules from tables of predictions; return the name of the first, and the others'."""
+    from oatools.scored.knees import name_tables
     from oatools.scored.rules import is_rule, parse_rule
 
     rules: list[Rule] = []
-    tables: dict[str, str] = {}
-    taken = {name_of(predictions), "all"}
+    tables: list[str] = []
     for text in against:
         if is_rule(text) and not Path(text).exists():
             rule = parse_rule(text)
@@ -257,14 +257,9 @@ def _comparators(against: tuple[str, ...], predictions: str) -> "tuple[list[Rule
                 raise UsageError(f"--against {text} is there twice", "give it once")
             rules.append(rule)
             continue
-        name = name_of(text)
-        if name in taken:
-            raise UsageError(
-                f"two tables of predictions would be called {name}", "rename one, or its folder"
-            )
-        taken.add(name)
-        tables[name] = text
-    return rules, tables
+        tables.append(text)
+    name, named = name_tables(predictions, tables, taken=("all",))
+    return name, rules, named
 
 
 def _say_left_out(console: Console, candidates: "ScoredKnees", rules: "list[Rule]") -> None:

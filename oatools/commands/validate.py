@@ -11,12 +11,13 @@ from oatools.core.console import Console
 from oatools.core.errors import UsageError
 from oatools.core.files import check_outputs, write_outputs
 from oatools.core.helptext import Example, argument, heading
-from oatools.core.manifest import print_table
+from oatools.core.manifest import print_table, table_bytes
 from oatools.core.options import force_option, seed_option
 from oatools.core.words import counted
 
 if TYPE_CHECKING:
     from oatools.learning.recalibration import Recalibration
+    from oatools.scored.knees import ScoredKnees
     from oatools.validation.groups import Grouping
     from oatools.validation.validate import Validation
 
@@ -57,6 +58,17 @@ if TYPE_CHECKING:
     help="Validate in each group of a column, too, such as sex, or age=55,65, cut there; "
     "repeatable.",
 )
+@click.option(
+    "--against",
+    multiple=True,
+    metavar="TABLE.tsv",
+    help="Compare with these predictions of the same knees, in whatever folds; repeatable.",
+)
+@click.option(
+    "--within",
+    metavar="COLUMN",
+    help="Compare scores of knees with the same value alone, such as of one site.",
+)
 @heading("What is measured")
 @click.option(
     "--threshold",
@@ -71,6 +83,12 @@ if TYPE_CHECKING:
     help="Give precision for a cohort of which this share has the event, too.",
 )
 @heading("Output")
+@click.option(
+    "--compare",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Write the differences of each two tables of predictions to this table.",
+)
 @click.option(
     "--recalibrate",
     type=click.Choice(["large", "logistic"]),
@@ -110,8 +128,11 @@ def main(
     predictions: str,
     labels: str | None,
     groupings: tuple[str, ...],
+    against: tuple[str, ...],
+    within: str | None,
     threshold: float | None,
     prevalence: float | None,
+    compare: Path | None,
     recalibrate: str | None,
     recalibration: Path | None,
     figure: Path | None,
@@ -126,45 +147,39 @@ def main(
     far probabilities mean what they say, and the errors at the threshold, with 95 % intervals by
     patient.
     """
-    from oatools.learning.against import name_of
-    from oatools.scored.knees import read_scored, with_threshold
+    from oatools.scored.knees import name_tables
     from oatools.validation.groups import parse_grouping
     from oatools.validation.tables import VALIDATION_COLUMNS, validation_rows
     from oatools.validation.validate import validate
 
     if figure is not None and figure.suffix not in (".png", ".svg"):
         raise UsageError(f"--figure {figure}: a name that ends in .png or .svg is needed")
+    if compare is not None and not against:
+        raise UsageError("--compare needs --against, the predictions to compare with")
     if (recalibrate is None) != (recalibration is None):
         raise UsageError("--recalibrate and --recalibration need each other: what, and where to")
     wanted = [parse_grouping(text) for text in groupings]
     _refuse_repeated(wanted)
-    outputs = {"--recalibration": recalibration, "--figure": figure, "--paragraph": paragraph}
-    inputs = [path for path in (predictions, labels) if path not in (None, "-")]
+    name, tables = name_tables(predictions, against)
+    outputs = {
+        "--compare": compare,
+        "--recalibration": recalibration,
+        "--figure": figure,
+        "--paragraph": paragraph,
+    }
+    inputs = [path for path in (predictions, labels, *against) if path not in (None, "-")]
     check_outputs(outputs, inputs, force=True)  # what is there may be what is written
 
-    name = name_of(predictions) if predictions != "-" else "score"
-    knees = read_scored(
-        predictions, labels, cells=[grouping.column for grouping in wanted], name=name
-    )
-    if threshold is not None:
-        knees = with_threshold(knees, threshold)
-    if knees.unlabelled:
-        console.note(f"{counted(knees.unlabelled, 'prediction')} without a label left out")
-    if knees.unscored:
-        console.note(f"{counted(knees.unscored, 'label')} without a prediction left out")
+    cells = list(dict.fromkeys([*(each.column for each in wanted), *([within] if within else [])]))
+    knees = _read(console, predictions, labels, tables, cells, name)
+    knees = _changed(knees, within, threshold)
     found = validate(knees, wanted, prevalence, bootstrap, seed)
-    made: dict[str, tuple[Path, bytes]] = {}
     fitted = None
-    if recalibrate is not None and recalibration is not None:
-        from oatools.learning.recalibration import recalibration_bytes
+    if recalibrate is not None:
         from oatools.validation.calibration import recalibrate as fit
 
         fitted = fit(knees, recalibrate)
-        made["--recalibration"] = recalibration, recalibration_bytes(fitted)
-    if paragraph is not None:
-        made["--paragraph"] = paragraph, _paragraph(found, fitted).encode()
-    if figure is not None:
-        made["--figure"] = figure, _figure(figure.suffix[1:], found)
+    made = _files(found, fitted, outputs)
     write_outputs(made, force)
     print_table(VALIDATION_COLUMNS, validation_rows(found))
     withheld = sum(bool(part.reason) for part in found.parts)
@@ -172,17 +187,64 @@ def main(
         console.note(f"the numbers of {counted(withheld, 'group')} are withheld (column reason)")
 
 
+def _read(
+    console: Console,
+    predictions: str,
+    labels: str | None,
+    tables: dict[str, str],
+    cells: list[str],
+    name: str,
+) -> "ScoredKnees":
+    from oatools.scored.knees import read_scored
+
+    knees = read_scored(predictions, labels, tables, cells=cells, name=name)
+    if knees.unlabelled:
+        console.note(f"{counted(knees.unlabelled, 'prediction')} without a label left out")
+    if knees.unscored:
+        console.note(f"{counted(knees.unscored, 'label')} without a prediction left out")
+    return knees
+
+
+def _changed(knees: "ScoredKnees", within: str | None, threshold: float | None) -> "ScoredKnees":
+    from oatools.scored.knees import with_threshold, within_cells
+
+    if within is not None:
+        knees = within_cells(knees, within)
+    if threshold is not None:
+        knees = with_threshold(knees, threshold)
+    return knees
+
+
+def _files(
+    found: "Validation", fitted: "Recalibration | None", outputs: dict[str, Path | None]
+) -> dict[str, tuple[Path, bytes]]:
+    """The contents of the files that are asked for, by option."""
+    made: dict[str, tuple[Path, bytes]] = {}
+    for option, path in outputs.items():
+        if path is None:
+            continue
+        if option == "--compare":
+            from oatools.validation.tables import DIFFERENCE_COLUMNS, difference_rows
+
+            made[option] = path, table_bytes(DIFFERENCE_COLUMNS, difference_rows(found))
+        elif option == "--recalibration" and fitted is not None:
+            from oatools.learning.recalibration import recalibration_bytes
+
+            made[option] = path, recalibration_bytes(fitted)
+        elif option == "--paragraph":
+            from oatools.validation.paragraph import describe_validation
+
+            made[option] = path, describe_validation(found, fitted).encode()
+        elif option == "--figure":
+            made[option] = path, _figure(path.suffix[1:], found)
+    return made
+
+
 def _refuse_repeated(groupings: "list[Grouping]") -> None:
     columns = [grouping.column for grouping in groupings]
     for column in columns:
         if columns.count(column) > 1:
             raise UsageError(f"--by {column} is there twice", "give it once")
-
-
-def _paragraph(found: "Validation", fitted: "Recalibration | None") -> str:
-    from oatools.validation.paragraph import describe_validation
-
-    return describe_validation(found, fitted)
 
 
 def _figure(kind: str, found: "Validation") -> bytes:

@@ -12,6 +12,7 @@ from oatools.core.manifest import MISSING, Row, number, read_table
 from oatools.core.people import People, subject_of
 from oatools.core.provenance import CAUTION_COLUMN, Caution, cautions_in
 from oatools.core.suggestions import did_you_mean
+from oatools.learning.against import name_of
 from oatools.learning.join import endpoint_of, read_labels, require_labels
 from oatools.scored.rules import Rule
 
@@ -22,10 +23,13 @@ class ScoredKnees:
 
     All arrays are (knees,): `label` is 0 or 1, and 1 an event; `subject` and `fold` are numbers;
     scores are of one fold where one model made them all. `scores` holds the probability of each
-    model by name, the first being the one in question. `change` is a continuous outcome, NaN where
+    model by name, the first being the one in question, whose folds `fold` are; `other_folds` holds
+    those of the others, where they are not the same. `change` is a continuous outcome, NaN where
     missing, or None. `columns` are those that rules go by, NaN where missing; `cells` those that
     groups are made by, as they are written. `called` is 1 where the first model calls a knee
-    positive, 0 where it does not, and None where the table does not say it of all.
+    positive, 0 where it does not, and None where the table does not say it of all. `within` is the
+    column within whose cells alone scores are compared: folds are divided by it (`within_cells`).
+    `out_of_fold` is True for scores of a cross-validation; where it is None, folds tell.
 
     `unlabelled` knees have predictions and no label, and are not among them; `unscored` have a
     label and no prediction.
@@ -36,10 +40,13 @@ class ScoredKnees:
     label: np.ndarray
     fold: np.ndarray
     scores: Mapping[str, np.ndarray]
+    other_folds: Mapping[str, np.ndarray] = field(default_factory=dict)
     change: np.ndarray | None = None
     columns: Mapping[str, np.ndarray] = field(default_factory=dict)
     cells: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     called: np.ndarray | None = None
+    within: str = ""
+    out_of_fold: bool | None = None
     cautions: frozenset[Caution] = frozenset()
     endpoint: str | None = None
     unlabelled: int = 0
@@ -54,9 +61,18 @@ class ScoredKnees:
         return len(np.unique(self.subject))
 
     @property
+    def is_out_of_fold(self) -> bool:
+        """Whether the scores are of several models, each tested on what others trained on."""
+        return self.folds > 1 if self.out_of_fold is None else self.out_of_fold
+
+    @property
     def folds(self) -> int:
         """The number of folds; 1 where all scores are of one model."""
         return len(np.unique(self.fold))
+
+    def fold_of(self, model: str) -> np.ndarray:
+        """Return the folds (knees,) of a model's scores."""
+        return self.other_folds.get(model, self.fold)
 
     def take(self, chosen: np.ndarray) -> "ScoredKnees":
         """Return the knees that a mask (knees,) chooses."""
@@ -66,6 +82,7 @@ class ScoredKnees:
             label=self.label[chosen],
             fold=self.fold[chosen],
             scores={name: values[chosen] for name, values in self.scores.items()},
+            other_folds={name: values[chosen] for name, values in self.other_folds.items()},
             change=None if self.change is None else self.change[chosen],
             columns={name: values[chosen] for name, values in self.columns.items()},
             cells={
@@ -73,6 +90,8 @@ class ScoredKnees:
                 for name, cells in self.cells.items()
             },
             called=None if self.called is None else self.called[chosen],
+            within=self.within,
+            out_of_fold=self.out_of_fold,
             cautions=self.cautions,
             endpoint=self.endpoint,
             unlabelled=self.unlabelled,
@@ -120,12 +139,14 @@ def read_scored(
     label = np.array([int(rows[knee]["label"]) for knee in shared])
     subjects = [_subject(knee, scored.rows[knee], rows[knee]) for knee in shared]
     scores = {name: _probabilities(scored, shared)}
+    other_folds = {}
     cautions = scored.cautions(shared) | _cautions(rows, shared)
     for other, path in (others or {}).items():
         more = _Predictions.read(path, people)
         _require_knees(more, shared, scored.name)
         _require_same_labels(more, rows, where)
         scores[other] = _probabilities(more, shared)
+        other_folds[other] = _folds(more, shared)
         cautions |= more.cautions(shared)
     wanted = {column for rule in rules for column in rule.columns}
     columns = {column: _column(source, shared, column, where) for column in sorted(wanted)}
@@ -133,8 +154,9 @@ def read_scored(
         knee=tuple(shared),
         subject=_numbers(subjects),
         label=label,
-        fold=_numbers(scored.rows[knee].get("fold", MISSING) for knee in shared),
+        fold=_folds(scored, shared),
         scores=scores,
+        other_folds=other_folds,
         change=None if change is None else _column(source, shared, change, where),
         columns=columns,
         cells={column: _cells(source, scored, shared, column, where) for column in cells},
@@ -143,6 +165,45 @@ def read_scored(
         endpoint=endpoint,
         unlabelled=len(scored.rows) - len(shared),
         unscored=len(rows) - len(shared) if labels is not None else 0,
+    )
+
+
+def name_tables(
+    first: str, others: Sequence[str], taken: Sequence[str] = ()
+) -> tuple[str, dict[str, str]]:
+    """Return what predictions are called (see `against.name_of`), and others, by their names.
+
+    Raises a `UsageError` where two would have one name, or one that is `taken`.
+    """
+    name = "score" if first == "-" else name_of(first)
+    found: dict[str, str] = {}
+    for path in others:
+        other = name_of(path)
+        if other in (name, *found, *taken):
+            raise UsageError(
+                f"two tables of predictions would be called {other}", "rename one, or its folder"
+            )
+        found[other] = path
+    return name, found
+
+
+def within_cells(knees: ScoredKnees, column: str) -> ScoredKnees:
+    """Return knees whose scores are compared with those of the same cell of a column alone.
+
+    Each fold becomes as many as there are different cells in it.
+    """
+    cells = knees.cells[column]
+
+    def divided(fold: np.ndarray) -> np.ndarray:
+        return _numbers(f"{number}\t{cell}" for number, cell in zip(fold, cells, strict=True))
+
+    others = {name: divided(knees.fold_of(name)) for name in list(knees.scores)[1:]}
+    return replace(
+        knees,
+        fold=divided(knees.fold),
+        other_folds=others,
+        within=column,
+        out_of_fold=knees.is_out_of_fold,
     )
 
 
@@ -176,6 +237,10 @@ class _Predictions:
 def _numbers(names: Iterable[str]) -> np.ndarray:
     """The number (knees,) of each name among all, 0 and up."""
     return np.unique(list(names), return_inverse=True)[1]
+
+
+def _folds(scored: _Predictions, knees: Sequence[str]) -> np.ndarray:
+    return _numbers(scored.rows[knee].get("fold", MISSING) for knee in knees)
 
 
 def _cautions(rows: Mapping[str, Row], knees: Sequence[str]) -> set[Caution]:

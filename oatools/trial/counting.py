@@ -117,8 +117,9 @@ class _Ranking:
     @classmethod
     def of(cls, candidates: ScoredKnees, model: str) -> "_Ranking":
         score, folds = candidates.scores[model], []
-        for number in np.unique(candidates.fold):
-            at = np.flatnonzero(candidates.fold == number)
+        fold = candidates.fold_of(model)
+        for number in np.unique(fold):
+            at = np.flatnonzero(fold == number)
             order = at[np.argsort(-score[at], kind="stable")]
             starts = np.flatnonzero(np.append(True, np.diff(score[order]) != 0))
             folds.append((order, starts))

@@ -73,7 +73,7 @@ def decision_curve(
         for place, threshold in enumerate(thresholds):
             enrolled = float(chosen[name][:, place].mean())
             widened = 1.0
-            if candidates.folds > 1:
+            if candidates.is_out_of_fold:
                 widened = of_cross_validation(enrolled, candidates.patients)
             found.append(
                 Decision(

@@ -338,7 +338,7 @@ def _saved(own: np.ndarray, other: np.ndarray, widened: float) -> Quantity:
 
 def _widened(candidates: ScoredKnees, strategy: Strategy, sums: Sums) -> float:
     """What deviations of a strategy are multiplied by; who goes by no model owes it nothing."""
-    if not strategy.model or candidates.folds == 1:
+    if not strategy.model or not candidates.is_out_of_fold:
         return 1.0
     share = float(sums.enrolled[0] / sums.candidates[0])
     return of_cross_validation(share, candidates.patients)

@@ -144,7 +144,7 @@ def _difference(each: Difference, other: str) -> str:
 def _limits(found: Enrichment) -> Iterator[str]:
     candidates = found.candidates
     ranked = ""
-    if candidates.folds > 1:
+    if candidates.is_out_of_fold:
         ranked = (
             "; candidates are ranked within each fold of the cross-validation, and what the score "
             "adds has wider intervals, since patients who test one fold's model train the others'"

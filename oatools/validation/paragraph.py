@@ -17,6 +17,7 @@ def describe_validation(found: Validation, made: Recalibration | None = None) ->
     sentences = [
         *_overall(found),
         *_groups(found),
+        *_differences(found),
         _recalibrated(made),
         *_methods(found),
         _caution(found),
@@ -32,8 +33,10 @@ def _overall(found: Validation) -> Iterator[str]:
         f"Of {knees} of {patients}, {everybody.events} "
         f"({100 * everybody.events / everybody.knees:.1f} %) had the event{endpoint}."
     )
-    folds = found.knees.folds
+    folds, within = found.knees.folds, found.knees.within
     where = f", the mean of {folds} folds" if folds > 1 else ""
+    if within:
+        where = f", of pairs of knees of the same {within}"
     yield (
         f"The area under the ROC curve of {model} was {_shown(everybody['roc_auc'])}{where}, and "
         f"the average precision {_shown(everybody['pr_auc'])}."
@@ -89,6 +92,21 @@ def _groups(found: Validation) -> Iterator[str]:
         yield f"Whether groups differ in the area, p, and after Holm for all columns: {listed}."
 
 
+def _differences(found: Validation) -> Iterator[str]:
+    for each in found.differences:
+        shown = each.difference
+        bounds = ""
+        if not math.isnan(shown.low):
+            bounds = f" (95 % CI {shown.low:+.3f} to {shown.high:+.3f})"
+        tested = ""
+        if not math.isnan(each.p):
+            tested = f", p {_p(each.p)}, after Holm {_p(each.holm)}"
+        yield (
+            f"The area of {each.one} less that of {each.other} was {shown.value:+.3f}{bounds}"
+            f"{tested}."
+        )
+
+
 def _recalibrated(made: Recalibration | None) -> str:
     if made is None:
         return ""
@@ -102,14 +120,15 @@ def _recalibrated(made: Recalibration | None) -> str:
 
 def _methods(found: Validation) -> Iterator[str]:
     ordered = ""
-    if found.knees.folds > 1:
+    if found.knees.is_out_of_fold:
         ordered = (
             "; scores are compared within folds, and intervals of what goes by order are widened, "
             "since patients who test one fold's model train the others'"
         )
+    house = "" if found.knees.within else "; that of the area of all knees is Obuchowski's"
     yield (
         f"Intervals are 95 %, from {found.draws} draws of patients with both their knees (seed "
-        f"{found.seed}){ordered}; that of the area of all knees is Obuchowski's."
+        f"{found.seed}){ordered}{house}."
     )
 
 

@@ -19,6 +19,18 @@ VALIDATION_COLUMNS = [
     "reason",
     CAUTION_COLUMN,
 ]
+DIFFERENCE_COLUMNS = [
+    "one",
+    "other",
+    "one_auc",
+    "other_auc",
+    "difference",
+    "ci_low",
+    "ci_high",
+    "p",
+    "p_holm",
+    CAUTION_COLUMN,
+]
 #: The group of the rows that tell whether a column's groups differ.
 DIFFER = "groups differ"
 
@@ -39,6 +51,27 @@ def validation_rows(found: Validation) -> list[Row]:
             }
             rows.append(row)
     return [row | caution for row in rows]
+
+
+def difference_rows(found: Validation) -> list[Row]:
+    """Return one row of `DIFFERENCE_COLUMNS` for each two models."""
+    caution = caution_cell(found.knees.cautions)
+    rows = []
+    for each in found.differences:
+        row = {
+            "one": each.one,
+            "other": each.other,
+            "one_auc": _number(each.one_area),
+            "other_auc": _number(each.other_area),
+            "difference": _number(each.difference.value),
+            "ci_low": _number(each.difference.low),
+            "ci_high": _number(each.difference.high),
+            "p": _number(each.p),
+            "p_holm": _number(each.holm),
+            CAUTION_COLUMN: caution,
+        }
+        rows.append(row)
+    return rows
 
 
 def _rows(part: Part) -> list[Row]:

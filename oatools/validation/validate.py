@@ -5,11 +5,12 @@ All knees together, then each group. Numbers that are about too few knees are wi
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from itertools import combinations
 
 import numpy as np
-from scipy.stats import chi2
+from scipy.stats import chi2, norm
 
 from oatools.core.errors import UsageError
 from oatools.learning.intervals import Fold, estimate_area
@@ -128,8 +129,26 @@ class Heterogeneity:
 
 
 @dataclass(frozen=True)
+class Difference:
+    """The difference of two models' areas under the ROC curve on the same knees.
+
+    Each area is the mean over the model's own folds (of pairs, where knees are compared within
+    cells alone). `p` is two-sided, by Wald's test with the
+    error of the draws, and `holm` the same after Holm's adjustment for all pairs of models.
+    """
+
+    one: str
+    other: str
+    one_area: float
+    other_area: float
+    difference: Value
+    p: float
+    holm: float
+
+
+@dataclass(frozen=True)
 class Validation:
-    """The values of all knees, first, and of groups; whether groups differ.
+    """The values of all knees, first, and of groups; whether groups differ, and models.
 
     `prevalence` is another one for which precision is given, if any. `draws` and `seed` are those
     of the intervals.
@@ -138,6 +157,7 @@ class Validation:
     knees: ScoredKnees
     parts: tuple[Part, ...]
     heterogeneity: tuple[Heterogeneity, ...]
+    differences: tuple[Difference, ...]
     prevalence: float | None
     draws: int
     seed: int
@@ -187,7 +207,8 @@ def validate(
         groups += make_groups(grouping, knees.cells[grouping.column])
     drawn = _draw(knees, groups, prevalence, draws, seed)
     parts = [_part(knees, group, found) for group, found in zip(groups, drawn, strict=True)]
-    parts[0] = _with_house_area(parts[0], knees)
+    if not knees.within:
+        parts[0] = _with_house_area(parts[0], knees)
     areas = {id(part): found.get("roc_auc") for part, found in zip(parts, drawn, strict=True)}
     tests = []
     for grouping in groupings:
@@ -198,10 +219,42 @@ def validate(
         knees=knees,
         parts=tuple(parts),
         heterogeneity=tuple(_adjusted(tests)),
+        differences=tuple(compare_models(knees, draws, seed)),
         prevalence=prevalence,
         draws=draws,
         seed=seed,
     )
+
+
+def compare_models(knees: ScoredKnees, draws: int = 2000, seed: int = 0) -> list[Difference]:
+    """Return the difference of each two models, the first of each pair named first.
+
+    Both are measured on the same knees, each in its own folds, so that a cross-validation by site
+    may be held against one in folds that are drawn.
+    """
+    models = list(knees.scores)
+    if len(models) < 2:
+        return []
+    measure = measures.roc_auc if knees.within else measures.mean_area
+    nothing = np.full(len(knees), math.nan)
+    each = [Scores(knees.label, knees.scores[m], knees.fold_of(m), nothing) for m in models]
+    areas = np.concatenate(
+        [
+            np.stack([measure(one, weights) for one in each], axis=1)
+            for weights in patient_weights(knees.subject, draws, seed)
+        ]
+    )
+    widened = pairs_twice(1.0, knees.patients) if knees.is_out_of_fold else 1.0
+    found = []
+    for i, j in combinations(range(len(models)), 2):
+        apart = areas[:, i] - areas[:, j]
+        error = widened * float(np.nanstd(apart[1:], ddof=1))
+        p = 2 * float(norm.sf(abs(apart[0]) / error)) if error > 0 else math.nan
+        value = Value("roc_auc", float(apart[0]), *interval(apart, LINEAR, widened))
+        pair = (models[i], models[j], float(areas[0, i]), float(areas[0, j]))
+        found.append(Difference(*pair, value, p, math.nan))
+    adjusted = holm([each.p for each in found])
+    return [replace(one, holm=p) for one, p in zip(found, adjusted, strict=True)]
 
 
 def is_enough(label: np.ndarray) -> bool:
@@ -261,7 +314,7 @@ def _part(knees: ScoredKnees, group: Group, drawn: Mapping[str, np.ndarray]) -> 
     for name, found in drawn.items():
         measured = by_name.get(name, Measured(name, measures.prevalence, SHARE, True))
         widened = 1.0
-        if knees.folds > 1 and measured.of_pairs:
+        if knees.is_out_of_fold and measured.of_pairs:
             widened = pairs_twice(1.0, patients)
         value = Value(name, float(found[0]), *interval(found, measured.scale, widened))
         values.append(value)
@@ -280,7 +333,7 @@ def _with_house_area(part: Part, knees: ScoredKnees) -> Part:
         return part
     area = Value("roc_auc", found.value, found.low, found.high)
     values = tuple(area if value.metric == "roc_auc" else value for value in part.values)
-    return Part(part.by, part.name, part.knees, part.patients, part.events, values, part.reason)
+    return replace(part, values=values)
 
 
 def _differ(by: str, areas: Sequence[np.ndarray], knees: ScoredKnees) -> Heterogeneity:
@@ -295,7 +348,7 @@ def _differ(by: str, areas: Sequence[np.ndarray], knees: ScoredKnees) -> Heterog
     apart = scaled[1:] - scaled[0]
     known = ~np.isnan(apart[:, 1:]).any(axis=0)
     covariance = np.atleast_2d(np.cov(apart[:, 1:][:, known]))
-    if knees.folds > 1:
+    if knees.is_out_of_fold:
         covariance = covariance * pairs_twice(1.0, knees.patients) ** 2
     statistic = float(apart[:, 0] @ np.linalg.pinv(covariance) @ apart[:, 0])
     return Heterogeneity(by, len(areas), float(chi2.sf(statistic, len(apart))), math.nan)
@@ -304,7 +357,4 @@ def _differ(by: str, areas: Sequence[np.ndarray], knees: ScoredKnees) -> Heterog
 def _adjusted(tests: Sequence[Heterogeneity]) -> list[Heterogeneity]:
     """The tests with p after Holm (1979) for all of them."""
     adjusted = holm([test.p for test in tests])
-    return [
-        Heterogeneity(test.by, test.groups, test.p, p)
-        for test, p in zip(tests, adjusted, strict=True)
-    ]
+    return [replace(test, holm=p) for test, p in zip(tests, adjusted, strict=True)]

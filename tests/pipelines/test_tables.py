@@ -82,7 +82,8 @@ def headers(tmp_path_factory):
         oa-pairs draw labels.tsv --pairs 2 --key key.tsv > pairs.tsv
         oa-pairs score answers.tsv --pairs pairs.tsv --key key.tsv --compare compare.tsv > score.tsv
         oa-pairs power --pairs 40 > power.tsv
-        oa-validate cv/predictions.tsv --labels labels.tsv --by sex --bootstrap 100 > validate.tsv
+        oa-validate cv/predictions.tsv --labels labels.tsv --by sex --bootstrap 100 \\
+            --against cv/predictions-images-linear.tsv --compare validate-compare.tsv > validate.tsv
         oa-enrich cv/predictions.tsv --labels labels.tsv --against kl=2: --bootstrap 100 \
             --compare enrich-compare.tsv --decision decision.tsv > enrich.tsv
         oa-info n4table.tsv cv > info.tsv
@@ -154,6 +155,7 @@ def test_the_columns_are_those_of_a_real_cross_validation(headers):
 
 def test_the_columns_are_those_of_a_real_validation_and_a_trial(headers):
     assert headers["validate"] == listed("`oa-validate(1)` prints")
+    assert headers["validate-compare"] == listed("The table of `oa-validate --compare`")
     assert headers["enrich"] == listed("`oa-enrich(1)` prints")
     assert headers["enrich-compare"] == listed("The table of `oa-enrich --compare`")
     assert headers["decision"] == listed("The table of `oa-enrich --decision`")

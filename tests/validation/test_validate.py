@@ -6,11 +6,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from scipy.special import expit
-from scipy.stats import chi2
+from scipy.stats import chi2, norm
+from sklearn.metrics import roc_auc_score
+from statsmodels.stats.multitest import multipletests
 
 from oatools.core.errors import UsageError
 from oatools.learning.intervals import Fold, estimate_area
-from oatools.scored.knees import ScoredKnees
+from oatools.scored.knees import ScoredKnees, within_cells
 from oatools.validation.groups import Grouping
 from oatools.validation.validate import validate
 
@@ -123,6 +125,77 @@ def test_folds_widen_intervals_of_order_and_not_of_calibration_in_the_large():
 
     assert 1.2 < reach(two, "sensitivity") / reach(one, "sensitivity") < 1.5
     assert reach(two, "observed_expected") == reach(one, "observed_expected")
+
+
+def test_a_difference_is_that_of_the_areas_each_in_its_own_folds():
+    cohort = knees(folds=4, seed=2)
+    random = np.random.default_rng(9)
+    other = np.clip(cohort.scores["m"] + 0.3 * random.standard_normal(800), 0.001, 0.999)
+    fold = cohort.subject % 3
+    both = replace(cohort, scores=cohort.scores | {"o": other}, other_folds={"o": fold})
+    (found,) = validate(both, draws=300).differences
+
+    def mean(score, folds):
+        own = [roc_auc_score(cohort.label[folds == n], score[folds == n]) for n in np.unique(folds)]
+        return np.mean(own)
+
+    areas = (mean(cohort.scores["m"], cohort.fold), mean(other, fold))
+    assert (found.one_area, found.other_area) == pytest.approx(areas)
+    assert found.difference.value == pytest.approx(areas[0] - areas[1])
+    assert found.difference.low < found.difference.value < found.difference.high
+    assert found.p == found.holm
+
+
+def test_the_p_of_two_models_is_delongs():
+    """Of one model each and one knee a patient, by a program of its own below."""
+    base = knees(seed=7)
+    alone = replace(base, subject=np.arange(800))
+    noise = np.random.default_rng(1).standard_normal(800)
+    other = expit(np.log(alone.scores["m"] / (1 - alone.scores["m"])) + 0.8 * noise)
+    both = replace(alone, scores=alone.scores | {"o": other})
+    (found,) = validate(both, draws=4000).differences
+    events, rest = alone.label == 1, alone.label == 0
+    components = []
+    for score in (alone.scores["m"], other):
+        above = (score[events][:, None] > score[rest]) + 0.5 * (
+            score[events][:, None] == score[rest]
+        )
+        components.append((above.mean(axis=1), above.mean(axis=0)))
+    (v1, w1), (v2, w2) = components
+    error = math.sqrt((v1 - v2).var(ddof=1) / events.sum() + (w1 - w2).var(ddof=1) / rest.sum())
+    expected = 2 * norm.sf(abs(v1.mean() - v2.mean()) / error)
+    assert found.difference.value == pytest.approx(v1.mean() - v2.mean())
+    assert found.p == pytest.approx(expected, rel=0.25)
+    reach = (found.difference.high - found.difference.low) / (2 * 1.96)
+    assert reach == pytest.approx(error, rel=0.08)
+
+
+def test_of_three_models_all_pairs_are_adjusted_together():
+    base = knees(seed=3)
+    random = np.random.default_rng(4)
+    scores = {
+        "a": base.scores["m"],
+        "b": np.clip(base.scores["m"] + 0.2 * random.standard_normal(800), 0.01, 0.99),
+        "c": random.random(800),
+    }
+    found = validate(replace(base, scores=scores), draws=300).differences
+    assert [(d.one, d.other) for d in found] == [("a", "b"), ("a", "c"), ("b", "c")]
+    expected = multipletests([d.p for d in found], method="holm")[1]
+    assert [d.holm for d in found] == pytest.approx(expected)
+
+
+def test_within_sites_only_knees_of_one_site_are_compared():
+    """A score that is the site's share of events alone tells nothing within a site."""
+    site = np.array(["A"] * 400 + ["B"] * 400)
+    random = np.random.default_rng(0)
+    label = (random.random(800) < np.where(site == "A", 0.1, 0.5)).astype(int)
+    score = np.where(site == "A", 0.1, 0.5)
+    cohort = replace(knees(site=site), label=label, scores={"m": score})
+    assert validate(cohort, draws=100).parts[0]["roc_auc"].value > 0.65
+    within = validate(within_cells(cohort, "site"), draws=100).parts[0]["roc_auc"]
+    assert within.value == 0.5
+    # One model made all scores: that they are compared within sites adds nothing to an interval.
+    assert not within_cells(cohort, "site").is_out_of_fold
 
 
 def test_what_cannot_be_told_is_said():

@@ -116,6 +116,37 @@ def test_a_recalibration_is_a_file_for_oa_predict(study, shell):
     assert "no recalibration of oa-validate" in refused.stderr
 
 
+def test_other_predictions_are_compared_with_holm(study, shell):
+    lines = (study / "predictions.tsv").read_text().splitlines()
+    random = np.random.default_rng(3)
+    for name in ("other", "third"):
+        rows = [lines[0]]
+        for line in lines[1:]:
+            cells = line.split("\t")
+            rows.append("\t".join([*cells[:2], f"{random.random():.4f}", *cells[3:]]))
+        (study / f"{name}.tsv").write_text("\n".join(rows) + "\n")
+    shell(f"{CALL} --against other.tsv --against third.tsv --compare c.tsv --paragraph v.txt")
+    rows = table((study / "c.tsv").read_text())
+    assert [(r["one"], r["other"]) for r in rows] == [
+        ("predictions", "other"),
+        ("predictions", "third"),
+        ("other", "third"),
+    ]
+    for row in rows:
+        assert float(row["p_holm"]) >= float(row["p"])
+        difference = float(row["one_auc"]) - float(row["other_auc"])
+        assert float(row["difference"]) == pytest.approx(difference, abs=1e-5)
+    assert "The area of predictions less that of other was" in (study / "v.txt").read_text()
+
+
+def test_scores_may_be_compared_within_a_column(study, shell):
+    plain = table(shell(CALL).stdout)[0]
+    within = table(shell(f"{CALL} --within site --paragraph v.txt").stdout)[0]
+    assert plain["metric"] == within["metric"] == "roc_auc"
+    assert plain["value"] != within["value"]
+    assert "of pairs of knees of the same site" in (study / "v.txt").read_text()
+
+
 @pytest.mark.parametrize(
     ("more", "said"),
     [
@@ -126,6 +157,9 @@ def test_a_recalibration_is_a_file_for_oa_predict(study, shell):
         ("--prevalence 2", "give --prevalence above 0"),
         ("--threshold 7", "give --threshold from 0 to 1"),
         ("--recalibrate large", "need each other"),
+        ("--compare c.tsv", "--compare needs --against"),
+        ("--against predictions.tsv", "would be called predictions"),
+        ("--within sit", "did you mean 'site'?"),
         ("--figure x.gif", "ends in .png or .svg"),
         ("--paragraph predictions.tsv", "predictions.tsv"),
     ],
