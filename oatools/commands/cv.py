@@ -1,8 +1,9 @@
 """oa-cv: how good a model is, by cross-validation grouped by patient."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -29,8 +30,12 @@ from oatools.core.options import (
 from oatools.core.replacing import Replace
 from oatools.oai.reliability import SEM
 
+if TYPE_CHECKING:
+    from oatools.learning.results import CrossValidation
+
 # The tables of results, beside folds.tsv.
-_TABLES = ("predictions.tsv", "metrics.tsv", "null.tsv")
+_TABLES = ("predictions.tsv", "metrics.tsv", "null.tsv", "left-out.tsv")
+_LEFT_OUT_COLUMNS = ["fold", "column", "value", "knees", "patients", "positives"]
 
 
 @command(
@@ -61,6 +66,12 @@ _TABLES = ("predictions.tsv", "metrics.tsv", "null.tsv")
     type=ColumnValue(),
     metavar="COLUMN=VALUE",
     help="Use no folds: test on the knees with this value in the labels, train on the others.",
+)
+@click.option(
+    "--leave-out",
+    metavar="COLUMN",
+    help="Make each value of this column of the labels a fold, such as site, and tell how well it "
+    "can be read from the features.",
 )
 @click.option(
     "--stratify",
@@ -130,6 +141,7 @@ def main(
     folds: int | None,
     folds_file: str | None,
     hold_out: tuple[str, str] | None,
+    leave_out: str | None,
     stratify: tuple[str, ...],
     repeats: int | None,
     leaky: bool,
@@ -148,13 +160,19 @@ def main(
     per fold, predictions.tsv, metrics.tsv, figures, report.html and model-card.md. Baselines are
     scored in the same folds.
     """
-    _check_division(folds, folds_file, hold_out, has_more=(repeats or 1) > 1 or bool(stratify))
+    ways = {
+        "--folds": folds,
+        "--folds-file": folds_file,
+        "--hold-out": hold_out,
+        "--leave-out": leave_out,
+    }
+    _check_division(ways, has_more=(repeats or 1) > 1 or bool(stratify))
     tables = {f"-o: {name}": out_dir / name for name in _TABLES}
     require_safe(run, tables, [folds_file, flow, *against])
     _refuse_own(against, out_dir)
     folds_table = {"-o: folds.tsv": out_dir / "folds.tsv"}  # it may be taken for --folds-file
     require_safe(run, folds_table)
-    columns = [*stratify, *(hold_out or ())[:1]]
+    columns = [*stratify, *(hold_out or ())[:1], *([leave_out] if leave_out else [])]
     loaded = read_training_data(console, run, columns)
     from oatools.report.participants import read_label_flow
 
@@ -177,7 +195,7 @@ def main(
         device=best_device(run.device),
         candidates=crossval.candidates(run.settings, run.tune),
         seed=seed,
-        splitter=Splitter(folds or 5, folds_file, hold_out, stratify, leaky),
+        splitter=Splitter(folds or 5, folds_file, hold_out, leave_out, stratify, leaky),
         endpoint=loaded.endpoint,
         compare=compare,
         jobs=jobs,
@@ -189,6 +207,8 @@ def main(
         folds_of_runs = [plan.splitter.split(loaded.cohort, seed + n) for n in range(times)]
         others = read_others(against, loaded.cohort, folds_of_runs)
     result = crossval.divide_and_validate(loaded.cohort, plan, out_dir, console)
+    if leave_out:
+        _tell_left_out(console, result, leave_out, out_dir / "left-out.tsv", seed)
     if permute_labels:
         null = crossval.null_distribution(
             loaded.cohort, result.fold, plan, out_dir, permute_labels, console
@@ -225,20 +245,57 @@ def main(
 
 
 def _check_division(
-    folds: int | None,
-    folds_file: str | None,
-    hold_out: tuple[str, str] | None,
+    ways: Mapping[str, object],
     has_more: bool,
 ) -> None:
     """Raise a `UsageError` for options that exclude each other."""
-    ways = {"--folds": folds, "--folds-file": folds_file, "--hold-out": hold_out}
     given = [option for option, value in ways.items() if value]
     if len(given) > 1:
         raise UsageError(
             f"{' and '.join(given)} exclude each other: each says how the knees are divided"
         )
-    if has_more and (folds_file or hold_out):
+    if has_more and given and given != ["--folds"]:
         raise UsageError(f"{given[0]} leaves nothing for --repeats or --stratify to decide")
+
+
+def _tell_left_out(
+    console: Console, result: "CrossValidation", column: str, path: Path, seed: int
+) -> None:
+    """Say and write which value each fold leaves out, and how well features give it away."""
+    import numpy as np
+
+    from oatools.learning.probe import probe
+
+    cohort = result.cohort
+    cells = np.array([row[column] for row in cohort.rows])
+    rows = []
+    for number in range(result.folds + 1):
+        for value in np.unique(cells[result.fold == number]).tolist():
+            at = (result.fold == number) & (cells == value)
+            row = {
+                "fold": str(number),
+                "column": column,
+                "value": value,
+                "knees": str(int(at.sum())),
+                "patients": str(len(set(np.asarray(cohort.subject)[at]))),
+                "positives": str(int(cohort.label[at].sum())),
+            }
+            rows.append(row)
+    write_table(path, _LEFT_OUT_COLUMNS, rows)
+    listed = ", ".join(f"{row['value']} in {row['fold']}" for row in rows if row["fold"] != "0")
+    console.note(f"folds leave out {column} {listed}")
+    rare = [row["value"] for row in rows if row["fold"] == "0"]
+    if rare:
+        console.note(f"{column} {', '.join(rare)}: one class alone, so that it is trained on only")
+    found = probe(cohort, cells.tolist(), seed)
+    if found is None:
+        console.note(f"too few patients to tell how well {column} can be read from the features")
+        return
+    console.note(
+        f"{column} can be read from the features with an area of {found.area:.2f} (0.5 by chance), "
+        f"and {100 * found.accuracy:.0f} % are right ({100 / found.values:.0f} % by chance); hold "
+        "these folds against drawn ones with oa-validate --against"
+    )
 
 
 def _refuse_own(against: Sequence[str], out_dir: Path) -> None:

@@ -90,6 +90,22 @@ _SEQUENCES = (*_OAI, *_FORMS["most"])
     help="Bias of the images: random waves, or that of a coil, drawn for each knee; mixed: of any "
     "coil.",
 )
+@heading("Sites")
+@click.option(
+    "--sites",
+    type=click.IntRange(2, 5),
+    metavar="N",
+    help="Give each of N sites a scanner of its own: from sharp and noisy to blurred and calm.",
+)
+@click.option(
+    "--site-odds",
+    type=click.FloatRange(0, min_open=True),
+    default=4.0,
+    show_default=True,
+    metavar="X",
+    help="How much likelier a knee that narrows is at the last of these sites, beside the first; 1 "
+    "for sites that tell nothing.",
+)
 @heading("Outcome")
 @click.option(
     "--progressors",
@@ -134,6 +150,8 @@ def main(
     with_images: bool,
     matrix: int,
     bias: str,
+    sites: int | None,
+    site_odds: float,
     progressors: float,
     painful: float,
     jsn_auc: float,
@@ -163,6 +181,8 @@ def main(
         sequences=tuple(name for name in _SEQUENCES if name in (sequences or _FORMS[form])),
         matrix=matrix,
         bias=bias,
+        sites=sites or 0,
+        site_odds=site_odds if sites else 1.0,
         progressors=progressors,
         painful=painful,
         jsn_auc=jsn_auc,

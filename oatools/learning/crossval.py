@@ -226,6 +226,7 @@ def validate(
         trained=len(tasks),
         kept=len(splits) * len(series) - len(tasks),
         leaky=plan.splitter.leaky,
+        left_out=plan.splitter.leave_out or "",
     )
 
 

@@ -54,30 +54,32 @@ class Splitter:
     """The way in which knees are divided into folds.
 
     Into `folds` drawn by chance and spread over the columns `stratify`; or by a table,
-    `folds_file`; or by `hold_out`, a column and the value of the knees to be tested on. `leaky`
-    splits knees and not patients. Raises a `UsageError` for fewer than two folds, or two ways to
+    `folds_file`; or by `hold_out`, a column and the value of the knees to be tested on; or by
+    `leave_out`, a column of which each value is a fold. `leaky` splits knees and not patients.
+    Raises a `UsageError` for fewer than two folds, or two ways to
     divide the knees.
     """
 
     folds: int = 5
     folds_file: str | None = None
     hold_out: tuple[str, str] | None = None
+    leave_out: str | None = None
     stratify: tuple[str, ...] = ()
     leaky: bool = False
 
     def __post_init__(self) -> None:
         if self.folds < 2:
             raise UsageError(f"folds is {self.folds}", "give `folds` of at least 2")
-        if self.folds_file and self.hold_out:
+        if sum(map(bool, (self.folds_file, self.hold_out, self.leave_out))) > 1:
             raise UsageError(
-                "a table of folds and knees held out exclude each other",
-                "give `folds_file` or `hold_out`",
+                "a table of folds, knees held out and values left out exclude each other",
+                "give `folds_file`, `hold_out` or `leave_out`",
             )
 
     @property
     def is_random(self) -> bool:
         """True where folds are drawn, so that another seed gives others."""
-        return not (self.folds_file or self.hold_out)
+        return not (self.folds_file or self.hold_out or self.leave_out)
 
     def split(self, cohort: Cohort, seed: int) -> np.ndarray:
         """Return the fold (knees,) of each knee: from 1, and 0 for knees to train on only.
@@ -89,6 +91,9 @@ class Splitter:
         elif self.hold_out:
             column, value = self.hold_out
             fold = hold_out([row[column] for row in cohort.rows], value, column)
+        elif self.leave_out:
+            cells = [row[self.leave_out] for row in cohort.rows]
+            fold, _ = leave_out(cells, cohort.label, self.leave_out)
         else:
             fold = assign_folds(
                 cohort.subject,
@@ -182,6 +187,28 @@ def hold_out(values: Sequence[str], value: str, name: str) -> np.ndarray:
         present = ", ".join(sorted(set(values)))
         raise UsageError(f"{which} knees have {name} '{value}'", f"there are {present}")
     return fold
+
+
+def leave_out(
+    values: Sequence[str], label: np.ndarray, name: str
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Return a fold (knees,) for each value of a column, from 1, and the values in their order.
+
+    `values` (knees,) is the column `name`. Knees of a value that has one class are trained on only,
+    fold 0. Raises a `UsageError` where fewer than two values have both.
+    """
+    column = np.asarray(values)
+    tested = [value for value in np.unique(column).tolist() if _has_both(label[column == value])]
+    if len(tested) < 2:
+        raise UsageError(
+            f"{len(tested)} of {len(np.unique(column))} values of '{name}' have knees of both "
+            "classes",
+            "at least two are needed, to leave out one and train on another",
+        )
+    fold = np.zeros(len(column), dtype=np.int64)
+    for number, value in enumerate(tested, start=1):
+        fold[column == value] = number
+    return fold, tuple(tested)
 
 
 def inner_folds(subjects: Sequence[str], label: np.ndarray, share: float, seed: int) -> np.ndarray:

@@ -178,7 +178,8 @@ class CrossValidation:
 
     `fold` is 0 for knees that are trained on only. `models` has the model that was asked for first
     and the baselines after it. `attention` (slices,) a knee and `records`, one a fold, are those of
-    the first model. `trained` and `kept` count all models. `repeats` are cross-validations of the
+    the first model. `left_out` is the column whose values are the folds, if they are.
+    `trained` and `kept` count all models. `repeats` are cross-validations of the
     same knees in other folds, without repeats of their own. `null` (permutations,) holds mean ROC
     AUCs over the folds with permuted labels.
     """
@@ -191,6 +192,7 @@ class CrossValidation:
     trained: int
     kept: int
     leaky: bool = False
+    left_out: str = ""
     repeats: tuple["CrossValidation", ...] = ()
     null: np.ndarray = field(default_factory=lambda: np.zeros(0))
 

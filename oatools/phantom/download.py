@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
@@ -43,6 +44,7 @@ from oatools.phantom.people import (
 )
 from oatools.phantom.rendering import render
 from oatools.phantom.series import PulseSequence
+from oatools.phantom.signature import PLAIN, SITES, Signature, signature_of
 from oatools.phantom.stamp import STAMP
 from oatools.phantom.tables import Record, make_records
 from oatools.phantom.truth import write_truth
@@ -70,6 +72,7 @@ def prepare(folder: Path, settings: PhantomSettings) -> list[Row]:
     a folder that holds anything else.
     """
     _check(settings)
+    _check_sites(settings)
     _claim(folder, settings)
     layout = LAYOUTS[settings.form]
     patients = make_people(settings)
@@ -120,7 +123,8 @@ def make_series(
         what = target if is_packed else target / damaged[0]
         more = f" and {len(damaged) - 1} more" if len(damaged) > 1 and not is_packed else ""
         warn(f"warning: {what}{more} was damaged since it was made; it is made again")
-    pixels, affine = make_volume(settings, knee, protocol)
+    signature = signature_of(patient.site, settings.sites)
+    pixels, affine = make_volume(settings, knee, protocol, signature)
     with naming(target), scratch_folder(target.parent) as partial:
         series.write_series(partial, protocol, pixels, affine, identity)
         if is_packed:
@@ -183,17 +187,20 @@ def _gave_name(folder: Path, target: Path) -> bool:
 
 
 def make_volume(
-    settings: PhantomSettings, knee: PhantomKnee, protocol: PulseSequence
+    settings: PhantomSettings,
+    knee: PhantomKnee,
+    protocol: PulseSequence,
+    signature: Signature = PLAIN,
 ) -> tuple[NDArray[np.uint16], NDArray[np.float64]]:
     """The pixels (columns, rows, slices) of one series with noise, and its affine to RAS mm."""
     shape, affine = series.grid(
         protocol, settings.matrix, knee.side, knee.scan_centre, knee.scan_turn
     )
-    image = render(knee.anatomy, shape, affine, protocol.contrast)
+    image = signature.apply(render(knee.anatomy, shape, affine, protocol.contrast))
     layout = LAYOUTS[settings.form]
     number = layout.first_stream + number_of(layout.sequences, knee.side, protocol.name)
     rng = stream(settings, index_of(knee.subject), number)
-    return series.digitise(image, protocol.noise, rng), affine
+    return series.digitise(image, protocol.noise * signature.noise, rng), affine
 
 
 def write_release(folder: Path, settings: PhantomSettings) -> list[Row]:
@@ -230,10 +237,20 @@ def _check(settings: PhantomSettings) -> None:
         )
 
 
+def _check_sites(settings: PhantomSettings) -> None:
+    if settings.sites and not 2 <= settings.sites <= len(SITES):
+        raise UsageError(f"{settings.sites} sites", f"give 2 to {len(SITES)}")
+    if not 0 < settings.site_odds < math.inf:
+        raise UsageError(f"odds of {settings.site_odds:g}", "give `site_odds` above 0")
+
+
 def _claim(folder: Path, settings: PhantomSettings) -> None:
     """Sign a new folder, or find that it is signed with the same settings."""
     stamp = folder / STAMP
     wanted = json.loads(json.dumps(asdict(settings)))
+    if not settings.sites:
+        # As an earlier version signed the same download.
+        del wanted["sites"], wanted["site_odds"]
     signed = {"synthetic": True, "version": VERSION, "settings": wanted}
     text = json.dumps(signed, indent=2) + "\n"
     if folder.exists() and not folder.is_dir():
@@ -247,9 +264,9 @@ def _claim(folder: Path, settings: PhantomSettings) -> None:
             write_text(stamp, text)
             return
     found, version = _read_stamp(stamp)
-    different = [name for name in wanted if found.get(name) != wanted[name]]
+    different = [name for name in {**wanted, **found} if found.get(name) != wanted.get(name)]
     if different:
-        was = ", ".join(f"{name} {found.get(name)}" for name in different)
+        was = ", ".join(f"{name} {found.get(name, 'none')}" for name in different)
         raise UsageError(
             f"{folder} holds a phantom made with {was}", "ask for the same, or give a new folder"
         )

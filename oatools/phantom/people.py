@@ -24,6 +24,7 @@ from oatools.phantom.course import draw_course
 from oatools.phantom.grades import Grades, draw_grades, kl_of, latent_kl
 from oatools.phantom.planting import plant, visible
 from oatools.phantom.replacement import Replacement, draw_replacement
+from oatools.phantom.signature import SITES, draw_site
 
 SIDES = ("left", "right")
 #: What a download can look like: OAI's ASCII release, OAI in the NIMH Data Archive, or like MOST.
@@ -48,6 +49,8 @@ class PhantomSettings:
     pain_auc: float = 0.95
     form: str = "ascii"  # one of `FORMS`
     bias: str = "waves"  # one of `BIASES`
+    sites: int = 0  # with a scanner of their own (`signature`); 0 for sites that show nowhere
+    site_odds: float = 1.0  # see `signature.draw_site`
 
 
 @dataclass(frozen=True)
@@ -130,7 +133,7 @@ def make_patient(settings: PhantomSettings, index: int) -> Patient:
         height=height,
         weight=round(body.bmi * (height / 1000) ** 2, 1),
         race=int(rng.choice(4, p=[0.02, 0.79, 0.18, 0.01])),
-        site="ABCDE"[int(rng.integers(5))],
+        site=_site(settings, index, SITES[int(rng.integers(5))], progress),
         cohort=int(rng.choice([1, 2, 3], p=[0.29, 0.685, 0.025])),
         knees=(left, right),
     )
@@ -162,10 +165,20 @@ def stream(settings: PhantomSettings, index: int, purpose: int) -> np.random.Gen
     """The random stream of a person (by number) for one purpose.
 
     0 the person, 1 and 2 the knees, 10 to 19 the noise of the images, 20 and 21 what becomes of the
-    knees, 22 to 25 the tables, 26 and 27 coil and mottling of the knees. 3 to 5 were used by an
-    earlier version.
+    knees, 22 to 25 the tables, 26 and 27 coil and mottling of the knees, 28 the site where it has a
+    scanner. 3 to 5 were used by an earlier version.
     """
     return np.random.default_rng([settings.seed, index, purpose])
+
+
+def _site(
+    settings: PhantomSettings, index: int, plain: str, progress: list[tuple[bool, float]]
+) -> str:
+    """The person's site: one that shows nowhere, or that of a scanner."""
+    if not settings.sites:
+        return plain
+    positives = sum(outcome for outcome, _ in progress)
+    return draw_site(stream(settings, index, 28), settings.sites, settings.site_odds, positives)
 
 
 def _any(planted: list[tuple[bool, float]]) -> bool:

@@ -94,6 +94,8 @@ def _files(report: Report, pictures: Sequence[str]) -> Iterator[str]:
         yield from (f"{folder}{fold_path(Path(), n)}" for n in range(1, result.folds + 1))
     if len(result.null):
         yield "null.tsv"
+    if result.left_out:
+        yield "left-out.tsv"
 
 
 def _title(record: Mapping[str, Any]) -> str:
@@ -113,6 +115,11 @@ def _lead(result: CrossValidation) -> str:
 
 def _division(result: CrossValidation) -> str:
     tested = int(result.tested.sum())
+    if result.left_out:
+        return (
+            f"{len(result.records)} folds, one a {result.left_out}; every knee is scored by the "
+            f"model that has not seen its {result.left_out}"
+        )
     if tested < len(result.cohort):
         return f"{tested} knees held out, {len(result.cohort) - tested} trained on"
     unit = "knee" if result.leaky else "patient"

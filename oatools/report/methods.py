@@ -93,6 +93,11 @@ def _test(result: CrossValidation) -> str:
     inside = (
         "Scaling, imputation, settings, epochs and the threshold came from training patients alone."
     )
+    if result.left_out:
+        return (
+            f"The model was tested in the knees of each {result.left_out}, {result.folds} in all, "
+            f"by models that were trained on the others. {inside}"
+        )
     if tested < knees:
         return f"The model was tested in {tested} knees that were held out. {inside}"
     if result.leaky:

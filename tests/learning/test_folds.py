@@ -126,5 +126,7 @@ def test_fewer_than_two_folds_are_refused(folds):
 
 
 def test_two_ways_to_divide_the_knees_are_refused():
-    with pytest.raises(UsageError, match="exclude each other; give folds_file or hold_out"):
+    with pytest.raises(
+        UsageError, match="exclude each other; give folds_file, hold_out or leave_out"
+    ):
         Splitter(folds_file="folds.tsv", hold_out=("site", "a"))

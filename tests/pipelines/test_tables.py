@@ -76,6 +76,7 @@ def headers(tmp_path_factory):
         oa-embed --list-backbones > backbones.tsv
         {sys.executable} features.py labels.tsv f > many.tsv
         oa-cv many.tsv --labels labels.tsv {quick} -k 2 --repeats 1 --permute-labels 1 -o cv > cvtable.tsv
+        oa-cv many.tsv --labels labels.tsv {quick} --leave-out sex -o cv-sex > cvsex.tsv
         oa-train many.tsv --labels labels.tsv {quick} -o m.safetensors > train.tsv
         oa-predict m.safetensors features.tsv > predict.tsv
         oa-check cv/metrics.tsv > check.tsv
@@ -104,7 +105,7 @@ def headers(tmp_path_factory):
     files = list(folder.glob("*.tsv"))
     files += [folder / "cv" / name for name in ("metrics.tsv", "folds.tsv", "null.tsv")]
     files += (folder / "cv").glob("predictions*.tsv")
-    files.append(folder / "oai" / "truth.tsv")
+    files += [folder / "oai" / "truth.tsv", folder / "cv-sex" / "left-out.tsv"]
     return {each.stem: each.read_text().split("\n")[0].split("\t") for each in files}
 
 
@@ -143,6 +144,7 @@ def test_the_columns_are_those_of_a_real_cross_validation(headers):
         assert headers[name] == predictions
     assert headers["metrics"] == [*listed("`metrics.tsv` has"), "caution"]
     assert headers["folds"] == ["knee", "subject", "fold"]
+    assert headers["left-out"] == listed("`left-out.tsv` of `--leave-out`")
     assert headers["null"] == listed("of `--permute-labels` has")
     assert headers["predict"] == [
         *(*headers["features"], *listed("`oa-predict(1)` adds"), "caution")
