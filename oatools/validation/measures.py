@@ -50,21 +50,6 @@ def roc_auc(knees: Scores, weights: np.ndarray) -> np.ndarray:
     return _ratio(right, pairs)
 
 
-def mean_area(knees: Scores, weights: np.ndarray) -> np.ndarray:
-    """Return the mean over the folds of the area under each one's ROC curve.
-
-    A fold that has lost a class is passed over.
-    """
-    areas = []
-    for hits, misses in _by_fold(knees, weights):
-        below = misses.sum(axis=1, keepdims=True) - np.cumsum(misses, axis=1)
-        right = (hits * (below + misses / 2)).sum(axis=1)
-        areas.append(_ratio(right, hits.sum(axis=1) * misses.sum(axis=1)))
-    found = np.stack(areas)
-    known = ~np.isnan(found)
-    return _ratio(np.where(known, found, 0).sum(axis=0), known.sum(axis=0))
-
-
 def average_precision(knees: Scores, weights: np.ndarray) -> np.ndarray:
     """Return the area under the precision-recall curve, as steps, of all knees together."""
     hits, misses = _steps(knees.label, knees.probability, weights)

@@ -132,8 +132,8 @@ class Heterogeneity:
 class Difference:
     """The difference of two models' areas under the ROC curve on the same knees.
 
-    Each area is the mean over the model's own folds (of pairs, where knees are compared within
-    cells alone). `p` is two-sided, by Wald's test with the
+    Each area is the share of pairs in one of the model's own folds that are in order, so that a
+    fold of few events, such as a small site, counts little. `p` is two-sided, by Wald's test with the
     error of the draws, and `holm` the same after Holm's adjustment for all pairs of models.
     """
 
@@ -235,12 +235,11 @@ def compare_models(knees: ScoredKnees, draws: int = 2000, seed: int = 0) -> list
     models = list(knees.scores)
     if len(models) < 2:
         return []
-    measure = measures.roc_auc if knees.within else measures.mean_area
     nothing = np.full(len(knees), math.nan)
     each = [Scores(knees.label, knees.scores[m], knees.fold_of(m), nothing) for m in models]
     areas = np.concatenate(
         [
-            np.stack([measure(one, weights) for one in each], axis=1)
+            np.stack([measures.roc_auc(one, weights) for one in each], axis=1)
             for weights in patient_weights(knees.subject, draws, seed)
         ]
     )

@@ -135,11 +135,15 @@ def test_a_difference_is_that_of_the_areas_each_in_its_own_folds():
     both = replace(cohort, scores=cohort.scores | {"o": other}, other_folds={"o": fold})
     (found,) = validate(both, draws=300).differences
 
-    def mean(score, folds):
-        own = [roc_auc_score(cohort.label[folds == n], score[folds == n]) for n in np.unique(folds)]
-        return np.mean(own)
+    def of_pairs(score, folds):
+        areas, pairs = [], []
+        for number in np.unique(folds):
+            own = cohort.label[folds == number]
+            areas.append(roc_auc_score(own, score[folds == number]))
+            pairs.append(own.sum() * (1 - own).sum())
+        return np.average(areas, weights=pairs)
 
-    areas = (mean(cohort.scores["m"], cohort.fold), mean(other, fold))
+    areas = (of_pairs(cohort.scores["m"], cohort.fold), of_pairs(other, fold))
     assert (found.one_area, found.other_area) == pytest.approx(areas)
     assert found.difference.value == pytest.approx(areas[0] - areas[1])
     assert found.difference.low < found.difference.value < found.difference.high
