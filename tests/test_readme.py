@@ -10,7 +10,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 def test_the_commands_of_the_readme_run_as_written(shell, tmp_path):
     blocks = re.findall(r"^ *```bash\n(.*?)^ *```", README, flags=re.MULTILINE | re.DOTALL)
-    assert len(blocks) >= 14
+    assert len(blocks) >= 15
     # The run on OAI is that of a download; here a small one, as it embeds all slices.
     shell("oa-phantom -q small --patients 24 --sequence cor-iw-tse --matrix 48")
     done = shell("set -e\n" + "".join(blocks), OAI=str(tmp_path / "small"))
@@ -26,6 +26,8 @@ def test_the_commands_of_the_readme_run_as_written(shell, tmp_path):
         "predictions.tsv",
         "jsn12.safetensors",
         "predicted.tsv",
+        "groups.svg",
+        "trial.txt",
         "pairs.tsv",
         "key.tsv",
         "view/index.html",

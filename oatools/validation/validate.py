@@ -133,8 +133,8 @@ class Difference:
     """The difference of two models' areas under the ROC curve on the same knees.
 
     Each area is the share of pairs in one of the model's own folds that are in order, so that a
-    fold of few events, such as a small site, counts little. `p` is two-sided, by Wald's test with the
-    error of the draws, and `holm` the same after Holm's adjustment for all pairs of models.
+    fold of few events, such as a small site, counts little. `p` is two-sided, by Wald's test with
+    the error of the draws, and `holm` the same after Holm's adjustment for all pairs of models.
     """
 
     one: str
@@ -262,14 +262,21 @@ def is_enough(label: np.ndarray) -> bool:
     return min(events, len(label) - events) >= LEAST_OF_CLASS
 
 
-def _measured(group: Group, prevalence: float | None, is_called: bool) -> list[Measured]:
-    """What is measured of a group: less of it than of all knees."""
+def _measured(
+    group: Group, prevalence: float | None, is_called: bool, is_whole: bool
+) -> list[Measured]:
+    """What is measured of a group: less of it than of all knees.
+
+    A point of the ROC curve is given only where the curve `is_whole`: in folds of few events it is
+    too high or too low by their number.
+    """
     found = [*_ORDER, *_CALIBRATION]
     if is_called:
         found += _AT_THRESHOLD
     if group.by:
         return found
-    found += _AT_FIXED
+    if is_whole:
+        found += _AT_FIXED
     if prevalence is not None:
         for each in (_ORDER[1], *(_AT_THRESHOLD[2:] if is_called else ())):
             name = f"{each.name}_at_prevalence_{prevalence:g}"
@@ -289,7 +296,7 @@ def _draw(
     is_called = knees.called is not None
     own = [scores.take(group.at) for group in groups]
     wanted = [
-        _measured(group, prevalence, is_called) if is_enough(each.label) else []
+        _measured(group, prevalence, is_called, knees.folds == 1) if is_enough(each.label) else []
         for group, each in zip(groups, own, strict=True)
     ]
     parts: list[dict[str, list[np.ndarray]]] = [{m.name: [] for m in each} for each in wanted]
@@ -308,7 +315,7 @@ def _part(knees: ScoredKnees, group: Group, drawn: Mapping[str, np.ndarray]) -> 
         few = "with" if events < LEAST_OF_CLASS else "without"
         count = min(events, len(label) - events)
         reason = f"{count} knees {few} the event: fewer than {LEAST_OF_CLASS} tell nothing"
-    by_name = {m.name: m for m in _measured(group, None, True)}
+    by_name = {m.name: m for m in _measured(group, None, True, True)}
     values = []
     for name, found in drawn.items():
         measured = by_name.get(name, Measured(name, measures.prevalence, SHARE, True))
