@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from oatools.core.errors import UsageError
+from oatools.learning.cohort import make_cohort
 from oatools.learning.folds import Splitter, leave_out
 from oatools.learning.probe import probe
 
@@ -87,3 +88,17 @@ def test_a_site_of_few_patients_is_passed_over(make):
     site = ["A"] * 60 + ["B"] * 56 + ["C"] * 4
     assert probe(cohort, site, seed=0).values == 2
     assert probe(cohort, ["A"] * 116 + ["C"] * 4, seed=0) is None
+
+
+def test_a_site_is_not_read_from_the_other_knee_of_the_patient():
+    """Features that are a patient's own, and the same in both knees, tell nothing of others."""
+    random = np.random.default_rng(0)
+    own = random.standard_normal((80, 300)).astype(np.float32).repeat(2, axis=0)
+    cohort = make_cohort(
+        knees=[f"{9000000 + i // 2}_00m_{('left', 'right')[i % 2]}" for i in range(160)],
+        subjects=[str(9000000 + i // 2) for i in range(160)],
+        label=np.arange(160) % 3 == 0,
+        features=[own[i : i + 1] for i in range(160)],
+    )
+    site = np.array(["A", "B"])[random.integers(0, 2, 80)].repeat(2)
+    assert probe(cohort, site.tolist(), seed=0).area == pytest.approx(0.5, abs=0.15)
