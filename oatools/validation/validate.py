@@ -315,6 +315,7 @@ def _part(knees: ScoredKnees, group: Group, drawn: Mapping[str, np.ndarray]) -> 
         few = "with" if events < LEAST_OF_CLASS else "without"
         count = min(events, len(label) - events)
         reason = f"{count} knees {few} the event: fewer than {LEAST_OF_CLASS} tell nothing"
+    called = scores_of(knees).called[group.at]
     by_name = {m.name: m for m in _measured(group, None, True, True)}
     values = []
     for name, found in drawn.items():
@@ -323,8 +324,19 @@ def _part(knees: ScoredKnees, group: Group, drawn: Mapping[str, np.ndarray]) -> 
         if knees.is_out_of_fold and measured.of_pairs:
             widened = pairs_twice(1.0, patients)
         value = Value(name, float(found[0]), *interval(found, measured.scale, widened))
+        if _called(name, called) < LEAST_OF_CLASS:
+            value = Value(name, value.value)
         values.append(value)
     return Part(group.by, group.name, len(label), patients, events, tuple(values), reason)
+
+
+def _called(metric: str, called: np.ndarray) -> float:
+    """How many knees a metric is about, of those called one way; any number where it is of none."""
+    if metric.startswith("precision"):
+        return float((called == 1).sum())
+    if metric.startswith("negative_precision"):
+        return float((called == 0).sum())
+    return math.inf
 
 
 def _with_house_area(part: Part, knees: ScoredKnees) -> Part:

@@ -116,6 +116,17 @@ def test_another_prevalence_and_no_called_knees():
     assert without["sensitivity_at_specificity_0.9"].value > 0.1
 
 
+def test_precision_of_hardly_any_called_has_no_interval():
+    cohort = knees()
+    score = cohort.scores["m"]
+    few = replace(cohort, called=(score >= np.sort(score)[-9]).astype(float))
+    found = validate(few, draws=100).parts[0]
+    assert found["precision"].value > 0 and math.isnan(found["precision"].low)
+    assert found["negative_precision"].low > 0 and found["sensitivity"].high > 0
+    enough = replace(cohort, called=(score >= np.sort(score)[-10]).astype(float))
+    assert validate(enough, draws=100).parts[0]["precision"].low > 0
+
+
 def test_folds_widen_intervals_of_order_and_not_of_calibration_in_the_large():
     one = validate(knees(folds=1), draws=500, seed=1).parts[0]
     two = validate(knees(folds=2), draws=500, seed=1).parts[0]
