@@ -12,14 +12,18 @@ from oatools.core.manifest import Row
 from oatools.core.provenance import CAUTION_COLUMN
 from oatools.reading.groups import (
     by_group,
+    interval_about,
     mean_influence,
+    p_of_zero,
     percentile_interval,
     resampled,
     t_interval,
     t_p,
 )
 from oatools.reading.pairs import OTHER_PLACE, PLACES, Key
+from oatools.reading.readers import random_error, readers_covariance
 from oatools.reading.score import ALL, MEAN, Groups, Scores, number_text, rounded
+from oatools.scored.multiple import holm
 
 COMPARISON_COLUMNS = [
     "one",
@@ -32,6 +36,7 @@ COMPARISON_COLUMNS = [
     "ci_low",
     "ci_high",
     "p_difference",
+    "p_holm",
     "p_mcnemar",
     "agreement",
     "kappa",
@@ -60,6 +65,7 @@ class Comparison:
     low: float = math.nan
     high: float = math.nan
     p_difference: float = math.nan
+    p_holm: float = math.nan
     p_mcnemar: float = math.nan
     agreement: float = math.nan
     kappa: float = math.nan
@@ -79,6 +85,7 @@ class Comparison:
             "ci_low": number_text(self.low),
             "ci_high": number_text(self.high),
             "p_difference": number_text(self.p_difference),
+            "p_holm": number_text(self.p_holm),
             "p_mcnemar": number_text(self.p_mcnemar),
             "agreement": number_text(self.agreement),
             "kappa": number_text(self.kappa),
@@ -94,24 +101,27 @@ def compare_scores(
     groups: Groups,
     draws: int,
     seed: int,
+    random_readers: bool = False,
 ) -> list[Comparison]:
     """Compare each two of those scored, each model and the readers' mean, and all readers at once.
 
     `difference` is that of the shares right (the rank AUCs, correlated since the pairs are the
-    same), with its 95 % interval and p by Student's t, over `groups` of pairs that share patients.
-    `p_mcnemar` is the exact test on the pairs where only one is right; `agreement` the share of
-    pairs in which both choose the same knee, and `kappa` Cohen's, ties left out, with an interval
-    from `draws` of groups. Of three or more readers there is Fleiss' kappa. `readers` are those of
-    `scores` that are not models.
+    same), with its 95 % interval and p by Student's t, over `groups` of pairs that share patients;
+    with `random_readers` those of a model and the mean hold for other readers, too: see `readers`.
+    `p_holm` is that p adjusted for all that are returned. `p_mcnemar` is the exact test on the
+    pairs where only one is right; `agreement` the share of pairs in which both choose the same
+    knee, and `kappa` Cohen's, ties left out, with an interval from `draws` of groups. Of three or
+    more readers there is Fleiss' kappa. `readers` are those of `scores` that are not models.
     """
-    study = _Study(scores, readers, key, groups, draws, seed)
+    study = _Study(scores, readers, key, groups, draws, seed, random_readers)
     found = [study.two(one, other) for one, other in combinations(scores, 2)]
     if len(readers) > 1:
         models = [name for name in scores if name not in readers]
         found += [study.model_and_mean(model) for model in models]
     if len(readers) > 2:
         found.append(study.all_readers())
-    return found
+    adjusted = holm([each.p_difference for each in found])
+    return [replace(each, p_holm=rounded(p)) for each, p in zip(found, adjusted, strict=True)]
 
 
 def choices(scores: Scores, key: Key, pairs: Sequence[str]) -> list[str]:
@@ -179,6 +189,7 @@ class _Study:
     groups: Groups
     draws: int
     seed: int
+    random_readers: bool
 
     def two(self, one: str, other: str) -> Comparison:
         """Compare two of those scored."""
@@ -193,9 +204,22 @@ class _Study:
     def model_and_mean(self, model: str) -> Comparison:
         """Compare a model with the readers' mean, on the pairs that all of them answered."""
         both = self._answered([model, *self.readers])
-        of_readers = [self._scores_of(reader, both) for reader in self.readers]
-        left, right = self._scores_of(model, both), np.mean(of_readers, axis=0)
-        return self._difference(model, MEAN, left, right, both)
+        of_readers = np.column_stack([self._scores_of(reader, both) for reader in self.readers])
+        left, right = self._scores_of(model, both), of_readers.mean(axis=1)
+        found = self._difference(model, MEAN, left, right, both)
+        if not (both and self.random_readers):
+            return found
+        apart = left[:, None] - of_readers
+        covariance = readers_covariance(mean_influence(apart), self._groups_of(both))
+        error, freedom = random_error(apart.mean(axis=0), covariance)
+        mean = float(apart.mean())
+        low, high = interval_about(mean, error, freedom, least=-1, most=1)
+        return replace(
+            found,
+            low=rounded(low),
+            high=rounded(high),
+            p_difference=rounded(p_of_zero(mean, error, freedom)),
+        )
 
     def all_readers(self) -> Comparison:
         """Return Fleiss' kappa of all readers, on the pairs that all answered without a tie."""

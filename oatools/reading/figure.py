@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from oatools.reading.score import MEAN, ReaderScore
+from oatools.reading.score import MEAN, Method, ReaderScore
 from oatools.reading.strata import strata_in_words
 from oatools.report.figures import BLUE, GREY, ORANGE, STYLE
 
@@ -16,7 +16,7 @@ from oatools.report.figures import BLUE, GREY, ORANGE, STYLE
 _READER, _MEAN, _MODEL = (BLUE, "o"), (GREY, "s"), (ORANGE, "D")
 
 
-def forest_figure(scores: Sequence[ReaderScore], models: Sequence[str], method: str) -> Figure:
+def forest_figure(scores: Sequence[ReaderScore], models: Sequence[str], method: Method) -> Figure:
     """Draw the share of pairs that every reader and model ranked correctly, with its interval.
 
     All pairs come first, then each stratum. `method` is how the intervals were made. Models and the
@@ -80,11 +80,12 @@ def _draw_stratum(
     axes.axvline(0.5, color=GREY, linewidth=1, linestyle=":")
 
 
-def _add_legend(figure: Figure, looks: Mapping[str, tuple[str, str]], method: str) -> None:
+def _add_legend(figure: Figure, looks: Mapping[str, tuple[str, str]], method: Method) -> None:
+    of_mean = "t interval, for other readers too" if method.random_readers else "t interval"
     labels = {
-        _READER: f"reader ({method} interval)",
-        _MEAN: "mean of readers (t interval)",
-        _MODEL: f"model ({method})",
+        _READER: f"reader ({method.interval} interval)",
+        _MEAN: f"mean of readers ({of_mean})",
+        _MODEL: f"model ({method.interval})",
     }
     marks = []
     for look in dict.fromkeys(looks.values()):

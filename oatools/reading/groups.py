@@ -16,7 +16,7 @@ from scipy.stats import beta, t
 from oatools.core.manifest import MISSING, Row
 from oatools.core.people import normal_knee, subject_of
 
-_NO_SPREAD = 1e-12  # what is left of zero after rounding
+NO_SPREAD = 1e-12  # what is left of zero after rounding
 
 
 def groups_of(
@@ -95,8 +95,8 @@ def bootstrap_interval(
 
 
 def mean_influence(values: np.ndarray) -> np.ndarray:
-    """Return how far each value moves the mean: the `influence` that `robust_error` takes."""
-    return (values - values.mean()) / len(values)
+    """Return how far each of values (pairs, ...) moves the mean, as `robust_error` takes it."""
+    return (values - values.mean(axis=0)) / len(values)
 
 
 def robust_error(influence: np.ndarray, groups: Sequence[int]) -> tuple[float, int]:
@@ -111,7 +111,7 @@ def robust_error(influence: np.ndarray, groups: Sequence[int]) -> tuple[float, i
     if count < 2:
         return np.nan, 0
     error = float(np.sqrt(count / (count - 1) * (sums**2).sum()))
-    if error <= _NO_SPREAD:
+    if error <= NO_SPREAD:
         error = 0.0
     return error, count - 1
 
@@ -127,7 +127,13 @@ def t_interval(
 
     NaN where the values show no spread. `influence` is that of `robust_error`.
     """
-    error, freedom = robust_error(influence, groups)
+    return interval_about(estimate, *robust_error(influence, groups), least, most)
+
+
+def interval_about(
+    estimate: float, error: float, freedom: float, least: float = -np.inf, most: float = np.inf
+) -> tuple[float, float]:
+    """Return the interval of `t_interval` from a standard error and its degrees of freedom."""
     if not error > 0:
         return np.nan, np.nan
     half = t.ppf(0.975, freedom) * error
@@ -139,7 +145,11 @@ def t_p(estimate: float, influence: np.ndarray, groups: Sequence[int]) -> float:
 
     NaN where values that are not zero show no spread.
     """
-    error, freedom = robust_error(influence, groups)
+    return p_of_zero(estimate, *robust_error(influence, groups))
+
+
+def p_of_zero(estimate: float, error: float, freedom: float) -> float:
+    """Return the p of `t_p` from a standard error and its degrees of freedom."""
     if error > 0:
         return float(2 * t.sf(abs(estimate) / error, freedom))
     return 1.0 if error == 0 and estimate == 0 else np.nan

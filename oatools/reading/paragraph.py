@@ -30,6 +30,11 @@ class _Result:
     models: Sequence[str]
     method: Method
 
+    @property
+    def tested(self) -> int:
+        """The number of differences with a p, for which Holm's are adjusted."""
+        return sum(_is_known(found.p_difference) for found in self.comparisons)
+
 
 def describe_result(
     scores: Sequence[ReaderScore],
@@ -129,13 +134,13 @@ def _differences(result: _Result) -> Iterable[str]:
     for found in result.comparisons:
         with_model = {found.one, found.other} & set(result.models)
         if with_model and _is_known(found.difference):
-            yield _difference(found, result.models)
+            yield _difference(found, result)
 
 
-def _difference(found: Comparison, models: Sequence[str]) -> str:
+def _difference(found: Comparison, result: _Result) -> str:
     # The model comes first, since it is the model that is held against somebody.
     model, other, sign = found.one, found.other, 1
-    if found.one not in models:
+    if found.one not in result.models:
         model, other, sign = found.other, found.one, -1
     points = 100 * sign * found.difference
     interval = _NOT_DEFINED
@@ -144,11 +149,13 @@ def _difference(found: Comparison, models: Sequence[str]) -> str:
         interval = f"{_signed(low)} to {_signed(high)}"
     if other == MEAN:
         whom, both = "the mean of the readers", "the model and all readers"
-    elif other in models:
+    elif other in result.models:
         whom, both = f"model {other}", "both"
     else:
         whom, both = f"reader {other}", "both"
     p = f"p {_p(found.p_difference)}"
+    if result.tested > 1 and _is_known(found.p_holm):
+        p += f", Holm's p {_p(found.p_holm)}"
     if _is_known(found.p_mcnemar):
         p += f", McNemar's p {_p(found.p_mcnemar)}"
     return (
@@ -183,21 +190,38 @@ def _methods(result: _Result) -> str:
     if any(score.ties for score in result.overall.values()):
         parts.append("ties count one half")
     is_compared = any(_is_known(found.difference) for found in result.comparisons)
-    if is_compared:
-        parts.append(f"intervals of differences and means are Student's t over {over}")
-    elif MEAN in result.overall:
-        parts.append(f"intervals of means are Student's t over {over}")
+    of_what = "differences and means" if is_compared else "means"
+    if method.random_readers:
+        parts.append(
+            "intervals of the readers' mean and of differences from it are those of Obuchowski and "
+            f"Rockette with the degrees of freedom of Hillis, for random readers and random {over}"
+        )
+        of_what = "other differences" if is_compared else ""
+    if of_what and (is_compared or MEAN in result.overall):
+        parts.append(f"intervals of {of_what} are Student's t over {over}")
     if any(_is_known(found.kappa) for found in result.comparisons):
         parts.append(
             f"those of kappa the middle 95 % of {method.draws} bootstrap draws of {over} "
             f"(seed {method.seed})"
         )
     if is_compared:
-        parts.append(
+        parts.append(_p_values(result))
+    return "; ".join(parts) + "."
+
+
+def _p_values(result: _Result) -> str:
+    """The clause on what p values are, and for what they are adjusted."""
+    if result.tested < 2:
+        return (
             "p values are two-sided, from the same t and from the exact test of McNemar, which "
             "takes pairs for independent, and are not adjusted for multiple comparisons"
         )
-    return "; ".join(parts) + "."
+    return (
+        "p values are two-sided, from the same t; those of Holm are adjusted for all "
+        f"{_word(result.tested)} differences that were tested, between readers, models and the "
+        "readers' mean; those of the exact test of McNemar take pairs for independent, and are not "
+        "adjusted for multiple comparisons"
+    )
 
 
 def _limits(result: _Result) -> str:
@@ -209,7 +233,12 @@ def _limits(result: _Result) -> str:
             f"{result.method.n_shared} pairs share a patient with another; the pairs make {groups} "
             "groups that share none."
         )
-    if len(result.readers) > 1:
+    if result.method.random_readers:
+        sentences.append(
+            "Readers are taken as a sample: their mean, and differences from it, speak of all "
+            "readers whom these stand for, and all other results of these readers alone."
+        )
+    elif len(result.readers) > 1:
         sentences.append(
             "Readers are taken as fixed: the results speak of these readers, and not of all "
             "radiologists."

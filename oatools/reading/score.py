@@ -19,7 +19,12 @@ from oatools.core.errors import ItemError, UsageError
 from oatools.core.manifest import MISSING, Row, naming_table, number, read_table
 from oatools.core.people import normal_knee, note_forms
 from oatools.core.provenance import CAUTION_COLUMN, Caution, cautions_in
-from oatools.reading.groups import bootstrap_interval, share_interval, t_interval
+from oatools.reading.groups import (
+    bootstrap_interval,
+    interval_about,
+    robust_error,
+    share_interval,
+)
 from oatools.reading.pairs import (
     OTHER_PLACE,
     PLACES,
@@ -30,6 +35,7 @@ from oatools.reading.pairs import (
     read_key,
     read_scored_pairs,
 )
+from oatools.reading.readers import random_error, readers_covariance
 from oatools.reading.strata import stratum_order
 
 SCORE_COLUMNS = [
@@ -116,13 +122,15 @@ class Method:
     """The method of a score's intervals: `exact`, `clustered` or `bootstrap`, with draws and seed.
 
     `exact` takes pairs for independent; the others go by groups of pairs that share a patient.
-    `n_shared` is the number of pairs that share one with another.
+    `n_shared` is the number of pairs that share one with another. With `random_readers` their mean,
+    and a model's difference from it, speak of other readers, too.
     """
 
     interval: str
     draws: int = 2000
     seed: int = 0
     n_shared: int = 0
+    random_readers: bool = False
 
     def share_interval(self, given: np.ndarray, groups: Sequence[int]) -> tuple[float, float]:
         """Return the 95 % interval of a share, from the scores of some pairs and their groups."""
@@ -293,7 +301,9 @@ def summarise_all(grades: Grades, key: Key, groups: Groups, method: Method) -> l
     for name in grades.scores:
         found += summarise(name, grades, key, groups, method)
     if len(grades.readers) > 1:
-        found += summarise_mean(grades.readers, grades, key, groups)
+        found += summarise_mean(
+            grades.readers, grades, key, groups, random_readers=method.random_readers
+        )
     return found
 
 
@@ -341,13 +351,17 @@ def summarise(
 
 
 def summarise_mean(
-    readers: Sequence[str], grades: Grades, key: Key, groups: Groups
+    readers: Sequence[str],
+    grades: Grades,
+    key: Key,
+    groups: Groups,
+    random_readers: bool = False,
 ) -> list[ReaderScore]:
     """Return the scores of the readers' mean: of their shares, each over the pairs it answered.
 
     The strata are those of `summarise`. The interval is Student's t with the cluster-robust error
-    over groups; the readers are fixed, so it speaks of these readers alone. A pair is unanswered
-    here if any of them left it so.
+    over groups, and speaks of these readers alone, unless `random_readers` are a sample of all: see
+    `readers`. A pair is unanswered here if any of them left it so.
     """
     found = []
     for stratum, pairs in pairs_by_stratum(key).items():
@@ -364,7 +378,11 @@ def summarise_mean(
         influence = np.where(answered, given - shares, 0) / answered.sum(axis=0)
         own_groups = [groups[pair] for pair in pairs]
         mean = float(shares.mean())
-        low, high = t_interval(mean, influence.mean(axis=1), own_groups, least=0, most=1)
+        if random_readers:
+            error, freedom = random_error(shares, readers_covariance(influence, own_groups))
+        else:
+            error, freedom = robust_error(influence.mean(axis=1), own_groups)
+        low, high = interval_about(mean, error, freedom, least=0, most=1)
         score = ReaderScore(
             reader=MEAN,
             stratum=stratum,

@@ -9,6 +9,7 @@ from scipy.stats import binomtest, t, ttest_rel
 from sklearn.metrics import cohen_kappa_score, roc_auc_score
 from statsmodels.stats.contingency_tables import mcnemar as statsmodels_mcnemar
 from statsmodels.stats.inter_rater import aggregate_raters, cohens_kappa, fleiss_kappa
+from statsmodels.stats.multitest import multipletests
 
 from oatools.commands import pairs
 from oatools.reading.compare import (
@@ -105,6 +106,20 @@ def test_mcnemars_test_is_statsmodels():
     assert mcnemar(left, right) == pytest.approx(statsmodels_mcnemar(table, exact=True).pvalue)
     assert mcnemar(left, left) == 1.0
     assert mcnemar(np.array([0.5, 1.0]), np.array([0.0, 1.0])) == 1.0  # a tie is on nobody's side
+
+
+def test_all_rows_with_a_p_of_the_difference_are_holms_family():
+    key, scores = study()
+    scores["model"] = {pair: float(n % 4 > 0) for n, pair in enumerate(key)}
+    scores["late"] = {}  # of whom nothing can be tested
+    rows = compare(scores, ["r0", "r1", "r2"], key, alone(key), 200, 0)
+    p = [float(row["p_difference"]) for row in rows if row["p_difference"] != "n/a"]
+    assert len(p) == 6 + 1  # of four who answered, and the model against the mean
+    adjusted = [float(row["p_holm"]) for row in rows if row["p_difference"] != "n/a"]
+    assert adjusted == pytest.approx(multipletests(p, method="holm")[1], abs=1e-6)
+    assert 0 < min(p) < min(adjusted) < 1
+    none = [row["p_holm"] for row in rows if row["p_difference"] == "n/a"]
+    assert none == ["n/a"] * (4 + 1 + 1)  # of who did not, against each and the mean; Fleiss' kappa
 
 
 def test_the_difference_of_two_has_the_t_tests_p_and_that_of_models_and_readers_mean_too():

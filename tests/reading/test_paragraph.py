@@ -73,6 +73,7 @@ def differences():
         low=-0.17,
         high=0.029,
         p_difference=0.1581,
+        p_holm=0.3162,
         p_mcnemar=0.0004,
     )
     with_mean = Comparison(
@@ -84,12 +85,14 @@ def differences():
         low=-0.02,
         high=0.145,
         p_difference=0.1581,
+        p_holm=0.3162,
     )
     return [readers, with_model, with_mean]
 
 
-def said(table, apart, readers, models, method="exact", shared=0):
-    return describe_result(table, apart, readers, models, Method(method, 2000, 7, shared))
+def said(table, apart, readers, models, method="exact", shared=0, random_readers=False):
+    given = Method(method, 2000, 7, shared, random_readers)
+    return describe_result(table, apart, readers, models, given)
 
 
 @pytest.mark.parametrize(
@@ -103,20 +106,50 @@ def said(table, apart, readers, models, method="exact", shared=0):
         "Readers jd and mk chose the same knee in 62.0 % of 141 pairs (Cohen's kappa 0.24, 95 % CI −0.08 to 0.39).",
         # The table has the reader first; the sentence, the model: signs and bounds are turned.
         "On the 147 pairs that both ranked, model net differed from reader jd by +7.2 percentage points (95 % CI −2.9 to +17.0; "
-        "p = 0.158, McNemar's p < 0.001).",
+        "p = 0.158, Holm's p = 0.316, McNemar's p < 0.001).",
         "On the 141 pairs that the model and all readers ranked, model net differed from the mean of the readers by "
-        "+6.2 percentage points (95 % CI −2.0 to +14.5; p = 0.158).",
+        "+6.2 percentage points (95 % CI −2.0 to +14.5; p = 0.158, Holm's p = 0.316).",
         "Reader jd took a median of 42 s a pair and gave a mean confidence of 3.25 of 5 (the chance that a correct answer was "
         "the more confident one: 0.61).",
         "Shares have exact intervals after Clopper and Pearson, which take pairs for independent; ties count one half; "
         "intervals of differences and means are Student's t over groups of pairs that share a patient; those of kappa the "
-        "middle 95 % of 2000 bootstrap draws of groups of pairs that share a patient (seed 7); p values are two-sided,",
+        "middle 95 % of 2000 bootstrap draws of groups of pairs that share a patient (seed 7); p values are two-sided, from the "
+        "same t; those of Holm are adjusted for all two differences that were tested, between readers, models and the readers' "
+        "mean; those of the exact test of McNemar take pairs for independent, and are not adjusted for multiple comparisons.",
         "4 pairs share a patient with another; the pairs make 148 groups that share none.",
         "Readers are taken as fixed: the results speak of these readers, and not of all radiologists.",
     ],
 )
 def test_every_number_of_the_paragraph_is_in_the_tables(sentence):
     assert sentence in said(rows(), differences(), ["jd", "mk"], ["net"], shared=4)
+
+
+def test_random_readers_are_said_to_be_a_sample_and_what_their_intervals_are():
+    text = said(rows(), differences(), ["jd", "mk"], ["net"], random_readers=True)
+    assert (
+        "intervals of the readers' mean and of differences from it are those of Obuchowski and Rockette with the degrees of "
+        "freedom of Hillis, for random readers and random pairs; intervals of other differences are Student's t over pairs; "
+        in text
+    )
+    assert text.endswith(
+        " Readers are taken as a sample: their mean, and differences from it, speak of all readers whom these stand for, and "
+        "all other results of these readers alone.\n"
+    )
+    assert "fixed" not in text
+    alone = said(rows(), [], ["jd", "mk"], [], random_readers=True)
+    assert "random pairs." in alone
+    assert "Student" not in alone
+    shared = said(rows(), [], ["jd", "mk"], [], shared=4, random_readers=True)
+    assert "random readers and random groups of pairs that share a patient." in shared
+    assert "random" not in said(rows(), differences(), ["jd", "mk"], ["net"])
+
+
+def test_a_single_difference_is_adjusted_for_nothing():
+    row = replace(differences()[1], p_holm=0.1581)
+    text = said(rows(), [row], ["jd", "mk"], ["net"])
+    assert "Holm" not in text
+    assert "(95 % CI −2.9 to +17.0; p = 0.158, McNemar's p < 0.001)" in text
+    assert "are not adjusted for multiple comparisons." in text
 
 
 def test_what_does_not_apply_is_not_said():
@@ -178,7 +211,7 @@ def test_a_lone_model_and_a_lone_reader_are_described_too():
 
 def test_the_figure_shows_every_reader_of_every_stratum_and_names_as_they_are():
     table = [replace(row, reader=row.reader.replace("jd", "a $x_1$ <b>")) for row in rows()]
-    figure = forest_figure(table, ["net"], "exact")
+    figure = forest_figure(table, ["net"], Method("exact"))
     assert [axes.get_title(loc="left") for axes in figure.axes] == [
         "all pairs (150)",
         "narrowing of more than 1.1 mm (10)",
@@ -200,8 +233,8 @@ def test_the_figure_shows_every_reader_of_every_stratum_and_names_as_they_are():
     assert bars == [[0.4941, 0.6591], [0.4941, 0.6591], [0.5333, 0.6422], [0.5664, 0.7231]]
     text = encode(figure, "svg").decode()
     assert "<b>" not in re.sub(r"<!--.*?-->", "", text)
-    assert encode(forest_figure(table, ["net"], "exact"), "png") == encode(
-        forest_figure(table, ["net"], "exact"), "png"
+    assert encode(forest_figure(table, ["net"], Method("exact")), "png") == encode(
+        forest_figure(table, ["net"], Method("exact")), "png"
     )
     shown = [note.get_text() for note in figure.axes[0].texts]
     assert shown == [
@@ -220,11 +253,13 @@ def test_the_figure_shows_every_reader_of_every_stratum_and_names_as_they_are():
         "mean of readers (t interval)",
         "model (exact)",
     ]
+    (legend,) = forest_figure(table, ["net"], Method("exact", random_readers=True)).legends
+    assert legend.get_texts()[1].get_text() == "mean of readers (t interval, for other readers too)"
 
 
 def test_one_stratum_that_holds_all_pairs_is_shown_once():
     table = [replace(READER, stratum=stratum) for stratum in ("all", ":-0.5")]
-    (axes,) = forest_figure(table, [], "exact").axes
+    (axes,) = forest_figure(table, [], Method("exact")).axes
     assert axes.get_title(loc="left") == "all pairs (150)"
     (text,) = [said(table, [], ["jd"], [])]
     assert "(150 with narrowing of at least 0.5 mm)" in text

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 #: Fewer groups than these make intervals and p values rough.
 _FEW_GROUPS = 20
+#: Fewer readers than these leave intervals for random readers somewhat too short.
+_FEW_READERS = 4
 
 
 @subcommand(
@@ -68,6 +70,15 @@ _FEW_GROUPS = 20
     show_default=True,
     help="Interval of the shares; the last two account for patients who occur in two pairs.",
 )
+@click.option(
+    "--readers",
+    "readers_as",
+    type=click.Choice(["fixed", "random"]),
+    default="fixed",
+    show_default=True,
+    help="Whether the readers' mean, and models against it, speak of these readers or of others, "
+    "too, of whom these are a sample.",
+)
 @heading("Output")
 @click.option(
     "--compare",
@@ -105,6 +116,7 @@ def score_command(
     pairs_file: str | None,
     models: tuple[str, ...],
     interval: str,
+    readers_as: str,
     compare: Path | None,
     figure: Path | None,
     paragraph: Path | None,
@@ -144,7 +156,14 @@ def score_command(
     _say_ungraded(console, grades)
     groups, unknown = groups_of(solution.key, solution.pairs)
     _say_groups(console, groups, unknown, interval)
-    method = Method(interval, bootstrap, seed, n_shared=count_shared(groups))
+    method = Method(
+        interval,
+        bootstrap,
+        seed,
+        n_shared=count_shared(groups),
+        random_readers=readers_as == "random",
+    )
+    _check_readers(console, grades, method)
     scores = summarise_all(grades, solution.key, groups, method)
     caution = {CAUTION_COLUMN: caution_cell(grades.cautions)}
     _say_unanswered(console, scores)
@@ -158,11 +177,25 @@ def score_command(
             text = _paragraph(scores, comparisons, grades, method)
             made["--paragraph"] = paragraph, text.encode()
     if figure is not None:
-        made["--figure"] = figure, _figure(figure.suffix[1:], scores, grades, interval)
+        made["--figure"] = figure, _figure(figure.suffix[1:], scores, grades, method)
     write_outputs(made, force)
     print_table(SCORE_COLUMNS, [score.row() | caution for score in scores])
     _say_scored(console, grades, len(solution.key))
     return 1 if grades.errors else 0
+
+
+def _check_readers(console: Console, grades: "Grades", method: "Method") -> None:
+    """Refuse to speak of other readers where no two say how much readers differ."""
+    if not method.random_readers:
+        return
+    count = len(grades.readers)
+    if count < 2:
+        raise UsageError(f"--readers random needs answers of two readers or more, not of {count}")
+    if count < _FEW_READERS:
+        console.note(
+            f"{count} readers say little of how much readers differ: intervals for random readers "
+            "are somewhat too short"
+        )
 
 
 def _compare(
@@ -171,7 +204,13 @@ def _compare(
     from oatools.reading.compare import compare_scores
 
     return compare_scores(
-        grades.scores, grades.readers, key, groups, draws=method.draws, seed=method.seed
+        grades.scores,
+        grades.readers,
+        key,
+        groups,
+        draws=method.draws,
+        seed=method.seed,
+        random_readers=method.random_readers,
     )
 
 
@@ -188,12 +227,14 @@ def _paragraph(
     )
 
 
-def _figure(kind: str, scores: "Sequence[ReaderScore]", grades: "Grades", interval: str) -> bytes:
+def _figure(
+    kind: str, scores: "Sequence[ReaderScore]", grades: "Grades", method: "Method"
+) -> bytes:
     from oatools.learning.cautions import figure_mark
     from oatools.reading.figure import forest_figure
     from oatools.report.figures import encode, mark
 
-    figure = forest_figure(scores, grades.models, interval)
+    figure = forest_figure(scores, grades.models, method)
     if grades.cautions:
         mark(figure, ", ".join(sorted(map(figure_mark, grades.cautions))))
     return encode(figure, kind)
