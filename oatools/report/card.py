@@ -45,6 +45,7 @@ def model_card(report: Report) -> str:
         imputed=_imputed(cohort),
         division=_division(result),
         leaky=result.leaky,
+        left_out_column=result.left_out,
         all_tested=bool(result.tested.all()),
         settings=record["settings"],
         architecture=record["architecture"],
@@ -74,6 +75,8 @@ def _imputed(cohort: CohortCounts) -> str:
 
 def _division(result: CrossValidation) -> str:
     tested, knees = int(result.tested.sum()), len(result.cohort)
+    if result.left_out:
+        return f"{len(result.records)} folds, one a {result.left_out}"
     if tested < knees:
         return f"{tested} knees held out, {knees - tested} to train on"
     unit = "knees (leaky, for comparison only)" if result.leaky else "patients"

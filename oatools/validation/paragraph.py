@@ -6,10 +6,16 @@ from collections.abc import Iterator
 from oatools.core.words import counted
 from oatools.learning.cautions import SYNTHETIC
 from oatools.learning.recalibration import Recalibration
-from oatools.validation.validate import LEAST_OF_CLASS, Validation, Value
+from oatools.validation.validate import LEAST_OF_CLASS, NEEDED, Validation, Value
 
 # A slope or intercept whose interval leaves these out is called by name.
 _PERFECT_SLOPE, _PERFECT_RATIO = 1.0, 1.0
+# The widths of the intervals for which knees are counted, in words.
+_WIDTHS = {
+    "roc_auc": "0.1 of the area",
+    "observed_expected": "0.2 of the ratio",
+    "calibration_slope": "0.2 of the slope",
+}
 
 
 def describe_validation(found: Validation, made: Recalibration | None = None) -> str:
@@ -54,6 +60,13 @@ def _overall(found: Validation) -> Iterator[str]:
             f"At the model's threshold sensitivity was {_shown(everybody['sensitivity'])}, "
             f"specificity {_shown(everybody['specificity'])} and precision "
             f"{_shown(everybody['precision'])}."
+        )
+    needed = {name: everybody[f"{NEEDED}{name}"].value for name in _WIDTHS}
+    if not any(map(math.isnan, needed.values())):
+        listed = ", ".join(f"{value:,.0f} for {_WIDTHS[name]}" for name, value in needed.items())
+        yield (
+            f"Intervals of a usual width would take, with one knee a patient: {listed} (Riley et "
+            "al. 2021)."
         )
     if found.prevalence is not None:
         name = f"pr_auc_at_prevalence_{found.prevalence:g}"

@@ -4,7 +4,7 @@ All knees together, then each group. Numbers that are about too few knees are wi
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import combinations
@@ -14,6 +14,7 @@ from scipy.stats import chi2, norm
 
 from oatools.core.errors import UsageError
 from oatools.learning.intervals import Fold, estimate_area
+from oatools.learning.metrics import log_odds
 from oatools.scored.knees import ScoredKnees
 from oatools.scored.multiple import holm
 from oatools.scored.resampling import (
@@ -25,7 +26,7 @@ from oatools.scored.resampling import (
     pairs_twice,
     patient_weights,
 )
-from oatools.validation import measures
+from oatools.validation import measures, samplesize
 from oatools.validation.groups import Group, Grouping, make_groups
 from oatools.validation.measures import Scores
 
@@ -33,6 +34,8 @@ from oatools.validation.measures import Scores
 LEAST_OF_CLASS = 10
 #: The name of all knees together.
 ALL = "all"
+#: What the names of the metrics begin with that tell how many knees another would take.
+NEEDED = "knees_needed_"
 #: At these, sensitivity and specificity of the other are given.
 FIXED = 0.9
 
@@ -207,6 +210,7 @@ def validate(
         groups += make_groups(grouping, knees.cells[grouping.column])
     drawn = _draw(knees, groups, prevalence, draws, seed)
     parts = [_part(knees, group, found) for group, found in zip(groups, drawn, strict=True)]
+    parts[0] = replace(parts[0], values=(*parts[0].values, *_needed(parts[0], scores_of(knees))))
     if not knees.within:
         parts[0] = _with_house_area(parts[0], knees)
     areas = {id(part): found.get("roc_auc") for part, found in zip(parts, drawn, strict=True)}
@@ -337,6 +341,17 @@ def _called(metric: str, called: np.ndarray) -> float:
     if metric.startswith("negative_precision"):
         return float((called == 0).sum())
     return math.inf
+
+
+def _needed(part: Part, scores: Scores) -> Iterator[Value]:
+    """How many knees would give intervals of the usual width (`samplesize`)."""
+    prevalence = part.events / part.knees
+    yield Value(f"{NEEDED}observed_expected", samplesize.for_ratio(prevalence))
+    odds = log_odds(scores.probability)
+    yield Value(f"{NEEDED}calibration_slope", samplesize.for_slope(odds))
+    area = part["roc_auc"].value
+    if not math.isnan(area):
+        yield Value(f"{NEEDED}roc_auc", samplesize.for_area(area, prevalence))
 
 
 def _with_house_area(part: Part, knees: ScoredKnees) -> Part:
