@@ -1,5 +1,6 @@
 """oa-cv: how good a model is, by cross-validation grouped by patient."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from oatools.commands.training_options import (
 from oatools.core.cli import command
 from oatools.core.console import Console
 from oatools.core.errors import UsageError
+from oatools.core.files import is_temporary
 from oatools.core.helptext import Example, heading
 from oatools.core.manifest import print_table, write_table
 from oatools.core.options import (
@@ -33,6 +35,8 @@ from oatools.oai.reliability import SEM
 if TYPE_CHECKING:
     from oatools.learning.results import CrossValidation
 
+# Of these a cross-validation has one, however far it came.
+_OWN = {"folds.tsv", "metrics.tsv", "predictions.tsv", "checksums.sha256", "fold-1.safetensors"}
 # The tables of results, beside folds.tsv.
 _TABLES = ("predictions.tsv", "metrics.tsv", "null.tsv", "left-out.tsv")
 _LEFT_OUT_COLUMNS = ["fold", "column", "value", "knees", "patients", "positives"]
@@ -170,6 +174,7 @@ def main(
     tables = {f"-o: {name}": out_dir / name for name in _TABLES}
     require_safe(run, tables, [folds_file, flow, *against])
     _refuse_own(against, out_dir)
+    _require_own(out_dir, replacing)
     folds_table = {"-o: folds.tsv": out_dir / "folds.tsv"}  # it may be taken for --folds-file
     require_safe(run, folds_table)
     columns = [*stratify, *(hold_out or ())[:1], *([leave_out] if leave_out else [])]
@@ -234,6 +239,11 @@ def main(
     print_table(PREDICTION_COLUMNS, prediction_rows(result, order=loaded.flow.order))
     for line in [*headlines(metrics), *filter(None, [measurement_error(report)])]:
         console.note(line)
+    if math.isnan(result.area().low):
+        console.note(
+            "no interval: a class has no more patients than there are folds, or no knee is on the "
+            "wrong side"
+        )
     trained = sum(each.trained for each in result.runs)
     kept = sum(each.kept for each in result.runs)
     console.note(f"{trained} models trained, {kept} kept; see {out_dir / 'report.html'}")
@@ -305,6 +315,17 @@ def _refuse_own(against: Sequence[str], out_dir: Path) -> None:
             raise UsageError(
                 f"--against {path} is of the run itself", "name predictions of another one"
             )
+
+
+def _require_own(out_dir: Path, replacing: Replace) -> None:
+    """Raise a `UsageError` for a folder of other things, so that results are not strewn in it."""
+    if replacing is Replace.ANYTHING or not out_dir.is_dir():
+        return
+    names = {path.name for path in out_dir.iterdir() if not is_temporary(path.name)}
+    if names and not names & _OWN:
+        raise UsageError(
+            f"-o {out_dir} holds {min(names)}, and no cross-validation", "give a new folder"
+        )
 
 
 def _write_null(path: Path, areas: Sequence[float]) -> None:

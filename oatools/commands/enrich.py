@@ -38,7 +38,8 @@ _SHARES = (0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1)
             "cv/predictions-clinical.tsv --figure enrich.svg --paragraph enrich.txt > enrich.tsv",
         ),
     ),
-    status="0: all done; 2: unusable call or table, nothing done.",
+    status="0: all done; 1: a file cannot be read or written; 2: unusable call or table, nothing "
+    "done.",
 )
 @argument(
     "predictions",
@@ -263,10 +264,14 @@ def _comparators(
 
 
 def _say_left_out(console: Console, candidates: "ScoredKnees", rules: "list[Rule]") -> None:
+    from oatools.scored.knees import warnings_of
+
     if candidates.unlabelled:
         console.note(f"{counted(candidates.unlabelled, 'prediction')} without a label left out")
     if candidates.unscored:
         console.note(f"{counted(candidates.unscored, 'label')} without a prediction left out")
+    for warning in warnings_of(candidates):
+        console.note(warning)
     for rule in rules:
         unknown = rule.unknown(candidates.columns)
         if unknown:

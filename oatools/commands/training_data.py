@@ -33,6 +33,8 @@ def read_training_data(console: Console, run: TrainingRun, columns: Sequence[str
             "standard input cannot be both the features and the labels",
             "name a file for one of them",
         )
+    if run.labels != "-":
+        Path(run.labels).stat()  # what is not there is told before libraries are loaded for seconds
     from oatools.learning.load import load_training_data
     from oatools.learning.reader import Selection
 

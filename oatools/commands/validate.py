@@ -36,7 +36,8 @@ if TYPE_CHECKING:
             "--by site --figure groups.svg --paragraph groups.txt > groups.tsv",
         ),
     ),
-    status="0: all done; 2: unusable call or table, nothing done.",
+    status="0: all done; 1: a file cannot be read or written; 2: unusable call or table, nothing "
+    "done.",
 )
 @argument(
     "predictions",
@@ -195,13 +196,15 @@ def _read(
     cells: list[str],
     name: str,
 ) -> "ScoredKnees":
-    from oatools.scored.knees import read_scored
+    from oatools.scored.knees import read_scored, warnings_of
 
     knees = read_scored(predictions, labels, tables, cells=cells, name=name)
     if knees.unlabelled:
         console.note(f"{counted(knees.unlabelled, 'prediction')} without a label left out")
     if knees.unscored:
         console.note(f"{counted(knees.unscored, 'label')} without a prediction left out")
+    for warning in warnings_of(knees):
+        console.note(warning)
     return knees
 
 

@@ -65,6 +65,7 @@ class Caution(enum.Enum):
     PHANTOMS = "phantoms"
     LEAKY_SPLIT = "leaky split"
     UNKNOWN_MAKING = "features whose making is not recorded"
+    TRAINING_KNEES = "training knees"
 
 
 #: What to do about an output that the same command made otherwise.

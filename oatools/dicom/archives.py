@@ -18,6 +18,11 @@ from oatools.core.errors import ItemError
 from oatools.core.limits import VARIABLE, allowance, in_units, require_memory
 
 SUFFIXES = (".tar.gz", ".tgz", ".tar", ".zip")
+#: Archives that are not read: what unpacks them gives no bound to what it takes, or is not at hand.
+OTHERS = (
+    *(".tar.xz", ".txz", ".tar.bz2", ".tbz2", ".tbz"),
+    *(".tar.zst", ".tzst", ".tar.lz4", ".7z", ".rar"),
+)
 #: What programs put behind the name of a file, or beside it, while they download it: NDA's tools,
 #: wget, browsers, aria2, transfer programs.
 UNFINISHED = (
@@ -46,6 +51,15 @@ _OTHER_PACKINGS = {zipfile.ZIP_BZIP2: "bzip2", zipfile.ZIP_LZMA: "LZMA"}
 def is_archive(path: Path) -> bool:
     """Tell by its name whether a path is a file that `members` reads."""
     return path.name.lower().endswith(SUFFIXES) and path.is_file()
+
+
+def require_read(path: Path) -> None:
+    """Raise an `ItemError` for a file that by its name is an archive of a kind that is not read."""
+    for suffix in OTHERS:
+        if path.name.lower().endswith(suffix):
+            raise ItemError(
+                f"an archive packed as {suffix} is not read", "unpack it, or pack it as .tar.gz"
+            )
 
 
 def finished_name(name: str) -> str | None:

@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from oatools.core.provenance import PHANTOM_IMPLEMENTATION
-from oatools.dicom.archives import SUFFIXES, finished_name, is_archive, members
+from oatools.dicom.archives import OTHERS, SUFFIXES, finished_name, is_archive, members
 from oatools.dicom.headers import read_header
 
 _NOT_DICOM = (
     *SUFFIXES,
+    *OTHERS,
     ".csv",
     ".txt",
     ".tsv",

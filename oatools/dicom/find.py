@@ -16,7 +16,7 @@ from pathlib import Path
 from oatools.core.errors import ItemError, UsageError
 from oatools.core.manifest import BadRow, Row
 from oatools.core.paths import other_kind
-from oatools.dicom.archives import CONTROL_FILE, SUFFIXES, finished_name
+from oatools.dicom.archives import CONTROL_FILE, OTHERS, SUFFIXES, finished_name, require_read
 from oatools.dicom.conventions import Conventions, InventoryEntry
 from oatools.dicom.files import files_of, is_folder
 from oatools.dicom.idtable import IdTable
@@ -220,6 +220,8 @@ class _Search:
             if kind not in ("", _FOLDER):  # which nobody may ever write to, or which has no end
                 return Contents([BadRow(str(source.path), f"is {kind}", remedy=_TAKE_AWAY)])
             _refuse_unfinished(source.path)
+            if not source.path.is_dir():
+                require_read(source.path)
             found = describe(source.path, self.conventions, self.known, source.names, listed)
             if not listed and any(_is_silent(series) for series in found.series):
                 key = self.conventions.place_of(source.path.absolute()).key
@@ -425,7 +427,7 @@ def _unreadable(path: Path, error: OSError) -> BadRow:
 def _is_archive_or_part(path: Path) -> bool:
     """Tell by its name whether a file is an archive, or will be one once it is downloaded."""
     name = finished_name(path.name) or path.name
-    return name.lower().endswith(SUFFIXES)
+    return name.lower().endswith((*SUFFIXES, *OTHERS))
 
 
 def _refuse_unfinished(path: Path) -> None:

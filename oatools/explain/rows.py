@@ -104,7 +104,9 @@ def explain_row(
     seen = [provenance.seen(Path(path)) for path in input_paths(row, model.joined)]
     plan = _plan(row, out_dir, settings, model, clinical)
     first = plan.outputs[0]
-    named = first.cells() | {provenance.CAUTION_COLUMN: provenance.caution_cell(model.cautions)}
+    named = first.cells() | {
+        provenance.CAUTION_COLUMN: provenance.caution_cell(model.cautions_about(row))
+    }
     for other in plan.outputs[1:]:
         named |= {f"{name}:{other.sequence}": cell for name, cell in other.cells().items()}
     is_done = [output.is_done(replacing) for output in plan.outputs]

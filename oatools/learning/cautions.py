@@ -12,6 +12,10 @@ MEANINGS = {
         "whether all were made alike, and of the images that they are said to be of, cannot be "
         "checked"
     ),
+    Caution.TRAINING_KNEES: (
+        "the model was trained on knees of these patients, and knew how they fared: results are "
+        "too good"
+    ),
     Caution.LEAKY_SPLIT: (
         "knees and not patients are split, so that both knees of a person can be on both sides: "
         "results are too good"

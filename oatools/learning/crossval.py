@@ -220,7 +220,7 @@ def validate(
     return CrossValidation(
         cohort=cohort,
         fold=fold,
-        models=models,
+        models={name: found.as_printed() for name, found in models.items()},
         attention=scored[0].attention,
         records=scored[0].records,
         trained=len(tasks),
@@ -350,7 +350,7 @@ def _permuted_folds(
             return label, own
     raise UsageError(
         f"in {_PERMUTATIONS_TRIED} permutations of the labels a fold was left with one class",
-        "use fewer folds",
+        "give fewer `folds`",
     )
 
 

@@ -250,7 +250,7 @@ def check_counts(subjects: Sequence[str], label: np.ndarray, folds: int) -> None
         counts = f"{patients[0]} with label 0, {patients[1]} with label 1"
         raise UsageError(
             f"{folds} folds need {folds} patients of each class; there are {counts}",
-            "use fewer folds",
+            "give fewer `folds`",
         )
 
 
@@ -272,7 +272,7 @@ def check_classes(label: np.ndarray, fold: np.ndarray) -> None:
             knees = int((fold == number).sum())
             raise UsageError(
                 f"fold {number} holds {knees} knees of one class only",
-                "use fewer folds or another `seed`",
+                "give fewer `folds`, or another `seed`",
             )
 
 

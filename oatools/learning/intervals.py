@@ -10,7 +10,7 @@ are the differences.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.special import expit, stdtrit
@@ -137,29 +137,72 @@ def estimate_area(runs: Sequence[Sequence[Fold]]) -> Estimate:
     a class has no more patients than there are folds, or where no knee is ever on the wrong side;
     and no value where a class is missing.
     """
-    values, variances = [], []
-    for folds in runs:
-        found = [_of_fold(fold) for fold in folds]
-        values.append(np.mean([each.value for each in found]))
-        if math.isnan(values[-1]):
-            return Estimate(math.nan)
-        variances.append(clustered_variance(folds, [each.each for each in found]))
-    value = float(np.mean(values))
-    within = float(np.mean([each.value for each in variances]))
-    between = float(np.var(values, ddof=1)) if len(runs) > 1 else 0.0
-    patients = sum(len(np.unique(fold.subject)) for fold in runs[0])
-    variance = variance_of_mean(within, between, len(runs[0]), len(runs), patients)
-    if math.isnan(variance):
-        return Estimate(value)
-    freedom = np.mean([each.freedom for each in variances])
-    reach = float(stdtrit(freedom, 0.975)) * math.sqrt(variance)
-    if runs[0][0].other is not None:
-        return Estimate(value, value - reach, value + reach)
-    if not 0 < value < 1:
-        return Estimate(value)
-    # An area has its interval on the logit scale, and so stays between 0 and 1.
-    middle, reach = math.log(value / (1 - value)), reach / (value * (1 - value))
-    return Estimate(value, float(expit(middle - reach)), float(expit(middle + reach)))
+    found = _Mean.of(runs)
+    if runs[0][0].other is None:
+        return found.on_logits()
+    first = _Mean.of([[replace(fold, other=None) for fold in folds] for folds in runs])
+    second = _Mean.of([[_of_other(fold) for fold in folds] for folds in runs])
+    return _difference(found, first, second)
+
+
+@dataclass(frozen=True)
+class _Mean:
+    """A mean area over folds and repeats, or a difference of two, and its error."""
+
+    value: float
+    variance: float
+    freedom: float
+
+    @classmethod
+    def of(cls, runs: Sequence[Sequence[Fold]]) -> "_Mean":
+        values, variances = [], []
+        for folds in runs:
+            found = [_of_fold(fold) for fold in folds]
+            values.append(np.mean([each.value for each in found]))
+            if math.isnan(values[-1]):
+                return cls(math.nan, math.nan, 0)
+            variances.append(clustered_variance(folds, [each.each for each in found]))
+        within = float(np.mean([each.value for each in variances]))
+        between = float(np.var(values, ddof=1)) if len(runs) > 1 else 0.0
+        patients = sum(len(np.unique(fold.subject)) for fold in runs[0])
+        variance = variance_of_mean(within, between, len(runs[0]), len(runs), patients)
+        freedom = float(np.mean([each.freedom for each in variances]))
+        return cls(float(np.mean(values)), variance, freedom)
+
+    @property
+    def reach(self) -> float:
+        """Half the length of an even interval, NaN where there is none."""
+        if math.isnan(self.variance):
+            return math.nan
+        return float(stdtrit(self.freedom, 0.975)) * math.sqrt(self.variance)
+
+    def on_logits(self) -> Estimate:
+        """An area has its interval on the logit scale, and so stays between 0 and 1."""
+        if math.isnan(self.reach) or not 0 < self.value < 1:
+            return Estimate(self.value)
+        middle = math.log(self.value / (1 - self.value))
+        reach = self.reach / (self.value * (1 - self.value))
+        return Estimate(self.value, float(expit(middle - reach)), float(expit(middle + reach)))
+
+
+def _difference(found: _Mean, first: _Mean, second: _Mean) -> Estimate:
+    """Return a difference of two areas with its interval, on the scale of its inverse tanh.
+
+    So it stays between -1 and 1, and near 0 is as even as ever. A model that says the same of all
+    knees has an area without an error: what is held against it has its own interval, moved.
+    """
+    if math.isnan(found.reach):
+        return Estimate(found.value)
+    for varies, constant, sign in ((first, second, 1), (second, first, -1)):
+        own = varies.on_logits()
+        if constant.variance == 0 and not math.isnan(own.low):
+            ends = sorted(sign * (end - constant.value) for end in (own.low, own.high))
+            return Estimate(found.value, *ends)
+    if abs(found.value) == 1:
+        return Estimate(found.value)
+    middle = math.atanh(found.value)
+    reach = found.reach / (1 - found.value**2)
+    return Estimate(found.value, math.tanh(middle - reach), math.tanh(middle + reach))
 
 
 @dataclass(frozen=True)
@@ -215,6 +258,12 @@ def _of_fold(fold: Fold) -> Deviations:
         return own
     other = area_deviations(fold.label, fold.other)
     return Deviations(own.value - other.value, own.each - other.each)
+
+
+def _of_other(fold: Fold) -> Fold:
+    """The fold as the other model has it."""
+    probability = fold.probability if fold.other is None else fold.other
+    return Fold(fold.label, fold.subject, probability)
 
 
 def _share_below(ordered: np.ndarray, values: np.ndarray) -> np.ndarray:

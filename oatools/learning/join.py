@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from oatools.core.errors import ItemError, OatoolsError, UsageError
 from oatools.core.manifest import MISSING, BadRow, Row, Table
 from oatools.core.people import People, twice
-from oatools.core.suggestions import with_meant
+from oatools.core.suggestions import did_you_mean, with_meant
 
 LABELS = ("knee", "subject", "label")
 
@@ -96,7 +96,8 @@ def require_labels(table: Table[Row], columns: Sequence[str]) -> Table[Row]:
         raise UsageError(
             f"{table.name}: no column 'label', so nothing says how the knees fared; columns "
             f"present: {present}",
-            "a table without an outcome is for prediction: make one with an outcome to train on",
+            did_you_mean("label", table.columns)
+            or "a table without an outcome is for prediction: make one with an outcome to train on",
         )
     return table.require(*LABELS, *columns)
 

@@ -10,6 +10,7 @@ set aside have decided on (see `learning.mixture`). One network alone, with the 
 dense layers, is the model of Schiratti et al. (2021).
 """
 
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -22,6 +23,8 @@ from torch import nn
 from torch.nn import functional
 
 from oatools.core.errors import ItemError
+from oatools.core.manifest import MISSING, Row
+from oatools.core.people import normal_knee, subject_of
 from oatools.core.provenance import Caution
 from oatools.features.slices import chosen
 from oatools.learning.linear import LinearPart
@@ -343,6 +346,25 @@ class FittedModel:
     def cautions(self) -> tuple[Caution, ...]:
         """The reasons why the model's predictions say nothing about patients."""
         return tuple(Caution(name) for name in self.record.get("cautions", ()))
+
+    @functools.cached_property
+    def _seen(self) -> tuple[frozenset[str], frozenset[str]]:
+        """The knees that the model was fitted and chosen on, and their patients, in normal form."""
+        named = [*self.record.get("training_knees", ()), *self.record.get("validation_knees", ())]
+        knees = frozenset(map(normal_knee, named))
+        people = frozenset(subject_of({"knee": knee}) for knee in knees)
+        return knees, people - {MISSING}
+
+    def cautions_about(self, row: Row) -> set[Caution]:
+        """Return the cautions about a prediction for a row's knee.
+
+        Those of the model, and that it was trained on this knee, or on the patient's other one.
+        """
+        knees, people = self._seen
+        found = set(self.cautions)
+        if "knee" in row and (normal_knee(row["knee"]) in knees or subject_of(row) in people):
+            found.add(Caution.TRAINING_KNEES)
+        return found
 
     def logits(
         self,

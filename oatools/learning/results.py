@@ -31,6 +31,8 @@ PREDICTION_COLUMNS = [
 ]
 METRIC_COLUMNS = ["model", "scope", "metric", "value", "ci_low", "ci_high", CAUTION_COLUMN]
 
+#: Of a probability in a table.
+DIGITS = 9
 #: The scopes of a metric, beside `fold-N` and `repeat-N`.
 MEAN, SD, POOLED = "mean", "sd", "pooled"
 DIFFERENCE, NULL = "difference", "permuted labels"
@@ -144,10 +146,10 @@ class Prediction:
             "visit": self.visit,
             "side": self.side,
             "label": str(self.label),
-            "probability": f"{self.probability:.6f}",
+            "probability": f"{self.probability:.{DIGITS}f}",
             "fold": str(self.fold),
             "predicted": MISSING if math.isnan(self.threshold) else str(self.predicted),
-            "threshold": MISSING if math.isnan(self.threshold) else f"{self.threshold:.6f}",
+            "threshold": MISSING if math.isnan(self.threshold) else f"{self.threshold:.{DIGITS}f}",
         }
 
 
@@ -165,6 +167,14 @@ class OutOfFold:
     def empty(cls, knees: int) -> "OutOfFold":
         """Return results to fill in, NaN so far."""
         return cls(np.full(knees, np.nan), np.full(knees, np.nan))
+
+    def as_printed(self) -> "OutOfFold":
+        """Return the results with the digits that their table has.
+
+        What is measured are these, so that it can be measured again from the table: models that
+        know little say nearly the same of all knees, and digits decide on the order.
+        """
+        return OutOfFold(np.round(self.probability, DIGITS), np.round(self.threshold, DIGITS))
 
     @property
     def predicted(self) -> np.ndarray:

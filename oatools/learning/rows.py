@@ -12,7 +12,7 @@ from oatools.core.errors import ItemError
 from oatools.core.files import file_stamp
 from oatools.core.manifest import IDENTITY, BadRow, Row, Table, identified
 from oatools.core.people import normal_knee, note_forms
-from oatools.core.provenance import CAUTION_COLUMN, caution_cell, cautions_in
+from oatools.core.provenance import CAUTION_COLUMN, Caution, caution_cell, cautions_in
 from oatools.core.runner import Done
 from oatools.features.featurefile import (
     NO_DIGEST,
@@ -21,10 +21,12 @@ from oatools.features.featurefile import (
     read_features,
     space_difference,
 )
+from oatools.learning.cautions import MEANINGS
 from oatools.learning.clinical import ClinicalTable, clinical_values, read_clinical
 from oatools.learning.files import load_model
 from oatools.learning.model import FittedModel, predict
 from oatools.learning.recalibration import Recalibration
+from oatools.learning.results import DIGITS
 from oatools.learning.sequences import check_kind, image_kind
 
 #: The columns that are added to a row that is scored.
@@ -111,12 +113,14 @@ def score_row(
     probability = float(probabilities[0])
     # Compared as it is, printed rounded: the class is that of oa-cv, which has all digits too.
     predicted = int(probability >= model.threshold)
-    cautions = set(model.cautions)
+    cautions = model.cautions_about(row)
+    if Caution.TRAINING_KNEES in cautions:
+        remarks = (*remarks, MEANINGS[Caution.TRAINING_KNEES])
     if recalibration is not None:
         cautions |= cautions_in(", ".join(recalibration.cautions))
         probability = float(recalibration.apply(np.array(probability)))
     cells = {
-        "probability": f"{probability:.6f}",
+        "probability": f"{probability:.{DIGITS}f}",
         "predicted": str(predicted),
         CAUTION_COLUMN: caution_cell(cautions),
     }

@@ -29,6 +29,7 @@ _LIMITS = {
         "tested on: the numbers are too good."
     ),
     Caution.UNKNOWN_MAKING: "How the features were made of the images is not recorded.",
+    Caution.TRAINING_KNEES: "The model was trained on these patients: the numbers are too good.",
 }
 
 

@@ -13,6 +13,7 @@ from oatools.core.people import People, subject_of
 from oatools.core.provenance import CAUTION_COLUMN, Caution, cautions_in
 from oatools.core.suggestions import did_you_mean
 from oatools.learning.against import name_of
+from oatools.learning.cautions import MEANINGS
 from oatools.learning.join import endpoint_of, read_labels, require_labels
 from oatools.scored.rules import Rule
 
@@ -205,6 +206,13 @@ def within_cells(knees: ScoredKnees, column: str) -> ScoredKnees:
         within=column,
         out_of_fold=knees.is_out_of_fold,
     )
+
+
+def warnings_of(knees: ScoredKnees) -> list[str]:
+    """Return what is said of predictions whose knees had a part in their making."""
+    if Caution.TRAINING_KNEES not in knees.cautions:
+        return []
+    return [f"warning: {Caution.TRAINING_KNEES.value}: {MEANINGS[Caution.TRAINING_KNEES]}"]
 
 
 def with_threshold(knees: ScoredKnees, threshold: float) -> ScoredKnees:

@@ -14,7 +14,7 @@ from scipy.special import ndtri
 from oatools.learning.intervals import HIGHER_ORDER
 
 # Weights that are made at a time.
-_BLOCK = 1 << 23
+_BLOCK = 1 << 20
 # Of the draws, so many may have no value.
 _MOST_UNKNOWN = 0.05
 

@@ -265,6 +265,15 @@ def test_a_damaged_archive_takes_nothing_with_it(scan, places, place, byte):
     assert all("the archive cannot be read (" in error for error in bad.values())
 
 
+@pytest.mark.parametrize("name", ["b.tar.xz", "b.TXZ", "b.tar.bz2", "b.7z", "b.rar"])
+def test_an_archive_of_another_packing_is_named_and_takes_nothing_with_it(places, name):
+    (places / name).write_bytes(b"\xfd7zXZ\0")
+    for good, bad in (found_in(places), found_in(places / name, places)):
+        assert good == [str(places / "m")]
+        assert list(bad) == [str(places / name)]
+        assert "is not read" in bad[str(places / name)]
+
+
 def test_pipes_and_links_to_themselves_stop_no_search(places):
     os.mkfifo(places / "pipe.tar.gz")
     os.mkfifo(places / "m" / "pipe")

@@ -164,7 +164,29 @@ def test_the_interval_of_a_difference_is_paired():
     paired = math.sqrt(variance[0, 0] + variance[1, 1] - 2 * variance[0, 1])
     assert paired < 0.8 * alone
     for bound, sign in ((found.low, -1), (found.high, 1)):
-        assert 1.97 < sign * (bound - found.value) / paired < 2.02  # a quantile of t
+        assert 1.9 < sign * (bound - found.value) / paired < 2.1  # about a quantile of t
+
+
+def test_the_interval_of_a_difference_is_even_on_the_scale_of_the_inverse_tanh():
+    """The derivative of atanh d is 1 / (1 - d^2)."""
+    label, one, two, patient = knees(30, 8)
+    areas, variance = obuchowski(label, [one, two], patient)
+    found = estimate_area([[fold_of(label, one, patient, other=two)]])
+    apart = areas[0] - areas[1]
+    error = math.sqrt(variance[0, 0] + variance[1, 1] - 2 * variance[0, 1])
+    middle = math.atanh(apart)
+    for bound, sign in ((found.low, -1), (found.high, 1)):
+        quantile = sign * (math.atanh(bound) - middle) * (1 - apart**2) / error
+        assert 1.96 < quantile < 2.1  # of t
+
+
+def test_what_is_better_than_a_constant_is_so_by_its_own_interval():
+    """A model that says the same of all has an area of one half, without an error."""
+    label, one, _, patient = knees(12, 3)
+    alone = estimate_area([[fold_of(label, one, patient)]])
+    apart = estimate_area([[fold_of(label, one, patient, other=np.full(len(label), 0.2))]])
+    assert apart.value == pytest.approx(alone.value - 0.5)
+    assert (apart.low, apart.high) == pytest.approx((alone.low - 0.5, alone.high - 0.5))
 
 
 def test_over_folds_the_mean_of_areas_and_of_repeats_is_taken():
@@ -242,7 +264,7 @@ def test_a_model_that_never_errs_has_no_interval_and_one_that_says_nothing_no_wi
     assert (same.value, same.low, same.high) == (0, 0, 0)
 
 
-def test_the_interval_of_an_area_stays_between_0_and_1_and_that_of_a_difference_is_even():
+def test_the_interval_of_an_area_stays_between_0_and_1_and_that_of_a_difference_within_1():
     label, patient = np.tile([1, 0], 6), np.arange(12)
     almost = np.where(label == 1, 0.9, 0.1) + np.linspace(0, 0.05, 12)
     almost[0] = 0.12
@@ -251,7 +273,10 @@ def test_the_interval_of_an_area_stays_between_0_and_1_and_that_of_a_difference_
     assert found.value - found.low > found.high - found.value
     other = np.linspace(0.2, 0.9, 12)
     apart = estimate_area([[fold_of(label, almost, patient, other=other)]])
-    assert apart.value - apart.low == pytest.approx(apart.high - apart.value)
+    assert apart.value - found.value == pytest.approx(-0.5, abs=0.2)
+    assert -1 < apart.low < apart.value < apart.high < 1
+    turned = estimate_area([[fold_of(label, almost, patient, other=1 - almost)]])
+    assert turned.value > 0.7 and turned.high < 1
 
 
 def test_a_fold_with_one_positive_patient_borrows_from_the_others():

@@ -306,7 +306,7 @@ def test_predict_adds_columns_and_gives_each_knee_the_same_in_any_order(
         "predicted",
         "caution",
     ]
-    assert {r["caution"] for r in rows(out)} == {"random weights"}
+    assert {r["caution"] for r in rows(out)} == {"random weights, training knees"}
     assert all((float(r["probability"]) > 0) and r["predicted"] in "01" for r in rows(out))
     header, *lines = (tmp_path / "features.tsv").read_text().splitlines()
     (tmp_path / "reversed.tsv").write_text("\n".join([header, *lines[::-1]]) + "\n")
