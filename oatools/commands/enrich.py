@@ -12,7 +12,13 @@ from oatools.core.errors import UsageError
 from oatools.core.files import check_outputs, write_outputs
 from oatools.core.helptext import Example, argument, heading
 from oatools.core.manifest import print_table, table_bytes
-from oatools.core.options import force_option, seed_option
+from oatools.core.options import (
+    bootstrap_option,
+    figure_option,
+    file_option,
+    force_option,
+    seed_option,
+)
 from oatools.core.words import counted
 
 if TYPE_CHECKING:
@@ -120,40 +126,16 @@ _SHARES = (0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1)
 )
 @click.option("--cost-patient", type=float, metavar="COST", help="Cost of one randomised patient.")
 @heading("Output")
-@click.option(
+@file_option(
     "--compare",
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="Write the differences from each rule and other model, at the same share, to this table.",
+    "Write the differences from each rule and other model, at the same share, to this table.",
 )
-@click.option(
-    "--decision",
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="Write the decision curves to this table.",
-)
-@click.option(
-    "--figure",
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="Draw event rates, patients, costs and net benefit: .png or .svg.",
-)
-@click.option(
-    "--paragraph",
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="Write the result and what was assumed in sentences.",
-)
+@file_option("--decision", "Write the decision curves to this table.")
+@figure_option("event rates, patients, costs and net benefit")
+@file_option("--paragraph", "Write the result and what was assumed in sentences.")
 @partial(force_option, help="Replace existing files.")
 @heading("Statistics")
-@click.option(
-    "--bootstrap",
-    type=click.IntRange(100),
-    default=2000,
-    show_default=True,
-    metavar="N",
-    help="Number of draws of patients for the intervals.",
-)
+@bootstrap_option("of patients for the intervals")
 @seed_option
 def main(
     console: Console,
@@ -197,8 +179,6 @@ def main(
         enrichment_rows,
     )
 
-    if figure is not None and figure.suffix not in (".png", ".svg"):
-        raise UsageError(f"--figure {figure}: a name that ends in .png or .svg is needed")
     trial = Trial(effect, power, alpha, dropout, cost_screen, cost_rule, cost_patient)
     name, rules, tables = _comparators(against, predictions)
     outputs = {
@@ -264,14 +244,10 @@ def _comparators(
 
 
 def _say_left_out(console: Console, candidates: "ScoredKnees", rules: "list[Rule]") -> None:
-    from oatools.scored.knees import warnings_of
+    from oatools.scored.knees import remarks
 
-    if candidates.unlabelled:
-        console.note(f"{counted(candidates.unlabelled, 'prediction')} without a label left out")
-    if candidates.unscored:
-        console.note(f"{counted(candidates.unscored, 'label')} without a prediction left out")
-    for warning in warnings_of(candidates):
-        console.note(warning)
+    for remark in remarks(candidates):
+        console.note(remark)
     for rule in rules:
         unknown = rule.unknown(candidates.columns)
         if unknown:
@@ -296,12 +272,7 @@ def _paragraph(found: "Enrichment") -> str:
 
 
 def _figure(kind: str, found: "Enrichment", curve: "list[Decision]") -> bytes:
-    from oatools.learning.cautions import figure_mark
-    from oatools.report.figures import encode, mark
+    from oatools.report.figures import encode_marked
     from oatools.trial.figure import enrichment_figure
 
-    figure = enrichment_figure(found, curve)
-    cautions = found.candidates.cautions
-    if cautions:
-        mark(figure, ", ".join(sorted(map(figure_mark, cautions))))
-    return encode(figure, kind)
+    return encode_marked(enrichment_figure(found, curve), kind, found.candidates.cautions)

@@ -12,7 +12,13 @@ from oatools.core.errors import UsageError
 from oatools.core.files import check_outputs, write_outputs
 from oatools.core.helptext import Example, argument, heading
 from oatools.core.manifest import print_table, table_bytes
-from oatools.core.options import force_option, seed_option
+from oatools.core.options import (
+    bootstrap_option,
+    figure_option,
+    file_option,
+    force_option,
+    seed_option,
+)
 from oatools.core.words import counted
 
 if TYPE_CHECKING:
@@ -84,45 +90,18 @@ if TYPE_CHECKING:
     help="Give precision for a cohort of which this share has the event, too.",
 )
 @heading("Output")
-@click.option(
-    "--compare",
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="Write the differences of each two tables of predictions to this table.",
-)
+@file_option("--compare", "Write the differences of each two tables of predictions to this table.")
 @click.option(
     "--recalibrate",
     type=click.Choice(["large", "logistic"]),
     help="Fit a recalibration to these knees: of the intercept, or of intercept and slope.",
 )
-@click.option(
-    "--recalibration",
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="FILE.json",
-    help="Write it to this file, for oa-predict.",
-)
-@click.option(
-    "--figure",
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="Draw calibration, and a forest plot of the groups: .png or .svg.",
-)
-@click.option(
-    "--paragraph",
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="Write the result in sentences.",
-)
+@file_option("--recalibration", "Write it to this file, for oa-predict.", "FILE.json")
+@figure_option("calibration, and a forest plot of the groups")
+@file_option("--paragraph", "Write the result in sentences.")
 @partial(force_option, help="Replace existing files.")
 @heading("Statistics")
-@click.option(
-    "--bootstrap",
-    type=click.IntRange(100),
-    default=2000,
-    show_default=True,
-    metavar="N",
-    help="Number of draws of patients for the intervals.",
-)
+@bootstrap_option("of patients for the intervals")
 @seed_option
 def main(
     console: Console,
@@ -153,8 +132,6 @@ def main(
     from oatools.validation.tables import VALIDATION_COLUMNS, validation_rows
     from oatools.validation.validate import validate
 
-    if figure is not None and figure.suffix not in (".png", ".svg"):
-        raise UsageError(f"--figure {figure}: a name that ends in .png or .svg is needed")
     if compare is not None and not against:
         raise UsageError("--compare needs --against, the predictions to compare with")
     if (recalibrate is None) != (recalibration is None):
@@ -196,15 +173,11 @@ def _read(
     cells: list[str],
     name: str,
 ) -> "ScoredKnees":
-    from oatools.scored.knees import read_scored, warnings_of
+    from oatools.scored.knees import read_scored, remarks
 
     knees = read_scored(predictions, labels, tables, cells=cells, name=name)
-    if knees.unlabelled:
-        console.note(f"{counted(knees.unlabelled, 'prediction')} without a label left out")
-    if knees.unscored:
-        console.note(f"{counted(knees.unscored, 'label')} without a prediction left out")
-    for warning in warnings_of(knees):
-        console.note(warning)
+    for remark in remarks(knees):
+        console.note(remark)
     return knees
 
 
@@ -251,13 +224,9 @@ def _refuse_repeated(groupings: "list[Grouping]") -> None:
 
 
 def _figure(kind: str, found: "Validation") -> bytes:
-    from oatools.learning.cautions import figure_mark
-    from oatools.report.figures import encode, mark
+    from oatools.report.figures import encode_marked
     from oatools.validation.calibration import calibration_curve
     from oatools.validation.figure import validation_figure
 
     figure = validation_figure(found, calibration_curve(found.knees))
-    cautions = found.knees.cautions
-    if cautions:
-        mark(figure, ", ".join(sorted(map(figure_mark, cautions))))
-    return encode(figure, kind)
+    return encode_marked(figure, kind, found.knees.cautions)

@@ -54,6 +54,7 @@ class Numbers(click.ParamType):  # type: ignore[type-arg]  # no generic class in
         return numbers
 
 
+_FIGURES = (".png", ".svg")
 # The endings of files that are made from data: a folder is not called so, but by mistake.
 _OF_FILES = (
     *(".nii.gz", ".nii", ".img", ".hdr", ".h5", ".safetensors", ".pt", ".tsv", ".csv", ".txt"),
@@ -164,6 +165,44 @@ def replacing_options(function: Callable[..., Any]) -> Callable[..., Any]:
         "kept.",
     )
     return grouped(OUTPUT, update_option)(force_option(wrapper))
+
+
+def file_option(flag: str, help: str, metavar: str = "FILE") -> Decorator:
+    """Add an option for a file to write beside the table that is printed."""
+    kind = click.Path(dir_okay=False, path_type=Path)
+    return grouped(OUTPUT, click.option(flag, type=kind, metavar=metavar, help=help))
+
+
+def figure_option(what: str) -> Decorator:
+    """Add `--figure`, a file to draw `what` in, with one of the endings that are drawn."""
+
+    def checked(
+        _context: click.Context, _parameter: click.Parameter, path: Path | None
+    ) -> Path | None:
+        if path is not None and path.suffix not in _FIGURES:
+            raise UsageError(f"--figure {path}: a name that ends in .png or .svg is needed")
+        return path
+
+    option = click.option(
+        "--figure",
+        type=click.Path(dir_okay=False, path_type=Path),
+        metavar="FILE",
+        callback=checked,
+        help=f"Draw {what}: .png or .svg.",
+    )
+    return grouped(OUTPUT, option)
+
+
+def bootstrap_option(what: str) -> Decorator:
+    """Add `--bootstrap`, the number of draws for `what`."""
+    return click.option(
+        "--bootstrap",
+        type=click.IntRange(100),
+        default=2000,
+        show_default=True,
+        metavar="N",
+        help=f"Number of draws {what}.",
+    )
 
 
 def seed_option(function: Callable[..., Any]) -> Callable[..., Any]:

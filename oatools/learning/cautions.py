@@ -1,6 +1,6 @@
 """The sentences in which commands, reports and pictures state a `Caution`."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from oatools.core.provenance import Caution
 
@@ -63,6 +63,15 @@ def model_warning(cautions: Sequence[Caution]) -> str:
             f"{Caution.UNKNOWN_MAKING.value}: whether these were made alike cannot be checked"
         )
     return f"the model was trained on {', and on '.join(said)}" if said else ""
+
+
+def made_with(cautions: Collection[Caution]) -> str:
+    """Return the sentence of a paragraph on what makes its numbers worth less; empty if nothing."""
+    named = sorted(caution.value for caution in cautions)
+    if not named:
+        return ""
+    nothing = ", and say nothing about patients" if set(cautions) & set(SYNTHETIC) else ""
+    return f"These numbers were made with {' and '.join(named)}{nothing}."
 
 
 def as_sentence(text: str) -> str:

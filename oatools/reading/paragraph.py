@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from oatools.core.provenance import Caution
-from oatools.learning.cautions import SYNTHETIC
+from oatools.learning.cautions import made_with
 from oatools.reading.compare import Comparison
 from oatools.reading.score import ALL, ALL_PAIRS, CONFIDENCE_DIGITS, MEAN, Method, ReaderScore
 from oatools.reading.strata import strata_in_words
@@ -62,7 +62,7 @@ def describe_result(
         *_times_and_confidence(result),
         _methods(result),
         _limits(result),
-        _caution(cautions),
+        made_with(cautions),
     ]
     return " ".join(sentence for sentence in sentences if sentence) + "\n"
 
@@ -244,16 +244,6 @@ def _limits(result: _Result) -> str:
             "radiologists."
         )
     return " ".join(sentences)
-
-
-def _caution(cautions: Collection[Caution]) -> str:
-    """The sentence on numbers that are about nobody."""
-    named = sorted(caution.value for caution in cautions)
-    if not named:
-        return ""
-    lead = f"These numbers were made with {' and '.join(named)}"
-    nothing = ", and say nothing about patients" if set(cautions) & set(SYNTHETIC) else ""
-    return f"{lead}{nothing}."
 
 
 def _is_known(value: float) -> bool:

@@ -5,7 +5,7 @@ other by people with any colour vision, and lines differ in style as well, for p
 """
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -21,6 +21,8 @@ from matplotlib.figure import Figure
 from sklearn.metrics import precision_recall_curve, roc_curve
 
 from oatools.core.files import write_bytes
+from oatools.core.provenance import Caution
+from oatools.learning.cautions import figure_mark
 from oatools.learning.metrics import (
     average_precision,
     calibration,
@@ -263,6 +265,13 @@ def encode(figure: Figure, suffix: str) -> bytes:
             figure.set_layout_engine("none")
         figure.savefig(stream, format=suffix, metadata=metadata)
     return stream.getvalue()
+
+
+def encode_marked(figure: Figure, suffix: str, cautions: Collection[Caution]) -> bytes:
+    """Return a figure as `encode` does, with its cautions written above it."""
+    if cautions:
+        mark(figure, ", ".join(sorted(map(figure_mark, cautions))))
+    return encode(figure, suffix)
 
 
 def _square(x: str, y: str) -> tuple[Figure, Axes]:

@@ -12,6 +12,7 @@ from oatools.core.manifest import MISSING, Row, number, read_table
 from oatools.core.people import People, subject_of
 from oatools.core.provenance import CAUTION_COLUMN, Caution, cautions_in
 from oatools.core.suggestions import did_you_mean
+from oatools.core.words import counted
 from oatools.learning.against import name_of
 from oatools.learning.cautions import MEANINGS
 from oatools.learning.join import endpoint_of, read_labels, require_labels
@@ -208,11 +209,17 @@ def within_cells(knees: ScoredKnees, column: str) -> ScoredKnees:
     )
 
 
-def warnings_of(knees: ScoredKnees) -> list[str]:
-    """Return what is said of predictions whose knees had a part in their making."""
-    if Caution.TRAINING_KNEES not in knees.cautions:
-        return []
-    return [f"warning: {Caution.TRAINING_KNEES.value}: {MEANINGS[Caution.TRAINING_KNEES]}"]
+def remarks(knees: ScoredKnees) -> list[str]:
+    """Return what is said of knees once they are read: who is left out, and cautions."""
+    said = []
+    if knees.unlabelled:
+        said.append(f"{counted(knees.unlabelled, 'prediction')} without a label left out")
+    if knees.unscored:
+        said.append(f"{counted(knees.unscored, 'label')} without a prediction left out")
+    if Caution.TRAINING_KNEES in knees.cautions:
+        about = MEANINGS[Caution.TRAINING_KNEES]
+        said.append(f"warning: {Caution.TRAINING_KNEES.value}: {about}")
+    return said
 
 
 def with_threshold(knees: ScoredKnees, threshold: float) -> ScoredKnees:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from oatools.core.words import counted
-from oatools.learning.cautions import SYNTHETIC
+from oatools.learning.cautions import made_with
 from oatools.learning.intervals import Estimate, Fold, estimate_area
 from oatools.scored.knees import ScoredKnees
 from oatools.trial.enrichment import Difference, Enrichment, Outcome, Quantity
@@ -23,7 +23,7 @@ def describe_enrichment(found: Enrichment) -> str:
         *_shares(found),
         *_against(found),
         *_limits(found),
-        _caution(found),
+        made_with(found.candidates.cautions),
     ]
     return " ".join(sentence for sentence in sentences if sentence) + "\n"
 
@@ -166,15 +166,6 @@ def _limits(found: Enrichment) -> Iterator[str]:
         "It is assumed that treatment prevents the same share whoever is enrolled, that patients "
         f"are enrolled with one knee each, and that candidates are like those of this cohort{paid}."
     )
-
-
-def _caution(found: Enrichment) -> str:
-    named = sorted(caution.value for caution in found.candidates.cautions)
-    if not named:
-        return ""
-    is_synthetic = found.candidates.cautions & set(SYNTHETIC)
-    nothing = ", and say nothing about patients" if is_synthetic else ""
-    return f"These numbers were made with {' and '.join(named)}{nothing}."
 
 
 def _holds_none(quantity: Quantity) -> bool:

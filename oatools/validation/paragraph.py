@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator
 
 from oatools.core.words import counted
-from oatools.learning.cautions import SYNTHETIC
+from oatools.learning.cautions import made_with
 from oatools.learning.recalibration import Recalibration
 from oatools.validation.validate import LEAST_OF_CLASS, NEEDED, Validation, Value
 
@@ -26,7 +26,7 @@ def describe_validation(found: Validation, made: Recalibration | None = None) ->
         *_differences(found),
         _recalibrated(made),
         *_methods(found),
-        _caution(found),
+        made_with(found.knees.cautions),
     ]
     return " ".join(sentence for sentence in sentences if sentence) + "\n"
 
@@ -143,15 +143,6 @@ def _methods(found: Validation) -> Iterator[str]:
         f"Intervals are 95 %, from {found.draws} draws of patients with both their knees (seed "
         f"{found.seed}){ordered}{house}."
     )
-
-
-def _caution(found: Validation) -> str:
-    named = sorted(caution.value for caution in found.knees.cautions)
-    if not named:
-        return ""
-    is_synthetic = found.knees.cautions & set(SYNTHETIC)
-    nothing = ", and say nothing about patients" if is_synthetic else ""
-    return f"These numbers were made with {' and '.join(named)}{nothing}."
 
 
 def _shown(value: Value) -> str:

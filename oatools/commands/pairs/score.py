@@ -13,7 +13,13 @@ from oatools.core.errors import UsageError
 from oatools.core.files import check_outputs, write_outputs
 from oatools.core.helptext import Example, argument, heading
 from oatools.core.manifest import print_table, table_bytes
-from oatools.core.options import force_option, seed_option
+from oatools.core.options import (
+    bootstrap_option,
+    figure_option,
+    file_option,
+    force_option,
+    seed_option,
+)
 from oatools.core.provenance import CAUTION_COLUMN, caution_cell
 from oatools.core.words import counted
 
@@ -80,33 +86,14 @@ _FEW_READERS = 4
     "too, of whom these are a sample.",
 )
 @heading("Output")
-@click.option(
+@file_option(
     "--compare",
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="Write the difference and the agreement of every two readers or models to this table.",
+    "Write the difference and the agreement of every two readers or models to this table.",
 )
-@click.option(
-    "--figure",
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="Draw the shares and their intervals: .png or .svg.",
-)
-@click.option(
-    "--paragraph",
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="Write the result in sentences, for a paper.",
-)
+@figure_option("the shares and their intervals")
+@file_option("--paragraph", "Write the result in sentences, for a paper.")
 @heading("Statistics")
-@click.option(
-    "--bootstrap",
-    type=click.IntRange(100),
-    default=2000,
-    show_default=True,
-    metavar="N",
-    help="Number of draws for the intervals of kappa, and of --interval bootstrap.",
-)
+@bootstrap_option("for the intervals of kappa, and of --interval bootstrap")
 @partial(force_option, help="Replace existing files.")
 @seed_option
 def score_command(
@@ -144,8 +131,6 @@ def score_command(
         raise UsageError("nothing to score: give tables of answers, or --model (see --help)")
     if models and pairs_file is None:
         raise UsageError("--model needs --pairs, which says which two knees are in a pair")
-    if figure is not None and figure.suffix not in (".png", ".svg"):
-        raise UsageError(f"--figure {figure}: a name that ends in .png or .svg is needed")
     outputs = {"--compare": compare, "--figure": figure, "--paragraph": paragraph}
     inputs = [path for path in (key, pairs_file, *answers, *models) if path is not None]
     check_outputs(outputs, inputs, force=True)  # what is there may be what is written
@@ -230,14 +215,10 @@ def _paragraph(
 def _figure(
     kind: str, scores: "Sequence[ReaderScore]", grades: "Grades", method: "Method"
 ) -> bytes:
-    from oatools.learning.cautions import figure_mark
     from oatools.reading.figure import forest_figure
-    from oatools.report.figures import encode, mark
+    from oatools.report.figures import encode_marked
 
-    figure = forest_figure(scores, grades.models, method)
-    if grades.cautions:
-        mark(figure, ", ".join(sorted(map(figure_mark, grades.cautions))))
-    return encode(figure, kind)
+    return encode_marked(forest_figure(scores, grades.models, method), kind, grades.cautions)
 
 
 def _say_not_shown(console: Console, solution: "Solution", pairs_file: str | None) -> None:
