@@ -1,5 +1,6 @@
 """oa-enrich: what a trial gains that enrols the knees of highest risk."""
 
+import re
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -238,6 +239,10 @@ def _comparators(
                 raise UsageError(f"--against {text} is there twice", "give it once")
             rules.append(rule)
             continue
+        if not re.search(r"[/.]", text) and not Path(text).exists():
+            raise UsageError(
+                f"--against {text} is no file, and no rule", "write a rule as kl=2:3, kl=2: or kl=3"
+            )
         tables.append(text)
     name, named = name_tables(predictions, tables, taken=("all",))
     return name, rules, named

@@ -356,7 +356,7 @@ def _cells(
         known = list(dict.fromkeys([*next(iter(rows.values())), *present]))
         listed = ", ".join(known)
         raise UsageError(
-            f"{where}: no column '{column}'; columns present: {listed}",
+            f"no column '{column}' in {where} or {scored.name}; columns present: {listed}",
             did_you_mean(column, known),
         )
     return tuple(source[knee][column] for knee in knees)

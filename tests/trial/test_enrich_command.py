@@ -152,6 +152,7 @@ def test_candidates_may_be_those_in_a_rule_and_the_outcome_a_mean(study, shell):
         ("--against kl=3:2", "the rule 'kl=3:2'"),
         ("--against kl=3 --against kl=3", "--against kl=3 is there twice"),
         ("--against KL=3", "no column 'KL'"),
+        ("--against kl2", "--against kl2 is no file, and no rule; write a rule as kl=2:3"),
         ("--against no/predictions.tsv", "no/predictions.tsv: No such file"),
         ("--against cv/predictions.tsv", "would be called cv"),
         ("--eligible kl=9", "no knee is in the rule kl=9"),
