@@ -68,7 +68,7 @@ def test_who_insists_gets_them_scored_and_is_told_once_how_many(features, run, r
 def test_a_sequence_in_other_letters_is_the_same(features, run):
     run(TRAIN)
     features("COR-IW-TSE ")
-    assert "row" not in run("oa-predict m.safetensors other.tsv").stderr
+    assert "rows: sequence" not in run("oa-predict m.safetensors other.tsv").stderr
 
 
 @pytest.mark.parametrize(
@@ -143,7 +143,7 @@ def test_knees_of_several_sequences_are_trained_on_together_only_if_somebody_ins
             "warning: knees of several sequences are taken for one: 30 of cor-iw-tse, 10 of "
             "sag-3d-dess"
         ) in done.stderr
-        assert "row" not in run("oa-predict m.safetensors features.tsv").stderr
+        assert "rows: sequence" not in run("oa-predict m.safetensors features.tsv").stderr
         assert "30 knees of" in run(f"{command} --force --sequence cor-iw-tse").stderr
 
 

@@ -155,10 +155,8 @@ def test_cross_validation_scores_every_knee_once_by_a_model_that_has_not_seen_it
         assert not seen & tested and seen | tested == set(cohort.subject)
     model = load_model(fold_path(tmp_path, 2))
     i = int(np.flatnonzero(result.fold == 2)[0])
-    assert (
-        result.first.probability[i]
-        == predict(model, [cohort.slices(i)], cohort.clinical[i : i + 1])[0][0]
-    )
+    alone = predict(model, [cohort.slices(i)], cohort.clinical[i : i + 1])[0][0]
+    assert result.first.probability[i] == np.round(alone, 9)  # the digits of the table
 
 
 def test_processes_give_the_bytes_that_one_process_gives_and_finished_folds_are_kept(
