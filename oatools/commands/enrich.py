@@ -54,7 +54,7 @@ _SHARES = (0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1)
     "maybe subject, label and fold.",
     metavar="PREDICTIONS.tsv",
 )
-@heading("ScoredKnees")
+@heading("Candidates")
 @click.option(
     "--labels",
     metavar="TABLE.tsv",

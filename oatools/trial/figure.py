@@ -33,7 +33,7 @@ def enrichment_figure(found: Enrichment, curve: Sequence[Decision]) -> Figure:
         grid = figure.subplots(2, columns, squeeze=False).ravel().tolist()
     for axes, draw in zip(grid, panels, strict=False):
         draw(axes, found)
-        axes.set(xlabel="ScoredKnees enrolled", xlim=(0, 1.02))
+        axes.set(xlabel="Candidates enrolled", xlim=(0, 1.02))
         axes.xaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
     _draw_decisions(grid[len(panels)], curve)
     for axes in grid[len(panels) + 1 :]:
@@ -71,7 +71,7 @@ def _draw_patients(axes: Axes, found: Enrichment) -> None:
 
 def _draw_screened(axes: Axes, found: Enrichment) -> None:
     _draw_by_share(axes, found, lambda outcome: outcome.screened)
-    axes.set(ylabel="ScoredKnees screened", ylim=(0, None))
+    axes.set(ylabel="Candidates screened", ylim=(0, None))
 
 
 def _draw_costs(axes: Axes, found: Enrichment) -> None:

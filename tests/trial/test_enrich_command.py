@@ -110,6 +110,9 @@ def test_figure_paragraph_and_decision_curves(study, shell):
     assert float(everybody["cost"]) == 20000 * float(everybody["randomised"])
     root = ElementTree.parse(study / "f.svg").getroot()
     assert root.tag.endswith("svg")
+    drawn = (study / "f.svg").read_text()
+    for label in ("Candidates enrolled", "Candidates screened", "Patients randomised", "Cost"):
+        assert f"<!-- {label} -->" in drawn
     text = (study / "p.txt").read_text()
     assert text.count("\n") == 1
     half = next(r for r in table(done.stdout) if r["share"] == "0.5000")
