@@ -189,7 +189,7 @@ def main(
     from oatools.learning.cautions import MEANINGS
     from oatools.learning.folds import Splitter
     from oatools.learning.predictions import prediction_rows
-    from oatools.learning.results import PREDICTION_COLUMNS, headlines
+    from oatools.learning.results import MEAN, PREDICTION_COLUMNS, headlines
     from oatools.report.content import Report
     from oatools.report.crossval import write_report
     from oatools.report.yardstick import measurement_error
@@ -239,7 +239,7 @@ def main(
     print_table(PREDICTION_COLUMNS, prediction_rows(result, order=loaded.flow.order))
     for line in [*headlines(metrics), *filter(None, [measurement_error(report)])]:
         console.note(line)
-    if math.isnan(result.area().low):
+    if math.isnan(metrics.get(result.name, MEAN, "roc_auc").low):
         console.note(
             "no interval: a class has no more patients than there are folds, or no knee is on the "
             "wrong side"

@@ -112,7 +112,7 @@ def _read(path: Path, cohort: Cohort, fold: np.ndarray) -> OutOfFold:
     for knee, i in tested.items():
         row = rows[knee]
         # Other programs may write 1.0, or n/a.
-        if _number(path, row, "label") != cohort.label[i]:
+        if number_of(path, row, "label") != cohort.label[i]:
             raise UsageError(
                 f"{path}: {knee} has label '{row['label']}', and {cohort.label[i]} here",
                 "compare on the same labels",
@@ -124,23 +124,25 @@ def _read(path: Path, cohort: Cohort, fold: np.ndarray) -> OutOfFold:
                 f"{path}: its folds are others; {knee} is the first that is with other knees",
                 "cross-validate in the same folds, by `folds_file`",
             )
-        result.probability[i] = _share(path, row, "probability")
+        result.probability[i] = share_of(path, row, "probability")
         if row.get("threshold", MISSING) != MISSING:
-            result.threshold[i] = _share(path, row, "threshold")
+            result.threshold[i] = share_of(path, row, "threshold")
     return result
 
 
-def _number(path: Path, row: Row, column: str) -> float | None:
+def number_of(where: str | Path, row: Row, column: str) -> float | None:
+    """Return the number in a cell of a table of predictions; a `UsageError` that names the knee."""
     try:
         return number(row, column)
     except ItemError as error:
-        raise UsageError(f"{path}: {row['knee']}: {error.reason}", error.remedy) from None
+        raise UsageError(f"{where}: {row['knee']}: {error.reason}", error.remedy) from None
 
 
-def _share(path: Path, row: Row, column: str) -> float:
-    value = _number(path, row, column)
+def share_of(where: str | Path, row: Row, column: str) -> float:
+    """Return such a number that is from 0 to 1; a `UsageError` for any other."""
+    value = number_of(where, row, column)
     if value is None or not 0 <= value <= 1:
         raise UsageError(
-            f"{path}: {row['knee']} has the {column} '{row[column]}', which is not from 0 to 1"
+            f"{where}: {row['knee']} has the {column} '{row[column]}', which is not from 0 to 1"
         )
     return value

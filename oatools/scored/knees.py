@@ -7,14 +7,15 @@ from pathlib import Path
 
 import numpy as np
 
-from oatools.core.errors import ItemError, UsageError
-from oatools.core.manifest import MISSING, Row, number, read_table
+from oatools.core.errors import UsageError
+from oatools.core.manifest import MISSING, Row, read_table
 from oatools.core.people import People, subject_of
 from oatools.core.provenance import CAUTION_COLUMN, Caution, cautions_in
 from oatools.core.suggestions import did_you_mean
 from oatools.core.words import counted
-from oatools.learning.against import name_of
+from oatools.learning.against import name_of, number_of, share_of
 from oatools.learning.cautions import MEANINGS
+from oatools.learning.intervals import Estimate, Fold, estimate_area
 from oatools.learning.join import endpoint_of, read_labels, require_labels
 from oatools.scored.rules import Rule
 
@@ -78,7 +79,8 @@ class ScoredKnees:
 
     def take(self, chosen: np.ndarray) -> "ScoredKnees":
         """Return the knees that a mask (knees,) chooses."""
-        return ScoredKnees(
+        return replace(
+            self,
             knee=tuple(knee for knee, kept in zip(self.knee, chosen, strict=True) if kept),
             subject=self.subject[chosen],
             label=self.label[chosen],
@@ -92,12 +94,6 @@ class ScoredKnees:
                 for name, cells in self.cells.items()
             },
             called=None if self.called is None else self.called[chosen],
-            within=self.within,
-            out_of_fold=self.out_of_fold,
-            cautions=self.cautions,
-            endpoint=self.endpoint,
-            unlabelled=self.unlabelled,
-            unscored=self.unscored,
         )
 
 
@@ -117,8 +113,8 @@ def read_scored(
     Where `labels` are given, these say how knees fared, and the columns of `rules` and the
     continuous outcome `change` are theirs, else those of the predictions. `others` are further
     predictions of the same knees, by name, and `cells` columns of either table that groups are made
-    by. Raises a `UsageError` where the tables disagree or share
-    no knee, and for a cell that is no number.
+    by. Raises a `UsageError` where the tables disagree or share no knee, and for a cell that is no
+    number.
     """
     people = People()
     scored = _Predictions.read(predictions, people)
@@ -168,6 +164,16 @@ def read_scored(
         unlabelled=len(scored.rows) - len(shared),
         unscored=len(rows) - len(shared) if labels is not None else 0,
     )
+
+
+def area_of(knees: ScoredKnees, model: str) -> Estimate:
+    """Return the area under the ROC curve of a model as `oa-cv` reports it: the mean over folds."""
+    fold, probability = knees.fold_of(model), knees.scores[model]
+    folds = [
+        Fold(knees.label[at], knees.subject[at], probability[at])
+        for at in (fold == number for number in np.unique(fold))
+    ]
+    return estimate_area([folds])
 
 
 def name_tables(
@@ -276,7 +282,7 @@ def _own_labels(scored: _Predictions) -> dict[str, Row]:
     for knee, row in scored.rows.items():
         if row["label"] == MISSING:
             continue
-        if _number(scored.name, row, "label") not in (0, 1):
+        if number_of(scored.name, row, "label") not in (0, 1):
             raise UsageError(
                 f"{scored.name}: {knee} has label '{row['label']}'", "labels are 0, 1 or n/a"
             )
@@ -289,7 +295,7 @@ def _require_same_labels(scored: _Predictions, rows: Mapping[str, Row], where: s
     for knee, row in scored.rows.items():
         if knee not in rows or row.get("label", MISSING) == MISSING:
             continue
-        if _number(scored.name, row, "label") != float(rows[knee]["label"]):
+        if number_of(scored.name, row, "label") != float(rows[knee]["label"]):
             raise UsageError(
                 f"{scored.name}: {knee} has label '{row['label']}', and {rows[knee]['label']} in "
                 f"{where}",
@@ -317,16 +323,7 @@ def _subject(knee: str, scored: Row, labelled: Row) -> str:
 
 
 def _probabilities(scored: _Predictions, knees: Sequence[str]) -> np.ndarray:
-    found = np.empty(len(knees))
-    for i, knee in enumerate(knees):
-        value = _number(scored.name, scored.rows[knee], "probability")
-        if value is None or not 0 <= value <= 1:
-            cell = scored.rows[knee]["probability"]
-            raise UsageError(
-                f"{scored.name}: {knee} has the probability '{cell}', which is not from 0 to 1"
-            )
-        found[i] = value
-    return found
+    return np.array([share_of(scored.name, scored.rows[knee], "probability") for knee in knees])
 
 
 def _column(rows: Mapping[str, Row], knees: Sequence[str], column: str, where: str) -> np.ndarray:
@@ -340,7 +337,7 @@ def _column(rows: Mapping[str, Row], knees: Sequence[str], column: str, where: s
         )
     found = np.full(len(knees), math.nan)
     for i, knee in enumerate(knees):
-        value = _number(where, rows[knee], column)
+        value = number_of(where, rows[knee], column)
         if value is not None:
             found[i] = value
     return found
@@ -364,14 +361,7 @@ def _cells(
 
 def _called(scored: _Predictions, knees: Sequence[str]) -> np.ndarray | None:
     """Which knees (knees,) the model called positive, where the table says it of all."""
-    found = [_number(scored.name, scored.rows[knee], "predicted") for knee in knees]
+    found = [number_of(scored.name, scored.rows[knee], "predicted") for knee in knees]
     if any(value not in (0, 1) for value in found):
         return None
     return np.array(found, dtype=np.float64)
-
-
-def _number(where: str, row: Row, column: str) -> float | None:
-    try:
-        return number(row, column)
-    except ItemError as error:
-        raise UsageError(f"{where}: {row['knee']}: {error.reason}", error.remedy) from None

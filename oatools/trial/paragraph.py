@@ -3,12 +3,9 @@
 import math
 from collections.abc import Iterator
 
-import numpy as np
-
 from oatools.core.words import counted
 from oatools.learning.cautions import made_with
-from oatools.learning.intervals import Estimate, Fold, estimate_area
-from oatools.scored.knees import ScoredKnees
+from oatools.scored.knees import area_of
 from oatools.trial.enrichment import Difference, Enrichment, Outcome, Quantity
 
 _SHOWN = 2  # shares of the score that are told of
@@ -28,17 +25,6 @@ def describe_enrichment(found: Enrichment) -> str:
     return " ".join(sentence for sentence in sentences if sentence) + "\n"
 
 
-def area(candidates: ScoredKnees, model: str) -> Estimate:
-    """Return the area under the ROC curve of a model, the mean over the folds."""
-    folds = []
-    for number in np.unique(candidates.fold):
-        at = candidates.fold == number
-        folds.append(
-            Fold(candidates.label[at], candidates.subject[at], candidates.scores[model][at])
-        )
-    return estimate_area([folds])
-
-
 def _candidates(found: Enrichment) -> Iterator[str]:
     own, first = found.candidates, next(iter(found.candidates.scores))
     knees, patients = counted(len(own), "knee"), counted(own.patients, "patient")
@@ -48,7 +34,7 @@ def _candidates(found: Enrichment) -> Iterator[str]:
         f"Of {knees} of {patients}, {everybody.events:.0f} had {event}: "
         f"{_percents(everybody.rate)}."
     )
-    estimate = area(own, first)
+    estimate = area_of(own, first)
     if not math.isnan(estimate.value):
         where = f", the mean of {own.folds} folds" if own.folds > 1 else ""
         yield (

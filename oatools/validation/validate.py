@@ -13,9 +13,8 @@ import numpy as np
 from scipy.stats import chi2, norm
 
 from oatools.core.errors import UsageError
-from oatools.learning.intervals import Fold, estimate_area
 from oatools.learning.metrics import log_odds
-from oatools.scored.knees import ScoredKnees
+from oatools.scored.knees import ScoredKnees, area_of
 from oatools.scored.multiple import holm
 from oatools.scored.resampling import (
     LINEAR,
@@ -356,12 +355,7 @@ def _needed(part: Part, scores: Scores) -> Iterator[Value]:
 
 def _with_house_area(part: Part, knees: ScoredKnees) -> Part:
     """The part of all knees with the area as the report of a cross-validation gives it."""
-    scores = scores_of(knees)
-    folds = [
-        Fold(scores.label[at], knees.subject[at], scores.probability[at])
-        for at in (knees.fold == number for number in np.unique(knees.fold))
-    ]
-    found = estimate_area([folds])
+    found = area_of(knees, next(iter(knees.scores)))
     if math.isnan(found.value):
         return part
     area = Value("roc_auc", found.value, found.low, found.high)
