@@ -55,8 +55,12 @@ class Measured:
     of_pairs: bool = False
 
 
+# The values (1 + draws,) of a group by measure: the group's, and those of the draws.
+_Drawn = Mapping[Measured, np.ndarray]
+
+_AREA = Measured("roc_auc", measures.roc_auc, SHARE, of_pairs=True)
 _ORDER = (
-    Measured("roc_auc", measures.roc_auc, SHARE, of_pairs=True),
+    _AREA,
     Measured("pr_auc", measures.average_precision, SHARE, of_pairs=True),
     Measured("prevalence", measures.prevalence),
 )
@@ -209,15 +213,10 @@ def validate(
         groups += make_groups(grouping, knees.cells[grouping.column])
     drawn = _draw(knees, groups, prevalence, draws, seed)
     parts = [_part(knees, group, found) for group, found in zip(groups, drawn, strict=True)]
+    tests = [_differ(grouping.column, groups, drawn, knees) for grouping in groupings]
     parts[0] = replace(parts[0], values=(*parts[0].values, *_needed(parts[0], scores_of(knees))))
     if not knees.within:
         parts[0] = _with_house_area(parts[0], knees)
-    areas = {id(part): found.get("roc_auc") for part, found in zip(parts, drawn, strict=True)}
-    tests = []
-    for grouping in groupings:
-        own = [p for p in parts if p.by == grouping.column and not p.reason]
-        drawn_areas = [areas[id(p)] for p in own]
-        tests.append(_differ(grouping.column, [a for a in drawn_areas if a is not None], knees))
     return Validation(
         knees=knees,
         parts=tuple(parts),
@@ -293,8 +292,8 @@ def _at_prevalence(measure: Measure, share: float) -> Measure:
 
 def _draw(
     knees: ScoredKnees, groups: Sequence[Group], prevalence: float | None, draws: int, seed: int
-) -> list[Mapping[str, np.ndarray]]:
-    """The values (1 + draws,) of each group by metric; none of a group that is withheld."""
+) -> list[_Drawn]:
+    """The values (1 + draws,) of each group by measure; none of a group that is withheld."""
     scores = scores_of(knees)
     is_called = knees.called is not None
     own = [scores.take(group.at) for group in groups]
@@ -302,15 +301,15 @@ def _draw(
         _measured(group, prevalence, is_called, knees.folds == 1) if is_enough(each.label) else []
         for group, each in zip(groups, own, strict=True)
     ]
-    parts: list[dict[str, list[np.ndarray]]] = [{m.name: [] for m in each} for each in wanted]
+    parts: list[dict[Measured, list[np.ndarray]]] = [{m: [] for m in each} for each in wanted]
     for weights in patient_weights(knees.subject, draws, seed):
-        for group, each, measured, found in zip(groups, own, wanted, parts, strict=True):
-            for one in measured:
-                found[one.name].append(one.measure(each, weights[:, group.at]))
-    return [{name: np.concatenate(v) for name, v in found.items()} for found in parts]
+        for group, each, found in zip(groups, own, parts, strict=True):
+            for measured, values in found.items():
+                values.append(measured.measure(each, weights[:, group.at]))
+    return [{m: np.concatenate(values) for m, values in found.items()} for found in parts]
 
 
-def _part(knees: ScoredKnees, group: Group, drawn: Mapping[str, np.ndarray]) -> Part:
+def _part(knees: ScoredKnees, group: Group, drawn: _Drawn) -> Part:
     label = knees.label[group.at]
     events, patients = int(label.sum()), len(np.unique(knees.subject[group.at]))
     reason = ""
@@ -319,16 +318,14 @@ def _part(knees: ScoredKnees, group: Group, drawn: Mapping[str, np.ndarray]) -> 
         count = min(events, len(label) - events)
         reason = f"{count} knees {few} the event: fewer than {LEAST_OF_CLASS} tell nothing"
     called = scores_of(knees).called[group.at]
-    by_name = {m.name: m for m in _measured(group, None, True, True)}
     values = []
-    for name, found in drawn.items():
-        measured = by_name.get(name, Measured(name, measures.prevalence, SHARE, True))
+    for measured, found in drawn.items():
         widened = 1.0
         if knees.is_out_of_fold and measured.of_pairs:
             widened = pairs_twice(1.0, patients)
-        value = Value(name, float(found[0]), *interval(found, measured.scale, widened))
-        if _called(name, called) < LEAST_OF_CLASS:
-            value = Value(name, value.value)
+        value = Value(measured.name, float(found[0]), *interval(found, measured.scale, widened))
+        if _called(measured.name, called) < LEAST_OF_CLASS:
+            value = Value(measured.name, value.value)
         values.append(value)
     return Part(group.by, group.name, len(label), patients, events, tuple(values), reason)
 
@@ -363,12 +360,19 @@ def _with_house_area(part: Part, knees: ScoredKnees) -> Part:
     return replace(part, values=values)
 
 
-def _differ(by: str, areas: Sequence[np.ndarray], knees: ScoredKnees) -> Heterogeneity:
-    """Test whether areas, each (1 + draws,), are all the same, on the scale of their intervals.
+def _differ(
+    by: str, groups: Sequence[Group], drawn: Sequence[_Drawn], knees: ScoredKnees
+) -> Heterogeneity:
+    """Test whether the areas of a column's groups are all the same, on the scale of intervals.
 
     By Wald's test of their differences from the first, whose covariance is that of the draws: the
     groups may share patients, as sides do.
     """
+    areas = [
+        found[_AREA]
+        for group, found in zip(groups, drawn, strict=True)
+        if group.by == by and _AREA in found
+    ]
     if len(areas) < 2:
         return Heterogeneity(by, len(areas), math.nan, math.nan)
     scaled = SHARE.to(np.stack(areas))
