@@ -39,7 +39,6 @@ if TYPE_CHECKING:
 _OWN = {"folds.tsv", "metrics.tsv", "predictions.tsv", "checksums.sha256", "fold-1.safetensors"}
 # The tables of results, beside folds.tsv.
 _TABLES = ("predictions.tsv", "metrics.tsv", "null.tsv", "left-out.tsv")
-_LEFT_OUT_COLUMNS = ["fold", "column", "value", "knees", "patients", "positives"]
 
 
 @command(
@@ -272,32 +271,17 @@ def _tell_left_out(
     console: Console, result: "CrossValidation", column: str, path: Path, seed: int
 ) -> None:
     """Say and write which value each fold leaves out, and how well features give it away."""
-    import numpy as np
-
+    from oatools.learning.folds import LEFT_OUT_COLUMNS, left_out_rows
     from oatools.learning.probe import probe
 
-    cohort = result.cohort
-    cells = np.array([row[column] for row in cohort.rows])
-    rows = []
-    for number in range(result.folds + 1):
-        for value in np.unique(cells[result.fold == number]).tolist():
-            at = (result.fold == number) & (cells == value)
-            row = {
-                "fold": str(number),
-                "column": column,
-                "value": value,
-                "knees": str(int(at.sum())),
-                "patients": str(len(set(np.asarray(cohort.subject)[at]))),
-                "positives": str(int(cohort.label[at].sum())),
-            }
-            rows.append(row)
-    write_table(path, _LEFT_OUT_COLUMNS, rows)
+    rows = left_out_rows(result.cohort, result.fold, column)
+    write_table(path, LEFT_OUT_COLUMNS, rows)
     listed = ", ".join(f"{row['value']} in {row['fold']}" for row in rows if row["fold"] != "0")
     console.note(f"folds leave out {column} {listed}")
     rare = [row["value"] for row in rows if row["fold"] == "0"]
     if rare:
         console.note(f"{column} {', '.join(rare)}: one class alone, so that it is trained on only")
-    found = probe(cohort, cells.tolist(), seed)
+    found = probe(result.cohort, [row[column] for row in result.cohort.rows], seed)
     if found is None:
         console.note(f"too few patients to tell how well {column} can be read from the features")
         return

@@ -18,6 +18,8 @@ from oatools.core.replacing import Replace
 from oatools.learning.cohort import Cohort
 
 COLUMNS = ["knee", "subject", "fold"]
+#: Of the table of what each fold leaves out.
+LEFT_OUT_COLUMNS = ["fold", "column", "value", "knees", "patients", "positives"]
 
 
 @dataclass(frozen=True)
@@ -209,6 +211,26 @@ def leave_out(
     for number, value in enumerate(tested, start=1):
         fold[column == value] = number
     return fold, tuple(tested)
+
+
+def left_out_rows(cohort: Cohort, fold: np.ndarray, column: str) -> list[Row]:
+    """Return a row of `LEFT_OUT_COLUMNS` for each value of a column, in the order of its folds."""
+    cells = np.array([row[column] for row in cohort.rows])
+    subjects = np.asarray(cohort.subject)
+    rows = []
+    for number in range(int(fold.max()) + 1):
+        for value in np.unique(cells[fold == number]).tolist():
+            at = (fold == number) & (cells == value)
+            row = {
+                "fold": str(number),
+                "column": column,
+                "value": value,
+                "knees": str(int(at.sum())),
+                "patients": str(len(set(subjects[at].tolist()))),
+                "positives": str(int(cohort.label[at].sum())),
+            }
+            rows.append(row)
+    return rows
 
 
 def inner_folds(subjects: Sequence[str], label: np.ndarray, share: float, seed: int) -> np.ndarray:

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from oatools.learning.intervals import Estimate
 from oatools.scored.knees import ScoredKnees
 from oatools.scored.resampling import LINEAR, interval, of_cross_validation, patient_weights
-from oatools.trial.enrichment import Quantity
 
 THRESHOLDS = tuple(round(0.01 * n, 2) for n in range(1, 51))
 
@@ -29,9 +29,9 @@ class Decision:
     model: str
     threshold: float
     enrolled: float
-    benefit: Quantity
+    benefit: Estimate
     enroll_all: float
-    gain: Quantity
+    gain: Estimate
 
 
 def net_benefit(label: np.ndarray, enrolled: np.ndarray, threshold: float) -> float:
@@ -88,5 +88,5 @@ def decision_curve(
     return found
 
 
-def _quantity(values: np.ndarray, widened: float) -> Quantity:
-    return Quantity(float(values[0]), *interval(values, LINEAR, widened))
+def _quantity(values: np.ndarray, widened: float) -> Estimate:
+    return Estimate(float(values[0]), *interval(values, LINEAR, widened))

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from oatools.core.errors import UsageError
+from oatools.learning.intervals import Estimate
 from oatools.scored.knees import ScoredKnees
 from oatools.scored.resampling import (
     LINEAR,
@@ -95,16 +96,7 @@ class Trial:
         return (self.cost_rule or 0.0) if strategy.rule else 0.0
 
 
-@dataclass(frozen=True)
-class Quantity:
-    """A number with its 95 % interval, NaN where there is none; an end may be infinite."""
-
-    value: float = math.nan
-    low: float = math.nan
-    high: float = math.nan
-
-
-_NONE = Quantity()
+_NONE = Estimate(math.nan)
 
 
 @dataclass(frozen=True)
@@ -116,23 +108,23 @@ class Outcome:
     outcome, `randomised` those of both arms, dropouts included, `screened` the candidates that it
     takes to find them, and `per_event` the candidates to screen for one enrolled with the event.
     `patients_saved` and `cost_saved` are shares of what a trial of all comers takes, below 0 where
-    it takes less. `reason` says why numbers are withheld.
+    it takes less. An end of an interval may be infinite. `reason` says why numbers are withheld.
     """
 
     strategy: Strategy
     share: float
     enrolled: float
     events: float
-    rate: Quantity = _NONE
-    mean: Quantity = _NONE
+    rate: Estimate = _NONE
+    mean: Estimate = _NONE
     sd: float = math.nan
-    per_arm: Quantity = _NONE
-    randomised: Quantity = _NONE
-    screened: Quantity = _NONE
-    per_event: Quantity = _NONE
-    cost: Quantity = _NONE
-    patients_saved: Quantity = _NONE
-    cost_saved: Quantity = _NONE
+    per_arm: Estimate = _NONE
+    randomised: Estimate = _NONE
+    screened: Estimate = _NONE
+    per_event: Estimate = _NONE
+    cost: Estimate = _NONE
+    patients_saved: Estimate = _NONE
+    cost_saved: Estimate = _NONE
     reason: str = ""
 
 
@@ -149,8 +141,8 @@ class Difference:
     share: float
     one_rate: float
     other_rate: float
-    rates: Quantity
-    patients: Quantity
+    rates: Estimate
+    patients: Estimate
 
 
 @dataclass(frozen=True)
@@ -297,15 +289,15 @@ class _Drawn:
             reason = f"{events:.0f} events: fewer than {LEAST_EVENTS} tell nothing"
             return Outcome(self.strategy, share, enrolled, events, reason=reason)
 
-        def quantity(of: Callable[[_Drawn], np.ndarray], scale: Scale = POSITIVE) -> Quantity:
+        def quantity(of: Callable[[_Drawn], np.ndarray], scale: Scale = POSITIVE) -> Estimate:
             values, base = of(self), of(all_comers)
-            return Quantity(float(values[0]), *interval(values, scale, self.widened, base))
+            return Estimate(float(values[0]), *interval(values, scale, self.widened, base))
 
-        def saved(of: Callable[[_Drawn], np.ndarray]) -> Quantity:
+        def saved(of: Callable[[_Drawn], np.ndarray]) -> Estimate:
             if is_all:
                 return _NONE
             found = _saved(of(self), of(all_comers), self.widened)
-            return found if self.leaves_out_enough(all_comers) else Quantity(found.value)
+            return found if self.leaves_out_enough(all_comers) else Estimate(found.value)
 
         reason = "" if np.isfinite(self.per_arm[0]) else "no mean change for the worse to prevent"
         is_all = self is all_comers
@@ -328,12 +320,12 @@ class _Drawn:
         )
 
 
-def _saved(own: np.ndarray, other: np.ndarray, widened: float) -> Quantity:
+def _saved(own: np.ndarray, other: np.ndarray, widened: float) -> Estimate:
     """What share less it is than another, each (1 + draws,)."""
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = own / other
     low, high = interval(ratio, POSITIVE, widened)
-    return Quantity(1 - float(ratio[0]), 1 - high, 1 - low)
+    return Estimate(1 - float(ratio[0]), 1 - high, 1 - low)
 
 
 def _widened(candidates: ScoredKnees, strategy: Strategy, sums: Sums) -> float:
@@ -361,10 +353,10 @@ def _difference(one: _Drawn, other: _Drawn, all_comers: _Drawn) -> Difference:
     rates, patients = _NONE, _NONE
     if min(one.sums.events[0], other.sums.events[0]) >= LEAST_EVENTS:
         apart = one.rate - other.rate
-        rates = Quantity(float(apart[0]), *interval(apart, LINEAR, one.widened))
+        rates = Estimate(float(apart[0]), *interval(apart, LINEAR, one.widened))
         patients = _saved(one.per_arm, other.per_arm, one.widened)
         if not (one.leaves_out_enough(all_comers) and other.leaves_out_enough(all_comers)):
-            rates, patients = Quantity(rates.value), Quantity(patients.value)
+            rates, patients = Estimate(rates.value), Estimate(patients.value)
     return Difference(
         one=one.strategy.name,
         other=other.strategy.name,

@@ -9,9 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, PercentFormatter
 
+from oatools.learning.intervals import Estimate
 from oatools.report.figures import BLACK, BLUE, GREY, MARKERS, NO_SKILL, OTHERS, STYLE
 from oatools.trial.decision import Decision
-from oatools.trial.enrichment import Enrichment, Outcome, Quantity
+from oatools.trial.enrichment import Enrichment, Outcome
 
 _WIDTH, _HEIGHT = 3.3, 3.5  # inches of a panel
 
@@ -80,7 +81,7 @@ def _draw_costs(axes: Axes, found: Enrichment) -> None:
     axes.yaxis.set_major_formatter(EngFormatter(sep=""))
 
 
-def _draw_by_share(axes: Axes, found: Enrichment, of: Callable[[Outcome], Quantity]) -> None:
+def _draw_by_share(axes: Axes, found: Enrichment, of: Callable[[Outcome], Estimate]) -> None:
     """Draw a quantity by share: a line for each model, and a point for each rule."""
     first, *others = found.candidates.scores
     everybody = of(found.outcomes[0]).value
@@ -122,8 +123,8 @@ def _band(axes: Axes, bounds: Sequence[tuple[float, float, float]]) -> None:
 
 
 def _known(
-    outcomes: Sequence[Outcome], of: Callable[[Outcome], Quantity]
-) -> list[tuple[float, Quantity]]:
+    outcomes: Sequence[Outcome], of: Callable[[Outcome], Estimate]
+) -> list[tuple[float, Estimate]]:
     """The shares at which a quantity has a value, in order, and that."""
     found = [(o.share, of(o)) for o in outcomes if math.isfinite(of(o).value)]
     return sorted(found, key=lambda each: each[0])

@@ -5,8 +5,9 @@ from collections.abc import Iterator
 
 from oatools.core.words import counted
 from oatools.learning.cautions import made_with
+from oatools.learning.intervals import Estimate
 from oatools.scored.knees import area_of
-from oatools.trial.enrichment import Difference, Enrichment, Outcome, Quantity
+from oatools.trial.enrichment import Difference, Enrichment, Outcome
 
 _SHOWN = 2  # shares of the score that are told of
 _TOLD = (0.5, 0.25)  # those that they are nearest to
@@ -118,7 +119,7 @@ def _against(found: Enrichment) -> Iterator[str]:
 def _difference(each: Difference, other: str) -> str:
     if math.isnan(each.rates.value):
         return f"Against {other} nothing can be told: there are too few events."
-    points = Quantity(*(100 * v for v in (each.rates.value, each.rates.low, each.rates.high)))
+    points = Estimate(*(100 * v for v in (each.rates.value, each.rates.low, each.rates.high)))
     bounds = _interval(points.low, points.high, "{:+.1f}")
     shown = "; the interval holds 0" if _holds_none(points) else ""
     return (
@@ -154,11 +155,11 @@ def _limits(found: Enrichment) -> Iterator[str]:
     )
 
 
-def _holds_none(quantity: Quantity) -> bool:
+def _holds_none(quantity: Estimate) -> bool:
     return quantity.low <= 0 <= quantity.high
 
 
-def _fewer(saved: Quantity, what: str) -> str:
+def _fewer(saved: Estimate, what: str) -> str:
     """How much less it is than with all comers, such as `31 % fewer (95 % CI 12 to 44 %)`."""
     value, low, high = (100 * v for v in (saved.value, saved.low, saved.high))
     less, more = ("fewer", "more") if what == "patients" else ("less", "more")
@@ -170,12 +171,12 @@ def _fewer(saved: Quantity, what: str) -> str:
     return f"{value:.0f} % {less}{bounds}"
 
 
-def _percents(rate: Quantity) -> str:
+def _percents(rate: Estimate) -> str:
     bounds = _interval(100 * rate.low, 100 * rate.high, "{:.1f}", " %")
     return f"{100 * rate.value:.1f} %{bounds}"
 
 
-def _numbers(quantity: Quantity) -> str:
+def _numbers(quantity: Estimate) -> str:
     return f"{quantity.value:,.0f}{_interval(quantity.low, quantity.high, '{:,.0f}')}"
 
 

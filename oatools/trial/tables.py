@@ -5,8 +5,9 @@ from collections.abc import Sequence
 
 from oatools.core.manifest import MISSING, Row
 from oatools.core.provenance import CAUTION_COLUMN, caution_cell
+from oatools.learning.intervals import Estimate
 from oatools.trial.decision import Decision
-from oatools.trial.enrichment import Difference, Enrichment, Outcome, Quantity
+from oatools.trial.enrichment import Difference, Enrichment, Outcome
 
 ENRICHMENT_COLUMNS = [
     "enroll",
@@ -138,7 +139,7 @@ def _difference(each: Difference) -> Row:
     }
 
 
-def _cells(column: str, quantity: Quantity, digits: int, of_interval: str = "") -> Row:
+def _cells(column: str, quantity: Estimate, digits: int, of_interval: str = "") -> Row:
     """The cells of a quantity and its interval, whose columns begin like its own by default."""
     start = of_interval or column
     return {
