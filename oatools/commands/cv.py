@@ -23,6 +23,7 @@ from oatools.core.files import is_temporary
 from oatools.core.helptext import Example, heading
 from oatools.core.manifest import print_table, write_table
 from oatools.core.options import (
+    at_option,
     inputs_argument,
     jobs_option,
     out_dir_option,
@@ -133,6 +134,7 @@ _TABLES = ("predictions.tsv", "metrics.tsv", "null.tsv", "left-out.tsv")
     metavar="N",
     help="Cross-validate N more times with permuted labels, to show what no signal looks like.",
 )
+@at_option("Judge risks at so many months, where knees are followed")
 @training_options
 @seed_option
 @replacing_options
@@ -153,6 +155,7 @@ def main(
     flow: str | None,
     sem: float,
     permute_labels: int,
+    at: tuple[float, ...],
     seed: int,
     replacing: Replace,
     jobs: int,
@@ -187,8 +190,9 @@ def main(
     from oatools.learning.against import put_beside, read_others
     from oatools.learning.cautions import MEANINGS
     from oatools.learning.folds import Splitter
+    from oatools.learning.followup import times_of_cohort
     from oatools.learning.predictions import prediction_rows
-    from oatools.learning.results import MEAN, PREDICTION_COLUMNS, headlines
+    from oatools.learning.results import MEAN, headlines
     from oatools.report.content import Report
     from oatools.report.crossval import write_report
     from oatools.report.yardstick import measurement_error
@@ -204,6 +208,7 @@ def main(
         compare=compare,
         jobs=jobs,
         replacing=replacing,
+        at=times_of_cohort(loaded.cohort.follow_up, at),
     )
     times = repeats or crossval.default_repeats(loaded.cohort, plan.splitter)
     others = {}
@@ -235,7 +240,7 @@ def main(
         seed=seed,
     )
     lost = write_report(out_dir, report)
-    print_table(PREDICTION_COLUMNS, prediction_rows(result, order=loaded.flow.order))
+    print_table(result.columns(), prediction_rows(result, order=loaded.flow.order))
     for line in [*headlines(metrics), *filter(None, [measurement_error(report)])]:
         console.note(line)
     if math.isnan(metrics.get(result.name, MEAN, "roc_auc").low):

@@ -8,9 +8,10 @@ import click
 
 from oatools.core.cli import command
 from oatools.core.console import Console
+from oatools.core.errors import UsageError
 from oatools.core.helptext import Example, argument, heading
 from oatools.core.manifest import MISSING, BadRow, Row, read_rows
-from oatools.core.options import inputs_argument, require_inputs, run_options
+from oatools.core.options import at_option, inputs_argument, require_inputs, run_options
 from oatools.core.runner import RunOptions, run_rows
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
     metavar="FILE.json",
     help="Recalibrate the probabilities by this file of oa-validate; what is predicted stays.",
 )
+@at_option("Tell the risk within so many months, of a model of follow-up")
 @run_options
 def main(
     console: Console,
@@ -61,13 +63,14 @@ def main(
     clinical: str | None,
     any_sequence: bool,
     recalibration: str | None,
+    at: tuple[float, ...],
     run: RunOptions,
 ) -> int:
     """Give every knee the probability of the positive class.
 
     Adds the columns probability, predicted (1 from the model's threshold) and caution (phantoms,
-    random weights). A clinical variable that is missing is filled in as the model records, and
-    counted on standard error.
+    random weights); of a model of follow-up, risk_12m and so on in place of predicted. A clinical
+    variable that is missing is filled in as the model records, and counted on standard error.
     """
     require_inputs(inputs)
     recalibrated = None
@@ -78,9 +81,14 @@ def main(
     table = read_rows(inputs, null_separated).require("path")
     from oatools.learning.cautions import model_warning
     from oatools.learning.files import load_model
-    from oatools.learning.rows import SCORED, open_scoring, score_row
+    from oatools.learning.rows import open_scoring, score_row, scored_columns, times_of
 
     fitted = load_model(model)
+    times = times_of(fitted, at)
+    if times and recalibrated is not None:
+        raise UsageError(
+            f"{model} tells risks by time, which --recalibration does not change", "leave it out"
+        )
     scoring = open_scoring(fitted, table, clinical)
     if scoring.absent:
         console.note(f"{scoring.absent_warning()}; give a table with --with-clinical")
@@ -94,8 +102,10 @@ def main(
         clinical=scoring.clinical,
         any_sequence=any_sequence,
         recalibration=recalibrated,
+        at=times,
     )
-    status = run_rows(console, rows, work, run, added=SCORED)
+    added = scored_columns(fitted, times)
+    status = run_rows(console, rows, work, run, added=added)
     for name, count in missing.items():
         if count and name not in scoring.absent:
             console.note(f"'{name}' is missing in {count} rows: the model's median was put in")

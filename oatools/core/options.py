@@ -1,6 +1,7 @@
 """The options that commands share."""
 
 import functools
+import math
 import sys
 from collections.abc import Callable, Container, Sequence
 from pathlib import Path
@@ -52,6 +53,26 @@ class Numbers(click.ParamType):  # type: ignore[type-arg]  # no generic class in
         if len(numbers) not in self.lengths or min(numbers, default=1) < 1:
             self.fail(f"{value!r} is not a list of {self.what}", param, ctx)
         return numbers
+
+
+class Months(click.ParamType):  # type: ignore[type-arg]  # no generic class in older click
+    """Months separated by commas, such as `12m,24m` or `12,24`, as a tuple; each more than 0."""
+
+    name = "MONTHS"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[float, ...]:
+        """Turn the text into a tuple; a value that is one already stays."""
+        if isinstance(value, tuple):
+            return value
+        try:
+            months = tuple(float(part.strip().removesuffix("m")) for part in value.split(","))
+        except ValueError:
+            months = ()
+        if not months or not all(0 < each < math.inf for each in months):
+            self.fail(f"{value!r} is not a list of months, such as 12m,24m", param, ctx)
+        return months
 
 
 _FIGURES = (".png", ".svg")
@@ -171,6 +192,20 @@ def file_option(flag: str, help: str, metavar: str = "FILE") -> Decorator:
     """Add an option for a file to write beside the table that is printed."""
     kind = click.Path(dir_okay=False, path_type=Path)
     return grouped(OUTPUT, click.option(flag, type=kind, metavar=metavar, help=help))
+
+
+def at_option(what: str) -> Decorator:
+    """Add `--at`, months separated by commas, at which something is done."""
+    return grouped(
+        OUTPUT,
+        click.option(
+            "--at",
+            type=Months(),
+            default=(),
+            metavar="MONTHS",
+            help=f"{what}, such as 12m,24m [default: 12m,24m,48m,96m, as far as they go].",
+        ),
+    )
 
 
 def figure_option(what: str) -> Decorator:

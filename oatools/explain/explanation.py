@@ -12,7 +12,7 @@ from oatools.explain.knee import EndToEnd, KneeImages, backbone_of, prepare
 from oatools.explain.occlusion import occlusion_map
 from oatools.features.backbone import Backbone
 from oatools.imaging.volume import Volume
-from oatools.learning.model import FittedModel, finite_probability
+from oatools.learning.model import FittedModel
 from oatools.learning.sequences import ImageKind, check_kind, plane_in
 
 #: The methods, and the unit of their maps.
@@ -116,7 +116,7 @@ def explain(
     else:
         heat, log_odds, attention = gradient_map(chain, knee, method)
     positive = torch.tensor([0.0, chain.sign * log_odds])
-    probability = finite_probability(positive)
+    probability = chain.model.probability(positive)
     attentions, heats = knee.by_slice(attention.numpy()), knee.to_volumes(heat)
     found = []
     for own_attention, own_heat in zip(attentions, heats, strict=True):

@@ -9,6 +9,7 @@ import torch
 
 from oatools.learning.cohort import Cohort
 from oatools.learning.model import Networks
+from oatools.learning.outcome import Happened, Outcome
 from oatools.learning.scaling import ClinicalScaling, fit_features
 
 SLICE_CHUNK = 8192  # slices at a time when standardising
@@ -34,7 +35,8 @@ class Tensors:
     `values` (versions, slices of all knees + 1, channels) are standardised: the plain features
     first, then those of augmented copies; the last slice of each is zero, for padding. `sequence`
     (slices of all knees + 1,) is the number of each slice's sequence, and 0 for the last. Knee i
-    has `length[i]` slices from `start[i]` on, and no knee has more than `longest`.
+    has `length[i]` slices from `start[i]` on, and no knee has more than `longest`. `followed`
+    (knees, 3) are the columns of `hazard.Intervals` where knees are followed, and else (knees, 0).
     """
 
     values: torch.Tensor
@@ -43,6 +45,7 @@ class Tensors:
     length: torch.Tensor
     clinical: torch.Tensor
     label: torch.Tensor
+    followed: torch.Tensor
 
     def __len__(self) -> int:
         return len(self.label)
@@ -93,6 +96,7 @@ def joined(tensors: Sequence[Tensors]) -> Tensors:
         length=torch.cat([each.length for each in tensors]),
         clinical=torch.cat([each.clinical for each in tensors]),
         label=torch.cat([each.label for each in tensors]),
+        followed=torch.cat([each.followed for each in tensors]),
     )
 
 
@@ -110,11 +114,12 @@ def to_tensors(
     scaling: ClinicalScaling,
     module: Networks,
     precision: str,
+    outcome: Outcome,
 ) -> Tensors:
     """Return the knees at `index` as tensors, standardised once and not at every step.
 
-    Every version of the features is gathered slice by slice, in chunks, so that no second copy of
-    them is made in full.
+    `outcome` is theirs. Every version of the features is gathered slice by slice, in chunks, so
+    that no second copy of them is made in full.
     """
     at = cohort.slice_index(index)
     copies = [] if cohort.augmented is None else list(cohort.augmented)
@@ -134,7 +139,17 @@ def to_tensors(
         length=torch.from_numpy(length),
         clinical=torch.from_numpy(scaling.apply(cohort.clinical[index])),
         label=torch.from_numpy(cohort.label[index]),
+        followed=_followed(outcome),
     )
+
+
+def _followed(outcome: Outcome) -> torch.Tensor:
+    """The follow-up of knees as networks learn from it (knees, 3); (knees, 0) for classes."""
+    if not isinstance(outcome, Happened):
+        return torch.zeros(len(outcome), 0)
+    parts = outcome.intervals
+    columns = np.stack([parts.free, parts.width, parts.exact], axis=1)
+    return torch.from_numpy(columns.astype(np.float32))
 
 
 class Draws:

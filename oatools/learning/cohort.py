@@ -14,6 +14,8 @@ from oatools.core.manifest import Row
 from oatools.core.people import People
 from oatools.core.provenance import Caution
 from oatools.features.backbone_record import Weights
+from oatools.learning.followup import FollowUp
+from oatools.learning.outcome import Classes, Happened, Outcome
 
 T = TypeVar("T")
 
@@ -27,7 +29,8 @@ class Cohort:
     are padded in a mini-batch alone. `augmented` (copies, slices of all knees, channels) are the
     features of augmented images of the same slices, for training alone.
 
-    `label` (knees,) is 0 or 1, `clinical` (knees, variables) raw, NaN where missing. `rows` are
+    `label` (knees,) is 0 or 1; where knees are followed (`follow_up`) it tells whether it happened
+    to them. `clinical` (knees, variables) raw, NaN where missing. `rows` are
     those of the features table. `space`, `weights`, `cautions` and `steps` say how the features
     were made (see `features.featurefile.feature_space` and `Provenance.preparation`); `steps` is
     None where they differ between files. `joined` names the sequences where there are several.
@@ -47,6 +50,7 @@ class Cohort:
     augmented: np.ndarray | None = None
     joined: tuple[str, ...] = ()
     steps: tuple[str, ...] | None = None
+    follow_up: FollowUp | None = None
 
     def __len__(self) -> int:
         return len(self.knee)
@@ -109,7 +113,19 @@ class Cohort:
             clinical=self.clinical[index],
             rows=_pick(self.rows, index),
             augmented=augmented,
+            follow_up=None if self.follow_up is None else self.follow_up.take(index),
         )
+
+    def outcome(self, index: np.ndarray) -> Outcome:
+        """Return what a model is fitted to on the knees at `index`."""
+        if self.follow_up is None:
+            return Classes(self.label[index])
+        return Happened.of(self.follow_up.take(index))
+
+    def with_outcomes_of(self, places: np.ndarray) -> "Cohort":
+        """Return the same knees with labels and follow-up of the knees at `places` (knees,)."""
+        followed = None if self.follow_up is None else self.follow_up.take(places)
+        return replace(self, label=self.label[places], follow_up=followed)
 
     def without_clinical(self) -> "Cohort":
         """Return the same knees with their images alone."""
@@ -137,7 +153,8 @@ class Cohort:
     def digests(self) -> tuple[str, ...]:
         """SHA-256 of all that training reads of each knee.
 
-        That is patient, label, features and their augmented copies, and clinical variables.
+        That is patient, label or follow-up, features and their augmented copies, and clinical
+        variables.
         """
         return tuple(self._digest(i) for i in range(len(self)))
 
@@ -148,6 +165,8 @@ class Cohort:
 
     def _digest(self, i: int) -> str:
         said = [self.knee[i], self.subject[i], int(self.label[i]), self.extents[i].tolist()]
+        if self.follow_up is not None:
+            said += [float(self.follow_up.start[i]), float(self.follow_up.stop[i])]
         total = hashlib.sha256(json.dumps(said).encode())
         total.update(self.clinical[i].astype(np.float64).tobytes())
         total.update(np.ascontiguousarray(self.slices(i)).data)
@@ -173,6 +192,7 @@ def make_cohort(
     weights: Weights | None = None,
     cautions: Sequence[Caution] = (),
     steps: tuple[str, ...] | None = None,
+    follow_up: FollowUp | None = None,
 ) -> Cohort:
     """Make a cohort of arrays: `features` holds one (slices, channels) array a knee.
 
@@ -218,6 +238,7 @@ def make_cohort(
         augmented=copies,
         joined=tuple(joined),
         steps=steps,
+        follow_up=None if follow_up is None else follow_up.take(order),
     )
 
 

@@ -21,9 +21,10 @@ from oatools.core.errors import UsageError
 from oatools.core.records import Fields, RecordError
 from oatools.features.engine import moved
 from oatools.learning.batches import Draws, Tensors, joined
-from oatools.learning.linear import log_loss
+from oatools.learning.hazard import FURTHEST
 from oatools.learning.mixture import mix
 from oatools.learning.model import NETWORK, Networks
+from oatools.learning.outcome import Outcome
 from oatools.learning.settings import Settings
 
 #: Slices scored at a time between epochs, by all networks together.
@@ -58,12 +59,14 @@ class Training:
     which the mixture sets right, and it counts what it adds. One network is watched by its own
     weighted loss.
 
-    `weights` (members, 2) are those of the classes, and `history` is the loss of every epoch so
-    far. Once it has run, `networks` are those of the epoch with the lowest.
+    `outcome` is that of the knees, `weights` (members, 2) are those of the classes, and `history`
+    is the loss of every epoch so far. Once it has run, `networks` are those of the epoch with the
+    lowest.
     """
 
     networks: Networks
     knees: Tensors
+    outcome: Outcome
     fits: torch.Tensor
     weights: torch.Tensor
     settings: Settings
@@ -146,13 +149,16 @@ class Training:
         """The loss of an epoch, on the knees that are watched."""
         if self.networks.members == 1:
             held = self.held(0)
+            followed = self.knees.followed[held]
+            if followed.shape[1]:
+                return hazard_losses(logits[held], followed).mean().item()
             own, weights = self.knees.label[held], self.weights[0]
             return functional.cross_entropy(logits[held], own, weights).item()
-        label, odds = self.knees.label.numpy(), log_odds(logits)
+        odds = log_odds(logits)
         if not np.isfinite(odds).all():
             return math.nan
         parts = {**self.others, NETWORK: odds}
-        return log_loss(label, mix(label, parts).log_odds(parts))
+        return self.outcome.loss(mix(self.outcome, parts).log_odds(parts))
 
 
 def usable_device(name: str) -> torch.device:
@@ -281,8 +287,8 @@ class Course:
             values *= kept[:, :, None, :channels].to(values.dtype)
             kept = kept[..., channels:]
         logits, _ = self._networks.classify(values, mask, clinical, kept)
-        label = self._knees.label[batch]
-        losses = training_loss(logits, label, self._weights, is_there, self._settings)
+        label, followed = self._knees.label[batch], self._knees.followed[batch]
+        losses = training_loss(logits, label, followed, self._weights, is_there, self._settings)
         self._optimiser.zero_grad()
         losses.sum().backward()
         # A long series of slices can make a recurrent layer's gradient leap.
@@ -457,21 +463,41 @@ def clip_gradients_(parameters: Sequence[torch.Tensor], most: float = 1.0) -> No
         each.mul_(shorter[:, None])
 
 
+def hazard_losses(logits: torch.Tensor, followed: torch.Tensor) -> torch.Tensor:
+    """Return the loss (..., knees), nats, of logits (..., knees, 2) for follow-up (..., knees, 3).
+
+    It is that of `hazard.Intervals`, and the score what the second logit has more than the first.
+    """
+    score = (logits[..., 1] - logits[..., 0]).clamp(-FURTHEST, FURTHEST)
+    free, width, exact = followed.unbind(-1)
+    ratio = score.exp()
+    inside = width > 0
+    # Both branches are differentiated, so that neither may be infinite.
+    missed = torch.log(-torch.expm1(-width.where(inside, 1.0) * ratio))
+    return free * ratio - exact * score - missed.where(inside, 0.0)
+
+
 def training_loss(
     logits: torch.Tensor,
     label: torch.Tensor,
+    followed: torch.Tensor,
     weights: torch.Tensor,
     fits: torch.Tensor,
     settings: Settings,
 ) -> torch.Tensor:
-    """Return the weighted cross entropy (members,) of each member's mini-batch.
+    """Return the weighted loss (members,) of each member's mini-batch.
 
     `logits` are (members, knees, 2), `label` and `fits` (members, knees), which is False where
-    there is no knee, and class weights (members, 2). With label smoothing (Szegedy 2016) and the
-    focal factor (1 - p)^gamma (Lin 2017). It is divided by the number of knees, as class weights
-    are 1 on average over the cohort; or by the weights of the mini-batch, which differ from one to
-    the next where a class is rare.
+    there is no knee, and class weights (members, 2). Where knees are `followed` (members, knees, 3)
+    it is the mean of `hazard_losses`. Else it is the cross entropy with label smoothing (Szegedy
+    2016) and the focal factor (1 - p)^gamma (Lin 2017), divided by the number of knees, as class
+    weights are 1 on average over the cohort; or by the weights of the mini-batch, which differ from
+    one to the next where a class is rare.
     """
+    if followed.shape[-1]:
+        there = fits.to(logits.dtype)
+        losses = hazard_losses(logits, followed)
+        return (losses * there).sum(dim=1) / there.sum(dim=1).clamp_min(1e-12)
     logs = torch.log_softmax(logits, dim=2)
     surprise = -logs * weights[:, None]
     losses = surprise.gather(2, label[..., None])[..., 0] * (1 - settings.smoothing)

@@ -28,8 +28,8 @@ from oatools.learning.folds import (
     split_folds,
     write_folds,
 )
-from oatools.learning.metrics import mean_area
-from oatools.learning.model import predict
+from oatools.learning.model import predict, scores
+from oatools.learning.outcome import Outcome
 from oatools.learning.predictions import write_predictions
 from oatools.learning.results import CrossValidation, OutOfFold
 from oatools.learning.settings import DEFAULTS, Settings
@@ -71,7 +71,8 @@ class Plan:
     """The division of knees into folds, and the training of every model.
 
     `candidates` are the settings to choose from in each fold, mostly one. `compare` puts baselines
-    beside the model. `jobs` models are trained at a time, their networks on `device`.
+    beside the model. `jobs` models are trained at a time, their networks on `device`. Where knees
+    are followed, their risks are told `at` so many months, in order.
     """
 
     candidates: tuple[Settings, ...]
@@ -82,6 +83,7 @@ class Plan:
     jobs: int = 1
     replacing: Replace = Replace.NOTHING
     device: str = CPU
+    at: tuple[float, ...] = ()
 
     @property
     def settings(self) -> Settings:
@@ -213,10 +215,10 @@ def validate(
         tasks += each.missing(splits, plan, listener)
     for done, _ in workers.run(cohort, tasks, plan.jobs, out_dir, plan.device):
         listener.detail(f"{tasks[done].name} trained")
-    scored = [each.score(splits) for each in series]
+    scored = [each.score(splits, plan.at) for each in series]
     models = {each.name: found.results for each, found in zip(series, scored, strict=True)}
     if plan.compare:
-        models |= baselines(cohort, splits, plan.settings, plan.seed)
+        models |= baselines(cohort, splits, plan.settings, plan.seed, plan.at)
     return CrossValidation(
         cohort=cohort,
         fold=fold,
@@ -227,6 +229,7 @@ def validate(
         kept=len(splits) * len(series) - len(tasks),
         leaky=plan.splitter.leaky,
         left_out=plan.splitter.leave_out or "",
+        at=plan.at,
     )
 
 
@@ -268,16 +271,21 @@ class _Series:
             tasks.append(task)
         return tasks
 
-    def score(self, splits: Sequence[Split]) -> _Scored:
-        """Score the test knees of every fold by its model."""
-        results = OutOfFold.empty(len(self.cohort))
+    def score(self, splits: Sequence[Split], at: Sequence[float]) -> _Scored:
+        """Score the test knees of every fold by its model, and tell risks `at` so many months."""
+        results = OutOfFold.empty(len(self.cohort), len(at))
         attention: list[np.ndarray] = [np.empty(0)] * len(self.cohort)
         records = []
         for number, split in enumerate(splits, start=1):
             model = load_model(fold_path(self.out_dir, number))
-            probability, weights = predict(model, *self.cohort.scored(split.test))
-            results.probability[split.test] = probability
-            results.threshold[split.test] = model.threshold
+            knees = self.cohort.scored(split.test)
+            if model.hazards is None:
+                probability, weights = predict(model, *knees)
+                results.probability[split.test] = probability
+                results.threshold[split.test] = model.threshold
+            else:
+                score, weights = scores(model, *knees)
+                results.put_risks(split.test, model.hazards.risk(score, at))
             for i, of_knee in zip(split.test, weights, strict=True):
                 attention[i] = of_knee
             records.append(model.record)
@@ -302,72 +310,80 @@ def null_distribution(
     permutations: int,
     listener: Listener = SILENCE,
 ) -> np.ndarray:
-    """Return the mean ROC AUC over the folds (permutations,) where labels tell nothing.
+    """Return the mean area over the folds (permutations,) where outcomes tell nothing.
 
-    `fold` (knees,) is what the plan made of the true labels.
-    Labels are permuted between patients who have as many knees, so that knees of a patient stay as
-    alike as they were. Where folds are drawn, they are drawn anew for the permuted labels, in the
-    same way (strata, leaks). Each fold has a split of its own, made in the same way as that of the
-    model.
+    It is the ROC AUC, or of follow-up the concordance. `fold` (knees,) is what the plan made of the
+    true outcomes. They are permuted between patients who have as many knees, so that knees of a
+    patient stay as alike as they were. Where folds are drawn, they are drawn anew for the permuted
+    outcomes, in the same way (strata, leaks). Each fold has a split of its own, made in the same
+    way as that of the model.
     """
     folds = int(fold.max())
     tasks: list[Task] = []
-    labels, own_folds = [], []
+    outcomes: list[Outcome] = []
+    own_folds = []
     for number in range(permutations):
         random = np.random.default_rng([plan.seed, number])
-        label, own_fold = _permuted_folds(cohort, fold, plan, random)
-        labels.append(label)
+        places, own_fold = _permuted_folds(cohort, fold, plan, random)
+        permuted_cohort = cohort.with_outcomes_of(places)
+        outcomes.append(permuted_cohort.outcome(np.arange(len(cohort))))
         own_folds.append(own_fold)
-        splits = plan.split(replace(cohort, label=label), own_fold)
-        for k, split in enumerate(splits, start=1):
+        for k, split in enumerate(plan.split(permuted_cohort, own_fold), start=1):
             name = f"permutation {number + 1}, fold {k}"
-            tasks.append(Task(name, split, plan.candidates, plan.seed, label=label))
+            tasks.append(Task(name, split, plan.candidates, plan.seed, places=places))
     probability = np.full((permutations, len(cohort)), np.nan)
     trained = workers.run(cohort, tasks, plan.jobs, out_dir, plan.device)
     for ended, (number, result) in enumerate(trained, start=1):
         probability[number // folds, tasks[number].split.test] = result
         if ended % folds == 0:
             listener.detail(f"{ended // folds} of {permutations} permutations")
-    areas = map(mean_area, labels, probability, own_folds)
+    areas = map(_mean_area, outcomes, probability, own_folds)
     return np.array(list(areas))
+
+
+def _mean_area(outcome: Outcome, probability: np.ndarray, fold: np.ndarray) -> float:
+    """Return the mean of `Outcome.area` over the test folds, 1 and up."""
+    numbers = np.unique(fold[fold > 0])
+    areas = [outcome.take(fold == n).area(probability[fold == n]) for n in numbers]
+    return float(np.mean(areas))
 
 
 def _permuted_folds(
     cohort: Cohort, fold: np.ndarray, plan: Plan, random: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return permuted labels and their folds (knees,), each fold with both classes.
+    """Return places of outcomes, permuted, and folds (knees,) of those, each with both classes.
 
     The model's own folds have both classes, or nothing could be measured; so labels are permuted
     anew until theirs have them too.
     """
     for _ in range(_PERMUTATIONS_TRIED):
-        label = permuted(cohort.subject, cohort.label, random)
-        own = fold
+        places = permuted(cohort.subject, random)
+        found, own = cohort.with_outcomes_of(places), fold
         with contextlib.suppress(UsageError):
             if plan.splitter.is_random:
-                own = plan.splitter.split(replace(cohort, label=label), plan.seed)
-            check_classes(label, own)
-            return label, own
+                own = plan.splitter.split(found, plan.seed)
+            check_classes(found.label, own)
+            return places, own
     raise UsageError(
         f"in {_PERMUTATIONS_TRIED} permutations of the labels a fold was left with one class",
         "give fewer `folds`",
     )
 
 
-def permuted(subjects: Sequence[str], label: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Return labels (knees,) handed over between patients who have as many knees.
+def permuted(subjects: Sequence[str], random: np.random.Generator) -> np.ndarray:
+    """Return for each knee the place of the one that hands its outcome over to it (knees,).
 
-    All labels of a patient go to the same other one.
+    Those of a patient all go to the same other one, who has as many knees.
     """
     patients, member = np.unique(np.asarray(subjects), return_inverse=True)
     knees = [np.flatnonzero(member == i) for i in range(len(patients))]
     counts = np.array([len(of_patient) for of_patient in knees])
-    out = label.copy()
+    places = np.arange(len(member))
     for count in np.unique(counts):
         alike = np.flatnonzero(counts == count)
         for to, source in zip(alike, random.permutation(alike), strict=True):
-            out[knees[to]] = label[knees[source]]
-    return out
+            places[knees[to]] = knees[source]
+    return places
 
 
 def model_record(

@@ -19,6 +19,7 @@ from oatools.core.records import Fields, RecordError, plain_text
 from oatools.core.replacing import Replace
 from oatools.features.backbone_record import Weights
 from oatools.learning import sealed
+from oatools.learning.hazard import Hazards
 from oatools.learning.linear import CLINICAL
 from oatools.learning.model import FittedModel, KneeModel, build
 from oatools.learning.scaling import ClinicalScaling
@@ -52,6 +53,8 @@ def save_model(path: str | Path, model: FittedModel, **more: Any) -> FittedModel
         "threshold": model.threshold,
         "versions": versions(),
     }
+    if model.hazards is not None:
+        record["hazards"] = model.hazards.as_record()
     tensors = {}
     for name, value in model.module.state_dict().items():
         tensors[name] = value.detach().cpu().contiguous()
@@ -217,7 +220,8 @@ def _rebuilt(record: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Fitted
     _check_tensors(module, tensors)
     module.load_state_dict(tensors, assign=True)
     threshold = fields.number("threshold", 0, 1)
-    return FittedModel(module.eval(), settings, scaling, threshold, record)
+    hazards = Hazards.from_record(fields.part("hazards")) if fields.has("hazards") else None
+    return FittedModel(module.eval(), settings, scaling, threshold, record, hazards)
 
 
 def _check_tensors(module: KneeModel, tensors: dict[str, torch.Tensor]) -> None:

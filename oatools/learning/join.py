@@ -11,8 +11,10 @@ from oatools.core.errors import ItemError, OatoolsError, UsageError
 from oatools.core.manifest import MISSING, BadRow, Row, Table
 from oatools.core.people import People, twice
 from oatools.core.suggestions import did_you_mean, with_meant
+from oatools.learning.followup import NEEDED, has_follow_up, is_followed
 
 LABELS = ("knee", "subject", "label")
+FOLLOWED = ("knee", "subject", *NEEDED)
 
 FailedRow = tuple[Row | BadRow, OatoolsError]
 
@@ -68,18 +70,25 @@ def choose_rows(
 
 
 def read_labels(table: Table[Row], people: People | None = None) -> dict[str, Row]:
-    """Read the rows with a label, by knee, with knee and subject in normal form.
+    """Read the rows with a label or a follow-up, by knee, with knee and subject in normal form.
 
     Raises a `UsageError` for a label other than 0, 1 and n/a, a knee twice, no subject, or as
     `People.take` does.
     """
     rows: dict[str, Row] = {}
+    are_followed = has_follow_up(table.columns)
     for knee, row in (people or People()).by_knee(table.rows, table.name).items():
-        label = row["label"]
-        if label == MISSING:
-            continue
-        if label not in ("0", "1"):
-            raise UsageError(f"{table.name}: {knee} has label '{label}'", "labels are 0, 1 or n/a")
+        if are_followed:
+            if not is_followed(row):
+                continue
+        else:
+            label = row["label"]
+            if label == MISSING:
+                continue
+            if label not in ("0", "1"):
+                raise UsageError(
+                    f"{table.name}: {knee} has label '{label}'", "labels are 0, 1 or n/a"
+                )
         if row["subject"] == MISSING:
             raise UsageError(
                 f"{table.name}: {knee} has no subject, so knees of one patient cannot be kept "
@@ -90,7 +99,17 @@ def read_labels(table: Table[Row], people: People | None = None) -> dict[str, Ro
 
 
 def require_labels(table: Table[Row], columns: Sequence[str]) -> Table[Row]:
-    """Return a table of labels, or raise a `UsageError` for the first of its columns missing."""
+    """Return a table of labels, or raise a `UsageError` for the first of its columns missing.
+
+    Without a label it may have `time` and `event`, see `followup`.
+    """
+    if has_follow_up(table.columns):
+        if "label" in table.columns:
+            raise UsageError(
+                f"{table.name}: it has a column 'label', and 'time' and 'event', too",
+                "delete 'label' to learn from the follow-up, or the others to learn from labels",
+            )
+        return table.require(*FOLLOWED, *columns)
     if table.headed and "label" not in table.columns:
         present = ", ".join(table.columns)
         raise UsageError(

@@ -1,6 +1,7 @@
 """Linear parts of the model: ridge regression on what the slices of a knee have in common or not.
 
-Each part is a logistic regression with an L2 penalty on one view of the features, standardised.
+Each part is a regression of the outcome with an L2 penalty on one view of the features,
+standardised: logistic where knees are of two classes, of hazards where they are followed.
 How strong the penalty is, and whether it spares the large principal components more or less than
 usual, is not chosen but averaged over: candidates weigh by their likelihood of held-out knees. The
 simplest of all, `fit_ridge` on the view `mean`, is what every model has to be held against. The
@@ -12,18 +13,17 @@ views:
     clinical             the clinical variables, imputed and standardised
 """
 
-import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import threadpoolctl
 import torch
-from sklearn.linear_model import LogisticRegression
 from torch import nn
 
 from oatools.learning.cohort import Cohort
 from oatools.learning.folds import Split
+from oatools.learning.outcome import Outcome
 
 CLINICAL, POSITION = "clinical", "position"
 #: Places along a stack at which the view `position` looks.
@@ -38,8 +38,7 @@ POWERS = (0.75, 1.0, 1.5)
 # been tried before weaker ones, so that the first such on the way down ends the search.
 _NEGLIGIBLE = 7.0
 _SMALLEST_COMPONENT = 1e-5  # of the largest: float32 holds no smaller one
-_TOLERANCE = 1e-4
-_LAST_TOLERANCE = 1e-6
+_LAST_TOLERANCE, _LAST_STEPS = 1e-6, 1000
 _KNEES = 256  # at a time when slices are summarised
 _SMALLEST_SD = 1e-12
 
@@ -159,20 +158,19 @@ class Fitted:
 
 
 def fit_linear(
-    cohort: Cohort, split: Split, names: Iterable[str], clinical: np.ndarray
+    cohort: Cohort, outcome: Outcome, split: Split, names: Iterable[str], clinical: np.ndarray
 ) -> dict[str, Fitted]:
     """Fit the linear parts `names` on the training knees of a split, by name.
 
-    `clinical` (training knees, variables) is standardised; with variables in it, they are a part
-    too, the last.
+    `outcome` is that of the training knees. `clinical` (training knees, variables) is standardised;
+    with variables in it, they are a part too, the last.
     """
-    label = cohort.label[split.train]
     wanted = [*names, *([CLINICAL] if clinical.shape[1] else [])]
     found = {}
     for name in wanted:
         part = LinearPart(name, cohort.channels, clinical.shape[1], cohort.sequences)
         columns = clinical if name == CLINICAL else _columns(cohort, split.train, name)
-        found[name] = fit_view(part, columns, label, split.part)
+        found[name] = fit_view(part, columns, outcome, split.part)
     return found
 
 
@@ -192,10 +190,8 @@ def _columns(cohort: Cohort, index: np.ndarray, view: str) -> np.ndarray:
     return np.concatenate(out)
 
 
-def fit_view(
-    linear: LinearPart, columns: np.ndarray, label: np.ndarray, part: np.ndarray
-) -> Fitted:
-    """Fit a linear part in place on its view (knees, columns) of knees with a `label` (knees,).
+def fit_view(linear: LinearPart, columns: np.ndarray, outcome: Outcome, part: np.ndarray) -> Fitted:
+    """Fit a linear part in place on its view (knees, columns) of knees with an `outcome`.
 
     `part` (knees,) numbers the inner folds that judge the candidates. The fit is their mean,
     weighted by the likelihood of held-out knees (pseudo-Bayesian model averaging: Geisser and Eddy,
@@ -203,14 +199,14 @@ def fit_view(
     """
     # A decomposition of so many columns, or of one variable each, costs more than it brings.
     is_plain = linear.view in (POSITION, CLINICAL)
-    return _fit(linear, columns, label, part, (1.0,) if is_plain else POWERS, _average)
+    return _fit(linear, columns, outcome, part, (1.0,) if is_plain else POWERS, _average)
 
 
 def fit_ridge(
-    linear: LinearPart, columns: np.ndarray, label: np.ndarray, part: np.ndarray
+    linear: LinearPart, columns: np.ndarray, outcome: Outcome, part: np.ndarray
 ) -> Fitted:
     """Fit the simple thing, as `fit_view` does: ridge regression with its one best strength."""
-    return _fit(linear, columns, label, part, (1.0,), _best)
+    return _fit(linear, columns, outcome, part, (1.0,), _best)
 
 
 @dataclass(frozen=True)
@@ -225,7 +221,7 @@ class Candidate:
 def _fit(
     linear: LinearPart,
     columns: np.ndarray,
-    label: np.ndarray,
+    outcome: Outcome,
     part: np.ndarray,
     powers: Sequence[float],
     weigh: Callable[[Sequence[Candidate]], np.ndarray],
@@ -236,17 +232,17 @@ def _fit(
     with threadpoolctl.threadpool_limits(1):  # sums in another order give other bytes
         tables, found = [], []
         for table in turned(scaled, powers):
-            tried = candidates(table.columns, label, part)
+            tried = candidates(table.columns, outcome, part)
             found += tried
             tables += [table] * len(tried)
         shares = weigh(found)
         weight, bias = np.zeros(len(mean)), 0.0
         for share, each, table in zip(shares, found, tables, strict=True):
             if share:
-                model = _regression(each.strength).set_params(tol=_LAST_TOLERANCE, max_iter=1000)
-                _quietly(model, table.columns, label)
-                weight += share * table.back(model.coef_[0])
-                bias += share * float(model.intercept_[0])
+                model = outcome.regression()
+                model.fit(table.columns, each.strength, _LAST_TOLERANCE, _LAST_STEPS)
+                weight += share * table.back(model.weight)
+                bias += share * model.bias
     values = {"mean": mean, "scale": scale, "weight": weight}
     for name, value in values.items():
         getattr(linear, name).copy_(torch.from_numpy(value.astype(np.float32)))
@@ -299,7 +295,7 @@ def turned(columns: np.ndarray, powers: Sequence[float]) -> list[Turned]:
 
 def candidates(
     columns: np.ndarray,
-    label: np.ndarray,
+    outcome: Outcome,
     part: np.ndarray,
     strengths: Sequence[float] = STRENGTHS,
 ) -> list[Candidate]:
@@ -310,19 +306,19 @@ def candidates(
     """
     folds = []
     for number in np.unique(part):
-        folds.append((part != number, part == number, _regression(strengths[0])))
+        others, held = part != number, part == number
+        folds.append((others, held, outcome.take(others).regression()))
     found: list[Candidate] = []
     best = np.inf
     for strength in strengths:
-        held_out = np.zeros(len(label))
+        held_out = np.zeros(len(outcome))
         for others, held, model in folds:
-            model.set_params(C=strength)
-            _quietly(model, columns[others], label[others])
-            held_out[held] = model.decision_function(columns[held])
-        loss = log_loss(label, held_out)
+            model.fit(columns[others], strength)
+            held_out[held] = model.score(columns[held])
+        loss = outcome.loss(held_out)
         found.append(Candidate(strength, held_out, loss))
         best = min(best, loss)
-        if (loss - best) * len(label) > _NEGLIGIBLE:
+        if (loss - best) * len(outcome) > _NEGLIGIBLE:
             break
     return found
 
@@ -338,18 +334,3 @@ def _average(found: Sequence[Candidate]) -> np.ndarray:
 def _best(found: Sequence[Candidate]) -> np.ndarray:
     """All for the candidate with the lowest loss."""
     return np.eye(len(found))[int(np.argmin([each.loss for each in found]))]
-
-
-def log_loss(label: np.ndarray, log_odds: np.ndarray) -> float:
-    """Return the mean log loss (nats) of log odds (knees,)."""
-    return float(np.logaddexp(0, np.where(label == 1, -log_odds, log_odds)).mean())
-
-
-def _regression(strength: float) -> LogisticRegression:
-    return LogisticRegression(C=strength, max_iter=200, tol=_TOLERANCE, warm_start=True)
-
-
-def _quietly(model: LogisticRegression, columns: np.ndarray, label: np.ndarray) -> None:
-    with warnings.catch_warnings():  # not quite at its end, it is as good a regression
-        warnings.simplefilter("ignore")
-        model.fit(columns, label)

@@ -13,6 +13,7 @@ from oatools.core.people import People
 from oatools.features.featurefile import feature_space
 from oatools.learning.clinical import clinical_values
 from oatools.learning.cohort import Cohort, make_cohort
+from oatools.learning.followup import EVENT, FollowUp, has_follow_up, read_follow_up
 from oatools.learning.identity import check_patients
 from oatools.learning.join import (
     ChosenRows,
@@ -102,9 +103,10 @@ def load_cohort(
 
     `features` is a table with the columns `knee` and `path`, as `oa-embed` prints it, and `labels`
     one with `knee`, `subject`, `label` (0, 1 or n/a) and the clinical variables, as `oa-label`
-    prints it; or the path of such a table. Of each sequence only `slices` around the middle are
-    kept, all by default. `sequences` names those that are joined, or the one to take where a knee
-    has rows of several. Without it, all knees must be of one sequence, unless `any_sequence`.
+    prints it, or with `time` and `event` in place of `label` (see `followup`); or the path of such
+    a table. Of each sequence only `slices` around the middle are kept, all by default. `sequences`
+    names those that are joined, or the one to take where a knee has rows of several. Without it,
+    all knees must be of one sequence, unless `any_sequence`.
 
         cohort = load_cohort("features.tsv", "labels.tsv", clinical="bmi", slices=8)
 
@@ -191,13 +193,8 @@ def load_training_data(
     doubts += reader.doubts()
     for name in filter(reveals_outcome, names):
         doubts.append(f"by its name, '{name}' was found after the visit, or made from the outcome")
-    cohort = _cohort(reader, chosen, labelled, clinical)
+    cohort = _cohort(reader, chosen, labelled, clinical, labels)
     doubts += clinical_doubts(cohort)
-    if len(np.unique(cohort.label)) < 2:
-        raise UsageError(
-            f"{labels.name}: all {len(cohort)} knees used have label {cohort.label[0]}",
-            "both are needed",
-        )
     without = [knee for knee in labelled if knee not in chosen.rows]
     flow = Flow(
         without_label=len(chosen.rows) - len(both),
@@ -221,6 +218,7 @@ def _cohort(
     chosen: ChosenRows,
     labelled: dict[str, Row],
     clinical: dict[str, np.ndarray],
+    labels: Table[Row],
 ) -> Cohort:
     selection, used = reader.selection, list(reader.knees)
     knees = list(reader.knees.values())
@@ -231,11 +229,20 @@ def _cohort(
     for knee in used:
         row = _row(chosen.rows[knee][0], labelled[knee], selection.columns)
         rows.append({**row, "sequence": reader.sequences[knee]})
+    follow_up = _follow_up([labelled[knee] for knee in used], labels)
+    label = np.array(
+        [int(labelled[knee]["label" if follow_up is None else EVENT]) for knee in used]
+    )
+    if len(np.unique(label)) < 2:
+        what = "label" if follow_up is None else "event"
+        raise UsageError(
+            f"{labels.name}: all {len(used)} knees used have {what} {label[0]}", "both are needed"
+        )
     augmented = [knee.augmented for knee in knees if knee.augmented is not None]
     return make_cohort(
         used,
         [labelled[knee]["subject"] for knee in used],
-        [int(labelled[knee]["label"]) for knee in used],
+        label,
         [knee.features for knee in knees],
         clinical=values,
         clinical_names=selection.clinical,
@@ -247,7 +254,13 @@ def _cohort(
         weights=reader.weights,
         cautions=sorted(reader.cautions, key=lambda caution: caution.value),
         steps=next(iter(reader.steps)) if len(reader.steps) == 1 else None,
+        follow_up=follow_up,
     )
+
+
+def _follow_up(rows: Sequence[Row], labels: Table[Row]) -> FollowUp | None:
+    """The follow-up of knees, None where the table has labels."""
+    return read_follow_up(rows, labels.name) if has_follow_up(labels.columns) else None
 
 
 def _clinical(row: Row, names: Sequence[str], source: str) -> np.ndarray:

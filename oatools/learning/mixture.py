@@ -1,7 +1,7 @@
 """The weights by which the parts of a model are joined: those that held-out knees ask for.
 
 Stacked regression (Wolpert 1992; Breiman 1996): the log odds that each part gave to the knees that
-it had not been fitted on are joined by a logistic regression whose weights are not negative. So a
+it had not been fitted on are joined by a regression whose weights are not negative. So a
 part that does not help gets no weight, and what comes out is calibrated on knees that were left
 out, as far as a slope and an intercept can do it.
 """
@@ -12,9 +12,8 @@ from typing import Any
 
 import numpy as np
 from scipy.optimize import minimize
-from scipy.special import expit
 
-from oatools.learning.linear import log_loss
+from oatools.learning.outcome import Outcome
 
 #: What all parts but the first must bring in log likelihood (nats) for each unit of the deviation
 #: of what they add to the log odds, so that no part is cheap for being sure of itself.
@@ -42,7 +41,7 @@ class Mixture:
         return np.sum(terms, axis=0) + self.intercept
 
 
-def mix(label: np.ndarray, parts: Mapping[str, np.ndarray]) -> Mixture:
+def mix(outcome: Outcome, parts: Mapping[str, np.ndarray]) -> Mixture:
     """Return the mixture of `parts`, each the held-out log odds (knees,) of one part.
 
     It minimises the log loss plus `PRICE` for all parts but the first, and `TRUST` in that one.
@@ -53,32 +52,31 @@ def mix(label: np.ndarray, parts: Mapping[str, np.ndarray]) -> Mixture:
     price = PRICE * columns.std(axis=0)
     price[0] = 0.0
     trust = TRUST if len(names) > 1 else 0.0
-    weights, level = _fit(label, columns - middle, price, trust)
+    weights, level = _fit(outcome, columns - middle, price, trust)
     if weights.sum() < SMALLEST:
-        losses = [log_loss(label, parts[name]) for name in names]
+        losses = [outcome.loss(parts[name]) for name in names]
         weights = np.zeros(len(names))
         weights[int(np.argmin(losses))] = SMALLEST
-        prevalence = float(label.mean())
-        level = float(np.log(prevalence / (1 - prevalence)))
+        level = outcome.level()
     weights[weights < _NO_WEIGHT] = 0.0
     kept = {name: float(w) for name, w in zip(names, weights, strict=True) if w}
     return Mixture(kept, level - float(weights @ middle))
 
 
-def mix_if_worth(label: np.ndarray, parts: Mapping[str, np.ndarray], doubted: str) -> Mixture:
+def mix_if_worth(outcome: Outcome, parts: Mapping[str, np.ndarray], doubted: str) -> Mixture:
     """Return the mixture of all `parts`, or that without the `doubted` one where it brings little.
 
     For a part that was chosen among several by the same held-out knees, and so is better on these
     than on others: it has to bring half the logarithm of the number of knees (nats), as much as one
     more number must by the criterion of Schwarz (1978).
     """
-    mixture = mix(label, parts)
+    mixture = mix(outcome, parts)
     others = {name: odds for name, odds in parts.items() if name != doubted}
     if not others or doubted not in mixture.weights:
         return mixture
-    without = mix(label, others)
-    gain = log_loss(label, without.log_odds(others)) - log_loss(label, mixture.log_odds(parts))
-    return mixture if gain * len(label) > np.log(len(label)) / 2 else without
+    without = mix(outcome, others)
+    gain = outcome.loss(without.log_odds(others)) - outcome.loss(mixture.log_odds(parts))
+    return mixture if gain * len(outcome) > np.log(len(outcome)) / 2 else without
 
 
 def parts_text(record: Mapping[str, Any]) -> str:
@@ -89,21 +87,20 @@ def parts_text(record: Mapping[str, Any]) -> str:
 
 
 def _fit(
-    label: np.ndarray, columns: np.ndarray, price: np.ndarray, trust: float
+    outcome: Outcome, columns: np.ndarray, price: np.ndarray, trust: float
 ) -> tuple[np.ndarray, float]:
     """Return weights (parts,), none negative, and the level, of centred columns (knees, parts)."""
 
     def loss(values: np.ndarray) -> tuple[float, np.ndarray]:
         weights, level = values[:-1], values[-1]
         odds = columns @ weights + level
-        apart = expit(odds) - label
+        apart = outcome.slopes(odds)
         gradient = np.append(columns.T @ apart + price, apart.sum())
         gradient[0] += 2 * trust * (weights[0] - 1)
         cost = float(price @ weights) + trust * float(weights[0] - 1) ** 2
-        return len(label) * log_loss(label, odds) + cost, gradient
+        return len(outcome) * outcome.loss(odds) + cost, gradient
 
-    prevalence = label.mean()
-    start = np.append(np.zeros(len(price)), np.log(prevalence / (1 - prevalence)))
+    start = np.append(np.zeros(len(price)), outcome.level())
     start[0] = 1.0
     bounds = [(0.0, _MOST)] * len(price) + [(None, None)]
     options = {"ftol": 1e-12, "maxiter": 500}

@@ -11,7 +11,6 @@ dense layers, is the model of Schiratti et al. (2021).
 """
 
 import functools
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise, zip_longest
@@ -27,6 +26,7 @@ from oatools.core.manifest import MISSING, Row
 from oatools.core.people import normal_knee, subject_of
 from oatools.core.provenance import Caution
 from oatools.features.slices import chosen
+from oatools.learning.hazard import Hazards
 from oatools.learning.linear import LinearPart
 from oatools.learning.mixture import Mixture
 from oatools.learning.pooling import POOLINGS, Dense
@@ -326,13 +326,34 @@ def middle_slices(slices: int, wanted: int | None) -> slice:
 
 @dataclass(frozen=True)
 class FittedModel:
-    """A trained network with all that is needed to apply it; `record` is what its file says."""
+    """A trained network with all that is needed to apply it; `record` is what its file says.
+
+    A model of follow-up has the `hazards` of knees whose score is 0, and no use for a threshold.
+    """
 
     module: KneeModel
     settings: Settings
     scaling: ClinicalScaling
     threshold: float
     record: dict[str, Any] = field(default_factory=dict)
+    hazards: Hazards | None = None
+
+    @property
+    def horizon(self) -> float | None:
+        """The months within which `probability` is meant; None for a model of classes."""
+        return None if self.hazards is None else float(self.hazards.ends[-1])
+
+    def probability(self, logits: torch.Tensor, months: float | None = None) -> float:
+        """Return the probability of the positive class, from finite logits (2,) of one knee.
+
+        Of a model of follow-up it is the risk within so many months, `horizon` by default.
+        """
+        exact = _finite(logits.detach().cpu())
+        if self.hazards is None:
+            return float(torch.softmax(exact, dim=0)[1])
+        within = float(self.hazards.ends[-1]) if months is None else months
+        score = np.array([float(exact[1] - exact[0])])
+        return float(self.hazards.risk(score, [within])[0, 0])
 
     @property
     def joined(self) -> tuple[str, ...]:
@@ -425,6 +446,8 @@ def predict(
 ) -> tuple[np.ndarray, list[np.ndarray]]:
     """Return the probability of the positive class (knees,), and each knee's attention (slices,).
 
+    Of a model of follow-up it is the probability that it has happened by the model's `horizon`.
+
     `features` are raw, one (slices, channels) array a knee; `clinical` (knees, variables) raw, NaN
     where missing; `extents` (knees, sequences) as in `FittedModel.logits`. Knees are scored one by
     one, so a probability depends neither on the company nor on the order. Raises an `ItemError`
@@ -432,33 +455,55 @@ def predict(
 
         probability, attention = predict(model, *cohort.scored())
     """
+    logits, attention = _each(model, features, clinical, extents)
+    return np.array([model.probability(each) for each in logits]), attention
+
+
+def scores(
+    model: FittedModel,
+    features: Sequence[np.ndarray],
+    clinical: np.ndarray | None = None,
+    extents: Sequence[Sequence[int]] | np.ndarray | None = None,
+) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Return the log odds or log hazard ratio of knees (knees,), and attention as `predict` does.
+
+    From those of a model of follow-up, `model.hazards.risk` makes risks.
+    """
+    logits, attention = _each(model, features, clinical, extents)
+    return np.array([float(each[1] - each[0]) for each in logits]), attention
+
+
+def _each(
+    model: FittedModel,
+    features: Sequence[np.ndarray],
+    clinical: np.ndarray | None,
+    extents: Sequence[Sequence[int]] | np.ndarray | None,
+) -> tuple[list[torch.Tensor], list[np.ndarray]]:
+    """The logits (2,), float64, and attention (slices,) of knees, one by one."""
     if clinical is None:
         clinical = np.full((len(features), len(model.scaling.names)), np.nan)
     if extents is None:
         extents = [[len(values)] for values in features]
     model.module.eval()
-    probability, attention = np.empty(len(features)), []
+    found, attention = [], []
     with torch.inference_mode():
         for i, values in enumerate(features):
             tensor = torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))
             logits, weights = model.logits(tensor, clinical[i], extents[i])
-            probability[i] = finite_probability(logits)
+            found.append(_finite(logits))
             attention.append(weights.numpy())
-    return probability, attention
+    return found, attention
 
 
-def finite_probability(logits: torch.Tensor) -> float:
-    """Return the probability of the positive class from logits (2,) of one knee.
-
-    Raises an `ItemError` where that is not a finite number.
-    """
-    probability = float(torch.softmax(logits.double(), dim=0)[1])
-    if not math.isfinite(probability):
+def _finite(logits: torch.Tensor) -> torch.Tensor:
+    """Return logits as float64; an `ItemError` where one is not a finite number."""
+    exact = logits.double()
+    if not torch.isfinite(exact).all():
         raise ItemError(
             "the model's answer is not a finite number",
             "its features or clinical variables are far from all that the model was trained on",
         )
-    return probability
+    return exact
 
 
 def _sequence_numbers(lengths: Sequence[int], device: torch.device) -> torch.Tensor:

@@ -12,7 +12,7 @@ from oatools.core.checksums import read_checksums
 from oatools.core.errors import ItemError
 from oatools.core.manifest import Row, write_table
 from oatools.core.provenance import CAUTION_COLUMN, caution_cell
-from oatools.learning.results import PREDICTION_COLUMNS, CrossValidation
+from oatools.learning.results import CrossValidation
 
 #: The table of the model that was asked for.
 FIRST = "predictions.tsv"
@@ -47,7 +47,7 @@ def write_predictions(folder: Path, result: CrossValidation, order: Sequence[str
     """Write a table for each model, with the knees in `order`, or sorted by name."""
     names = prediction_files(result)
     for model, name in names.items():
-        write_table(folder / name, PREDICTION_COLUMNS, prediction_rows(result, model, order))
+        write_table(folder / name, result.columns(), prediction_rows(result, model, order))
 
 
 def remove_others(folder: Path, kept: Collection[str]) -> None:

@@ -14,14 +14,13 @@ import numpy as np
 from oatools.core.manifest import MISSING, Row
 from oatools.core.provenance import CAUTION_COLUMN, Caution
 from oatools.learning.cohort import Cohort
+from oatools.learning.followup import EVENT, FROM, TIME, TO
 from oatools.learning.intervals import Estimate, Fold, estimate_area
 from oatools.learning.metrics import CLASSED, METRICS, SCORES, mean_area, scores
 
+IDENTITY_COLUMNS = ["knee", "subject", "visit", "side"]
 PREDICTION_COLUMNS = [
-    "knee",
-    "subject",
-    "visit",
-    "side",
+    *IDENTITY_COLUMNS,
     "label",
     "probability",
     "fold",
@@ -37,6 +36,16 @@ DIGITS = 9
 MEAN, SD, POOLED = "mean", "sd", "pooled"
 DIFFERENCE, NULL = "difference", "permuted labels"
 REPEATS_SD = "repeats sd"
+
+
+def risk_column(months: float) -> str:
+    """Return the column of the risk within so many months: `risk_12m`."""
+    return f"risk_{month_text(months)}"
+
+
+def month_text(months: float) -> str:
+    """Return months as visits are written: `06m`, `12m`."""
+    return f"{months:02g}m"
 
 
 @dataclass(frozen=True)
@@ -126,7 +135,10 @@ class Metrics:
 
 @dataclass(frozen=True)
 class Prediction:
-    """The out-of-fold result of one knee, from the model of the fold that it was tested in."""
+    """The out-of-fold result of one knee, from the model of the fold that it was tested in.
+
+    `followed` are the cells of its follow-up and risks, where it has these.
+    """
 
     knee: str
     subject: str
@@ -137,14 +149,21 @@ class Prediction:
     fold: int
     predicted: int
     threshold: float
+    followed: Row | None = None
 
     def row(self) -> Row:
         """Return the cells of predictions.tsv."""
-        return {
+        identity = {
             "knee": self.knee,
             "subject": self.subject,
             "visit": self.visit,
             "side": self.side,
+        }
+        if self.followed is not None:
+            of_all = {"probability": f"{self.probability:.{DIGITS}f}", "fold": str(self.fold)}
+            return identity | self.followed | of_all
+        return {
+            **identity,
             "label": str(self.label),
             "probability": f"{self.probability:.{DIGITS}f}",
             "fold": str(self.fold),
@@ -158,15 +177,23 @@ class OutOfFold:
     """Out-of-fold results (knees,) of one model; NaN for knees that are in no test fold.
 
     Predictions of other programs may lack a threshold: that is NaN, and the class means nothing.
+    Where knees are followed there is none, `risk` (knees, times) is the probability that it has
+    happened by each of some times, and `probability` that of the last.
     """
 
     probability: np.ndarray
     threshold: np.ndarray
+    risk: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))
 
     @classmethod
-    def empty(cls, knees: int) -> "OutOfFold":
+    def empty(cls, knees: int, times: int = 0) -> "OutOfFold":
         """Return results to fill in, NaN so far."""
-        return cls(np.full(knees, np.nan), np.full(knees, np.nan))
+        return cls(np.full(knees, np.nan), np.full(knees, np.nan), np.full((knees, times), np.nan))
+
+    def put_risks(self, index: np.ndarray, risk: np.ndarray) -> None:
+        """Fill in risks (knees at `index`, times)."""
+        self.risk[index] = risk
+        self.probability[index] = risk[:, -1]
 
     def as_printed(self) -> "OutOfFold":
         """Return the results with the digits that their table has.
@@ -174,7 +201,8 @@ class OutOfFold:
         What is measured are these, so that it can be measured again from the table: models that
         know little say nearly the same of all knees, and digits decide on the order.
         """
-        return OutOfFold(np.round(self.probability, DIGITS), np.round(self.threshold, DIGITS))
+        values = (self.probability, self.threshold, self.risk)
+        return OutOfFold(*(np.round(each, DIGITS) for each in values))
 
     @property
     def predicted(self) -> np.ndarray:
@@ -191,7 +219,8 @@ class CrossValidation:
     the first model. `left_out` is the column whose values are the folds, if they are.
     `trained` and `kept` count all models. `repeats` are cross-validations of the
     same knees in other folds, without repeats of their own. `null` (permutations,) holds mean ROC
-    AUCs over the folds with permuted labels.
+    AUCs over the folds with permuted labels. Where knees are followed, `at` are the months of their
+    risks.
     """
 
     cohort: Cohort
@@ -205,6 +234,7 @@ class CrossValidation:
     left_out: str = ""
     repeats: tuple["CrossValidation", ...] = ()
     null: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    at: tuple[float, ...] = ()
 
     @property
     def name(self) -> str:
@@ -249,9 +279,34 @@ class CrossValidation:
                 fold=int(self.fold[i]),
                 predicted=int(scored.predicted[i]),
                 threshold=float(scored.threshold[i]),
+                followed=self._followed(scored, int(i)),
             )
             found.append(prediction)
         return found
+
+    def columns(self) -> list[str]:
+        """Return the columns of predictions.tsv."""
+        if self.cohort.follow_up is None:
+            return PREDICTION_COLUMNS
+        risks = [risk_column(months) for months in self.at]
+        known = [*IDENTITY_COLUMNS, TIME, EVENT, FROM, TO]
+        return [*known, *risks, "probability", "fold", CAUTION_COLUMN]
+
+    def _followed(self, scored: OutOfFold, i: int) -> Row | None:
+        """The cells of a knee's follow-up and risks; None where knees are of two classes."""
+        found = self.cohort.follow_up
+        if found is None:
+            return None
+        stop = f"{found.stop[i]:g}" if found.event[i] else MISSING
+        row = {
+            TIME: f"{found.time[i]:g}",
+            EVENT: str(int(found.event[i])),
+            FROM: f"{found.start[i]:g}",
+            TO: stop,
+        }
+        for months, value in zip(self.at, scored.risk[i], strict=True):
+            row[risk_column(months)] = f"{value:.{DIGITS}f}"
+        return row
 
     @property
     def runs(self) -> tuple["CrossValidation", ...]:

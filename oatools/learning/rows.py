@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from oatools.core.errors import ItemError
+from oatools.core.errors import ItemError, UsageError
 from oatools.core.files import file_stamp
 from oatools.core.manifest import IDENTITY, BadRow, Row, Table, identified
 from oatools.core.people import normal_knee, note_forms
@@ -24,13 +24,15 @@ from oatools.features.featurefile import (
 from oatools.learning.cautions import MEANINGS
 from oatools.learning.clinical import ClinicalTable, clinical_values, read_clinical
 from oatools.learning.files import load_model
-from oatools.learning.model import FittedModel, predict
+from oatools.learning.followup import usual_times
+from oatools.learning.model import FittedModel, predict, scores
 from oatools.learning.recalibration import Recalibration
-from oatools.learning.results import DIGITS
+from oatools.learning.results import DIGITS, risk_column
 from oatools.learning.sequences import check_kind, image_kind
 
-#: The columns that are added to a row that is scored.
-SCORED = ["probability", "predicted", CAUTION_COLUMN]
+# What is added to a row that is scored, the risks of a model of follow-up before it.
+_CLASSED = ["probability", "predicted", CAUTION_COLUMN]
+_FOLLOWED = ["probability", CAUTION_COLUMN]
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,31 @@ class Scoring:
             return ""
         names = ", ".join(map(repr, self.absent))
         return f"{self.table.name} has no column {names}: every knee gets the model's median"
+
+
+def scored_columns(model: FittedModel, at: Sequence[float] = ()) -> list[str]:
+    """Return the columns that are added to a row that is scored, with risks `at` so many months."""
+    if model.hazards is None:
+        return _CLASSED
+    return [*map(risk_column, at), *_FOLLOWED]
+
+
+def times_of(model: FittedModel, asked: Sequence[float] = ()) -> tuple[float, ...]:
+    """Return the months at which a model tells risks: those `asked` for, or the usual ones.
+
+    Raises a `UsageError` for a model of classes, and for more months than the model has learnt of.
+    """
+    if model.horizon is None:
+        if asked:
+            raise UsageError("the model tells two classes apart, and no times", "leave out `at`")
+        return ()
+    for months in asked:
+        if months > model.horizon:
+            raise UsageError(
+                f"the model has learnt of {model.horizon:g} months, and not of {months:g}",
+                "give `at` earlier times",
+            )
+    return tuple(sorted(set(asked))) or usual_times(model.horizon)
 
 
 def open_scoring(
@@ -90,8 +117,9 @@ def score_row(
     clinical: ClinicalTable | None,
     any_sequence: bool = False,
     recalibration: Recalibration | None = None,
+    at: Sequence[float] = (),
 ) -> Done:
-    """Return the cells `SCORED` of a row.
+    """Return the cells `scored_columns` of a row; those of a model of follow-up `at` some months.
 
     Its `path` is a feature file, or `join_rows` made it. `clinical` gives the clinical variables by
     knee; None takes them from the row. Raises `ItemError` for features that the model was not
@@ -109,8 +137,14 @@ def score_row(
     values = checked_clinical(row, clinical, model.scaling.names)
     features = [each.features.astype(np.float32, copy=False) for each in found]
     extents = [[len(each) for each in features]]
-    probabilities, _ = predict(model, [np.concatenate(features)], values[None], extents)
+    knees = [np.concatenate(features)]
+    probabilities, _ = predict(model, knees, values[None], extents)
     probability = float(probabilities[0])
+    cells = {}
+    if model.hazards is not None:
+        score, _ = scores(model, knees, values[None], extents)
+        for months, risk in zip(at, model.hazards.risk(score, at)[0].tolist(), strict=True):
+            cells[risk_column(months)] = f"{risk:.{DIGITS}f}"
     # Compared as it is, printed rounded: the class is that of oa-cv, which has all digits too.
     predicted = int(probability >= model.threshold)
     cautions = model.cautions_about(row)
@@ -119,11 +153,9 @@ def score_row(
     if recalibration is not None:
         cautions |= cautions_in(", ".join(recalibration.cautions))
         probability = float(recalibration.apply(np.array(probability)))
-    cells = {
-        "probability": f"{probability:.{DIGITS}f}",
-        "predicted": str(predicted),
-        CAUTION_COLUMN: caution_cell(cautions),
-    }
+    cells |= {"probability": f"{probability:.{DIGITS}f}", CAUTION_COLUMN: caution_cell(cautions)}
+    if model.hazards is None:
+        cells["predicted"] = str(predicted)
     cells |= {column: row[column] for column in IDENTITY if row.get(column) != asked.get(column)}
     return Done(cells, remarks=remarks)
 

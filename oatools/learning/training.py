@@ -9,12 +9,14 @@ import numpy as np
 import torch
 from scipy.special import expit
 
+from oatools.core.errors import UsageError
 from oatools.learning.batches import scale_features, to_tensors
 from oatools.learning.cohort import Cohort
 from oatools.learning.course import CPU, Course, Progress, Training, log_odds, run_together
 from oatools.learning.folds import Split, split_training
-from oatools.learning.linear import Fitted, fit_linear, log_loss
-from oatools.learning.metrics import choose_threshold, roc_auc
+from oatools.learning.hazard import Hazards, fit_hazards
+from oatools.learning.linear import Fitted, fit_linear
+from oatools.learning.metrics import choose_threshold
 from oatools.learning.mixture import Mixture, mix, mix_if_worth
 from oatools.learning.model import (
     NETWORK,
@@ -23,7 +25,9 @@ from oatools.learning.model import (
     Networks,
     join,
     predict,
+    scores,
 )
+from oatools.learning.outcome import Happened, Outcome
 from oatools.learning.scaling import ClinicalScaling, fit_clinical
 from oatools.learning.settings import DEFAULTS, Settings
 
@@ -64,14 +68,15 @@ def fit(
 class Fitting:
     """A model on its way: its linear parts are fitted, and its networks are to be trained next.
 
-    `linear` are the linear parts by name, and `training` is that of the networks; None where there
-    are none. `finish` joins them once `training` has run.
+    `outcome` is that of the training knees, `linear` are the linear parts by name, and `training`
+    is that of the networks; None where there are none. `finish` joins them once `training` has run.
     """
 
     cohort: Cohort
     settings: Settings
     seed: int
     split: Split
+    outcome: Outcome
     scaling: ClinicalScaling
     linear: dict[str, Fitted]
     training: Training | None
@@ -86,6 +91,8 @@ class Fitting:
         linear: dict[str, Fitted] | None = None,
     ) -> "Fitting":
         """Fit the linear parts, unless they are given, and draw the networks by the seed."""
+        outcome = cohort.outcome(split.train)
+        _check_loss(outcome, settings)
         is_single = settings.inner == "single"
         used = split.fit if is_single else split.train
         scaling = fit_clinical(cohort.clinical[used], cohort.clinical_names)
@@ -96,9 +103,9 @@ class Fitting:
             parts = [1] if is_single else list(range(1, split.parts + 1))
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(seed)
-                training = _prepare(cohort, settings, seed, split, parts, scaling)
+                training = _prepare(cohort, outcome, settings, seed, split, parts, scaling)
             training.others = {name: each.held_out for name, each in linear.items()}
-        return cls(cohort, settings, seed, split, scaling, linear, training)
+        return cls(cohort, settings, seed, split, outcome, scaling, linear, training)
 
     def finish(self) -> FittedModel:
         """Return the model of the linear parts and the networks, which have been trained."""
@@ -111,18 +118,19 @@ class Fitting:
         training.networks.offset.copy_(-torch.log(weights))
         module = KneeModel(cohort.channels, cohort.sequences, [], training.networks).eval()
         model = FittedModel(module, self.settings, self.scaling, threshold=0.5)
+        score, _ = scores(model, *cohort.scored(validate))
         probability, _ = predict(model, *cohort.scored(validate))
-        loss = min(training.history)
-        chosen = _Chosen(validate, probability, loss, "on the validation knees")
+        held, loss = self.outcome.take(self.split.part == 1), min(training.history)
+        chosen = _Chosen(held, score, probability, loss, "on the validation knees")
         record = _training_record(self.settings, self.seed, training.history)
         record |= {"class_weights": weights.tolist()}
         record |= _data_record(cohort, self.split.fit, validate)
-        return _with_threshold(cohort, replace(model, record=record), chosen)
+        return _judged(replace(model, record=record), chosen)
 
     def _rotating(self) -> FittedModel:
         """Weigh all parts by what they said of the inner fold that each had not seen."""
         cohort, train = self.cohort, self.split.train
-        label = cohort.label[train]
+        label, outcome = cohort.label[train], self.outcome
         held_out = {name: each.held_out for name, each in self.linear.items()}
         history: list[float] = []
         networks: Networks | None = None
@@ -132,24 +140,25 @@ class Fitting:
             held_out[NETWORK] = log_odds(training.held_logits())
         linear = [each.part for each in self.linear.values()]
         everything = KneeModel(cohort.channels, cohort.sequences, linear, networks)
-        mixture = mix_if_worth(label, held_out, NETWORK)
+        mixture = mix_if_worth(outcome, held_out, NETWORK)
         module = join(everything, mixture).eval()
         odds = mixture.log_odds(held_out)
         chosen = _Chosen(
-            train,
+            outcome,
+            odds,
             expit(odds),
-            log_loss(label, odds),
+            outcome.loss(odds),
             "on the training knees, each scored by parts that had not seen its patient",
         )
         record = _training_record(self.settings, self.seed, history)
         record |= {
             "class_weights": _loss_weights(label, self.settings).tolist(),
-            "parts": _parts_record(label, self.linear, held_out, mixture),
-            "linear_roc_auc": _linear_area(label, held_out),
+            "parts": _parts_record(outcome, self.linear, held_out, mixture),
+            "linear_roc_auc": _linear_area(outcome, held_out),
         }
         record |= _data_record(cohort, train, train)
         model = FittedModel(module, self.settings, self.scaling, 0.5, record)
-        return _with_threshold(cohort, model, chosen)
+        return _judged(model, chosen)
 
     def _trained(self) -> Training:
         """The training, whose tensors of all knees nobody needs any more after this."""
@@ -170,34 +179,64 @@ def linear_parts(cohort: Cohort, settings: Settings, split: Split) -> dict[str, 
         return {}
     clinical = cohort.clinical[split.train]
     scaled = fit_clinical(clinical, cohort.clinical_names).apply(clinical)
-    return fit_linear(cohort, split, settings.linear, scaled)
+    return fit_linear(cohort, cohort.outcome(split.train), split, settings.linear, scaled)
 
 
 @dataclass(frozen=True)
 class _Chosen:
-    """What the threshold is chosen on: knees with probabilities of fits that had not seen them."""
+    """What is chosen on: the outcome of knees, and scores of fits that had not seen them."""
 
-    index: np.ndarray
+    outcome: Outcome
+    score: np.ndarray
     probability: np.ndarray
     loss: float
     where: str
 
 
-def _with_threshold(cohort: Cohort, model: FittedModel, chosen: _Chosen) -> FittedModel:
-    """Choose the threshold of a model, and record on what."""
-    label, rule = cohort.label[chosen.index], model.settings.threshold_rule
-    threshold = choose_threshold(label, chosen.probability, rule)
+def _judged(model: FittedModel, chosen: _Chosen) -> FittedModel:
+    """Choose the threshold of a model, or the hazards of a score of 0, and record on what."""
     record = model.record | {
         "validation_loss": chosen.loss,
-        "validation_roc_auc": roc_auc(label, chosen.probability),
-        "threshold": threshold,
-        "threshold_rule": f"{rule} {chosen.where}",
+        "validation_roc_auc": chosen.outcome.area(chosen.score),
     }
+    if isinstance(chosen.outcome, Happened):
+        hazards = _calibrated(chosen.outcome, chosen.score, model.settings)
+        record |= {"threshold_rule": f"none: hazards are fitted {chosen.where}"}
+        return replace(model, hazards=hazards, record=record)
+    rule = model.settings.threshold_rule
+    threshold = choose_threshold(chosen.outcome.label, chosen.probability, rule)
+    record |= {"threshold": threshold, "threshold_rule": f"{rule} {chosen.where}"}
     return replace(model, threshold=threshold, record=record)
+
+
+def _calibrated(outcome: Happened, score: np.ndarray, settings: Settings) -> Hazards:
+    """Return the hazards of knees whose score is 0, by knees that the scores had not seen.
+
+    One for each piece of time where all training knees were set aside in turn; where few were, the
+    pieces stay in proportion.
+    """
+    if settings.inner == "rotate":
+        return fit_hazards(outcome.follow_up, outcome.hazards.ends, score)
+    whole = fit_hazards(outcome.follow_up, outcome.hazards.ends[-1:], score)
+    as_one = fit_hazards(outcome.follow_up, outcome.hazards.ends[-1:])
+    return outcome.hazards.times(float(whole.rates[0] / as_one.rates[0]))
+
+
+def _check_loss(outcome: Outcome, settings: Settings) -> None:
+    """Raise a `UsageError` for settings of a loss of classes where knees are followed."""
+    if not isinstance(outcome, Happened):
+        return
+    for name in ("focal", "smoothing"):
+        if getattr(settings, name):
+            raise UsageError(
+                f"`{name}` changes the loss of two classes, and these knees are followed",
+                "leave it out",
+            )
 
 
 def _prepare(
     cohort: Cohort,
+    outcome: Outcome,
     settings: Settings,
     seed: int,
     split: Split,
@@ -213,7 +252,8 @@ def _prepare(
         weights.append(_loss_weights(cohort.label[split.train[split.part != part]], settings))
     return Training(
         networks=networks,
-        knees=to_tensors(cohort, split.train, scaling, networks, settings.precision),
+        knees=to_tensors(cohort, split.train, scaling, networks, settings.precision, outcome),
+        outcome=outcome,
         fits=torch.from_numpy(np.stack([split.part != part for part in parts])),
         weights=torch.stack(weights),
         settings=settings,
@@ -231,30 +271,30 @@ def _training_record(settings: Settings, seed: int, history: Sequence[float]) ->
     }
 
 
-def _linear_area(label: np.ndarray, held_out: Mapping[str, np.ndarray]) -> float | None:
-    """The ROC AUC that the linear parts reach by themselves on held-out knees, if there are any."""
+def _linear_area(outcome: Outcome, held_out: Mapping[str, np.ndarray]) -> float | None:
+    """The area that the linear parts reach by themselves on held-out knees, if there are any."""
     linear = {name: odds for name, odds in held_out.items() if name != NETWORK}
     if not linear:
         return None
-    return roc_auc(label, mix(label, linear).log_odds(linear))
+    return outcome.area(mix(outcome, linear).log_odds(linear))
 
 
 def _parts_record(
-    label: np.ndarray,
+    outcome: Outcome,
     linear: Mapping[str, Fitted],
     held_out: Mapping[str, np.ndarray],
     mixture: Mixture,
 ) -> list[dict[str, Any]]:
     """Return what a model records of each part: its weight, and how good it is by itself.
 
-    `roc_auc` is that of the part's held-out log odds.
+    `roc_auc` is the area of the part's held-out log odds (see `Outcome.area`).
     """
     records = []
     for name, odds in held_out.items():
         record: dict[str, Any] = {
             "name": name,
             "weight": mixture.weights.get(name, 0.0),
-            "roc_auc": roc_auc(label, odds),
+            "roc_auc": outcome.area(odds),
         }
         if name in linear:
             record |= {"strength": linear[name].strength, "power": linear[name].power}

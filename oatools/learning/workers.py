@@ -32,8 +32,8 @@ class Task:
 
     Of several `candidates` the one with the lowest validation loss is kept, which no test knee has
     a part in. With a `path` the model is written there with `record` added to its own; without, the
-    probabilities of the test knees are what comes back. `label` replaces the cohort's, and
-    `clinical` False leaves the clinical variables out.
+    probabilities of the test knees are what comes back. Where there are `places` (knees,), each
+    knee has the outcome of the knee there, and `clinical` False leaves the clinical variables out.
     """
 
     name: str
@@ -42,13 +42,13 @@ class Task:
     seed: int
     path: Path | None = None
     record: dict[str, Any] | None = None
-    label: np.ndarray | None = None
+    places: np.ndarray | None = None
     clinical: bool = True
 
     def of(self, cohort: Cohort) -> Cohort:
         """Return the cohort as the task sees it."""
-        if self.label is not None:
-            cohort = replace(cohort, label=self.label)
+        if self.places is not None:
+            cohort = cohort.with_outcomes_of(self.places)
         return cohort if self.clinical else cohort.without_clinical()
 
     def finish(self, cohort: Cohort, model: FittedModel) -> np.ndarray | None:

@@ -133,9 +133,9 @@ def test_tasks_trained_together_give_what_each_gives_alone(make, tmp_path):
     settings = replace(SMALL, linear=("mean",), epochs=4)
     tried = (settings, replace(settings, learning_rate=1e-4))
     splits = split_folds(cohort, assign_folds(cohort.subject, cohort.label, 3, 0), 0.2, 0)
-    swapped = np.random.default_rng(0).permutation(cohort.label)
+    swapped = np.random.default_rng(0).permutation(len(cohort))
     tasks = [workers.Task(f"fold {k}", split, tried, 0) for k, split in enumerate(splits)]
-    tasks.append(workers.Task("permuted", splits[0], tried, 0, label=swapped, clinical=False))
+    tasks.append(workers.Task("permuted", splits[0], tried, 0, places=swapped, clinical=False))
     apart = dict(workers.run(cohort, tasks, 1, tmp_path))
     together = dict(workers.run(cohort, tasks, 2, tmp_path, device="cpu:0"))
     assert apart.keys() == together.keys() == {0, 1, 2, 3}

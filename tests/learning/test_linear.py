@@ -19,12 +19,12 @@ from oatools.learning.linear import (
     fit_linear,
     fit_ridge,
     fit_view,
-    log_loss,
     position_weights,
     summarise,
     turned,
     views,
 )
+from oatools.learning.outcome import Classes
 
 KNEE = torch.tensor([[[1.0, 8.0], [3.0, 2.0], [5.0, 2.0]]])
 WHOLE = torch.ones(1, 3, dtype=torch.bool)
@@ -103,7 +103,7 @@ def planted(knees=240, columns=30, seed=0, strength=0.8):
 
 def test_the_strength_is_the_one_that_scikit_learn_chooses():
     values, label, part = planted()
-    best = min(candidates(values, label, part), key=lambda each: each.loss)
+    best = min(candidates(values, Classes(label), part), key=lambda each: each.loss)
     theirs = LogisticRegressionCV(
         Cs=list(STRENGTHS),
         cv=PredefinedSplit(part),
@@ -125,12 +125,12 @@ def test_the_strength_is_the_one_that_scikit_learn_chooses():
 
 def test_no_knee_has_a_part_in_what_is_held_out_of_it():
     values, label, part = planted()
-    held_out = candidates(values, label, part, strengths=[0.1])[0].held_out
+    held_out = candidates(values, Classes(label), part, strengths=[0.1])[0].held_out
     wild, other = values.copy(), label.copy()
     at = part == 2
     wild[at], other[at] = 50.0, 1 - other[at]
     for column in (wild, values):
-        found = candidates(column, other, part, strengths=[0.1])[0].held_out
+        found = candidates(column, Classes(other), part, strengths=[0.1])[0].held_out
         # Their labels have no part in it, and neither has anything of theirs in the other folds'.
         if column is values:
             np.testing.assert_array_equal(found[at], held_out[at])
@@ -141,7 +141,7 @@ def test_a_part_says_of_raw_columns_what_the_regression_says_of_scaled_ones():
     values, label, part = planted()
     raw = values * np.linspace(0.01, 100, 30) + np.linspace(-5, 500, 30)
     raw[:, 7] = 3.0  # does not vary
-    fitted = fit_ridge(LinearPart("mean", 30), raw, label, part)
+    fitted = fit_ridge(LinearPart("mean", 30), raw, Classes(label), part)
     scaled = np.delete(raw, 7, axis=1)
     scaled = (scaled - scaled.mean(axis=0)) / scaled.std(axis=0) / 30**0.5
     model = LogisticRegression(C=fitted.strength, max_iter=1000, tol=1e-8).fit(scaled, label)
@@ -172,7 +172,7 @@ def test_a_power_is_that_of_the_singular_values(knees):
 def test_columns_that_do_not_vary_say_nothing():
     """As the SD of slices does in knees that have one slice each."""
     _, label, part = planted()
-    fitted = fit_view(LinearPart("sd", 30), np.full((240, 30), 1e-4), label, part)
+    fitted = fit_view(LinearPart("sd", 30), np.full((240, 30), 1e-4), Classes(label), part)
     odds = np.log(label.mean() / (1 - label.mean()))
     np.testing.assert_allclose(fitted.part.log_odds(np.full((3, 30), 1e-4)), odds, atol=1e-3)
     assert abs(fitted.held_out - odds).max() < 0.2
@@ -181,11 +181,11 @@ def test_columns_that_do_not_vary_say_nothing():
 def test_candidates_are_averaged_by_their_likelihood_of_held_out_knees():
     """Against the candidates themselves, weighted by hand; ridge regression takes the best alone."""
     values, label, part = planted(knees=120)
-    fitted = fit_view(LinearPart("mean", 30), values, label, part)
+    fitted = fit_view(LinearPart("mean", 30), values, Classes(label), part)
     scaled = (values - values.mean(axis=0)) / values.std(axis=0) / 30**0.5
     total, odds, held_out, best = 0.0, np.zeros(120), np.zeros(120), (np.inf, 0.0, 0.0)
     for each in turned(scaled, (0.75, 1.0, 1.5)):
-        for found in candidates(each.columns, label, part):
+        for found in candidates(each.columns, Classes(label), part):
             likelihood = np.exp(-sklearn_log_loss(label, expit(found.held_out), normalize=False))
             model = LogisticRegression(C=found.strength, max_iter=1000, tol=1e-8)
             odds += likelihood * model.fit(each.columns, label).decision_function(each.columns)
@@ -195,8 +195,10 @@ def test_candidates_are_averaged_by_their_likelihood_of_held_out_knees():
     np.testing.assert_allclose(fitted.part.log_odds(values), odds / total, atol=0.02)
     np.testing.assert_allclose(fitted.held_out, held_out / total, atol=0.02)
     assert (fitted.strength, fitted.power) == best[1:]
-    ridge = fit_ridge(LinearPart("mean", 30), values, label, part)
-    alone = min(candidates(scaled.astype(np.float32), label, part), key=lambda found: found.loss)
+    ridge = fit_ridge(LinearPart("mean", 30), values, Classes(label), part)
+    alone = min(
+        candidates(scaled.astype(np.float32), Classes(label), part), key=lambda found: found.loss
+    )
     np.testing.assert_array_equal(ridge.held_out, alone.held_out)
     assert ridge.power == 1 and np.abs(ridge.held_out - fitted.held_out).max() > 0.01
 
@@ -204,16 +206,16 @@ def test_candidates_are_averaged_by_their_likelihood_of_held_out_knees():
 def test_where_nothing_is_to_be_learnt_the_strongest_penalty_is_as_good_as_any():
     values, _, part = planted(strength=0.0)
     label = np.random.default_rng(9).permutation(np.arange(240) % 4 == 0).astype(int)
-    fitted = fit_view(LinearPart("mean", 30), values, label, part)
+    fitted = fit_view(LinearPart("mean", 30), values, Classes(label), part)
     assert fitted.strength <= 0.1 and fitted.held_out.std() < 0.3
-    assert log_loss(np.array([1, 0]), np.array([0.0, 0.0])) == pytest.approx(np.log(2))
+    assert Classes(np.array([1, 0])).loss(np.array([0.0, 0.0])) == pytest.approx(np.log(2))
 
 
 def test_parts_are_fitted_on_the_training_knees_alone(make):
     cohort = make(knees=60)
     split = split_training(cohort, 0.2, 0, train=np.arange(40), test=np.arange(40, 60))
     clinical = cohort.clinical[:40].astype(np.float32)
-    found = fit_linear(cohort, split, ("mean", "position"), clinical)
+    found = fit_linear(cohort, cohort.outcome(split.train), split, ("mean", "position"), clinical)
     assert list(found) == ["mean", "position", CLINICAL]
     means = np.stack([cohort.slices(i).mean(axis=0) for i in range(40)])
     np.testing.assert_allclose(

@@ -6,8 +6,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss as sklearn_log_loss
 from sklearn.metrics import roc_auc_score
 
-from oatools.learning.linear import log_loss
 from oatools.learning.mixture import SMALLEST, mix, mix_if_worth, parts_text
+from oatools.learning.outcome import Classes
 
 
 def drawn(knees=2000, seed=0, strength=1.0):
@@ -21,7 +21,7 @@ def drawn(knees=2000, seed=0, strength=1.0):
 
 def test_weights_are_those_of_a_logistic_regression_where_all_of_them_help():
     label, _, one, two, _ = drawn()
-    found = mix(label, {"one": one, "two": two})
+    found = mix(Classes(label), {"one": one, "two": two})
     model = LogisticRegression(C=np.inf, tol=1e-9).fit(np.stack([one, two], axis=1), label)
     # Apart from the price, which 2,000 knees hardly feel.
     assert found.weights["one"] == pytest.approx(model.coef_[0][0], abs=0.02)
@@ -32,7 +32,7 @@ def test_weights_are_those_of_a_logistic_regression_where_all_of_them_help():
 def test_a_part_that_is_too_sure_of_itself_is_set_right():
     label, odds, *_ = drawn()
     for factor in (0.2, 1.0, 5.0):
-        found = mix(label, {"sure": factor * odds + 3})
+        found = mix(Classes(label), {"sure": factor * odds + 3})
         assert found.weights["sure"] * factor == pytest.approx(1, abs=0.15)
         joined = found.log_odds({"sure": factor * odds + 3})
         assert (1 / (1 + np.exp(-joined))).mean() == pytest.approx(label.mean(), abs=1e-4)
@@ -42,9 +42,9 @@ def test_a_part_that_says_nothing_or_the_contrary_gets_no_weight():
     silent = 0
     for seed in range(20):
         label, odds, *_, nothing = drawn(knees=400, seed=seed)
-        found = mix(label, {"good": odds, "nothing": nothing})
+        found = mix(Classes(label), {"good": odds, "nothing": nothing})
         silent += "nothing" not in found.weights
-        assert "contrary" not in mix(label, {"good": odds, "contrary": -odds}).weights
+        assert "contrary" not in mix(Classes(label), {"good": odds, "contrary": -odds}).weights
     # Half of all noise points the wrong way; the price takes the weight of most of the rest.
     assert silent >= 12
 
@@ -54,7 +54,7 @@ def test_where_no_part_helps_the_knees_are_still_ranked_and_the_probability_is_t
     label = (np.arange(300) % 5 == 0).astype(int)
     wrong = random.normal(size=300) - 0.5 * label
     worse = random.normal(size=300) - 2.0 * label
-    found = mix(label, {"worse": worse, "wrong": wrong})
+    found = mix(Classes(label), {"worse": worse, "wrong": wrong})
     assert found.weights == {"wrong": SMALLEST}
     odds = found.log_odds({"wrong": wrong})
     assert len(set(odds)) == 300 and roc_auc_score(label, odds) == roc_auc_score(label, wrong)
@@ -64,7 +64,7 @@ def test_where_no_part_helps_the_knees_are_still_ranked_and_the_probability_is_t
 def test_two_halves_of_the_truth_are_better_than_either():
     label, odds, one, two, _ = drawn()
     fresh = drawn(seed=1)
-    found = mix(label, {"one": one, "two": two})
+    found = mix(Classes(label), {"one": one, "two": two})
     joined = found.log_odds({"one": fresh[2], "two": fresh[3]})
     best = roc_auc_score(fresh[0], fresh[1])
     assert roc_auc_score(fresh[0], joined) > best - 0.005
@@ -83,7 +83,7 @@ def test_parts_are_named_with_the_heaviest_first():
 
 def test_a_part_without_an_error_is_not_made_endlessly_sure():
     label = np.arange(40) % 2
-    found = mix(label, {"perfect": 2.0 * label - 1})
+    found = mix(Classes(label), {"perfect": 2.0 * label - 1})
     assert 1 < found.weights["perfect"] <= 5
 
 
@@ -95,11 +95,11 @@ def test_a_part_chosen_among_many_on_the_same_knees_has_to_bring_more():
         noise = np.random.default_rng(100 + seed).normal(size=(30, 400))
         losses = []
         for each in noise:
-            mixture = mix(label, {"good": odds, "chosen": each})
-            losses.append(log_loss(label, mixture.log_odds({"good": odds, "chosen": each})))
+            mixture = mix(Classes(label), {"good": odds, "chosen": each})
+            losses.append(Classes(label).loss(mixture.log_odds({"good": odds, "chosen": each})))
         parts = {"good": odds, "chosen": noise[int(np.argmin(losses))]}
-        plain += "chosen" in mix(label, parts).weights
-        let_in += "chosen" in mix_if_worth(label, parts, "chosen").weights
+        plain += "chosen" in mix(Classes(label), parts).weights
+        let_in += "chosen" in mix_if_worth(Classes(label), parts, "chosen").weights
     assert plain >= 10 and let_in <= 3
 
 
@@ -112,12 +112,12 @@ def test_the_gain_is_that_of_scikit_learns_log_loss_and_has_to_be_that_of_schwar
     losses = []
     for names in (["one"], ["one", "two"]):
         used = {name: parts[name] for name in names}
-        probability = expit(mix(label, used).log_odds(used))
+        probability = expit(mix(Classes(label), used).log_odds(used))
         losses.append(sklearn_log_loss(label, probability, normalize=False))
-    kept = "two" in mix_if_worth(label, parts, "two").weights
+    kept = "two" in mix_if_worth(Classes(label), parts, "two").weights
     assert kept == (losses[0] - losses[1] > np.log(400) / 2)
     assert kept == is_kept
-    assert mix_if_worth(label, {"two": two}, "two") == mix(label, {"two": two})
+    assert mix_if_worth(Classes(label), {"two": two}, "two") == mix(Classes(label), {"two": two})
 
 
 def test_the_first_of_several_parts_is_trusted_as_it_is_by_two_nats():
@@ -130,9 +130,9 @@ def test_the_first_of_several_parts_is_trusted_as_it_is_by_two_nats():
         probability = expit(weight * (sure - sure.mean()) + level)
         return sklearn_log_loss(label, probability, normalize=False) + trust * (weight - 1) ** 2
 
-    found = mix(label, {"sure": sure, "contrary": -odds}).weights
+    found = mix(Classes(label), {"sure": sure, "contrary": -odds}).weights
     expected, freely = (minimize(cost, [1, -1], args=(trust,)).x[0] for trust in (2, 0))
     assert list(found) == ["sure"]
     assert found["sure"] == pytest.approx(expected, abs=1e-3)
     assert abs(expected - freely) > 0.02
-    assert mix(label, {"sure": sure}).weights["sure"] == pytest.approx(freely, abs=1e-3)
+    assert mix(Classes(label), {"sure": sure}).weights["sure"] == pytest.approx(freely, abs=1e-3)

@@ -139,6 +139,7 @@ def test_a_cohort_knows_which_slices_are_of_which_sequence():
         fit_clinical(np.zeros((1, 0)), ()),
         Networks(1, 12, 0, Settings(), 2),
         "float32",
+        data.outcome(np.array([i])),
     )
     assert tensors.take(torch.tensor([0])).mask.tolist() == [
         [1] * len(coronal[7]) + [2] * len(sagittal[7])

@@ -16,12 +16,15 @@ from oatools.learning.files import KEY, load_model, save_model
 from oatools.learning.folds import assign_folds
 from oatools.learning.metrics import choose_threshold, roc_auc
 from oatools.learning.model import Networks, predict
+from oatools.learning.outcome import Classes
 from oatools.learning.scaling import fit_clinical
 from oatools.learning.settings import Settings, preset
 from oatools.learning.training import fit
 
 from .conftest import fit_on, with_features
 
+# Knees of two classes have no follow-up.
+NOBODY_FOLLOWED = torch.zeros(0)
 QUICK = preset("paper", conv=16, units=16, hidden=16, epochs=40, patience=10, learning_rate=3e-3)
 
 
@@ -220,7 +223,9 @@ def tensors_of(cohort, settings=QUICK):
     """All knees as tensors, under a network whose scaling changes nothing."""
     scaling = fit_clinical(cohort.clinical, cohort.clinical_names)
     module = Networks(1, cohort.channels, 1, settings)
-    return module, to_tensors(cohort, np.arange(len(cohort)), scaling, module, settings.precision)
+    everyone = np.arange(len(cohort))
+    outcome = cohort.outcome(everyone)
+    return module, to_tensors(cohort, everyone, scaling, module, settings.precision, outcome)
 
 
 def test_a_batch_draws_every_version_of_its_knees(make):
@@ -256,7 +261,9 @@ def test_augmented_copies_do_not_decide_the_epoch(make):
     _, augmented = tensors_of(with_copies(cohort, [cohort.features * 3]))
     fits = torch.arange(30)[None] % 3 > 0
     one, other = (
-        Training(module, tensors, fits, torch.ones(1, 2), QUICK, 0).held_logits()
+        Training(
+            module, tensors, Classes(cohort.label), fits, torch.ones(1, 2), QUICK, 0
+        ).held_logits()
         for tensors in (plain, augmented)
     )
     assert torch.equal(one[~fits[0]], other[~fits[0]]) and one[fits[0]].isnan().all()
@@ -281,7 +288,9 @@ def test_the_loss_is_that_of_pytorch_and_the_focal_factor_that_of_lin():
     everyone = torch.ones(1, 50, dtype=torch.bool)
     for smoothing in (0.0, 0.1):
         settings = preset("paper", smoothing=smoothing)
-        found = training_loss(logits[None], label[None], weights[None], everyone, settings)
+        found = training_loss(
+            logits[None], label[None], NOBODY_FOLLOWED, weights[None], everyone, settings
+        )
         theirs = torch.nn.functional.cross_entropy(
             logits, label, weights, label_smoothing=smoothing
         )
@@ -290,7 +299,9 @@ def test_the_loss_is_that_of_pytorch_and_the_focal_factor_that_of_lin():
     w = weights[label].numpy()
     expected = (w * (1 - p) ** 2 * -np.log(p)).sum() / w.sum()
     settings = preset("paper", focal=2.0)
-    found = training_loss(logits[None], label[None], weights[None], everyone, settings)
+    found = training_loss(
+        logits[None], label[None], NOBODY_FOLLOWED, weights[None], everyone, settings
+    )
     assert found.item() == pytest.approx(expected)
 
 
@@ -313,14 +324,14 @@ def test_each_member_loses_by_the_knees_that_it_fits_alone():
     weights = torch.tensor([[1.0, 1.0], [0.5, 2.0]])
     fits = torch.tensor([[True] * 4 + [False] * 2, [False] * 2 + [True] * 4])
     for settings in (Settings(), preset("paper")):
-        found = training_loss(logits, label, weights, fits, settings)
+        found = training_loss(logits, label, NOBODY_FOLLOWED, weights, fits, settings)
         for member, own in enumerate((slice(0, 4), slice(2, 6))):
             theirs = torch.nn.functional.cross_entropy(
                 logits[member, own], label[member, own], weights[member], reduction="none"
             )
             by = 4 if settings.loss_over == "cohort" else weights[member][label[member, own]].sum()
             torch.testing.assert_close(found[member], theirs.sum() / by)
-    nobody = training_loss(logits, label, weights, fits & False, Settings())
+    nobody = training_loss(logits, label, NOBODY_FOLLOWED, weights, fits & False, Settings())
     assert nobody.tolist() == [0, 0]
 
 
