@@ -1,0 +1,149 @@
+"""A measure over the test folds of a cross-validation, and its 95 % interval by patient.
+
+As in `learning.intervals`, the measure is taken in each test fold, the mean over the folds, and
+over repeats with other folds, is the estimate, and its variance is that of test patients within
+folds and what training adds. What a patient brings to the first is told by the fold's measure
+without that patient: that works for any measure, and keeps the knees of one together.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, NamedTuple
+
+import numpy as np
+from scipy.special import expit, stdtrit
+
+from oatools.learning.intervals import Estimate, variance_of_mean
+from oatools.survival.patients import without_each
+
+
+@dataclass(frozen=True)
+class Measure:
+    """How predictions are measured, and on which scale the interval is even.
+
+    `of` takes time, event, the predictions (knees, ...) and weights (rows, knees), and returns one
+    number a row (rows,). It is a `share` between 0 and 1, a `positive` number, or `plain`. Events
+    after `horizon` months, if any, do not count in it.
+    """
+
+    of: Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+    scale: Literal["share", "positive", "plain"]
+    horizon: float = math.inf
+
+
+@dataclass(frozen=True)
+class Fold:
+    """The test knees of one fold: months, event, number of patient, and prediction (knees, ...).
+
+    `other` is the prediction of the model that it is compared with, if any.
+    """
+
+    time: np.ndarray
+    event: np.ndarray
+    subject: np.ndarray
+    prediction: np.ndarray
+    other: np.ndarray | None = None
+
+
+def estimate(runs: Sequence[Sequence[Fold]], measure: Measure) -> Estimate:
+    """Return the mean of a measure over the folds of all runs, and its 95 % interval.
+
+    Each run is a division of the same knees into as many folds; one cohort that had no part in the
+    model is one run of one fold. Where folds have another prediction, it is the mean difference
+    from that one's measure. The quantile is Student's with as many degrees of freedom as there are
+    patients with an event, less one a fold, as these are what is rare. There is no interval where
+    that leaves less than one a fold, nor where nothing varies or the value is at an end of its
+    scale; and no value where a fold has none.
+    """
+    is_difference = runs[0][0].other is not None
+    found = [_Run.of(folds, measure) for folds in runs]
+    value = float(np.mean([run.value for run in found]))
+    within = float(np.mean([run.variance for run in found]))
+    freedom = float(np.mean([run.freedom for run in found]))
+    if math.isnan(value) or not within > 0 or freedom < len(runs[0]):
+        return Estimate(value)
+    between = float(np.var([run.value for run in found], ddof=1)) if len(runs) > 1 else 0.0
+    patients = sum(len(np.unique(fold.subject)) for fold in runs[0])
+    variance = variance_of_mean(within, between, len(runs[0]), len(runs), patients)
+    reach = float(stdtrit(freedom, 0.975)) * math.sqrt(variance)
+    return _on_scale(value, reach, measure.scale, is_difference)
+
+
+def _on_scale(value: float, reach: float, scale: str, is_difference: bool) -> Estimate:
+    """Return the interval whose reach is even on the scale; a difference of shares on atanh's."""
+    if scale == "share" and is_difference:
+        if not -1 < value < 1:
+            return Estimate(value)
+        middle, half = math.atanh(value), reach / (1 - value**2)
+        return Estimate(value, math.tanh(middle - half), math.tanh(middle + half))
+    if scale == "share":
+        if not 0 < value < 1:
+            return Estimate(value)
+        middle, half = math.log(value / (1 - value)), reach / (value * (1 - value))
+        return Estimate(value, float(expit(middle - half)), float(expit(middle + half)))
+    if scale == "positive" and not is_difference:
+        if not value > 0:
+            return Estimate(value)
+        half = reach / value
+        return Estimate(value, value * math.exp(-half), value * math.exp(half))
+    return Estimate(value, value - reach, value + reach)
+
+
+class _Jackknife(NamedTuple):
+    """A fold's measure, its variance (NaN if it hangs on one patient), and patients with events."""
+
+    value: float
+    variance: float
+    patients_with_event: int
+
+    @classmethod
+    def of(cls, fold: Fold, measure: Measure) -> "_Jackknife":
+        """The variance is that of the mean of pseudo-values (Tukey, Ann Math Stat 1958;29:614)."""
+        values = _without_each(fold, measure)
+        patients = len(values) - 1
+        deviations = (patients - 1) * (values[0] - values[1:])
+        variance = float(np.var(deviations, ddof=1)) / patients if patients > 1 else math.nan
+        had = fold.event & (fold.time <= measure.horizon)
+        return cls(float(values[0]), variance, len(np.unique(fold.subject[had])))
+
+
+class _Run(NamedTuple):
+    """The mean measure of a division into folds, its variance and degrees of freedom."""
+
+    value: float
+    variance: float
+    freedom: int
+
+    @classmethod
+    def of(cls, folds: Sequence[Fold], measure: Measure) -> "_Run":
+        """A fold whose measure hangs on one patient says nothing of how patients differ.
+
+        For it, patients with an event differ as they do in the other folds.
+        """
+        found = [_Jackknife.of(fold, measure) for fold in folds]
+        a_patient = [
+            each.variance * each.patients_with_event
+            for each in found
+            if not math.isnan(each.variance)
+        ]
+        usual = float(np.mean(a_patient)) if a_patient else math.nan
+        variances = [
+            usual / max(each.patients_with_event, 1) if math.isnan(each.variance) else each.variance
+            for each in found
+        ]
+        freedom = sum(each.patients_with_event - 1 for each in found)
+        value = float(np.mean([each.value for each in found]))
+        return cls(value, sum(variances) / len(folds) ** 2, freedom)
+
+
+def _without_each(fold: Fold, measure: Measure) -> np.ndarray:
+    """Return the measure (1 + patients,) of the fold, and without each patient."""
+    blocks = [
+        measure.of(fold.time, fold.event, fold.prediction, weights)
+        for weights in without_each(fold.subject)
+    ]
+    values = np.concatenate(blocks)
+    if fold.other is None:
+        return values
+    return values - _without_each(replace(fold, prediction=fold.other, other=None), measure)
