@@ -196,6 +196,7 @@ def main(
     from oatools.report.content import Report
     from oatools.report.crossval import write_report
     from oatools.report.yardstick import measurement_error
+    from oatools.survival.crossval import follow_up_metrics
 
     if leaky:
         console.note(f"warning: {MEANINGS[Caution.LEAKY_SPLIT]}; for comparison only")
@@ -225,7 +226,7 @@ def main(
         result = replace(result, null=null)
         _write_null(out_dir / "null.tsv", null.tolist())
     result = put_beside(crossval.repeat(result, plan, out_dir, times, console), others)
-    metrics = result.metrics()
+    metrics = result.metrics() if not result.at else follow_up_metrics(result)
     paths = [run.labels, *(row["path"] for row in loaded.cohort.rows)]
     report = Report(
         result=result,
@@ -243,7 +244,7 @@ def main(
     print_table(result.columns(), prediction_rows(result, order=loaded.flow.order))
     for line in [*headlines(metrics), *filter(None, [measurement_error(report)])]:
         console.note(line)
-    if math.isnan(metrics.get(result.name, MEAN, "roc_auc").low):
+    if math.isnan(metrics.get(result.name, MEAN, metrics.main).low):
         console.note(
             "no interval: a class has no more patients than there are folds, or no knee is on the "
             "wrong side"

@@ -337,11 +337,11 @@ def null_distribution(
         probability[number // folds, tasks[number].split.test] = result
         if ended % folds == 0:
             listener.detail(f"{ended // folds} of {permutations} permutations")
-    areas = map(_mean_area, outcomes, probability, own_folds)
+    areas = map(area_over_folds, outcomes, probability, own_folds)
     return np.array(list(areas))
 
 
-def _mean_area(outcome: Outcome, probability: np.ndarray, fold: np.ndarray) -> float:
+def area_over_folds(outcome: Outcome, probability: np.ndarray, fold: np.ndarray) -> float:
     """Return the mean of `Outcome.area` over the test folds, 1 and up."""
     numbers = np.unique(fold[fold > 0])
     areas = [outcome.take(fold == n).area(probability[fold == n]) for n in numbers]

@@ -36,11 +36,21 @@ DIGITS = 9
 MEAN, SD, POOLED = "mean", "sd", "pooled"
 DIFFERENCE, NULL = "difference", "permuted labels"
 REPEATS_SD = "repeats sd"
+#: What a model is judged by first: of two classes, and where knees are followed.
+ROC_AUC, UNO_C = "roc_auc", "uno_c"
+#: What permuted outcomes are judged by where knees are followed.
+CONCORDANCE = "concordance"
+_SHOWN = {ROC_AUC: "ROC AUC", UNO_C: "Uno's C", CONCORDANCE: "concordance"}
 
 
 def risk_column(months: float) -> str:
     """Return the column of the risk within so many months: `risk_12m`."""
     return f"risk_{month_text(months)}"
+
+
+def at_time(metric: str, months: float) -> str:
+    """Return the name of a metric at so many months: `auc_12m`."""
+    return f"{metric}_{month_text(months)}"
 
 
 def month_text(months: float) -> str:
@@ -119,6 +129,11 @@ class Metrics:
         if name is None:
             return found
         return [metric for metric in found if metric.name == name]
+
+    @property
+    def main(self) -> str:
+        """The name of the metric that models are judged by first."""
+        return self.names()[0]
 
     def differences(self, name: str | None = None) -> list[Metric]:
         """Return the mean differences of the first model from each other one."""
@@ -404,24 +419,28 @@ def headlines(metrics: Metrics) -> list[str]:
 
     Then lines on the differences and the null distribution, where there are any.
     """
-    lines = [_headline(metrics, model) for model in metrics.models()]
-    for metric in metrics.differences("roc_auc"):
-        lines.append(f"{metric.model}: ROC AUC {_with_interval(metric, sign='+')}")
-    for metric in metrics.in_scope(NULL, "roc_auc"):
-        p = _short(metrics.get(metric.model, NULL, "p").value)
-        area = _with_interval(metric)
-        lines.append(f"{metric.model}: ROC AUC {area} with permuted labels, p {p}")
+    headline = _headline if metrics.main == ROC_AUC else _followed_headline
+    lines = [headline(metrics, model) for model in metrics.models()]
+    shown = _SHOWN[metrics.main]
+    for metric in metrics.differences(metrics.main):
+        lines.append(f"{metric.model}: {shown} {_with_interval(metric, sign='+')}")
+    for metric in metrics.in_scope(NULL):
+        if metric.name != "p":
+            p = _short(metrics.get(metric.model, NULL, "p").value)
+            area = f"{_SHOWN[metric.name]} {_with_interval(metric)}"
+            lines.append(f"{metric.model}: {area} with permuted labels, p {p}")
     return lines + verdicts(metrics)
 
 
 def verdicts(metrics: Metrics) -> list[str]:
     """Return a sentence for each model that does better than the first, without doubt."""
     lines = []
-    for metric in metrics.differences("roc_auc"):
+    shown = _SHOWN[metrics.main]
+    for metric in metrics.differences(metrics.main):
         first, _, other = metric.model.partition(" - ")
         if metric.high < 0:
             lines.append(
-                f"{other} does better than {first} here, by {_short(-metric.value)} of ROC AUC: "
+                f"{other} does better than {first} here, by {_short(-metric.value)} of {shown}: "
                 "prefer it"
             )
     return lines
@@ -445,6 +464,18 @@ def _headline(metrics: Metrics, model: str) -> str:
     return (
         f"{model}: ROC AUC {area} ({basis(metrics, model)}); "
         f"PR AUC {precision} (pooled; no skill {no_skill})"
+    )
+
+
+def _followed_headline(metrics: Metrics, model: str) -> str:
+    areas = []
+    for metric in metrics.in_scope(MEAN):
+        name, _, time = metric.name.rpartition("_")
+        if metric.model == model and name == "auc":
+            areas.append(f"{_short(metric.value)} by {time}")
+    return (
+        f"{model}: {_SHOWN[UNO_C]} {_with_interval(metrics.get(model, MEAN, UNO_C))} "
+        f"({basis(metrics, model)}); AUC {', '.join(areas)}"
     )
 
 

@@ -9,19 +9,20 @@ from typing import Any
 
 from oatools.core.manifest import MISSING
 from oatools.learning.cautions import report_warning
-from oatools.learning.results import MEAN, CrossValidation, basis, headlines
-from oatools.report.characteristics import CAPTION
+from oatools.learning.results import MEAN, CrossValidation, basis, headlines, month_text
+from oatools.report.characteristics import caption
 from oatools.report.content import CohortCounts, Report, count_folds
 from oatools.report.methods import methods_paragraph
 from oatools.report.participants import cohort_characteristics, cohort_flow
 from oatools.report.templates import code_line, interval_text, render_markdown, value_text
+from oatools.report.words import words_of
 from oatools.report.yardstick import measurement_error
 
 
 def model_card(report: Report) -> str:
     """Return the card as Markdown; the cautions stand first."""
     result = report.result
-    data, record = result.cohort, result.records[0]
+    data, record, words = result.cohort, result.records[0], words_of(result)
     cohort = CohortCounts.of(data)
     return render_markdown(
         "model-card.md.j2",
@@ -34,8 +35,8 @@ def model_card(report: Report) -> str:
         doubts=report.doubts,
         measurement_error=measurement_error(report),
         flow=cohort_flow(report).lines(),
-        characteristics=[line.row() for line in cohort_characteristics(report)],
-        characteristics_caption=CAPTION,
+        characteristics=[line.row(words.groups) for line in cohort_characteristics(report)],
+        characteristics_caption=caption(words.groups),
         left_out=report.flow,
         is_labelling_known=report.labelling is not None,
         cohort=cohort,
@@ -51,7 +52,9 @@ def model_card(report: Report) -> str:
         architecture=record["architecture"],
         chosen=_chosen(record),
         threshold_rule=record["threshold_rule"],
-        area=interval_text(report.metrics.get(result.name, MEAN, "roc_auc")),
+        area=interval_text(report.metrics.get(result.name, MEAN, report.metrics.main)),
+        words=words,
+        times=", ".join(month_text(months) for months in result.at),
         basis=basis(report.metrics, result.name),
         version=record["versions"]["oatools"],
     )
@@ -80,7 +83,7 @@ def _division(result: CrossValidation) -> str:
     if tested < knees:
         return f"{tested} knees held out, {knees - tested} to train on"
     unit = "knees (leaky, for comparison only)" if result.leaky else "patients"
-    return f"{len(result.records)} folds of {unit}, stratified by label"
+    return f"{len(result.records)} folds of {unit}, stratified by {words_of(result).outcome}"
 
 
 def _chosen(record: Mapping[str, Any]) -> str:

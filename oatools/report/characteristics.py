@@ -39,18 +39,21 @@ USUAL = (
 )
 #: Beyond this skewness, either way, median and quartiles say more than mean and SD.
 SKEWED = 1.0
-#: What is to be said below the table.
-CAPTION = (
-    "By knee; a patient with a knee of each label counts in both columns. Shares are of the "
-    "knees with a value. SMD: standardised mean difference, label 1 minus label 0 (of more than "
-    "two categories their distance). Starred variables are given to the model."
-)
 _CATEGORIES = ("sex", "race", "injury", "surgery", "kl", "jsm", "site", "cohort")
 _UNITS = {"jsw": "mm"} | {
     each.name: each.unit for each in VARIABLES if each.name not in _CATEGORIES
 }
 _MOST_LEVELS = 5  # whole numbers up to which a variable that is not known here has categories
 _MOST_LINES = 12  # categories of a variable that are shown one by one
+
+
+def caption(groups: tuple[str, str]) -> str:
+    """Return what is to be said below the table, whose groups of knees are called like this."""
+    return (
+        "By knee; a patient with a knee of each kind counts in both columns. Shares are of the "
+        f"knees with a value. SMD: standardised mean difference, {groups[1]} minus {groups[0]} (of "
+        "more than two categories their distance). Starred variables are given to the model."
+    )
 
 
 @dataclass(frozen=True)
@@ -67,8 +70,8 @@ class Characteristic:
     difference: float | None = None
     missing: tuple[int, int] | None = None
 
-    def row(self) -> Row:
-        """Return the line as cells of the table."""
+    def row(self, groups: tuple[str, str] = ("label 0", "label 1")) -> Row:
+        """Return the line as cells of the table; `groups` are the heads of its columns."""
         difference, missing = "", ""
         if self.difference is not None:
             undefined = not math.isfinite(self.difference)
@@ -79,8 +82,8 @@ class Characteristic:
         return {
             "": self.name,
             "all": every,
-            "label 0": negative,
-            "label 1": positive,
+            groups[0]: negative,
+            groups[1]: positive,
             "SMD": difference,
             "missing, 0 / 1": missing,
         }

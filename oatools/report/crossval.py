@@ -17,11 +17,12 @@ from oatools.report import figures
 from oatools.report.card import model_card
 from oatools.report.content import CohortCounts, Report, count_folds
 from oatools.report.html import Page, render
-from oatools.report.methods import architecture_words, methods_paragraph
+from oatools.report.methods import architecture_words, follow_up_words, methods_paragraph
 from oatools.report.participants import FLOW_CAPTION, cohort_characteristics, cohort_flow
 from oatools.report.parts import part_rows, parts_caption
 from oatools.report.pictures import Picture, make_pictures, mark_all
 from oatools.report.templates import value_text
+from oatools.report.words import words_of
 from oatools.report.yardstick import measurement_error
 
 
@@ -45,7 +46,7 @@ def write_report(out_dir: Path, report: Report) -> list[str]:
     pictures = [flow, *drawn]
     for picture in pictures:
         figures.save_figure(picture.figure, out_dir / picture.name)
-    record = report.result.records[0]
+    record, words = report.result.records[0], words_of(report.result)
     page = Page(
         title=_title(record),
         lead=_lead(report.result),
@@ -53,10 +54,11 @@ def write_report(out_dir: Path, report: Report) -> list[str]:
         doubts=report.doubts,
         cohort=_cohort(report),
         flow=flow,
-        characteristics=[line.row() for line in cohort_characteristics(report)],
+        characteristics=[line.row(words.groups) for line in cohort_characteristics(report)],
         folds=_folds(report.result),
-        parts=part_rows(report.result.records),
-        parts_caption=parts_caption(report.result.records),
+        parts=part_rows(report.result.records, words.area),
+        parts_caption=parts_caption(report.result.records, words.area),
+        words=words,
         metrics=report.metrics,
         measurement_error=measurement_error(report),
         pictures=drawn,
@@ -124,20 +126,22 @@ def _division(result: CrossValidation) -> str:
         return f"{tested} knees held out, {len(result.cohort) - tested} trained on"
     unit = "knee" if result.leaky else "patient"
     return (
-        f"{len(result.records)} folds by {unit}, stratified by label; every knee is scored by the "
-        f"model that has not seen this {unit}"
+        f"{len(result.records)} folds by {unit}, stratified by {words_of(result).outcome}; every "
+        f"knee is scored by the model that has not seen this {unit}"
     )
 
 
 def _cohort(report: Report) -> list[tuple[str, str]]:
     """Return names and values for the section on the cohort."""
-    data, flow = report.result.cohort, report.flow
+    data, flow, words = report.result.cohort, report.flow, words_of(report.result)
     counts = CohortCounts.of(data)
     pairs = [
         ("knees", str(counts.knees)),
         ("patients", str(counts.patients)),
-        ("positive knees", _share(counts.positive, counts.knees)),
+        (f"knees {words.positive}", _share(counts.positive, counts.knees)),
     ]
+    if data.follow_up is not None:
+        pairs.append(("follow-up", follow_up_words(data.follow_up)))
     for sequence, (fewest, most) in counts.slices.items():
         name = f"slices a knee, {sequence}" if sequence else "slices a knee"
         slices = str(most) if fewest == most else f"{fewest} to {most}"
@@ -158,20 +162,21 @@ def _cohort(report: Report) -> list[tuple[str, str]]:
 
 def _folds(result: CrossValidation) -> list[Row]:
     """Return the rows of the table of folds."""
-    rows = []
+    rows, words = [], words_of(result)
     for fold, record in zip(count_folds(result), result.records, strict=True):
         row = {
             "fold": str(fold.number),
             "knees": str(fold.knees),
             "patients": str(fold.patients),
-            "positive": _share(fold.positive, fold.knees),
+            words.positive: _share(fold.positive, fold.knees),
             "patients also trained on": str(fold.shared),
             "trained on": f"{len(record['training_knees'])} knees",
             "set aside": _set_aside(record),
             "best epoch": f"{record['best_epoch']} of {record['epochs']}",
-            "AUC on those set aside": f"{record['validation_roc_auc']:.3f}",
-            "threshold": f"{record['threshold']:.3f}",
+            f"{words.area} on those set aside": f"{record['validation_roc_auc']:.3f}",
         }
+        if result.cohort.follow_up is None:
+            row["threshold"] = f"{record['threshold']:.3f}"
         rows.append(row)
     return rows
 

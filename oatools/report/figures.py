@@ -100,7 +100,7 @@ def roc_figure(
         area = mean_area(label[at], line.probability[at], fold[at])
         axes.plot(GRID, mean, label=f"{line.name}, AUC {area:.3f}", **line.look)
     axes.plot([0, 1], [0, 1], label="no skill, AUC 0.5", **NO_SKILL)
-    _legend(axes)
+    draw_legend(axes)
     return figure
 
 
@@ -127,7 +127,7 @@ def pr_figure(
         axes.step(recall, precision, where="post", label=shown, **line.look)
     no_skill = no_skill_precision(int(label.sum()), len(label))
     axes.axhline(no_skill, label=f"no skill, AP {no_skill:.3f}", **NO_SKILL)
-    _legend(axes)
+    draw_legend(axes)
     return figure
 
 
@@ -172,16 +172,19 @@ def calibration_figure(
     for line, points in zip(lines, drawn, strict=True):
         axes.plot(points[:, 0], points[:, 1], markersize=4, label=line.name, **line.look)
     axes.set(ylabel="Observed share of positives", xlim=(0, top), ylim=(0, top))
-    _legend(axes)
+    draw_legend(axes)
     below.hist(np.clip(probability, 0, top), bins=30, range=(0, top), color=BLUE)
     below.set(xlabel="Predicted probability", ylabel="Knees")
     return figure
 
 
-def comparison_figure(areas: Sequence[Metric], null: Sequence[float] | np.ndarray = ()) -> Figure:
-    """Draw the ROC AUC of every model with its interval, and below it those of permuted labels.
+def comparison_figure(
+    areas: Sequence[Metric], null: Sequence[float] | np.ndarray = (), shown: str = "ROC AUC"
+) -> Figure:
+    """Draw the area of every model with its interval, and below it those of permuted labels.
 
-    The first model is blue. `null` (permutations,) may be empty.
+    The first model is blue. `null` (permutations,) may be empty. `shown` is what the area is
+    called.
     """
     models_in, null_in = 0.35 * len(areas), 1.1
     heights = [models_in, null_in] if len(null) else [models_in]
@@ -210,14 +213,19 @@ def comparison_figure(areas: Sequence[Metric], null: Sequence[float] | np.ndarra
         parts[1].set(ylabel="Permutations")
     for part in parts:
         part.axvline(0.5, **NO_SKILL)
-    parts[-1].set(xlabel="ROC AUC, mean of the folds (dotted: no skill)")
+    parts[-1].set(xlabel=f"{shown}, mean of the folds (dotted: no skill)")
     return figure
 
 
-def attention_figure(attention: Sequence[np.ndarray], label: np.ndarray) -> Figure:
+def attention_figure(
+    attention: Sequence[np.ndarray],
+    label: np.ndarray,
+    groups: tuple[str, str] = ("label 0", "label 1"),
+) -> Figure:
     """Draw the mean attention by slice, with its interquartile range, for each class.
 
-    `attention` has an array (slices,) a knee. Slices are counted from the middle of each knee's.
+    `groups` are what the classes are called. `attention` has an array (slices,) a knee. Slices are
+    counted from the middle of each knee's.
     """
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(4.8, 4.0), layout="constrained")
@@ -229,7 +237,7 @@ def attention_figure(attention: Sequence[np.ndarray], label: np.ndarray) -> Figu
         means = [np.mean(weights) for weights in at_offset.values()]
         quartiles = [np.percentile(weights, [25, 75]) for weights in at_offset.values()]
         low, high = zip(*quartiles, strict=True)
-        name = f"label {value} ({len(of_class)} knees)"
+        name = f"{groups[value]} ({len(of_class)} knees)"
         axes.plot(offsets, means, style, color=colour, markersize=4, label=name)
         axes.fill_between(offsets, low, high, color=colour, alpha=0.15, linewidth=0)
     uniform = float(np.mean([1 / len(weights) for weights in attention]))
@@ -238,7 +246,7 @@ def attention_figure(attention: Sequence[np.ndarray], label: np.ndarray) -> Figu
     all_offsets = list(_by_offset(attention))
     if len(all_offsets) <= _MOST_TICKS:
         axes.set_xticks(all_offsets)
-    _legend(axes)
+    draw_legend(axes)
     return figure
 
 
@@ -283,7 +291,7 @@ def _square(x: str, y: str) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _legend(axes: Axes) -> None:
+def draw_legend(axes: Axes) -> None:
     """Draw a legend below the axes, where it hides no data."""
     handles, names = axes.get_legend_handles_labels()
     axes.figure.legend(handles, names, loc="outside lower center", frameon=False, fontsize=8)

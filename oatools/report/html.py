@@ -5,19 +5,25 @@ from dataclasses import dataclass
 
 from oatools.core.manifest import Row
 from oatools.learning.results import (
+    CONCORDANCE,
     MEAN,
     NULL,
     POOLED,
+    ROC_AUC,
     SD,
+    UNO_C,
     Metrics,
     basis,
 )
-from oatools.report.characteristics import CAPTION
+from oatools.report.characteristics import caption
 from oatools.report.pictures import Picture
 from oatools.report.templates import interval_text, number_text, render_html
+from oatools.report.words import CLASSES, Words
 
 NAMES = {
     "roc_auc": "ROC AUC",
+    "uno_c": "Uno's C",
+    "integrated_brier": "integrated Brier score",
     "pr_auc": "PR AUC (average precision)",
     "pr_auc_no_skill": "PR AUC of no skill in so many knees",
     "f1": "F1",
@@ -29,6 +35,19 @@ NAMES = {
     "fp": "false positives",
     "fn": "false negatives",
     "tp": "true positives",
+}
+#: Of a time.
+NAMES_AT = {
+    "auc": "AUC",
+    "brier": "Brier score",
+    "ipa": "gain on no skill's Brier score",
+    "observed_expected": "observed by expected risk (1 is right)",
+    "calibration_slope": "calibration slope (1 is right)",
+    "roc_auc": "ROC AUC of known status",
+    "pr_auc": "PR AUC of known status",
+    "pr_auc_no_skill": "PR AUC of no skill in so many knees",
+    "known": "knees of known status",
+    "events": "events",
 }
 #: The metrics by which models are put side by side, as many as fit a page, over all knees.
 OVERALL = ("roc_auc", "pr_auc", "pr_auc_no_skill", "brier", "calibration_slope")
@@ -59,6 +78,7 @@ class Page:
     versions: Sequence[tuple[str, str]]
     command: str
     methods: str
+    words: Words = CLASSES
 
 
 def render(page: Page) -> str:
@@ -67,7 +87,7 @@ def render(page: Page) -> str:
     return render_html(
         "report.html.j2",
         page=page,
-        characteristics_caption=CAPTION,
+        characteristics_caption=caption(page.words.groups),
         models=_side_by_side(page.metrics),
         differences=_differences(page.metrics),
         permuted=_permuted(page.metrics, first),
@@ -82,10 +102,10 @@ def _side_by_side(metrics: Metrics) -> list[Row]:
     rows = []
     for model in metrics.models():
         row = {"model": model}
-        area = metrics.find(model, MEAN, "roc_auc")
-        if area is not None:
-            row[_shown("roc_auc")] = interval_text(area)
-        for name in OVERALL:
+        for metric in metrics.in_scope(MEAN):
+            if metric.model == model and _stands_beside(metric.name, metrics.main):
+                row[_shown(metric.name)] = interval_text(metric)
+        for name in OVERALL if metrics.main == ROC_AUC else ():
             found = metrics.find(model, POOLED, name)
             if found is not None:
                 row[f"{_shown(name)}, pooled"] = number_text(found.value)
@@ -93,10 +113,17 @@ def _side_by_side(metrics: Metrics) -> list[Row]:
     return rows
 
 
+def _stands_beside(metric: str, main: str) -> bool:
+    """Tell whether models are put side by side by a mean over folds: that, and areas by time."""
+    return metric == main or (main == UNO_C and metric.startswith(("auc_", "integrated_")))
+
+
 def _differences(metrics: Metrics) -> list[Row]:
     """Return one row a difference between two models."""
     rows: dict[str, Row] = {}
     for metric in metrics.differences():
+        if metrics.main == UNO_C and not _stands_beside(metric.name, metrics.main):
+            continue  # metrics.tsv has it
         row = rows.setdefault(metric.model, {"difference": metric.model})
         row[_shown(metric.name)] = interval_text(metric)
     return list(rows.values())
@@ -104,7 +131,8 @@ def _differences(metrics: Metrics) -> list[Row]:
 
 def _permuted(metrics: Metrics, model: str) -> Row | None:
     """Return the area that permuted labels gave and its p; None where none were permuted."""
-    area, p = metrics.find(model, NULL, "roc_auc"), metrics.find(model, NULL, "p")
+    name = ROC_AUC if metrics.main == ROC_AUC else CONCORDANCE
+    area, p = metrics.find(model, NULL, name), metrics.find(model, NULL, "p")
     if area is None or p is None:
         return None
     return {"area": interval_text(area), "p": number_text(p.value)}
@@ -120,12 +148,17 @@ def _all_of(metrics: Metrics, model: str) -> list[Row]:
         # Counts of knees have no mean.
         row["mean"] = interval_text(mean) if mean else "–"
         row["SD of folds"] = number_text(spread.value) if spread else "–"
-        row["pooled"] = number_text(metrics.get(model, POOLED, name).value)
+        row["pooled"] = interval_text(metrics.get(model, POOLED, name))
         for fold in folds:
-            row[fold] = number_text(metrics.get(model, fold, name).value)
+            # How well risks fit all knees is no matter of folds.
+            found = metrics.find(model, fold, name)
+            row[fold] = number_text(found.value) if found else "–"
         rows.append(row)
     return rows
 
 
 def _shown(metric: str) -> str:
+    name, _, time = metric.rpartition("_")
+    if time.endswith("m") and time[:-1].replace(".", "").isdecimal():
+        return f"{NAMES_AT.get(name, name)} by {time}"
     return NAMES.get(metric, metric)

@@ -4,10 +4,15 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import numpy as np
+
 from oatools.core.manifest import MISSING
 from oatools.core.provenance import Caution
-from oatools.learning.results import MEAN, POOLED, CrossValidation, Metric
+from oatools.learning.followup import FollowUp
+from oatools.learning.results import MEAN, POOLED, UNO_C, CrossValidation, Metric, at_time
 from oatools.report.content import CohortCounts, Report
+from oatools.report.words import words_of
+from oatools.survival.curves import kaplan_meier
 
 POOLINGS = {
     "gru": "attention (convolution, GRU)",
@@ -68,9 +73,31 @@ def _cohort(report: Report) -> str:
     endpoint = report.result.records[0].get("endpoint")
     share = 100 * counts.positive / counts.knees
     named = f"The endpoint {endpoint}" if endpoint else "The endpoint"
+    followed, words = report.result.cohort.follow_up, words_of(report.result)
+    beside = "" if followed is None else f" Follow-up: {follow_up_words(followed)}."
     return (
         f"{named} was predicted in {counts.knees} knees of {counts.patients} patients, "
-        f"{counts.positive} of them positive ({share:.1f} %)."
+        f"{counts.positive} of them {words.positive} ({share:.1f} %).{beside}"
+    )
+
+
+def follow_up_words(followed: FollowUp) -> str:
+    """Return for how long knees were followed, and when what happened to them was found.
+
+    The median is that of the time to the loss, in which an event ends the follow-up as a loss does
+    otherwise (Schemper and Smith, Controlled Clinical Trials 1996;17:343-346).
+    """
+    ones = np.ones((1, len(followed)))
+    lost = kaplan_meier(followed.time, ~followed.event, ones)
+    below = np.flatnonzero(lost.values[0] <= 0.5)
+    median = f"{lost.times[below[0]]:g}" if len(below) else f"more than {followed.time.max():g}"
+    exact = int(followed.is_exact.sum())
+    between = int(followed.event.sum()) - exact
+    known = [f"{exact} events at a known time"] if exact else []
+    known += [f"{between} between two visits"] if between else []
+    return (
+        f"median {median} months (reverse Kaplan-Meier), {followed.time.max():g} at most; "
+        f"{', '.join(known)}"
     )
 
 
@@ -91,8 +118,9 @@ def _model(result: CrossValidation) -> str:
 
 def _test(result: CrossValidation) -> str:
     tested, knees = int(result.tested.sum()), len(result.cohort)
+    chosen = "the threshold" if result.cohort.follow_up is None else "the hazards"
     inside = (
-        "Scaling, imputation, settings, epochs and the threshold came from training patients alone."
+        f"Scaling, imputation, settings, epochs and {chosen} came from training patients alone."
     )
     if result.left_out:
         return (
@@ -107,13 +135,16 @@ def _test(result: CrossValidation) -> str:
     again = f", {_COUNTS.get(times, f'{times} times')} with different folds" if times > 1 else ""
     return (
         f"The model was tested by {result.folds}-fold cross-validation{again}, with all knees of a "
-        f"patient in one fold and folds stratified by label. {inside}"
+        f"patient in one fold and folds stratified by {words_of(result).outcome}. {inside}"
     )
 
 
 def _results(report: Report) -> Iterator[str]:
     """Yield a sentence on the model, and one on those beside it."""
     metrics, name = report.metrics, report.result.name
+    if report.result.cohort.follow_up is not None:
+        yield from _followed_results(report)
+        return
     precision = metrics.get(name, POOLED, "pr_auc").value
     chance = metrics.get(name, POOLED, "pr_auc_no_skill").value
     over = "mean ROC AUC of the test folds" if report.result.folds > 1 else "ROC AUC"
@@ -128,11 +159,27 @@ def _results(report: Report) -> Iterator[str]:
         yield f"In the same {where} it was {', '.join(areas)}."
 
 
+def _followed_results(report: Report) -> Iterator[str]:
+    metrics, name, at = report.metrics, report.result.name, report.result.at
+    over = ", mean of the test folds," if report.result.folds > 1 else ""
+    yield (f"Uno's C{over} was {_area(metrics.get(name, MEAN, UNO_C))} by {at[-1]:g} months.")
+    areas = [
+        f"{_area(metrics.get(name, MEAN, at_time('auc', months)))} at {months:g} months"
+        for months in at
+    ]
+    yield f"The cumulative/dynamic AUC was {', '.join(areas)}."
+    others = [model for model in metrics.models() if model != name]
+    if others:
+        found = [f"{_area(metrics.get(each, MEAN, UNO_C))} for {each}" for each in others]
+        where = "folds" if report.result.folds > 1 else "knees"
+        yield f"In the same {where} Uno's C was {', '.join(found)}."
+
+
 def _interval(result: CrossValidation) -> str:
     version = result.records[0]["versions"]["oatools"]
     training = "" if result.folds == 1 else ", with the variance that training adds"
     return (
-        "Intervals are of 95 %, by patient, after Obuchowski (Biometrics 1997;53:567-578)"
+        f"Intervals are of 95 %, by patient, {words_of(result).interval}"
         f"{training}, as in oatools {version}."
     )
 

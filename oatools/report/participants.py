@@ -10,6 +10,7 @@ from oatools.core.manifest import read_table
 from oatools.report.characteristics import Characteristic, characteristics
 from oatools.report.content import CohortCounts, LabelFlow, Report
 from oatools.report.flow import flow_figure
+from oatools.report.words import words_of
 
 FLOW_CAPTION = "Flow of knees to the cohort."
 
@@ -63,6 +64,7 @@ def read_label_flow(path: str | Path, labelled: int) -> LabelFlow:
 def cohort_flow(report: Report) -> CohortFlow:
     """Return the flow of a report's knees, from those assessed if it is known how they fared."""
     flow, counts = report.flow, CohortCounts.of(report.result.cohort)
+    words = words_of(report.result)
     lacking = f" ({flow.incomplete:,} lack a sequence)" if flow.incomplete else ""
     reasons = [(f"with a label, but without features{lacking}", flow.without_features)]
     start = "with a label or features"
@@ -81,8 +83,8 @@ def cohort_flow(report: Report) -> CohortFlow:
         left_out=(f"{left_out:,} {'knee' if left_out == 1 else 'knees'} left out", *told),
         used=f"{counts.knees:,} knees used\n({counts.patients:,} patients)",
         groups=(
-            f"{counts.positive:,}\npositive",
-            f"{counts.knees - counts.positive:,}\nnegative",
+            f"{counts.positive:,}\n{words.positive}",
+            f"{counts.knees - counts.positive:,}\n{words.negative}",
         ),
     )
 

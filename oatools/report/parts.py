@@ -9,8 +9,8 @@ from oatools.core.manifest import Row
 from oatools.learning.model import NETWORK
 
 
-def part_rows(records: Sequence[Mapping[str, Any]]) -> list[Row]:
-    """Return one row a part: its weight in each fold, and its ROC AUC on knees set aside.
+def part_rows(records: Sequence[Mapping[str, Any]], area: str) -> list[Row]:
+    """Return one row a part: its weight in each fold, and its `area` on knees set aside.
 
     `records` are those of the models, one a fold; none where these have no parts to weigh.
     """
@@ -23,25 +23,25 @@ def part_rows(records: Sequence[Mapping[str, Any]]) -> list[Row]:
         row = {"part": name}
         for number, part in enumerate(of_folds, start=1):
             row[f"weight, fold {number}"] = f"{part['weight']:.2f}"
-        row["ROC AUC by itself, mean"] = f"{np.mean([part['roc_auc'] for part in of_folds]):.3f}"
+        row[f"{area} by itself, mean"] = f"{np.mean([part['roc_auc'] for part in of_folds]):.3f}"
         rows.append(row)
     return rows
 
 
-def parts_caption(records: Sequence[Mapping[str, Any]]) -> str:
-    """Return what the table shows, and how much the networks added, in words."""
+def parts_caption(records: Sequence[Mapping[str, Any]], area: str) -> str:
+    """Return what the table shows, and how much the networks added to the `area`, in words."""
     said = (
-        "Weights of the parts in the model of each fold, by log odds of training knees that were "
-        "set aside; a part of weight 0 is not in it."
+        "Weights of the parts in the model of each fold, by what they said of training knees that "
+        "were set aside; a part of weight 0 is not in it."
     )
     alone = [record.get("linear_roc_auc") for record in records]
-    if any(area is None for area in alone):
+    if any(each is None for each in alone):
         return said
     if not all(any(part["name"] == NETWORK for part in record["parts"]) for record in records):
         return said
     whole = float(np.mean([record["validation_roc_auc"] for record in records]))
-    linear = float(np.mean([area for area in alone if area is not None]))
+    linear = float(np.mean([each for each in alone if each is not None]))
     return (
-        f"{said} On these knees the ROC AUC is {linear:.3f} without the networks and {whole:.3f} "
+        f"{said} On these knees the {area} is {linear:.3f} without the networks and {whole:.3f} "
         "with them (mean of folds)."
     )

@@ -10,8 +10,17 @@ from matplotlib.figure import Figure
 from oatools.core.provenance import Caution
 from oatools.learning.baseline import LINEAR, LOGISTIC
 from oatools.learning.cautions import figure_mark
-from oatools.learning.results import MEAN, CrossValidation, Metrics, basis, verdicts
-from oatools.report import figures
+from oatools.learning.results import (
+    MEAN,
+    ROC_AUC,
+    CrossValidation,
+    Metrics,
+    basis,
+    month_text,
+    verdicts,
+)
+from oatools.report import figures, timed
+from oatools.report.words import words_of
 
 
 @dataclass(frozen=True)
@@ -33,11 +42,15 @@ def make_pictures(
     result: CrossValidation, metrics: Metrics, cautions: Sequence[Caution] = ()
 ) -> list[Picture]:
     """Draw the figures of a report; the cautions are written on each and travel with it."""
+    if result.cohort.follow_up is None:
+        curves, last = _curves(result), [_confusion(result)]
+    else:
+        curves, last = follow_up_pictures(result, metrics), []
     pictures = [
         _comparison(result, metrics),
-        *_curves(result),
+        *curves,
         *attention_pictures(result),
-        _confusion(result),
+        *last,
     ]
     mark_all(pictures, cautions)
     return pictures
@@ -63,7 +76,7 @@ def attention_pictures(result: CrossValidation) -> list[Picture]:
         for knee in tested:
             part = slice(starts[knee, sequence], ends[knee, sequence])
             parts.append(result.attention[knee][part])
-        figure = figures.attention_figure(parts, data.label[tested])
+        figure = figures.attention_figure(parts, data.label[tested], words_of(result).groups)
         of = f" of {name}" if name else ""
         caption = f"Attention by slice{of} on held-out knees: mean and interquartile range."
         pictures.append(Picture(f"attention-{name}" if name else "attention", figure, caption))
@@ -71,15 +84,19 @@ def attention_pictures(result: CrossValidation) -> list[Picture]:
 
 
 def _comparison(result: CrossValidation, metrics: Metrics) -> Picture:
+    words = words_of(result)
     caption = (
-        f"ROC AUC ({basis(metrics, result.name)}) with the 95 % interval, all models in the same "
-        "folds."
+        f"{words.main} ({basis(metrics, result.name)}) with the 95 % interval, all models in the "
+        "same folds."
     )
-    if len(result.null):
+    if len(result.null) and metrics.main == ROC_AUC:
         caption += " Below: the model's (line) among those of permuted labels."
     for line in verdicts(metrics):
         caption += f" {line[0].upper()}{line[1:]}."
-    figure = figures.comparison_figure(metrics.in_scope(MEAN, "roc_auc"), result.null)
+    # Permuted outcomes of follow-up are judged by another measure, and stand in the text.
+    null = result.null if metrics.main == ROC_AUC else ()
+    areas = metrics.in_scope(MEAN, metrics.main)
+    figure = figures.comparison_figure(areas, null, words.main)
     return Picture("comparison", figure, caption, wide=True)
 
 
@@ -113,6 +130,34 @@ def _curves(result: CrossValidation) -> list[Picture]:
         "of the model with images are spread.",
     )
     return [roc, precision_recall, calibration]
+
+
+def follow_up_pictures(result: CrossValidation, metrics: Metrics) -> list[Picture]:
+    """Draw what becomes of knees by their risk: curves, areas by time, and calibration."""
+    beside = "" if len(result.models) == 1 else " Broken lines: the other models."
+    last = month_text(result.at[-1])
+    return [
+        Picture(
+            "risk-groups",
+            timed.risk_groups_figure(result),
+            "Kaplan-Meier curves of held-out knees by thirds of the risk that the model gave them "
+            f"(by {last}), with 95 % intervals by patient; below, the knees at risk.",
+            wide=True,
+        ),
+        Picture(
+            "auc-by-time",
+            timed.areas_figure(metrics, result.at),
+            "Cumulative/dynamic AUC, mean of the folds, with the 95 % interval of the model."
+            f"{beside} Dotted: no skill.",
+        ),
+        Picture(
+            "calibration",
+            timed.calibration_figure(result),
+            "Calibration of the model by time, over all held-out knees: Kaplan-Meier risk of knees "
+            "in groups of equal size, against the mean risk that they were given.",
+            wide=True,
+        ),
+    ]
 
 
 def _over_repeats(
