@@ -13,6 +13,7 @@ from oatools.core.files import is_same_file
 from oatools.core.helptext import Example, argument, heading
 from oatools.core.manifest import MISSING, Row, read_rows, tables_among
 from oatools.core.options import (
+    Months,
     inputs_argument,
     out_dir_option,
     replacing_options,
@@ -69,6 +70,13 @@ METHODS = ["gradcam", "gradcam++", "hirescam", "occlusion"]
     default="1",
     show_default=True,
     help="Class whose evidence the map shows: the positive one (1) or the negative one (0).",
+)
+@click.option(
+    "--at",
+    type=Months(1),
+    metavar="MONTHS",
+    help="Tell the risk within so many months, such as 48m, of a model of follow-up (default: the "
+    "longest it has learnt of).",
 )
 @heading("Input")
 @click.option(
@@ -132,6 +140,7 @@ def main(
     out_dir: Path,
     method: str,
     of_class: str,
+    at: tuple[float, ...] | None,
     clinical: str | None,
     weights: str | None,
     grid: str,
@@ -160,7 +169,7 @@ def main(
         load,
     )
     from oatools.learning.cautions import model_warning
-    from oatools.learning.rows import clinical_cells, open_scoring
+    from oatools.learning.rows import clinical_cells, open_scoring, times_of
 
     settings = CamSettings(
         model=model,
@@ -172,8 +181,10 @@ def main(
         faithful=faithfulness,
         grid=grid,
         any_sequence=any_sequence,
+        at=at[0] if at else None,
     )
     fitted, _ = load(settings)
+    times_of(fitted, at or ())
     scoring = open_scoring(fitted, table, clinical, also=["label"])
     if scoring.absent:
         console.note(f"{scoring.absent_warning()}; give a table with --with-clinical")
@@ -227,13 +238,13 @@ def _write_means(
 
     Maps may be on the volumes' own axes or on the scans': their affines say where they lie.
     """
-    from oatools.explain.explanation import UNITS
+    from oatools.explain.explanation import unit_of
     from oatools.explain.mean import mean_maps
     from oatools.learning.cautions import as_sentence, model_warning
 
     if any(is_same_file(each.volume.parent, folder) for each in finished):
         raise UsageError(f"{folder} holds volumes that were read", "choose another `out_dir`")
-    scale = f"{settings.method} ({UNITS[settings.method]}), one scale for all slices"
+    scale = f"{settings.method} ({unit_of(settings.method, model)}), one scale for all slices"
     notes = [as_sentence(model_warning(model.cautions))] if model.cautions else []
     for picture in mean_maps(finished, folder, scale, notes):
         console.note(f"mean of {len(finished)} maps: {picture}")

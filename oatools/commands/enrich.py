@@ -19,6 +19,7 @@ from oatools.core.options import (
     file_option,
     force_option,
     seed_option,
+    time_option,
 )
 from oatools.core.words import counted
 
@@ -60,6 +61,7 @@ _SHARES = (0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1)
     metavar="TABLE.tsv",
     help="Labels and clinical variables by knee (default: columns of the predictions).",
 )
+@time_option("Ask whether it had happened within so many months")
 @click.option(
     "--eligible",
     metavar="RULE",
@@ -142,6 +144,7 @@ def main(
     console: Console,
     predictions: str,
     labels: str | None,
+    at: float | None,
     eligible: str | None,
     change: str | None,
     shares: tuple[float, ...],
@@ -199,6 +202,7 @@ def main(
         rules if only is None else [*rules, only],
         change,
         name=name,
+        at=at,
     )
     _say_left_out(console, candidates, rules)
     if only is not None:

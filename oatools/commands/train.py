@@ -23,19 +23,17 @@ if TYPE_CHECKING:
     from oatools.learning.model import FittedModel
     from oatools.learning.settings import Settings
 
+_CHOSEN = ["epochs", "best_epoch", "validation_knees"]
+# Where knees are followed there are events in place of positives, and no threshold.
 COLUMNS = [
-    "path",
-    "endpoint",
-    "knees",
-    "patients",
-    "positives",
-    "epochs",
-    "best_epoch",
-    "validation_knees",
-    "validation_roc_auc",
-    "threshold",
-    "parts",
-    CAUTION_COLUMN,
+    *("path", "endpoint", "knees", "patients", "positives"),
+    *_CHOSEN,
+    *("validation_roc_auc", "threshold", "parts", CAUTION_COLUMN),
+]
+FOLLOWED_COLUMNS = [
+    *("path", "endpoint", "knees", "patients", "events"),
+    *_CHOSEN,
+    *("validation_concordance", "months", "parts", CAUTION_COLUMN),
 ]
 
 
@@ -135,23 +133,35 @@ def main(
         outcome = f"trained: {parts_text(said)}"
         if said["epochs"]:
             outcome += f"; {said['epochs']} epochs, the best {said['best_epoch']}"
-    row = _row(out, cohort, model.record)
+    row = _row(out, cohort, model)
     row |= {"parts": parts_text(model.record), CAUTION_COLUMN: caution_cell(model.cautions)}
-    print_table(COLUMNS, [row])
+    print_table(COLUMNS if model.hazards is None else FOLLOWED_COLUMNS, [row])
     console.note(f"{out} {outcome}")
     return 1 if loaded.flow.failed else 0
 
 
-def _row(out: Path, cohort: "Cohort", record: dict[str, Any]) -> dict[str, str]:
-    return {
+def _row(out: Path, cohort: "Cohort", model: "FittedModel") -> dict[str, str]:
+    record: dict[str, Any] = model.record
+    row = {
         "path": str(out),
         "endpoint": record["endpoint"] or "",
         "knees": str(len(cohort)),
         "patients": str(len(set(cohort.subject))),
-        "positives": str(cohort.label.sum()),
         "epochs": str(record["epochs"]),
         "best_epoch": str(record["best_epoch"]),
         "validation_knees": str(len(record["validation_knees"])),
-        "validation_roc_auc": f"{record['validation_roc_auc']:.4f}",
-        "threshold": f"{record['threshold']:.6f}",
+    }
+    area = f"{record['validation_roc_auc']:.4f}"
+    if model.horizon is None:
+        threshold = f"{record['threshold']:.6f}"
+        positives = str(cohort.label.sum())
+        return row | {
+            "positives": positives,
+            "validation_roc_auc": area,
+            "threshold": threshold,
+        }
+    return row | {
+        "events": str(cohort.label.sum()),
+        "validation_concordance": area,
+        "months": f"{model.horizon:g}",
     }

@@ -18,6 +18,7 @@ from oatools.core.options import (
     file_option,
     force_option,
     seed_option,
+    time_option,
 )
 from oatools.core.words import counted
 
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
     metavar="TABLE.tsv",
     help="Labels and clinical variables by knee (default: columns of the predictions).",
 )
+@time_option("Ask whether it had happened within so many months")
 @click.option(
     "--by",
     "groupings",
@@ -107,6 +109,7 @@ def main(
     console: Console,
     predictions: str,
     labels: str | None,
+    at: float | None,
     groupings: tuple[str, ...],
     against: tuple[str, ...],
     within: str | None,
@@ -149,7 +152,7 @@ def main(
     check_outputs(outputs, inputs, force=True)  # what is there may be what is written
 
     cells = list(dict.fromkeys([*(each.column for each in wanted), *([within] if within else [])]))
-    knees = _read(console, predictions, labels, tables, cells, name)
+    knees = _read(console, predictions, labels, tables, cells, name, at)
     knees = _changed(knees, within, threshold)
     found = validate(knees, wanted, prevalence, bootstrap, seed)
     fitted = None
@@ -172,10 +175,11 @@ def _read(
     tables: dict[str, str],
     cells: list[str],
     name: str,
+    at: float | None,
 ) -> "ScoredKnees":
     from oatools.scored.knees import read_scored, remarks
 
-    knees = read_scored(predictions, labels, tables, cells=cells, name=name)
+    knees = read_scored(predictions, labels, tables, cells=cells, name=name, at=at)
     for remark in remarks(knees):
         console.note(remark)
     return knees

@@ -56,9 +56,15 @@ class Numbers(click.ParamType):  # type: ignore[type-arg]  # no generic class in
 
 
 class Months(click.ParamType):  # type: ignore[type-arg]  # no generic class in older click
-    """Months separated by commas, such as `12m,24m` or `12,24`, as a tuple; each more than 0."""
+    """Months separated by commas, such as `12m,24m` or `12,24`, as a tuple; each more than 0.
+
+    `most` says how many there may be.
+    """
 
     name = "MONTHS"
+
+    def __init__(self, most: int = sys.maxsize) -> None:
+        self.most = most
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
@@ -72,6 +78,8 @@ class Months(click.ParamType):  # type: ignore[type-arg]  # no generic class in 
             months = ()
         if not months or not all(0 < each < math.inf for each in months):
             self.fail(f"{value!r} is not a list of months, such as 12m,24m", param, ctx)
+        if len(months) > self.most:
+            self.fail(f"{value!r} names {len(months)} times; one is asked for", param, ctx)
         return months
 
 
@@ -205,6 +213,24 @@ def at_option(what: str) -> Decorator:
             metavar="MONTHS",
             help=f"{what}, such as 12m,24m [default: 12m,24m,48m,96m, as far as they go].",
         ),
+    )
+
+
+def time_option(what: str) -> Decorator:
+    """Add `--at`, the months after which knees that are followed are asked for, by `what`."""
+
+    def one(
+        _context: click.Context, _parameter: click.Parameter, months: tuple[float, ...] | None
+    ) -> float | None:
+        return None if months is None else months[0]
+
+    return click.option(
+        "--at",
+        type=Months(1),
+        metavar="MONTHS",
+        callback=one,
+        help=f"{what}, such as 24m, where labels say when something happened; knees lost before "
+        "have no label.",
     )
 
 

@@ -24,13 +24,19 @@ UNITS = {
 }
 
 
+def unit_of(method: str, model: FittedModel) -> str:
+    """Return the unit of a method's maps of a model: of hazards where it is one of follow-up."""
+    unit = UNITS[method]
+    return unit if model.hazards is None else unit.replace("log odds", "log hazard")
+
+
 @dataclass(frozen=True)
 class Explanation:
     """A model's answer to one volume of a knee, and its reasons.
 
     `probability` of the positive class; `attention` (slices,), which sums to 1 and is 0 where the
     model does not look; `heat` (i, j, slices), float32, not negative, on the volume's own grid: how
-    much each place spoke for the class that was asked for, in the method's `UNITS`.
+    much each place spoke for the class that was asked for, in the unit of `unit_of`.
     """
 
     probability: float
@@ -116,7 +122,7 @@ def explain(
     else:
         heat, log_odds, attention = gradient_map(chain, knee, method)
     positive = torch.tensor([0.0, chain.sign * log_odds])
-    probability = chain.model.probability(positive)
+    probability = chain.model.probability(positive, chain.at)
     attentions, heats = knee.by_slice(attention.numpy()), knee.to_volumes(heat)
     found = []
     for own_attention, own_heat in zip(attentions, heats, strict=True):

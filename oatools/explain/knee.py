@@ -41,13 +41,16 @@ class EndToEnd:
     """The way from images to log odds: backbone, model, and the knee's clinical variables.
 
     `clinical` (variables,) is raw, NaN where missing. `sign` is 1 where the positive class is asked
-    for and -1 for the negative one.
+    for and -1 for the negative one. `at` are the months within which a model of follow-up tells the
+    risk, its horizon by default: hazards are in proportion, so that the log hazard ratio, and what
+    speaks for it, is the same at any time.
     """
 
     model: FittedModel
     backbone: Backbone
     clinical: np.ndarray
     sign: int = 1
+    at: float | None = None
 
     def maps(self, pixels: torch.Tensor) -> torch.Tensor:
         """Return the backbone's last spatial features, without gradient.

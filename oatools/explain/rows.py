@@ -17,7 +17,7 @@ from oatools.core.manifest import MISSING, Row, file_stem, table_bytes, without_
 from oatools.core.provenance import Provenance
 from oatools.core.replacing import Replace
 from oatools.core.runner import Done
-from oatools.explain.explanation import UNITS, Explanation, explain
+from oatools.explain.explanation import Explanation, explain, unit_of
 from oatools.explain.faithfulness import COLUMNS as FAITHFULNESS
 from oatools.explain.faithfulness import faithfulness
 from oatools.explain.knee import EndToEnd, backbone_of, prepare, preprocessing_of
@@ -51,7 +51,8 @@ class CamSettings:
     `weights` is the file that the backbone's weights come from, None where the model's record is
     enough; `montage` the number of slices in the picture; `positive` whether heat speaks for the
     positive class; `grid` is scan or input, see `on_grid`; `any_sequence` whether volumes of a
-    sequence or plane that the model was not trained on are explained all the same.
+    sequence or plane that the model was not trained on are explained all the same; `at` the months
+    within which a model of follow-up tells the risk, None for its horizon.
     """
 
     model: Path
@@ -63,6 +64,7 @@ class CamSettings:
     faithful: bool = False
     grid: str = "scan"
     any_sequence: bool = False
+    at: float | None = None
 
     @property
     def class_name(self) -> str:
@@ -71,7 +73,7 @@ class CamSettings:
 
     def parameters(self) -> dict[str, Any]:
         """Return what decides the outputs of every row, as a sidecar records it."""
-        return {
+        parameters = {
             "model": digest(self.model),
             "method": self.method,
             "class": int(self.positive),
@@ -79,6 +81,7 @@ class CamSettings:
             "grid": self.grid,
             "faithfulness": self.faithful,
         }
+        return parameters if self.at is None else parameters | {"at": self.at}
 
 
 def load(settings: CamSettings) -> tuple[FittedModel, Backbone]:
@@ -287,7 +290,8 @@ def _heat_path(row: Row, sequence: str, out_dir: Path) -> Path:
 def _compute(plan: _Plan, settings: CamSettings, model: FittedModel, backbone: Backbone) -> _Result:
     """Read the volumes of a row and explain them, each in the light of the others."""
     volumes = [read_volume(output.source) for output in plan.outputs]
-    chain = EndToEnd(model, backbone, plan.clinical, sign=1 if settings.positive else -1)
+    sign = 1 if settings.positive else -1
+    chain = EndToEnd(model, backbone, plan.clinical, sign, settings.at)
     knee = prepare(volumes, model, plan.side)
     found, heat = explain(chain, knee, settings.method)
     first = found[0]
@@ -317,7 +321,7 @@ def _write(
         montage = Montage(
             volume=volume,
             explanation=found,
-            title=f"{output.stem.replace('_', ' ')}: probability {found.probability:.2f}",
+            title=f"{output.stem.replace('_', ' ')}: {_told(model)} {found.probability:.2f}",
             notes=notes,
             plane=orient.plane_of(volume, output.sequence),
             reference="left" if turned is None else turned.reference,
@@ -331,7 +335,7 @@ def _write(
         }
         drawn.append((notes, beside))
     for (output, sidecar, volume, found), (notes, beside) in zip(parts, drawn, strict=True):
-        fields = _sidecar(sidecar, found, settings, notes, model.threshold)
+        fields = _sidecar(sidecar, found, settings, notes, model)
         fields[provenance.CELLS] = result.cells
         fields[provenance.STEPS] = provenance.with_step(sidecar, output.step)[provenance.STEPS]
         heat = on_grid(Volume(found.heat, volume.affine), sidecar, settings.grid)
@@ -350,15 +354,17 @@ def _sidecar(
     found: Explanation,
     settings: CamSettings,
     notes: Sequence[str],
-    threshold: float,
+    model: FittedModel,
 ) -> dict[str, Any]:
     """Return the fields of a volume's sidecar with those of its heat map."""
-    unit = UNITS[settings.method]
+    unit = unit_of(settings.method, model)
+    months = settings.at or model.horizon
+    told = {"Threshold": model.threshold} if months is None else {"WithinMonths": months}
     return {
         **fields,
         "Description": f"{settings.method} of the {settings.class_name} class, {unit}",
         "Probability": found.probability,
-        "Threshold": threshold,
+        **told,
         "Attention": [round(float(value), 6) for value in found.attention],
         "Notes": list(notes),
     }
@@ -413,8 +419,12 @@ def _notes(
 ) -> list[str]:
     """Return what a reader of the picture must know, a line each."""
     endpoint = model.record.get("endpoint") or "the positive class"
-    verdict = "positive" if probability >= model.threshold else "negative"
-    first = f"{endpoint}: {verdict} at the model's threshold {model.threshold:.2f}"
+    months = settings.at or model.horizon
+    if months is None:
+        verdict = "positive" if probability >= model.threshold else "negative"
+        first = f"{endpoint}: {verdict} at the model's threshold {model.threshold:.2f}"
+    else:
+        first = f"{endpoint}: risk {probability:.2f} within {months:g} months"
     clinical = _clinical_note(model, plan.clinical)
     lines = [f"{first}; {clinical}" if clinical else first]
     turned = made.orientation()
@@ -428,6 +438,11 @@ def _notes(
         lines.append("This knee is a synthetic phantom.")
     lines += map(as_sentence, plan.remarks)
     return lines
+
+
+def _told(model: FittedModel) -> str:
+    """What the number above a picture is called."""
+    return "probability" if model.hazards is None else "risk"
 
 
 def _clinical_note(model: FittedModel, values: np.ndarray) -> str:
@@ -451,7 +466,7 @@ def _scale(settings: CamSettings, model: FittedModel) -> str:
     shared = "one scale for all slices"
     if model.joined:
         shared += f" of {' and '.join(model.joined)}"
-    return f"{settings.method} ({UNITS[settings.method]}), {shared}"
+    return f"{settings.method} ({unit_of(settings.method, model)}), {shared}"
 
 
 @functools.lru_cache(maxsize=1)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from oatools.core.errors import UsageError
-from oatools.core.manifest import MISSING, Row
+from oatools.core.manifest import MISSING, Row, Table
 
 TIME, EVENT, FROM, TO = "time", "event", "from", "to"
 #: The columns that are needed, and those that say more.
@@ -141,6 +141,46 @@ def times_of_cohort(follow_up: FollowUp | None, asked: Sequence[float]) -> tuple
                 "give `at` earlier times",
             )
     return tuple(sorted(set(asked)))
+
+
+def label_by(found: FollowUp, months: float) -> np.ndarray:
+    """Return whether it had happened by so many months (knees,): 1, 0, or -1 where nobody knows.
+
+    Nobody knows of a knee that was lost before, or to which it happened between two visits of which
+    only one came before.
+    """
+    has = found.event & (found.stop <= months)
+    return np.where(has, 1, np.where(found.start >= months, 0, -1))
+
+
+def labelled_by(table: Table[Row], months: float | None) -> Table[Row]:
+    """Return a table of labels: one that has them, or one of follow-up asked `months` after.
+
+    The latter gets the column `label`, n/a where nobody knows, and its `endpoint` says within which
+    time. Raises a `UsageError` where a table of labels is asked for a time, or one of follow-up for
+    none.
+    """
+    if not has_follow_up(table.columns):
+        if months is not None:
+            raise UsageError(
+                f"{table.name}: its labels are of two classes, and of no times", "leave out `at`"
+            )
+        return table
+    if months is None:
+        raise UsageError(
+            f"{table.name}: it says when something happened, and not to which knees it did",
+            "say by when, with `at` 24m for example",
+        )
+    rows = []
+    for row in table.rows:
+        label = MISSING
+        if is_followed(row):
+            status = int(label_by(read_follow_up([row], table.name), months)[0])
+            label = MISSING if status < 0 else str(status)
+        named = f"{row.get('endpoint', 'event')} within {months:g} months"
+        rows.append({**row, "label": label, "endpoint": named})
+    columns = list(dict.fromkeys([*table.columns, "label", "endpoint"]))
+    return Table(columns, iter(rows), table.name, table.total, table.headed)
 
 
 def has_follow_up(columns: Sequence[str]) -> bool:

@@ -69,14 +69,16 @@ def choose_rows(
     return ChosenRows(whole, tuple(broken), frozenset(found.keys() - whole.keys()))
 
 
-def read_labels(table: Table[Row], people: People | None = None) -> dict[str, Row]:
+def read_labels(
+    table: Table[Row], people: People | None = None, are_classes: bool = False
+) -> dict[str, Row]:
     """Read the rows with a label or a follow-up, by knee, with knee and subject in normal form.
 
-    Raises a `UsageError` for a label other than 0, 1 and n/a, a knee twice, no subject, or as
-    `People.take` does.
+    Of a table with both, labels count where `are_classes`. Raises a `UsageError` for a label other
+    than 0, 1 and n/a, a knee twice, no subject, or as `People.take` does.
     """
     rows: dict[str, Row] = {}
-    are_followed = has_follow_up(table.columns)
+    are_followed = has_follow_up(table.columns) and not are_classes
     for knee, row in (people or People()).by_knee(table.rows, table.name).items():
         if are_followed:
             if not is_followed(row):

@@ -40,12 +40,14 @@ REPEATS_SD = "repeats sd"
 ROC_AUC, UNO_C = "roc_auc", "uno_c"
 #: What permuted outcomes are judged by where knees are followed.
 CONCORDANCE = "concordance"
+#: What columns of risks begin with.
+RISK = "risk_"
 _SHOWN = {ROC_AUC: "ROC AUC", UNO_C: "Uno's C", CONCORDANCE: "concordance"}
 
 
 def risk_column(months: float) -> str:
     """Return the column of the risk within so many months: `risk_12m`."""
-    return f"risk_{month_text(months)}"
+    return f"{RISK}{month_text(months)}"
 
 
 def at_time(metric: str, months: float) -> str:

@@ -8,15 +8,17 @@ from pathlib import Path
 import numpy as np
 
 from oatools.core.errors import UsageError
-from oatools.core.manifest import MISSING, Row, read_table
+from oatools.core.manifest import MISSING, Row, Table, read_table
 from oatools.core.people import People, subject_of
 from oatools.core.provenance import CAUTION_COLUMN, Caution, cautions_in
 from oatools.core.suggestions import did_you_mean
 from oatools.core.words import counted
 from oatools.learning.against import name_of, number_of, share_of
 from oatools.learning.cautions import MEANINGS
+from oatools.learning.followup import has_follow_up, labelled_by
 from oatools.learning.intervals import Estimate, Fold, estimate_area
 from oatools.learning.join import endpoint_of, read_labels, require_labels
+from oatools.learning.results import RISK, risk_column
 from oatools.scored.rules import Rule
 
 
@@ -106,6 +108,7 @@ def read_scored(
     *,
     cells: Sequence[str] = (),
     name: str = "score",
+    at: float | None = None,
 ) -> ScoredKnees:
     """Read a table of predictions, and of labels if there is one.
 
@@ -113,19 +116,22 @@ def read_scored(
     Where `labels` are given, these say how knees fared, and the columns of `rules` and the
     continuous outcome `change` are theirs, else those of the predictions. `others` are further
     predictions of the same knees, by name, and `cells` columns of either table that groups are made
-    by. Raises a `UsageError` where the tables disagree or share no knee, and for a cell that is no
-    number.
+    by. Where tables say when something happened, it is asked whether it had `at` so many months
+    (see `followup.labelled_by`), and of predictions the risk within that time counts where they
+    have risks. Raises a `UsageError` where the tables disagree or share no knee, and for a cell
+    that is no number.
     """
     people = People()
-    scored = _Predictions.read(predictions, people)
+    scored = _Predictions.read(predictions, people, at)
     endpoint, source = None, scored.rows
     where = str(predictions)
     if labels is None:
-        rows = _own_labels(scored)
+        rows = _own_labels(scored, at)
     else:
         table = require_labels(read_table(labels), [])
+        table = labelled_by(table, at)
         table, endpoint = endpoint_of(table)
-        rows = source = read_labels(table, people)
+        rows = source = read_labels(table, people, are_classes=True)
         where = table.name
         _require_same_labels(scored, rows, where)
     shared = [knee for knee in scored.rows if knee in rows]
@@ -140,7 +146,7 @@ def read_scored(
     other_folds = {}
     cautions = scored.cautions(shared) | _cautions(rows, shared)
     for other, path in (others or {}).items():
-        more = _Predictions.read(path, people)
+        more = _Predictions.read(path, people, at)
         _require_knees(more, shared, scored.name)
         _require_same_labels(more, rows, where)
         scores[other] = _probabilities(more, shared)
@@ -244,11 +250,21 @@ class _Predictions:
     rows: dict[str, Row]
 
     @classmethod
-    def read(cls, path: str | Path, people: People) -> "_Predictions":
+    def read(cls, path: str | Path, people: People, at: float | None) -> "_Predictions":
+        """Read a table; its risks within `at` months are the probabilities, where it has risks."""
         table = read_table(path, ("knee", "probability"))
         rows = people.by_knee(table.rows, table.name)
         if not rows:
             raise UsageError(f"{table.name}: no predictions")
+        risks = [name for name in table.columns if name.startswith(RISK)]
+        if at is not None and risks:
+            if risk_column(at) not in risks:
+                there = ", ".join(name.removeprefix(RISK) for name in risks)
+                raise UsageError(
+                    f"{table.name}: no risk within {at:g} months; there are {there}",
+                    "give `at` one of these, or predict again with it",
+                )
+            rows = {k: {**row, "probability": row[risk_column(at)]} for k, row in rows.items()}
         return cls(table.name, rows)
 
     def cautions(self, knees: Sequence[str]) -> set[Caution]:
@@ -271,8 +287,12 @@ def _cautions(rows: Mapping[str, Row], knees: Sequence[str]) -> set[Caution]:
     return found
 
 
-def _own_labels(scored: _Predictions) -> dict[str, Row]:
+def _own_labels(scored: _Predictions, at: float | None) -> dict[str, Row]:
     """The rows of predictions that say how their knees fared."""
+    columns = list(next(iter(scored.rows.values())))
+    if at is not None or has_follow_up(columns):
+        table = labelled_by(Table(columns, iter(scored.rows.values()), scored.name), at)
+        return read_labels(table, are_classes=True)
     if not any("label" in row for row in scored.rows.values()):
         raise UsageError(
             f"{scored.name}: no column 'label', so nothing says how the knees fared",

@@ -13,7 +13,7 @@ from oatools.core.errors import ItemError, UsageError
 from oatools.core.files import check_outputs
 from oatools.core.helptext import Example, argument, heading
 from oatools.core.manifest import MISSING, Row, Table, naming_table, print_table, read_table
-from oatools.core.options import force_option, seed_option
+from oatools.core.options import force_option, seed_option, time_option
 from oatools.core.words import counted
 
 if TYPE_CHECKING:
@@ -60,6 +60,7 @@ DEFAULT_PAIRS = 150
     is_flag=True,
     help="Draw from all progressors, as is done with labels that have no jsn.",
 )
+@time_option("Pair knees to which it had happened within so many months with others")
 @click.option(
     "--match",
     "matched",
@@ -94,6 +95,7 @@ def draw_command(
     count: int | None,
     strata: tuple[str, ...],
     no_strata: bool,
+    at: float | None,
     matched: tuple[str, ...],
     one_knee: bool,
     shown: tuple[str, ...],
@@ -106,6 +108,7 @@ def draw_command(
     Each pair has two rows, A and B. A progressor has label 1, its partner label 0 and is another
     patient; no knee is used twice.
     """
+    from oatools.learning.followup import labelled_by
     from oatools.reading.blinding import shown_columns
     from oatools.reading.draw import draw_pairs, parse_calipers
     from oatools.reading.pairs import draw_step, pair_columns, pair_rows, record_path, save_key
@@ -117,7 +120,8 @@ def draw_command(
     # `save_key` asks about their content.
     check_outputs({"--key": key, "the record of --key": record_path(key)}, [labels], force=True)
     calipers = parse_calipers(matched)
-    table = read_table(labels, ["knee", "subject", "visit", "side", "label"])
+    table = labelled_by(read_table(labels, ["knee", "subject", "visit", "side"]), at)
+    table.require("label")
     table.require(*[caliper.column for caliper in calipers])
     total = count or DEFAULT_PAIRS
     wanted = () if no_strata else _wanted_strata(strata, total, table)
