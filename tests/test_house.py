@@ -28,6 +28,7 @@ ROOMS = [
     "n4",
     "features",
     "learning",
+    "survival",
     "oai",
     "explain",
     "report",

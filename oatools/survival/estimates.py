@@ -59,13 +59,11 @@ def estimate(runs: Sequence[Sequence[Fold]], measure: Measure) -> Estimate:
     is_difference = runs[0][0].other is not None
     found = [_Run.of(folds, measure) for folds in runs]
     value = float(np.mean([run.value for run in found]))
-    within = float(np.mean([run.variance for run in found]))
+    within = _mean_variance(found)
     freedom = float(np.mean([run.freedom for run in found]))
     if math.isnan(value) or not within > 0 or freedom < len(runs[0]):
         return Estimate(value)
-    between = float(np.var([run.value for run in found], ddof=1)) if len(runs) > 1 else 0.0
-    patients = sum(len(np.unique(fold.subject)) for fold in runs[0])
-    variance = variance_of_mean(within, between, len(runs[0]), len(runs), patients)
+    variance = _with_training(runs, found, measure)
     reach = float(stdtrit(freedom, 0.975)) * math.sqrt(variance)
     return _on_scale(value, reach, measure.scale, is_difference)
 
@@ -135,6 +133,34 @@ class _Run(NamedTuple):
         freedom = sum(each.patients_with_event - 1 for each in found)
         value = float(np.mean([each.value for each in found]))
         return cls(value, sum(variances) / len(folds) ** 2, freedom)
+
+
+def _mean_variance(found: Sequence[_Run]) -> float:
+    return float(np.mean([run.variance for run in found]))
+
+
+def _with_training(
+    runs: Sequence[Sequence[Fold]], found: Sequence[_Run], measure: Measure
+) -> float:
+    """Return the variance of the mean over folds and repeats, what training adds included.
+
+    See `variance_of_mean`, which gives a single run the most: that all of the variance within is of
+    pairs of patients, one trained on and one tested. But pairs are in no more of it than hangs on
+    the predictions. What their mean, given to every knee, leaves of the variance is that of the
+    outcome alone, which is most of it for Brier scores, and nothing for C and areas.
+    """
+    within, folds = _mean_variance(found), runs[0]
+    if len(runs) == 1 and len(folds) > 1 and folds[0].other is None:
+        hangs_on = _Run.of([_beside_their_mean(fold) for fold in folds], measure).variance
+        return within + float(np.fmin(within, hangs_on))
+    between = float(np.var([run.value for run in found], ddof=1)) if len(runs) > 1 else 0.0
+    patients = sum(len(np.unique(fold.subject)) for fold in folds)
+    return variance_of_mean(within, between, len(folds), len(runs), patients)
+
+
+def _beside_their_mean(fold: Fold) -> Fold:
+    mean = fold.prediction.mean(axis=0)
+    return replace(fold, other=np.broadcast_to(mean, fold.prediction.shape))
 
 
 def _without_each(fold: Fold, measure: Measure) -> np.ndarray:

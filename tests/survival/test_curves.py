@@ -15,7 +15,7 @@ from oatools.survival.curves import (
 )
 from oatools.survival.patients import without_each
 
-pytestmark = pytest.mark.filterwarnings("error")
+pytestmark = pytest.mark.filterwarnings("error::RuntimeWarning")
 
 #: Weeks of remission with 6-MP (Freireich et al., Blood 1963;21:699; Gehan, Biometrika 1965;52:203).
 WEEKS = np.array([6, 6, 6, 6, 7, 9, 10, 10, 11, 13, 16, 17, 19, 20, 22, 23, 25, 32, 32, 34, 35.0])

@@ -35,7 +35,7 @@ from oatools.survival.measures import (
     uno_c,
 )
 
-pytestmark = pytest.mark.filterwarnings("error")
+pytestmark = pytest.mark.filterwarnings("error::RuntimeWarning")
 
 #: By hand: knee C is lost when B has the event, E is lost last, and B and D have equal scores.
 TIME = np.array([2.0, 4, 4, 6, 8])
