@@ -14,10 +14,9 @@ from sklearn.linear_model import LogisticRegression
 from oatools.learning.cohort import Cohort
 from oatools.learning.folds import Split
 from oatools.learning.followup import FollowUp
-from oatools.learning.hazard import fit_hazards
 from oatools.learning.linear import Fitted, LinearPart, fit_ridge
 from oatools.learning.metrics import choose_threshold
-from oatools.learning.mixture import mix
+from oatools.learning.mixture import mix, mix_given
 from oatools.learning.outcome import Classes, Happened, Outcome
 from oatools.learning.results import OutOfFold
 from oatools.learning.scaling import fit_clinical
@@ -95,9 +94,8 @@ def _of_hazards(
         if cohort.clinical_names:
             scored[HAZARDS] = _clinical_hazards(cohort, outcome, split)
         for name, (held_out, test) in scored.items():
-            mixture = mix(outcome, {name: held_out})
-            ends = outcome.hazards.ends
-            hazards = fit_hazards(outcome.follow_up, ends, mixture.log_odds({name: held_out}))
+            mixture, _ = mix_given(outcome, {name: held_out})
+            hazards = outcome.given(mixture.log_odds({name: held_out})).hazards
             risk = hazards.risk(mixture.log_odds({name: test}), at)
             results[name].put_risks(split.test, risk)
     return results

@@ -466,7 +466,8 @@ def clip_gradients_(parameters: Sequence[torch.Tensor], most: float = 1.0) -> No
 def hazard_losses(logits: torch.Tensor, followed: torch.Tensor) -> torch.Tensor:
     """Return the loss (..., knees), nats, of logits (..., knees, 2) for follow-up (..., knees, 3).
 
-    It is that of `hazard.Intervals`, and the score what the second logit has more than the first.
+    It is that of `hazard.Intervals` but for the rates at exact times, which no score changes. The
+    score is what the second logit has more than the first.
     """
     score = (logits[..., 1] - logits[..., 0]).clamp(-FURTHEST, FURTHEST)
     free, width, exact = followed.unbind(-1)

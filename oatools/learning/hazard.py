@@ -27,7 +27,8 @@ from oatools.learning.followup import FollowUp
 YEAR, FEWEST_EVENTS = 12, 5
 #: Scores beyond are taken for these: a risk is 0 or 1 there.
 FURTHEST = 30.0
-_LOWEST_RATE = 1e-9  # a month
+#: A month; the logarithm of 0 is none.
+LOWEST_RATE = 1e-9
 _MOST_PIECES = 100
 
 
@@ -84,27 +85,33 @@ class Intervals:
     """Follow-up on the scale of a cumulative hazard, each (knees,).
 
     `free` is the hazard that a knee went through without an event, `width` that of the interval in
-    which it then happened, 0 where none did or its very time is known, as `exact` says.
+    which it then happened, 0 where none did or its very time is known, as `exact` says; then
+    `log_rate` is the logarithm of the hazard at that time, and else 0.
     """
 
     free: np.ndarray
     width: np.ndarray
     exact: np.ndarray
+    log_rate: np.ndarray
 
     @classmethod
     def of(cls, follow_up: FollowUp, hazards: Hazards) -> "Intervals":
         """Put follow-up on the scale of hazards."""
         free = hazards.cumulative(follow_up.start)
         stop = hazards.cumulative(np.where(follow_up.event, follow_up.stop, follow_up.start))
-        return cls(free, stop - free, follow_up.is_exact.astype(np.float64))
+        exact = follow_up.is_exact
+        rates = hazards.rates[hazards.piece(follow_up.time)]
+        log_rate = np.log(np.where(exact, np.maximum(rates, LOWEST_RATE), 1.0))
+        return cls(free, stop - free, exact.astype(np.float64), log_rate)
 
     def losses(self, score: np.ndarray) -> np.ndarray:
-        """Return the negative log likelihood (knees,), nats, less what no score can change."""
+        """Return the negative log likelihood (knees,), nats."""
         kept = np.clip(score, -FURTHEST, FURTHEST)
         ratio = np.exp(kept)
         inside = self.width > 0
         missed = np.log(-np.expm1(-np.where(inside, self.width, 1.0) * ratio))
-        return self.free * ratio - self.exact * kept - np.where(inside, missed, 0.0)
+        happened = self.exact * kept + self.log_rate + np.where(inside, missed, 0.0)
+        return self.free * ratio - happened
 
     def slopes(self, score: np.ndarray) -> np.ndarray:
         """Return the derivative of the losses by the scores (knees,)."""
@@ -166,7 +173,7 @@ def fit_hazards(follow_up: FollowUp, ends: np.ndarray, score: np.ndarray | None 
     middle = (free + known).sum(axis=0) / 2
     events = np.bincount(unit.piece(follow_up.stop[event]), minlength=len(ends))
     start = np.log(np.maximum(events, 0.5) / np.maximum(middle, 1.0))
-    bounds = [(np.log(_LOWEST_RATE), 5.0)] * len(ends)
+    bounds = [(np.log(LOWEST_RATE), 5.0)] * len(ends)
     found = minimize(
         loss, start, jac=True, bounds=bounds, method="L-BFGS-B", options={"gtol": 1e-8, "ftol": 0}
     )

@@ -1,9 +1,9 @@
 """The weights by which the parts of a model are joined: those that held-out knees ask for.
 
 Stacked regression (Wolpert 1992; Breiman 1996): the log odds that each part gave to the knees that
-it had not been fitted on are joined by a regression whose weights are not negative. So a
-part that does not help gets no weight, and what comes out is calibrated on knees that were left
-out, as far as a slope and an intercept can do it.
+it had not been fitted on are joined by a regression whose weights are not negative. So a part
+that does not help gets no weight, and what comes out is calibrated on knees that were left out, as
+far as a slope and an intercept can do it.
 """
 
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from scipy.optimize import minimize
 
-from oatools.learning.outcome import Outcome
+from oatools.learning.outcome import Happened, Outcome
 
 #: What all parts but the first must bring in log likelihood (nats) for each unit of the deviation
 #: of what they add to the log odds, so that no part is cheap for being sure of itself.
@@ -23,6 +23,8 @@ PRICE = 2.5
 TRUST = 2.0
 #: Where no part helps, the best one still ranks the knees, by so small a slope.
 SMALLEST = 0.02
+#: Of scores and hazards, after which both stay as they are to some per mille.
+TURNS = 4
 _NO_WEIGHT = 1e-4
 # Nothing else holds a weight where held-out knees are told apart without an error.
 _MOST = 5.0
@@ -61,6 +63,22 @@ def mix(outcome: Outcome, parts: Mapping[str, np.ndarray]) -> Mixture:
     weights[weights < _NO_WEIGHT] = 0.0
     kept = {name: float(w) for name, w in zip(names, weights, strict=True) if w}
     return Mixture(kept, level - float(weights @ middle))
+
+
+def mix_given(
+    outcome: Outcome, parts: Mapping[str, np.ndarray], doubted: str = ""
+) -> tuple[Mixture, Outcome]:
+    """Return the mixture as `mix_if_worth` does, and the outcome in the units of its scores.
+
+    Of classes there is but one unit. Hazards depend on the scores that are given, and these on the
+    hazards, so that they are found by turns.
+    """
+    mixture = mix_if_worth(outcome, parts, doubted)
+    if isinstance(outcome, Happened):
+        for _ in range(TURNS):
+            outcome = outcome.given(mixture.log_odds(parts))
+            mixture = mix_if_worth(outcome, parts, doubted)
+    return mixture, outcome
 
 
 def mix_if_worth(outcome: Outcome, parts: Mapping[str, np.ndarray], doubted: str) -> Mixture:

@@ -17,7 +17,7 @@ from oatools.learning.folds import Split, split_training
 from oatools.learning.hazard import Hazards, fit_hazards
 from oatools.learning.linear import Fitted, fit_linear
 from oatools.learning.metrics import choose_threshold
-from oatools.learning.mixture import Mixture, mix, mix_if_worth
+from oatools.learning.mixture import Mixture, mix, mix_given
 from oatools.learning.model import (
     NETWORK,
     FittedModel,
@@ -140,7 +140,7 @@ class Fitting:
             held_out[NETWORK] = log_odds(training.held_logits())
         linear = [each.part for each in self.linear.values()]
         everything = KneeModel(cohort.channels, cohort.sequences, linear, networks)
-        mixture = mix_if_worth(outcome, held_out, NETWORK)
+        mixture, outcome = mix_given(outcome, held_out, NETWORK)
         module = join(everything, mixture).eval()
         odds = mixture.log_odds(held_out)
         chosen = _Chosen(
@@ -216,7 +216,7 @@ def _calibrated(outcome: Happened, score: np.ndarray, settings: Settings) -> Haz
     pieces stay in proportion.
     """
     if settings.inner == "rotate":
-        return fit_hazards(outcome.follow_up, outcome.hazards.ends, score)
+        return outcome.given(score).hazards
     whole = fit_hazards(outcome.follow_up, outcome.hazards.ends[-1:], score)
     as_one = fit_hazards(outcome.follow_up, outcome.hazards.ends[-1:])
     return outcome.hazards.times(float(whole.rates[0] / as_one.rates[0]))

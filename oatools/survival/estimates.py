@@ -51,14 +51,17 @@ def estimate(runs: Sequence[Sequence[Fold]], measure: Measure) -> Estimate:
 
     Each run is a division of the same knees into as many folds; one cohort that had no part in the
     model is one run of one fold. Where folds have another prediction, it is the mean difference
-    from that one's measure. The quantile is Student's with as many degrees of freedom as there are
-    patients with an event, less one a fold, as these are what is rare. There is no interval where
-    that leaves less than one a fold, nor where nothing varies or the value is at an end of its
-    scale; and no value where a fold has none.
+    from that one's measure; of predictions that are the same it is 0, and so is its interval. The
+    quantile is Student's with as many degrees of freedom as there are patients with an event, less
+    one a fold, as these are what is rare. There is no interval where that leaves less than one a
+    fold, nor where nothing varies or the value is at an end of its scale; and no value where a fold
+    has none.
     """
     is_difference = runs[0][0].other is not None
     found = [_Run.of(folds, measure) for folds in runs]
     value = float(np.mean([run.value for run in found]))
+    if is_difference and all(run.value == 0 == run.variance for run in found):
+        return Estimate(0.0, 0.0, 0.0)  # of models that say the same
     within = _mean_variance(found)
     freedom = float(np.mean([run.freedom for run in found]))
     if math.isnan(value) or not within > 0 or freedom < len(runs[0]):

@@ -232,7 +232,7 @@ def test_there_is_no_interval_where_nothing_varies_and_no_value_where_a_fold_has
     flat = estimate([[replace(fold, prediction=np.full(len(fold.time), 0.3))]], UNO)
     assert flat.value == 0.5 and math.isnan(flat.low)
     same = estimate([[replace(fold, other=fold.prediction)]], BRIER)
-    assert same.value == 0 and math.isnan(same.low)
+    assert (same.value, same.low, same.high) == (0, 0, 0)
     none = estimate([[fold, replace(fold, event=np.zeros(len(fold.time), bool))]], UNO)
     assert math.isnan(none.value) and math.isnan(none.low)
     nobody = Fold(np.array([5.0, 9]), np.array([True, False]), np.zeros(2), np.array([0.6, 0.2]))
