@@ -192,7 +192,7 @@ def main(
     from oatools.learning.folds import Splitter
     from oatools.learning.followup import times_of_cohort
     from oatools.learning.predictions import prediction_rows
-    from oatools.learning.results import MEAN, headlines
+    from oatools.learning.results import CONCORDANCE, MEAN, ROC_AUC, headlines
     from oatools.report.content import Report
     from oatools.report.crossval import write_report
     from oatools.report.yardstick import measurement_error
@@ -224,7 +224,8 @@ def main(
             loaded.cohort, result.fold, plan, out_dir, permute_labels, console
         )
         result = replace(result, null=null)
-        _write_null(out_dir / "null.tsv", null.tolist())
+        area = CONCORDANCE if plan.at else ROC_AUC
+        _write_null(out_dir / "null.tsv", area, null.tolist())
     result = put_beside(crossval.repeat(result, plan, out_dir, times, console), others)
     metrics = result.metrics() if not result.at else follow_up_metrics(result)
     paths = [run.labels, *(row["path"] for row in loaded.cohort.rows)]
@@ -318,8 +319,8 @@ def _require_own(out_dir: Path, replacing: Replace) -> None:
         )
 
 
-def _write_null(path: Path, areas: Sequence[float]) -> None:
+def _write_null(path: Path, name: str, areas: Sequence[float]) -> None:
     rows = []
     for number, area in enumerate(areas, start=1):
-        rows.append({"permutation": str(number), "roc_auc": f"{area:.6f}"})
-    write_table(path, ["permutation", "roc_auc"], rows)
+        rows.append({"permutation": str(number), name: f"{area:.6f}"})
+    write_table(path, ["permutation", name], rows)

@@ -13,19 +13,16 @@ from sklearn.linear_model import LogisticRegression
 
 from oatools.learning.cohort import Cohort
 from oatools.learning.folds import Split
-from oatools.learning.followup import FollowUp
-from oatools.learning.linear import Fitted, LinearPart, fit_ridge
+from oatools.learning.followed_baselines import BOOSTING, LINEAR, fit_images, followed_baselines
 from oatools.learning.metrics import choose_threshold
-from oatools.learning.mixture import mix, mix_given
-from oatools.learning.outcome import Classes, Happened, Outcome
+from oatools.learning.mixture import mix
+from oatools.learning.outcome import Classes
 from oatools.learning.results import OutOfFold
 from oatools.learning.scaling import fit_clinical
 from oatools.learning.settings import Settings
 
-LOGISTIC, BOOSTING, LINEAR = "clinical logistic", "clinical boosting", "images linear"
-HAZARDS = "clinical hazards"
+LOGISTIC = "clinical logistic"
 
-_TOLERANCE, _STEPS = 1e-6, 1000
 #: Fits on training knees (variables, label, seed), and returns what gives others' probabilities.
 Method = Callable[
     [np.ndarray, np.ndarray, tuple[str, ...], int], Callable[[np.ndarray], np.ndarray]
@@ -46,12 +43,10 @@ def baselines(
     to. `clinical logistic` (L2, C = 1) and `clinical boosting` (histogram gradient boosting, which
     takes missing values as they are) see no image.
 
-    Where knees are followed, `images linear` is a ridge regression of hazards, and `clinical
-    hazards` one of the clinical variables (the same penalty as `clinical logistic`): proportional
-    hazards, and risks `at` so many months.
+    Where knees are followed they are those of `followed_baselines`, with risks `at` so many months.
     """
     if cohort.follow_up is not None:
-        return _of_hazards(cohort, splits, at)
+        return followed_baselines(cohort, splits, at, seed)
     results = {LINEAR: _linear(cohort, splits, settings.threshold_rule)}
     if cohort.clinical_names:
         for name, method in ((LOGISTIC, _logistic), (BOOSTING, _boosting)):
@@ -65,7 +60,7 @@ def _linear(cohort: Cohort, splits: Sequence[Split], rule: str) -> OutOfFold:
     for split in splits:
         label = cohort.label[split.train]
         outcome = Classes(label)
-        fitted = _ridge(cohort, means, outcome, split)
+        fitted = fit_images(cohort, means, outcome, split)
         held_out = {"mean": fitted.held_out}
         mixture = mix(outcome, held_out)
         test = fitted.part.log_odds(means[split.test])
@@ -73,57 +68,6 @@ def _linear(cohort: Cohort, splits: Sequence[Split], rule: str) -> OutOfFold:
         set_aside = expit(mixture.log_odds(held_out))
         found.threshold[split.test] = choose_threshold(label, set_aside, rule)
     return found
-
-
-def _ridge(cohort: Cohort, means: np.ndarray, outcome: Outcome, split: Split) -> Fitted:
-    part = LinearPart("mean", cohort.channels, sequences=cohort.sequences)
-    return fit_ridge(part, means[split.train], outcome, split.part)
-
-
-def _of_hazards(
-    cohort: Cohort, splits: Sequence[Split], at: Sequence[float]
-) -> dict[str, OutOfFold]:
-    results = {LINEAR: OutOfFold.empty(len(cohort), len(at))}
-    if cohort.clinical_names:
-        results[HAZARDS] = OutOfFold.empty(len(cohort), len(at))
-    means = cohort.means()
-    for split in splits:
-        outcome = Happened.of(_followed(cohort).take(split.train))
-        fitted = _ridge(cohort, means, outcome, split)
-        scored = {LINEAR: (fitted.held_out, fitted.part.log_odds(means[split.test]))}
-        if cohort.clinical_names:
-            scored[HAZARDS] = _clinical_hazards(cohort, outcome, split)
-        for name, (held_out, test) in scored.items():
-            mixture, _ = mix_given(outcome, {name: held_out})
-            hazards = outcome.given(mixture.log_odds({name: held_out})).hazards
-            risk = hazards.risk(mixture.log_odds({name: test}), at)
-            results[name].put_risks(split.test, risk)
-    return results
-
-
-def _followed(cohort: Cohort) -> FollowUp:
-    if cohort.follow_up is None:
-        raise ValueError("these knees are of two classes, and not followed")
-    return cohort.follow_up
-
-
-def _clinical_hazards(
-    cohort: Cohort, outcome: Happened, split: Split
-) -> tuple[np.ndarray, np.ndarray]:
-    """Log hazards by clinical variables: of training knees when left out, and of test knees."""
-    values, names = cohort.clinical[split.train], cohort.clinical_names
-
-    def score(fit: np.ndarray, others: np.ndarray) -> np.ndarray:
-        scaling = fit_clinical(values[fit], names)
-        model = outcome.take(fit).regression()
-        model.fit(scaling.apply(values[fit]), 1.0, _TOLERANCE, _STEPS)
-        return model.score(scaling.apply(others))
-
-    held_out = np.empty(len(outcome))
-    for number in range(1, split.parts + 1):
-        held = split.part == number
-        held_out[held] = score(~held, values[held])
-    return held_out, score(np.full(len(outcome), True), cohort.clinical[split.test])
 
 
 def _clinical(

@@ -8,8 +8,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from oatools.core.provenance import Caution
-from oatools.learning.baseline import LINEAR, LOGISTIC
+from oatools.learning.baseline import LOGISTIC
 from oatools.learning.cautions import figure_mark
+from oatools.learning.followed_baselines import LINEAR
 from oatools.learning.results import (
     MEAN,
     ROC_AUC,

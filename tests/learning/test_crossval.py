@@ -12,7 +12,7 @@ import pytest
 
 from oatools.core.errors import ItemError, UsageError
 from oatools.learning import crossval, workers
-from oatools.learning.baseline import BOOSTING, LINEAR, LOGISTIC, baselines
+from oatools.learning.baseline import LOGISTIC, baselines
 from oatools.learning.cohort import make_cohort
 from oatools.learning.crossval import (
     FEW_PATIENTS,
@@ -33,6 +33,7 @@ from oatools.learning.folds import (
     split_folds,
     split_training,
 )
+from oatools.learning.followed_baselines import BOOSTING, LINEAR
 from oatools.learning.metrics import SCORES, choose_threshold, mean_area, roc_auc
 from oatools.learning.settings import preset
 

@@ -8,7 +8,6 @@ from sksurv.linear_model import CoxPHSurvivalAnalysis
 from sksurv.util import Surv
 
 from oatools.core.errors import UsageError
-from oatools.learning.baseline import HAZARDS, LINEAR
 from oatools.learning.cohort import make_cohort
 from oatools.learning.crossval import (
     BOTH,
@@ -20,6 +19,7 @@ from oatools.learning.crossval import (
 )
 from oatools.learning.files import load_model, save_model
 from oatools.learning.folds import Splitter, split_training
+from oatools.learning.followed_baselines import BOOSTING, COX, HAZARDS, LINEAR
 from oatools.learning.followup import FollowUp
 from oatools.learning.hazard import concordance
 from oatools.learning.mixture import mix_given
@@ -142,7 +142,7 @@ def cross_validated(tmp_path_factory):
 
 def test_a_cross_validation_tells_risks_that_rise_and_order_knees_as_planted(cross_validated):
     result, truth = cross_validated
-    assert list(result.models) == [BOTH, IMAGES, LINEAR, HAZARDS]
+    assert list(result.models) == [BOTH, IMAGES, LINEAR, HAZARDS, COX, BOOSTING]
     for name, found in result.models.items():
         assert (np.diff(found.risk, axis=1) >= 0).all(), name
         assert ((found.risk >= 0) & (found.risk <= 1)).all()
