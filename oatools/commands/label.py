@@ -7,21 +7,25 @@ from pathlib import Path
 import click
 from click.core import ParameterSource
 
+from oatools.commands.label_flow import (
+    check_flows,
+    tell_flow,
+    tell_reliable_change,
+    write_flow,
+)
 from oatools.core import manifest
 from oatools.core.cli import command
 from oatools.core.console import Console
 from oatools.core.errors import UsageError
-from oatools.core.files import check_outputs
 from oatools.core.helptext import Example, argument, heading
 from oatools.oai.clinical import variable_rows
-from oatools.oai.endpoints import ENDPOINTS, Endpoint, Kind, endpoint_of
+from oatools.oai.endpoints import ENDPOINTS, TIMED_ALONE, Endpoint, Kind, endpoint_of
 from oatools.oai.labels import Labels, checked_cut, label_tables, open_tables, unlabelled_knees
-from oatools.oai.reliability import MeasurementError, ReliableChange
+from oatools.oai.reliability import MeasurementError
 from oatools.oai.rules import LabelledKnee
+from oatools.oai.timed_endpoints import Replaced, timed_endpoint_of
+from oatools.oai.timed_labels import TimedLabels, time_knees
 from oatools.oai.widths import MINIMUM, WIDTHS
-
-_FLOW_COLUMNS = ["reason", "knees"]
-_FLOW_HEADER = manifest.table_bytes(_FLOW_COLUMNS, [])
 
 
 def _list_variables(context: click.Context, _: click.Parameter, wanted: bool) -> None:
@@ -49,6 +53,10 @@ def _decimal(_: click.Context, __: click.Parameter, text: str | None) -> Decimal
             "How many progress, by Kellgren-Lawrence grade",
             "oa-label OAI/tables --endpoint jsn12 | mlr --tsv count -g kl,label",
         ),
+        Example(
+            "The time to a knee replacement, followed for eight years",
+            "oa-label OAI/tables --endpoint tkr --until 96m > times.tsv",
+        ),
     ),
 )
 @argument(
@@ -60,8 +68,9 @@ def _decimal(_: click.Context, __: click.Parameter, text: str | None) -> Decimal
 @heading("Endpoint")
 @click.option(
     "--endpoint",
-    type=click.Choice(list(ENDPOINTS)),
-    help="Definition of a positive knee; needed but for --expect.",
+    type=click.Choice([*ENDPOINTS, *TIMED_ALONE]),
+    help="Definition of a positive knee, or, with --until, of an event (tkr, jsn, kl, "
+    "jsn-grade); needed but for --expect.",
 )
 @click.option(
     "--visit",
@@ -75,8 +84,21 @@ def _decimal(_: click.Context, __: click.Parameter, text: str | None) -> Decimal
     "--threshold",
     callback=_decimal,
     metavar="X",
-    help="Use this cut instead: mm (jsn12, jsn24: -0.5), % (jsn12-relative: -25), WOMAC "
+    help="Use this cut instead: mm (jsn, jsn12, jsn24: -0.5), % (jsn12-relative: -25), WOMAC "
     "points (pain: 2) or grades (kl: 1).",
+)
+@heading("Time to an event")
+@click.option(
+    "--until",
+    metavar="VISIT",
+    help="Print the time to the first event up to this visit, e.g. 96m, in place of a label: to "
+    "a replacement (tkr), a loss of width (jsn) or of grades (kl, jsn-grade).",
+)
+@click.option(
+    "--replaced",
+    type=click.Choice([strategy.value for strategy in Replaced]),
+    help="What a replacement is to jsn, kl and jsn-grade: the event itself (event, the default), "
+    "the end of the follow-up (censored), or another event, after which none comes (never).",
 )
 @heading("Cut by measurement error")
 @click.option(
@@ -126,7 +148,8 @@ def _decimal(_: click.Context, __: click.Parameter, text: str | None) -> Decimal
     "--all",
     "everyone",
     is_flag=True,
-    help="Print the knees without a label, too, with label n/a and their clinical variables.",
+    help="Print the knees without a label or time, too, with n/a for it and their clinical "
+    "variables.",
 )
 @click.option(
     "--flow",
@@ -151,6 +174,8 @@ def main(
     visit: str,
     horizon: str | None,
     threshold: Decimal | None,
+    until: str | None,
+    replaced: str | None,
     reliable_change: bool,
     reliability: float | None,
     sem: float | None,
@@ -167,8 +192,9 @@ def main(
     TABLES is a folder of the tables of OAI (as ASCII, SAS or NDA have them) or of MOST, or one
     plain text table of any other study.
 
-    Prints one row for each labelled knee: label, joint space width, clinical variables. Knees that
-    cannot be labelled are left out, unless --all, and counted by reason on standard error.
+    Prints one row for each labelled knee: label, joint space width, clinical variables; with
+    --until, the time to an event in place of the label. Knees that cannot be labelled are left
+    out, unless --all, and counted by reason on standard error.
     """
     if partial:
         console.note("warning: --partial is not needed any more: labels need only their own tables")
@@ -181,31 +207,63 @@ def main(
         _refuse_both_names()
         console.note("warning: --jsw is now called --width")
         width = old_width
-    _check_flows(flows, source)
+    check_flows(flows, source)
+    if until is not None:
+        _refuse_beside_until()
+        timed = timed_endpoint_of(endpoint, until, visit, threshold, width, replaced)
+        _finish(console, source, time_knees(source, timed, visit), flows, everyone)
+        return
+    if replaced is not None:
+        raise UsageError("--replaced is for times to an event", "give --until, too")
     chosen = endpoint_of(endpoint, horizon, visit, width)
     if chosen.kind is not Kind.GIVEN and _is_given("outcome"):
         raise UsageError("--outcome names the column of --endpoint given", "leave it out")
     error = _measurement_error(chosen, threshold, reliable_change, reliability, sem)
     cut = checked_cut(chosen, error or threshold)
     labels = label_tables(open_tables(source, chosen, visit, outcome), cut)
+    _finish(console, source, labels, flows, everyone)
+
+
+def _finish(
+    console: Console,
+    source: Path,
+    labels: Labels | TimedLabels,
+    flows: Sequence[Path],
+    everyone: bool,
+) -> None:
+    """Tell of the knees that were found, and print them."""
     for note in labels.notes:
         console.note(note)
-    if labels.reliable_change is not None:
-        _tell_reliable_change(console, labels, labels.reliable_change)
-    _tell_flow(console, labels)
+    if isinstance(labels, Labels) and labels.reliable_change is not None:
+        tell_reliable_change(console, labels, labels.reliable_change)
+    tell_flow(console, labels)
     for path in flows:
-        _write_flow(path, labels)
-    if not labels.knees:
-        raise UsageError(f"no knee of {source} can be labelled for {chosen.name} at {visit}")
+        write_flow(path, labels)
+    if not labels.members:
+        name = labels.endpoint.name
+        if isinstance(labels, TimedLabels):
+            raise UsageError(f"no knee of {source} is at risk for {name} at {labels.visit}")
+        raise UsageError(f"no knee of {source} can be labelled for {name} at {labels.visit}")
     unlabelled = unlabelled_knees(source, labels) if everyone else []
     _print_labels(console, labels, unlabelled)
 
 
-def _print_labels(console: Console, labels: Labels, unlabelled: Sequence[LabelledKnee]) -> None:
+def _refuse_beside_until() -> None:
+    """Raise a `UsageError` for an option that a time to an event does not have."""
+    for parameter in ("horizon", "reliable_change", "reliability", "sem", "outcome"):
+        if _is_given(parameter):
+            name = parameter.replace("_", "-")
+            raise UsageError(f"--{name} is not for times to an event (--until)", "leave it out")
+
+
+def _print_labels(
+    console: Console, labels: Labels | TimedLabels, unlabelled: Sequence[LabelledKnee]
+) -> None:
     rows = [*labels.rows(), *map(labels.row, unlabelled)]
     manifest.print_table(labels.columns(), sorted(rows, key=lambda row: row["knee"]))
     if unlabelled:
-        console.note(f"{len(unlabelled)} more knees listed, with label n/a")
+        what = "time" if isinstance(labels, TimedLabels) else "label"
+        console.note(f"{len(unlabelled)} more knees listed, with {what} n/a")
 
 
 def _print_expectations(console: Console, source: Path) -> None:
@@ -218,25 +276,6 @@ def _print_expectations(console: Console, source: Path) -> None:
         raise UsageError(f"no table of OAI anywhere below {source}", "unpack the tables there")
     manifest.print_table(COLUMNS, [item.row() for item in found])
     console.note(agreement(found))
-
-
-def _check_flows(flows: Sequence[Path], source: Path) -> None:
-    """Raise a `UsageError` for a file of `--flow` that would destroy something.
-
-    That is one given twice, one of the tables, or any table that is no flow.
-    """
-    named = {f"--flow {index}": path for index, path in enumerate(flows, start=1)}
-    check_outputs(named, [source], force=True)
-    for path in flows:
-        if path.suffix.lower() != ".tsv" or not path.exists() or not path.stat().st_size:
-            continue
-        with path.open("rb") as stream:
-            start = stream.read(len(_FLOW_HEADER))
-        if start != _FLOW_HEADER:
-            raise UsageError(
-                f"--flow {path}: a table that is no flow is there, and would be lost",
-                "give it another name",
-            )
 
 
 def _is_given(parameter: str) -> bool:
@@ -274,82 +313,3 @@ def _measurement_error(
     if reliability is not None and sem is not None:
         raise UsageError("--reliable-change takes --reliability R or --sem MM, one of them only")
     return MeasurementError(reliability, sem)
-
-
-def _tell_reliable_change(console: Console, labels: Labels, change: ReliableChange) -> None:
-    months = labels.endpoint.months
-    first_sd, second_sd = change.sds
-    console.note(
-        f"reliable change: SD {first_sd:.3f} mm at {labels.visit} and {second_sd:.3f} mm "
-        f"{months} months later, over {change.knees} knees of {labels.patients} patients "
-        "(both knees count)"
-    )
-    _tell_error(console, change)
-    console.note(f"reliable change: threshold -1.96 S_diff = {change.threshold} mm")
-    console.note(
-        f"reliable change: 1.96 SD of the change itself is {1.96 * change.sd_change:.3f} mm "
-        f"(SD {change.sd_change:.3f}); the -1.1 mm of Schiratti et al. are 1.96 x 0.569, "
-        "that of 12 months in OAI"
-    )
-
-
-def _tell_error(console: Console, change: ReliableChange) -> None:
-    """Say where S_diff comes from."""
-    if change.sems is None:
-        console.note(
-            "reliable change: no reliability is given, so that all change is taken for error: "
-            f"S_diff = SD of the change = {change.s_diff:.3f} mm"
-        )
-        return
-    if change.error.reliability is None:
-        origin = "as given"
-    else:
-        origin = f"SD sqrt(1 - {change.error.reliability:g})"
-    first_sem, second_sem = change.sems
-    console.note(
-        f"reliable change: SEM {first_sem:.3f} and {second_sem:.3f} mm ({origin}), "
-        f"S_diff = sqrt(SEM1^2 + SEM2^2) = {change.s_diff:.3f} mm"
-    )
-
-
-def _tell_flow(console: Console, labels: Labels) -> None:
-    for caution in labels.cautions:
-        console.note(f"the tables are of {caution.value}: they say nothing about patients")
-    for reason, count in labels.left_out.most_common():
-        knees = "knee" if count == 1 else "knees"
-        console.note(f"{count} {knees} left out: {reason}")
-    absent = labels.variables_without_value()
-    if absent:
-        console.note(f"no knee has a value of {', '.join(absent)}")
-    total, positive = len(labels.knees), labels.positive
-    if not labels.are_labelled:
-        console.note(f"{total} knees of {labels.patients} patients listed, without labels")
-        return
-    if total and positive in (0, total):
-        console.note("all labels are the same: nothing can be learned from this table")
-    share = f" ({100 * positive / total:.1f} %)" if total else ""
-    console.note(
-        f"{total} knees of {labels.patients} patients labelled, {positive} positive{share}"
-    )
-
-
-def _write_flow(path: Path, labels: Labels) -> None:
-    if path.suffix.lower() == ".tsv":
-        rows = [{"reason": step.name, "knees": str(step.knees)} for step in labels.flow()]
-        manifest.write_table(path, _FLOW_COLUMNS, rows)
-        return
-    from oatools.report.flow import draw_flow
-
-    lost = [f"{labels.left_out.total():,} knees left out"]
-    for reason, count in labels.left_out.most_common():
-        lost.append(f"  {count:,} {reason}")
-    total, positive = len(labels.knees), labels.positive
-    done = "labelled" if labels.are_labelled else "listed"
-    groups = [f"{positive:,}\npositive", f"{total - positive:,}\nnegative"]
-    draw_flow(
-        path,
-        assessed=f"{labels.assessed:,} knees assessed\n({labels.assessed_patients:,} patients)",
-        left_out=lost,
-        labelled=f"{total:,} knees {done}\n({labels.patients:,} patients)",
-        groups=groups if labels.are_labelled else [],
-    )

@@ -59,6 +59,8 @@ ENDPOINTS = {
     "given": Endpoint("given", Kind.GIVEN, 0, None),
     "none": Endpoint("none", Kind.NONE, 0, None),
 }
+#: The endpoints that are times to an event and nothing else (`oai.timed_endpoints`).
+TIMED_ALONE = ("tkr", "jsn")
 #: Below this WOMAC pain a knee is negative; from here to the threshold it is neither.
 PAIN_FREE_BELOW = Decimal("1")
 
@@ -76,6 +78,8 @@ def endpoint_of(
 
     Its name says which: `jsn36-jsw225`, `kl24`. Raises a `UsageError` for what makes no endpoint.
     """
+    if name in TIMED_ALONE:
+        raise UsageError(f"{name} is a time, and needs an end", "give `until` 96m, for example")
     if name not in ENDPOINTS:
         known = f"known: {', '.join(ENDPOINTS)}"
         raise UsageError(f"there is no endpoint '{name}'", with_meant(known, name, ENDPOINTS))

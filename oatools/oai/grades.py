@@ -92,12 +92,17 @@ def at_visit(projects: Mapping[str, Reading], visit: str) -> Decimal | None:
     That is 15, and 37 at 72 and 96 months, then the others by number; a missing grade gives way to
     the next.
     """
-    first = _EARLY_PROJECTS if VISITS[visit] <= _LAST_EARLY_VISIT else _LATE_PROJECTS
+    first = first_projects(VISITS[visit] <= _LAST_EARLY_VISIT)
     for project in sorted(projects, key=lambda name: project_rank(name, first)):
         value = projects[project].value
         if value is not None:
             return whole(value)
     return None
+
+
+def first_projects(is_early: bool) -> tuple[str, ...]:
+    """The projects that come first at visits up to 48 months, and at later ones."""
+    return _EARLY_PROJECTS if is_early else _LATE_PROJECTS
 
 
 def whole(value: Decimal) -> Decimal:

@@ -41,7 +41,7 @@ def open_initiative(tables: Tables, endpoint: Endpoint, visit: str) -> StudyTabl
     score_columns = _score_columns(visit)
     required = list(score_columns.values()) if endpoint.kind is Kind.PAIN else []
     people = clinical.read_people(tables, visit, horizon, required)
-    read = _Reader(tables, notes)
+    read = TableReader(tables, notes)
     first: Readings = {}
     second: Readings = {}
     if endpoint.kind is Kind.WIDTH:
@@ -94,7 +94,7 @@ def open_initiative(tables: Tables, endpoint: Endpoint, visit: str) -> StudyTabl
     )
 
 
-class _Reader:
+class TableReader:
     """Reads tables of X-rays, and notes which records are not used."""
 
     def __init__(self, tables: Tables, notes: list[str]) -> None:
@@ -144,7 +144,7 @@ class _Reader:
 
 
 def _replacements(
-    read: _Reader,
+    read: TableReader,
     people: Mapping[str, Record],
     visit: str,
     horizon: str,

@@ -4,25 +4,28 @@ labels = oatools.label_knees("OAI/tables", endpoint="jsn12")
 labels.positive, len(labels.knees), labels.left_out.most_common()
 """
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
+from typing import overload
 
 from oatools.core.errors import UsageError
 from oatools.core.manifest import MISSING, Row, naming_table
-from oatools.core.provenance import CAUTION_COLUMN, Caution, caution_cell
-from oatools.oai.clinical import CLINICAL_COLUMNS, clinical_cells
+from oatools.core.provenance import CAUTION_COLUMN, Caution
+from oatools.oai.clinical import CLINICAL_COLUMNS
 from oatools.oai.codes import plain
 from oatools.oai.endpoints import Endpoint, Kind, checked_threshold, endpoint_of
 from oatools.oai.initiative import open_initiative
+from oatools.oai.kneelist import IDENTITY, FlowStep, KneeList, number_cell
 from oatools.oai.most import is_most, open_most
 from oatools.oai.plain import open_plain
 from oatools.oai.reliability import MeasurementError, ReliableChange, reliable_change
 from oatools.oai.rules import LabelledKnee, Sorted, sort_knees, width_pairs
 from oatools.oai.study import StudyTables
 from oatools.oai.tables import find_tables
+from oatools.oai.timed_endpoints import timed_endpoint_of
+from oatools.oai.timed_labels import TimedLabels, time_knees
 from oatools.oai.widths import MINIMUM
 from oatools.phantom.stamp import is_of_phantom
 
@@ -34,32 +37,23 @@ Cut = Decimal | MeasurementError | None
 _CHANGES = {Kind.WIDTH: "jsn", Kind.KL: "kl_change", Kind.NARROWING: "jsm_change"}
 
 
-@dataclass(frozen=True)
-class FlowStep:
-    """A number of knees in the flow of a cohort: assessed, left out for a reason, labelled, ..."""
-
-    name: str
-    knees: int
-
-
-@dataclass(frozen=True)
-class Labels:
+@dataclass(frozen=True, kw_only=True)
+class Labels(KneeList):
     """The knees of a study that can be labelled, in the order of their names, and the others.
 
-    `left_out` counts the others by the reason. `threshold` is the cut in mm, %, points of WOMAC or
-    grades, None for an endpoint without one, and `reliable_change` its derivation where it comes
-    from a measurement error. `cautions` say that the tables are of no people.
+    `threshold` is the cut in mm, %, points of WOMAC or grades, None for an endpoint without one,
+    and `reliable_change` its derivation where it comes from a measurement error.
     """
 
     endpoint: Endpoint
-    visit: str
     threshold: Decimal | None
     knees: Sequence[LabelledKnee]
-    left_out: Counter[str]
-    assessed_patients: int
-    notes: Sequence[str] = ()
     reliable_change: ReliableChange | None = None
-    cautions: tuple[Caution, ...] = ()
+
+    @property
+    def members(self) -> Sequence[LabelledKnee]:
+        """The knees that are labelled."""
+        return self.knees
 
     @property
     def endpoint_name(self) -> str:
@@ -74,34 +68,13 @@ class Labels:
         return sum(knee.label or 0 for knee in self.knees)
 
     @property
-    def patients(self) -> int:
-        """The number of people whose knees are labelled."""
-        return len({knee.subject for knee in self.knees})
-
-    @property
-    def assessed(self) -> int:
-        """The number of knees that are labelled or left out."""
-        return len(self.knees) + self.left_out.total()
-
-    @property
     def are_labelled(self) -> bool:
         """False where the knees are listed without a label (endpoint `none`)."""
         return self.endpoint.kind is not Kind.NONE
 
-    def variables_without_value(self) -> list[str]:
-        """The clinical variables that no labelled knee has; none where no knee is labelled."""
-        if not self.knees:
-            return []
-        absent = []
-        for name in CLINICAL_COLUMNS:
-            if all(knee.clinical.get(name) is None for knee in self.knees):
-                absent.append(name)
-        return absent
-
     def flow(self) -> list[FlowStep]:
         """The flow of the cohort: assessed, left out by reason, labelled, positive."""
-        left_out = [FlowStep(reason, count) for reason, count in self.left_out.most_common()]
-        steps = [FlowStep("assessed", self.assessed), *left_out]
+        steps = self.left_out_steps()
         if not self.are_labelled:
             return [*steps, FlowStep("listed", len(self.knees))]
         return [
@@ -112,13 +85,12 @@ class Labels:
 
     def columns(self) -> list[str]:
         """The columns of the table of labels."""
-        identity = ["knee", "subject", "visit", "side"]
         if not self.are_labelled:
-            return [*identity, "jsw", *CLINICAL_COLUMNS, "readprj", CAUTION_COLUMN]
+            return [*IDENTITY, "jsw", *CLINICAL_COLUMNS, "readprj", CAUTION_COLUMN]
         measured = ["label", "jsw"]
         if self.endpoint.kind in _CHANGES:
             measured.append(_CHANGES[self.endpoint.kind])
-        return [*identity, *measured, *CLINICAL_COLUMNS, "readprj", "endpoint", CAUTION_COLUMN]
+        return [*IDENTITY, *measured, *CLINICAL_COLUMNS, "readprj", "endpoint", CAUTION_COLUMN]
 
     def rows(self) -> list[Row]:
         """The rows of the table of labels."""
@@ -126,22 +98,34 @@ class Labels:
 
     def row(self, knee: LabelledKnee) -> Row:
         """One knee as a row of the table of labels."""
-        row = {
-            "knee": knee.name,
-            "subject": knee.subject,
-            "visit": knee.visit,
-            "side": knee.side,
-            "label": MISSING if knee.label is None else str(knee.label),
-            "jsw": _cell(knee.jsw),
-            **clinical_cells(knee.clinical),
-            "readprj": knee.readprj or MISSING,
-            "endpoint": self.endpoint_name,
-            CAUTION_COLUMN: caution_cell(self.cautions),
-        }
+        row = self.common_cells(knee)
+        row["label"] = MISSING if knee.label is None else str(knee.label)
+        row["endpoint"] = self.endpoint_name
         change = _CHANGES.get(self.endpoint.kind)
         if change is not None:
-            row[change] = _cell(knee.change)
+            row[change] = number_cell(knee.change)
         return {column: row[column] for column in self.columns()}
+
+
+@overload
+def label_knees(
+    source: str | Path,
+    endpoint: str | Endpoint = "jsn12",
+    visit: str = "00m",
+    threshold: Decimal | float | MeasurementError | None = None,
+) -> Labels: ...
+
+
+@overload
+def label_knees(
+    source: str | Path,
+    endpoint: str,
+    visit: str = "00m",
+    threshold: Decimal | float | None = None,
+    *,
+    until: str,
+    replaced: str | None = None,
+) -> TimedLabels: ...
 
 
 def label_knees(
@@ -149,20 +133,32 @@ def label_knees(
     endpoint: str | Endpoint = "jsn12",
     visit: str = "00m",
     threshold: Decimal | float | MeasurementError | None = None,
-) -> Labels:
-    """Label the knees of a study from its tables.
+    until: str | None = None,
+    replaced: str | None = None,
+) -> Labels | TimedLabels:
+    """Label the knees of a study from its tables, or give the time until what befell them.
 
     `source` is a folder of the tables of OAI or of MOST, or a file with a plain table
     (`oai.plain`). `endpoint` is a name of `ENDPOINTS`, or one of `endpoint_of` with another horizon
     or width. `threshold` moves the cut; a `MeasurementError` puts it at the smallest loss that the
-    error does not explain. Raises a `UsageError` for tables and cuts that cannot serve.
+    error does not explain. With `until`, a visit, the endpoint is one of `TIMED`, and `replaced`
+    says what a replacement counts for (`Replaced`); other widths are had from `time_knees`. Raises
+    a `UsageError` for tables and cuts that cannot serve.
     """
+    if until is not None:
+        name = endpoint if isinstance(endpoint, str) else endpoint.name
+        if isinstance(threshold, MeasurementError):
+            raise UsageError("a time to an event has no reliable change", "give `threshold`")
+        timed = timed_endpoint_of(name, until, visit, threshold, replaced=replaced)
+        return time_knees(source, timed, visit)
+    if replaced is not None:
+        raise UsageError("replaced is for times to an event", "give `until`, too")
     chosen = endpoint_of(endpoint) if isinstance(endpoint, str) else endpoint
     cut = checked_cut(chosen, threshold)
     return label_tables(open_tables(source, chosen, visit), cut)
 
 
-def unlabelled_knees(source: str | Path, labels: Labels) -> list[LabelledKnee]:
+def unlabelled_knees(source: str | Path, labels: Labels | TimedLabels) -> list[LabelledKnee]:
     """The knees that are there at the visit of `labels`, but not among them, without a label.
 
     They are those of the endpoint `none`, in the order of their names: a model may be asked about
@@ -170,7 +166,7 @@ def unlabelled_knees(source: str | Path, labels: Labels) -> list[LabelledKnee]:
     minimum, and none where the labels are of another one.
     """
     everyone = label_tables(open_tables(source, endpoint_of("none"), labels.visit))
-    labelled = {knee.name for knee in labels.knees}
+    labelled = {knee.name for knee in labels.members}
     found = [knee for knee in everyone.knees if knee.name not in labelled]
     if labels.endpoint.width != MINIMUM:
         found = [replace(knee, jsw=None) for knee in found]
@@ -249,7 +245,3 @@ def _labels(
         reliable_change=change,
         cautions=(Caution.PHANTOMS,) if tables.are_synthetic else (),
     )
-
-
-def _cell(value: Decimal | None) -> str:
-    return MISSING if value is None else plain(value)

@@ -61,6 +61,11 @@ _NAMES = {
     "ELKBLRP": "lkblrp",
     "ERKRPCF": "rkrpcf",
     "ELKRPCF": "lkrpcf",
+    "ERKVSPR": "rkvspr",
+    "ELKVSPR": "lkvspr",
+    "EDDCF": "ddcf",
+    "EDDDATE": "dthdate",
+    "EDDVSPR": "ddvspr",
 }
 # The age in months stands in every structure, and serves where `ageyears` does not.
 _AGE_IN_MONTHS = "interview_age"

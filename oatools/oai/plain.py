@@ -56,7 +56,7 @@ _GRADES = {Kind.KL: ("kl", KL), Kind.NARROWING: ("jsm", MEDIAL_NARROWING)}
 
 
 @dataclass
-class _Cells:
+class Cells:
     """Reads cells as values, and keeps account of those that hold none."""
 
     possible: set[str] = field(default_factory=set)
@@ -99,8 +99,8 @@ def open_plain(path: Path, endpoint: Endpoint, visit: str, outcome: str) -> Stud
     lines = table.lines
     visits = sorted({line.visit for line in lines}, key=month_of)
     horizon = horizon_of(endpoint, visit, visits, _measured_visits(endpoint, visits, lines))
-    cells = _Cells()
-    widths = _by_visit(lines, visits, lambda line: _width(line, cells))
+    cells = Cells()
+    widths = by_visit(lines, visits, lambda line: width_reading_of(line, cells))
     at_visit = [line for line in lines if line.visit == visit]
     values: dict[KneeId, dict[str, ClinicalValue]] = {}
     for line in at_visit:
@@ -110,12 +110,12 @@ def open_plain(path: Path, endpoint: Endpoint, visit: str, outcome: str) -> Stud
     graded: dict[str, dict[KneeId, dict[str, Reading]]] = {at: {} for at in visits}
     if endpoint.kind in _GRADES:
         column, grade = _GRADES[endpoint.kind]
-        graded = _by_visit(lines, visits, lambda line: grade.reading(_coded(line, column)))
+        graded = by_visit(lines, visits, lambda line: grade.reading(coded(line, column)))
     outcomes: dict[KneeId, bool | None] = {}
     if endpoint.kind is Kind.GIVEN:
         outcomes = _agreed(at_visit, outcome, lambda line: yes_or_no(line, outcome))
     elif endpoint.kind is Kind.PAIN:
-        _agreed(at_visit, "womac_pain", lambda line: number_or_none(_coded(line, "womac_pain")))
+        _agreed(at_visit, "womac_pain", lambda line: number_or_none(coded(line, "womac_pain")))
     return StudyTables(
         endpoint=endpoint,
         visit=visit,
@@ -147,7 +147,7 @@ def _measured_visits(endpoint: Endpoint, visits: Sequence[str], lines: Iterable[
     return [at for at in visits if at in measured]
 
 
-def _by_visit(
+def by_visit(
     lines: Iterable[Line],
     visits: Collection[str],
     read: Callable[[Line], Reading],
@@ -179,7 +179,8 @@ def _agreed(
     return said
 
 
-def _width(line: Line, cells: _Cells) -> Reading:
+def width_reading_of(line: Line, cells: Cells) -> Reading:
+    """The width in a line, mm."""
     cell = line.cells.get("jsw", MISSING)
     if cell == MISSING:
         return Reading(None, Problem.MISSING)
@@ -189,7 +190,7 @@ def _width(line: Line, cells: _Cells) -> Reading:
     return Reading(None, Problem.NO_NUMBER) if number is None else reading
 
 
-def _values(line: Line, cells: _Cells) -> dict[str, ClinicalValue]:
+def _values(line: Line, cells: Cells) -> dict[str, ClinicalValue]:
     values = {}
     for variable in VARIABLES:
         found = _value(line, variable)
@@ -237,7 +238,8 @@ def _is_possible(variable: Variable, value: Decimal) -> bool:
     return low <= (whole(value) if variable.name in GRADES else value) <= high
 
 
-def _coded(line: Line, column: str) -> str:
+def coded(line: Line, column: str) -> str:
+    """The code in a line's cell, `.` where it is missing."""
     cell = before_label(line.cells.get(column, MISSING))
     return "." if cell == MISSING else cell
 

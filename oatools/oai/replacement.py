@@ -23,29 +23,32 @@ from oatools.oai.codes import (
 #: The table of adjudicated outcomes.
 OUTCOMES = "Outcomes99"
 
-_DAYS_A_MONTH = Decimal("30.4375")
-# Questionnaires: a knee replaced before entry, and within the last twelve months.
-_REPORTS = {"right": ("P01KRSR", "VxxKRSR12"), "left": ("P01KRSL", "VxxKRSL12")}
+#: Days in the mean month.
+DAYS_A_MONTH = Decimal("30.4375")
+#: Questionnaires: a knee replaced before entry, and within the last twelve months.
+REPORTS = {"right": ("P01KRSR", "VxxKRSR12"), "left": ("P01KRSL", "VxxKRSL12")}
 
 
 @dataclass(frozen=True)
-class _OutcomeColumns:
+class OutcomeColumns:
     """The columns of Outcomes99 of one side.
 
     `day` counts from enrolment, `reported` is the number of the visit that reported the
-    replacement, `at_entry` tells of a prosthesis that was there at baseline, and `confirmation` is
-    0 where the adjudication failed to confirm.
+    replacement and `before` that of the last contact before it, `at_entry` tells of a prosthesis
+    that was there at baseline, and `confirmation` is 0 where the adjudication failed to confirm.
     """
 
     day: str
     reported: str
     at_entry: str
     confirmation: str
+    before: str
 
 
-_OUTCOMES = {
-    "right": _OutcomeColumns("V99ERKDAYS", "V99ERKVSRP", "V99ERKBLRP", "V99ERKRPCF"),
-    "left": _OutcomeColumns("V99ELKDAYS", "V99ELKVSRP", "V99ELKBLRP", "V99ELKRPCF"),
+#: The columns of Outcomes99 by side.
+OUTCOME_COLUMNS = {
+    "right": OutcomeColumns("V99ERKDAYS", "V99ERKVSRP", "V99ERKBLRP", "V99ERKRPCF", "V99ERKVSPR"),
+    "left": OutcomeColumns("V99ELKDAYS", "V99ELKVSRP", "V99ELKBLRP", "V99ELKRPCF", "V99ELKVSPR"),
 }
 
 
@@ -93,14 +96,14 @@ class Adjudicated:
 def outcome_columns() -> list[str]:
     """The columns of Outcomes99 that `adjudicated` reads."""
     names = []
-    for side in _OUTCOMES.values():
+    for side in OUTCOME_COLUMNS.values():
         names += [side.day, side.reported, side.at_entry, side.confirmation]
     return names
 
 
 def report_sources() -> list[str]:
     """The columns of the questionnaires that `reported` reads, with `Vxx` for the visit."""
-    return [*_REPORTS["right"], *_REPORTS["left"]]
+    return [*REPORTS["right"], *REPORTS["left"]]
 
 
 def adjudicated(records: Iterable[Record], visit: str, horizon: str) -> Adjudicated:
@@ -115,14 +118,14 @@ def adjudicated(records: Iterable[Record], visit: str, horizon: str) -> Adjudica
         subject = subject_of(record)
         if subject is None:
             continue
-        for side, columns in _OUTCOMES.items():
+        for side, columns in OUTCOME_COLUMNS.items():
             for told in _told_by(record, columns, visit, horizon):
                 found[told].add(KneeId(subject, side))
     found["undated"] -= found["at_visit"] | found["later"]
     return Adjudicated(**{told: frozenset(knees) for told, knees in found.items()})
 
 
-def _told_by(record: Record, columns: _OutcomeColumns, visit: str, horizon: str) -> Iterator[str]:
+def _told_by(record: Record, columns: OutcomeColumns, visit: str, horizon: str) -> Iterator[str]:
     """Yield the fields of `Adjudicated` in which a record puts the knee of those columns."""
     at_entry = record.get(columns.at_entry, ".")
     if is_yes(at_entry):
@@ -147,7 +150,7 @@ def _told_by(record: Record, columns: _OutcomeColumns, visit: str, horizon: str)
 
 
 def _is_by(visit: str, day: Decimal | None, reported: Decimal | None) -> bool:
-    by_day = day is not None and day <= int(visit[:-1]) * _DAYS_A_MONTH
+    by_day = day is not None and day <= int(visit[:-1]) * DAYS_A_MONTH
     return by_day or (reported is not None and reported <= VISITS[visit])
 
 
@@ -162,7 +165,7 @@ def replacements(
     reported_at_visit = set[KneeId]()
     reported_later = set[KneeId]()
     known = outcomes.at_visit | outcomes.later
-    for side, (at_entry, at_follow_up) in _REPORTS.items():
+    for side, (at_entry, at_follow_up) in REPORTS.items():
         for subject, person in people.items():
             knee = KneeId(subject, side)
             if knee in known:

@@ -67,8 +67,9 @@ class _Flow:
 
     @property
     def height(self) -> float:
-        boxes = (self.assessed, self.left_out, self.labelled, *self.groups[:1])
-        return sum(box.height for box in boxes) + 4.5 * _GAP
+        boxes = (self.assessed, self.left_out, self.labelled)
+        groups = max((box.height for box in self.groups), default=0.0)
+        return sum(box.height for box in boxes) + groups + 4.5 * _GAP
 
     def draw(self, axes: "Axes") -> None:
         """Draw all boxes and the arrows between them."""

@@ -108,5 +108,5 @@ def test_a_measurement_error_is_one_possible_number(error):
 
 
 def test_an_endpoint_that_is_not_there_is_told_with_those_that_are(table):
-    with pytest.raises(UsageError, match="no endpoint 'jsn'; known: jsn12, jsn24"):
-        label_knees(table, "jsn")
+    with pytest.raises(UsageError, match="no endpoint 'jsm'; known: jsn12, jsn24"):
+        label_knees(table, "jsm")
