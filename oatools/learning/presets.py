@@ -32,7 +32,8 @@ PRESETS = {
 PAIN_SCORES = ("womac_pain", "womac_total", "koos_pain")
 
 #: Columns that hold the outcome, whatever the endpoint, and how others of them end: `kl_change`.
-OUTCOMES = ("label", "jsn")
+#: Those of a time say when an event befell the knee, between which visits, and why none did.
+OUTCOMES = ("label", "jsn", "time", "event", "from", "to", "ended")
 #: Columns that hold the answer, or something made from it.
 REVEALING_COLUMNS = (
     *OUTCOMES,
@@ -50,7 +51,7 @@ REVEALING_COLUMNS = (
     "endpoint",
 )
 #: Names that say so only if they stand alone.
-_REVEALING_NAMES = ("y", "class", "case", "status", "failure", "loss", "followup", "time")
+_REVEALING_NAMES = ("y", "class", "case", "status", "failure", "loss", "followup")
 _OUTCOME_ENDING = "_change"
 _REVEALING_STARTS = ("label", "jsn", "prob", "progress", "delta_")  # label_24m, jsn24, ...
 # Parts of names, by which people call what became of a knee.

@@ -32,11 +32,11 @@ _COURSE = ["time", "event", "from", "to", "ended"]
 _DIGITS = Decimal("0.01")
 #: How the flow of a cohort tells why a follow-up without an event ended.
 ENDINGS = {
-    Ended.END: "followed to the end",
-    Ended.LOST: "lost to follow-up",
+    Ended.END: "to the end",
+    Ended.LOST: "lost",
     Ended.DIED: "died",
     Ended.REPLACED: "replaced",
-    Ended.UNMEASURED: "no longer measured",
+    Ended.UNMEASURED: "unmeasured",
 }
 
 

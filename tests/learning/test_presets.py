@@ -35,7 +35,10 @@ def test_a_clinical_set_is_a_preset_or_a_list(text, names):
 
 @pytest.mark.parametrize(
     "endpoint",
-    ["jsn12", "jsn24", "jsn12-relative", "pain", "kl12", "kl48", "jsn-grade12", "given"],
+    [
+        *("jsn12", "jsn24", "jsn12-relative", "pain", "kl12", "kl48", "jsn-grade12", "given"),
+        *("tkr-until96m", "jsn-until96m@-0.7", "kl-until96m", "jsn-grade-until96m"),
+    ],
 )
 def test_the_preset_of_ten_holds_ten_and_fits_every_endpoint(endpoint):
     assert len(clinical_set("paper10", endpoint)) == 10
@@ -61,6 +64,13 @@ def test_the_preset_of_ten_holds_ten_and_fits_every_endpoint(endpoint):
         ("Jsn", ""),
         ("WOMAC-Pain", "pain"),
         ("koos_pain_00m", "pain"),
+        ("time", "tkr-until96m"),
+        ("bmi,event", "tkr-until96m"),
+        ("from", "jsn-until96m@-0.7"),
+        ("to", "kl-until96m"),
+        ("ended", "jsn-grade-until96m"),
+        ("Time", "jsn12"),
+        ("Event", "given"),
     ],
 )
 def test_what_the_label_is_made_from_is_no_predictor(text, endpoint):
@@ -77,6 +87,13 @@ def test_a_name_or_a_result_is_no_predictor(name):
 @pytest.mark.parametrize("endpoint", ["kl12", "kl48", "jsn-grade12", "jsn12", "given", "pain"])
 def test_a_grade_at_the_visit_may_predict(endpoint):
     assert clinical_set("kl,jsm,jsw", endpoint) == ["kl", "jsm", "jsw"]
+
+
+@pytest.mark.parametrize("name", ["time", "event", "from", "to", "ended", "EVENT"])
+def test_a_time_to_an_event_predicts_nothing_though_insisted_upon(name):
+    assert reveals_outcome(name)
+    with pytest.raises(UsageError, match="the label is made from it"):
+        clinical_set(name, "tkr-until96m", allow_label_leakage=True)
 
 
 def test_pain_may_predict_narrowing():
