@@ -71,6 +71,7 @@ def headers(tmp_path_factory):
         oa-label oai/tables --endpoint jsn12 --flow flow.tsv > labels.tsv
         oa-label oai/tables --endpoint kl > labels-kl.tsv
         oa-label oai/tables --endpoint none > labels-none.tsv
+        oa-label oai/tables --endpoint tkr --until 96m > times.tsv
         oa-label oai/tables --expect oai > expected.tsv
         oa-label --list-variables > variables.tsv
         oa-embed --list-backbones > backbones.tsv
@@ -131,6 +132,8 @@ def test_the_columns_are_those_of_real_labels(headers):
     for name, first in changes.items():
         assert headers[name] == [*KNEE, *first, *clinical, "readprj", "endpoint", "caution"]
     assert headers["labels-none"] == [*KNEE, "jsw", *clinical, "readprj", "caution"]
+    times = listed("With `oa-label --until`")
+    assert headers["times"] == [*KNEE, *times, "jsw", *clinical, "readprj", "endpoint", "caution"]
     assert headers["variables"] == listed("`oa-label --list-variables` prints")
     assert headers["flow"] == listed("The table of `oa-label --flow`")
     assert headers["expected"] == listed("The table of `oa-label --expect`")
