@@ -516,6 +516,8 @@ ID      SIDE READPRJ 00   01   03   05   06   08   10
 9200007 1    15      3    3    -    3    4    -    -
 9200007 2    15      0    0    0    0    0    -    -
 9200007 2    37      1    -    -    -    1    2    1
+9200008 1    15      2    2    2    2    2    3    3
+9200008 1    37      2    -    -    -    2    2    2
 """
 GRADE_OUTCOMES = """
 id      V99RNTCNT V99ERKDAYS V99ERKRPCF V99ELKDAYS V99ELKRPCF
@@ -542,6 +544,7 @@ RISES = {
     "9200006 right": ("36 1 24 36 event", "48 0 48 n/a lost"),  # fractions are no grades
     "9200006 left": "12 0 12 n/a lost",  # a replacement that was not confirmed
     "9200007 right": ("48 1 36 48 event", "48 0 48 n/a unmeasured"),
+    "9200008 right": "96 0 96 n/a end",  # 37 goes before 15 after 48 months
     "9200007 left": ("72 1 48 72 event", "96 0 96 n/a end"),
 }
 
