@@ -7,9 +7,9 @@ from oatools.core import manifest
 from oatools.core.console import Console
 from oatools.core.errors import UsageError
 from oatools.core.files import check_outputs
+from oatools.oai.course import Ended
 from oatools.oai.labels import Labels
 from oatools.oai.reliability import ReliableChange
-from oatools.oai.timed import Ended
 from oatools.oai.timed_labels import ENDINGS, TimedLabels
 
 _FLOW_COLUMNS = ["reason", "knees"]

@@ -1,6 +1,5 @@
 """The Initiative's tables of all visits after one, as far as an endpoint of time needs them."""
 
-from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from datetime import date
@@ -8,16 +7,16 @@ from decimal import Decimal
 
 from oatools.core.errors import UsageError
 from oatools.oai import grades, widths
-from oatools.oai.clinical import VARIABLES, column_at
+from oatools.oai.clinical import column_at
 from oatools.oai.codes import (
     SIDES,
     XRAY_VISITS,
     KneeId,
     Record,
-    is_missing,
     is_yes,
     subject_of,
 )
+from oatools.oai.contacts import Contacts, all_x_rays, contact_before, read_contacts
 from oatools.oai.endpoints import endpoint_of, month_of
 from oatools.oai.followup import FollowUp, Report
 from oatools.oai.grades import KL
@@ -41,7 +40,6 @@ from oatools.oai.replacement import (
     OUTCOMES,
     REPORTS,
     outcome_columns,
-    report_sources,
 )
 from oatools.oai.tables import Tables, read_table
 from oatools.oai.timed_endpoints import TimedEndpoint
@@ -49,9 +47,6 @@ from oatools.oai.widths import WIDTH
 
 #: From this visit on the study made no X-rays of knees that had no joint space left at it.
 LAST_OF_END_STAGE = 48
-
-# Subject -> months of a contact -> what was said at it.
-_Contacts = Mapping[str, Mapping[int, Record]]
 
 
 def open_initiative_followup(tables: Tables, endpoint: TimedEndpoint, visit: str) -> FollowUp:
@@ -61,7 +56,7 @@ def open_initiative_followup(tables: Tables, endpoint: TimedEndpoint, visit: str
     if endpoint.read is None:
         start = open_initiative(tables, endpoint_of("none"), visit)
         # They say who was seen when, and nothing that is to be told of.
-        x_rays = _all_x_rays(TableReader(tables, []), endpoint.months)
+        x_rays = all_x_rays(TableReader(tables, []), endpoint.months)
         readings: dict[int, Readings] = {}
     else:
         readings = _readings(read, endpoint, visit)
@@ -69,7 +64,7 @@ def open_initiative_followup(tables: Tables, endpoint: TimedEndpoint, visit: str
         at_first = replace(endpoint.read, months=later - month_of(visit))
         start = open_initiative(tables, at_first, visit)
         x_rays = list(readings.items())
-    contacts = _contacts(tables, endpoint.months, x_rays)
+    contacts = read_contacts(tables, endpoint.months, x_rays)
     outcomes = _outcomes(tables)
     found = FollowUp(
         endpoint=endpoint,
@@ -122,46 +117,6 @@ def _readings(read: TableReader, endpoint: TimedEndpoint, visit: str) -> dict[in
     return found
 
 
-def _all_x_rays(read: TableReader, months: int) -> list[tuple[int, Readings]]:
-    """All widths and grades up to a month, for what they say of who was seen."""
-    found: list[tuple[int, Readings]] = []
-    for at in XRAY_VISITS:
-        if month_of(at) > months:
-            break
-        found.append((month_of(at), read.grades_if_there(at, KL)))
-        if read.tables.has(widths.table_name(at)):
-            found.append((month_of(at), read.widths(at, widths.MINIMUM)))
-    return found
-
-
-def _contacts(tables: Tables, months: int, x_rays: Iterable[tuple[int, Readings]]) -> _Contacts:
-    """The contacts with each person, up to a month, from which there is any data."""
-    found: dict[str, dict[int, Record]] = defaultdict(dict)
-    for number, month in enumerate(CONTACTS):
-        name, columns = f"AllClinical{number:02d}", _asked_at(number)
-        if month > months or not tables.has(name, columns):
-            continue
-        for record in read_table(tables, name, ["ID"], columns):
-            subject = subject_of(record)
-            said = {name: cell for name, cell in record.items() if name in columns}
-            if subject is not None and not all(map(is_missing, said.values())):
-                found[subject][month] = said | found[subject].get(month, {})
-    for month, readings in x_rays:
-        for knee, projects in readings.items():
-            if any(reading.value is not None for reading in projects.values()):
-                found[knee.subject].setdefault(month, {})
-    return found
-
-
-def _asked_at(number: int) -> list[str]:
-    """The columns of questionnaires and measurements at a visit."""
-    sources = report_sources()
-    for variable in VARIABLES:
-        sources += variable.right + variable.left
-    at_visits = {source for source in sources if source.startswith("Vxx")}
-    return sorted(column_at(source, number) for source in at_visits)
-
-
 def _outcomes(tables: Tables) -> dict[str, Record]:
     """The records of outcomes by subject; none where there is no such table."""
     if not tables.has(OUTCOMES):
@@ -179,13 +134,13 @@ def _outcomes(tables: Tables) -> dict[str, Record]:
 def _with_replacements(
     found: FollowUp,
     outcomes: Mapping[str, Record],
-    contacts: _Contacts,
+    contacts: Contacts,
     x_rays: Iterable[tuple[int, Readings]],
 ) -> FollowUp:
     """Add when knees were replaced, by adjudication, by an X-ray, and by report alone."""
     replaced, undated, refuted = _adjudicated(outcomes, found.start.replaced.at_visit)
     for knee, month in _first_seen(x_rays, found.begin).items():
-        before = _contact_before(contacts, knee, month, found.begin)
+        before = contact_before(contacts, knee, month, found.begin)
         replaced.setdefault(knee, Prosthesis(before, Decimal(month), Decimal(month)))
     decided = {*found.start.replaced.at_visit, *replaced, *undated, *refuted}
     reported = _reported(found, contacts, decided)
@@ -227,12 +182,7 @@ def _first_seen(x_rays: Iterable[tuple[int, Readings]], begin: int) -> dict[Knee
     return found
 
 
-def _contact_before(contacts: _Contacts, knee: KneeId, month: int, begin: int) -> Decimal:
-    earlier = (at for at in contacts.get(knee.subject, {}) if at < month)
-    return Decimal(max((begin, *earlier)))
-
-
-def _reported(found: FollowUp, contacts: _Contacts, decided: set[KneeId]) -> dict[KneeId, Report]:
+def _reported(found: FollowUp, contacts: Contacts, decided: set[KneeId]) -> dict[KneeId, Report]:
     """The first report of each knee after the visit, but those that the outcomes decide on."""
     reported = {}
     for subject, visits in contacts.items():
@@ -244,13 +194,13 @@ def _reported(found: FollowUp, contacts: _Contacts, decided: set[KneeId]) -> dic
                 if month > found.begin and is_yes(record.get(column, ".")):
                     said.append(month)
             if said and knee not in decided:
-                before = _contact_before(contacts, knee, min(said), found.begin)
+                before = contact_before(contacts, knee, min(said), found.begin)
                 reported[knee] = Report(before, Decimal(min(said)))
     return reported
 
 
 def _with_people(
-    found: FollowUp, tables: Tables, outcomes: Mapping[str, Record], contacts: _Contacts
+    found: FollowUp, tables: Tables, outcomes: Mapping[str, Record], contacts: Contacts
 ) -> FollowUp:
     """Add the last contact with each person, and their deaths."""
     enrolled = _enrolment_dates(tables)

@@ -4,13 +4,13 @@ A reading finds what happened since the last visit that was read, so that its ev
 interval; a replacement has a day. The first visit that finds it counts, whatever a later one says.
 """
 
-import enum
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
 
 from oatools.oai.codes import KneeId
+from oatools.oai.course import Course, Ended, TimedKnee
 from oatools.oai.endpoints import Kind
 from oatools.oai.followup import FollowUp
 from oatools.oai.grades import first_projects, is_worse, whole
@@ -24,52 +24,12 @@ from oatools.oai.readings import (
     pair_of,
     why_unread,
 )
-from oatools.oai.rules import LabelledKnee
 from oatools.oai.timed_endpoints import Replaced
 from oatools.oai.widths import WIDTH
 
 # The project that reads grades at 72 and 96 months has read them again at 48, where it begins.
 _LAST_EARLY_MONTH = 48
 _NO_READING = dict[str, Reading]()
-
-
-class Ended(enum.Enum):
-    """Why the follow-up of a knee ended."""
-
-    EVENT = "event"
-    END = "end"
-    LOST = "lost"
-    DIED = "died"
-    REPLACED = "replaced"
-    UNMEASURED = "unmeasured"
-
-
-@dataclass(frozen=True)
-class Course:
-    """What became of a knee, in months since enrolment.
-
-    Of an event `start` is the last time known free of it and `end` the first known with it, the
-    same if its day is known; without one the knee was free of it at `start`, and `end` is None.
-    `project` is the reading project that told, None where none did.
-    """
-
-    start: Decimal
-    end: Decimal | None
-    ended: Ended
-    project: str | None = None
-    is_replacement: bool = False
-
-    @property
-    def time(self) -> Decimal:
-        """The time of the event, or else that of censoring."""
-        return self.start if self.end is None else self.end
-
-
-@dataclass(frozen=True)
-class TimedKnee(LabelledKnee):
-    """A knee at risk at a visit, and what became of it."""
-
-    course: Course = Course(Decimal(0), None, Ended.END)
 
 
 @dataclass
@@ -278,7 +238,9 @@ def _why_ended(study: FollowUp, knee: KneeId, last: int) -> Ended:
     if last == study.last_read:
         return Ended.END
     when, report = study.replaced.get(knee), study.reported.get(knee)
-    if when is not None and when.seen <= study.endpoint.months:
+    until = study.endpoint.months
+    # Where nobody knows its day it may lie before the end.
+    if when is not None and (when.seen <= until or when.after < until):
         return Ended.REPLACED
     if report is not None and not is_kept_by_x_ray(study, knee):
         return Ended.REPLACED

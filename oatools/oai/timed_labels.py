@@ -14,6 +14,7 @@ from oatools.core.errors import UsageError
 from oatools.core.manifest import MISSING, Row, naming_table
 from oatools.core.provenance import CAUTION_COLUMN, Caution
 from oatools.oai.clinical import CLINICAL_COLUMNS
+from oatools.oai.course import Ended, TimedKnee
 from oatools.oai.endpoints import Kind, month_of
 from oatools.oai.followup import FollowUp
 from oatools.oai.initiative_followup import LAST_OF_END_STAGE, open_initiative_followup
@@ -23,7 +24,7 @@ from oatools.oai.plain_followup import open_plain_followup
 from oatools.oai.replacement import OUTCOMES
 from oatools.oai.rules import LabelledKnee
 from oatools.oai.tables import find_tables
-from oatools.oai.timed import Ended, TimedKnee, has_no_room, is_kept_by_x_ray, sort_by_time
+from oatools.oai.timed import has_no_room, is_kept_by_x_ray, sort_by_time
 from oatools.oai.timed_endpoints import Replaced, TimedEndpoint
 from oatools.oai.widths import MINIMUM
 from oatools.phantom.stamp import is_of_phantom

@@ -260,6 +260,7 @@ id      V99RNTCNT V99ERKDAYS V99ERKVSRP V99ERKVSPR V99ERKBLRP V99ERKRPCF V99ELKD
 9100012 11        .          .          .          0          .          .          .          .          0          .          .        .          .
 9100013 11        1480       6          5          0          3          3000       11         10         0          3          .        .          .
 9100014 11        1461       .          .          0          3          .          .          .          0          .          .        .          .
+9100016 11        .          11         9          0          3          .          .          .          0          .          .        .          .
 9100015 7         .          .          .          0          .          .          .          .          0          .          2        03/01/2010 6
 """
 READ_ENROLLEES = """
@@ -304,6 +305,7 @@ ID      SIDE READPRJ 00   01   03    05   06   08   10
 9100014 2    16      5    4.9  .P    -    -    -    -
 9100015 1    16      1.2  1.2  1.2   1.2  1.2  -    -
 9100015 2    16      .    4    3     -    -    -    -
+9100016 1    16      5    5    5     5    5    5    -
 """
 # Grade 4 at 48 months: no X-rays later, by the study's design.
 GRADES_AT_48 = """
@@ -353,6 +355,7 @@ NARROWING = {
     "9100014 left": ("24 1 12 24 event", "12 0 12 n/a replaced", "96 0 96 n/a replaced"),
     "9100015 right": "48 0 48 n/a died",  # grade 4, but died before the next X-ray
     "9100015 left": None,  # not measured at the visit
+    "9100016 right": "72 0 72 n/a replaced",  # between 84 and 108 months
 }
 
 
@@ -410,7 +413,7 @@ def test_the_flow_adds_up(widths):
         "to the end": 3,
         "lost": 1,
         "died": 2,
-        "replaced": 1,
+        "replaced": 2,
         "unmeasured": 2,
     }
 
