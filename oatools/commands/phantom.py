@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from oatools.phantom.people import PhantomSettings
 
 _OAI = ("cor-iw-tse", "sag-iw-tse", "sag-3d-dess")
+# The last visit with an X-ray, and its months since enrolment.
+_FOLLOW_UPS = {"12m": 12, "24m": 24, "36m": 36, "48m": 48, "72m": 72, "96m": 96}
 # The sequences of each form.
 _FORMS = {"ascii": _OAI, "nda": _OAI, "most": ("hr-cor-stir", "sag-pd-fat-sat")}
 _SEQUENCES = (*_OAI, *_FORMS["most"])
@@ -139,6 +141,12 @@ _SEQUENCES = (*_OAI, *_FORMS["most"])
     metavar="AUC",
     help="Best possible AUC for pain, likewise.",
 )
+@click.option(
+    "--follow-up",
+    type=click.Choice(list(_FOLLOW_UPS)),
+    help="Plant times to narrowing, lost grades and replacement, with X-rays to this visit, losses "
+    "and deaths. [default: outcomes of a year, X-rays to 48m]",
+)
 @run_options
 def main(
     console: Console,
@@ -156,6 +164,7 @@ def main(
     painful: float,
     jsn_auc: float,
     pain_auc: float,
+    follow_up: str | None,
     run: RunOptions,
 ) -> int:
     """Write a synthetic download of the study into DIR: images, tables, and the truth behind them.
@@ -187,6 +196,7 @@ def main(
         painful=painful,
         jsn_auc=jsn_auc,
         pain_auc=pain_auc,
+        follow_up=_FOLLOW_UPS[follow_up] if follow_up else 0,
     )
     planned = prepare(folder, settings)
     rows = planned if with_images else []

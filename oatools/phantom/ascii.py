@@ -13,11 +13,11 @@ from oatools.core.files import write_bytes
 from oatools.phantom.people import Patient, PhantomKnee
 from oatools.phantom.replacement import next_contact, previous_contact
 from oatools.phantom.tables import Record, Scores, by_side
-from oatools.phantom.xrays import GRADING, LONGITUDINAL, GradeReading, WidthReading
+from oatools.phantom.xrays import LONGITUDINAL, GradeReading, WidthReading
 
 _XRAY = Path("X-Ray Image Assessments_ASCII")
 # Months of the visits with X-rays, and their numbers as names of files and columns have them.
-_VISITS = {0: "00", 12: "01", 24: "03", 36: "05", 48: "06"}
+_VISITS = {0: "00", 12: "01", 24: "03", 36: "05", 48: "06", 72: "08", 96: "10"}
 _SIDE = {"right": "1: Right", "left": "2: Left"}
 _RACE = ("0: Other Non-white", "1: White or Caucasian", "2: Black or African American", "3: Asian")
 _COHORT = ("", "1: Progression", "2: Incidence", "3: Non-exposed control group")
@@ -44,11 +44,12 @@ Row = dict[str, str]
 
 
 def write_ascii(folder: Path, records: Sequence[Record]) -> None:
-    """Write Enrollees, AllClinical00, Outcomes99, and widths and grades at 0 to 48 months."""
+    """Write Enrollees, AllClinical00, Outcomes99, and widths and grades at each visit."""
     _write(folder / "General_ASCII/Enrollees.txt", [_enrollee(r.patient) for r in records])
     _write(folder / "AllClinical_ASCII/AllClinical00.txt", [_clinical(r) for r in records])
-    _write(folder / "Outcomes_ASCII/Outcomes99.txt", [_outcomes(r.patient) for r in records])
-    for month, visit in _VISITS.items():
+    _write(folder / "Outcomes_ASCII/Outcomes99.txt", [_outcomes(r) for r in records])
+    for month in records[0].months:
+        visit = _VISITS[month]
         widths, grades = [_width("", visit, _NO_WIDTH)], [_grade("", visit, _NO_GRADE)]
         for record in records:
             person = record.patient.subject
@@ -119,15 +120,29 @@ def _knee_scores(knee: PhantomKnee, scores: Scores) -> Row:
     }
 
 
-def _outcomes(p: Patient) -> Row:
-    row = {"id": p.subject, "version": "14", "V99RNTCNT": _CONTACTS[108]}
-    for knee in by_side(p):
-        row |= _replacement(p, knee)
-    return row
+def _outcomes(record: Record) -> Row:
+    last = _CONTACTS[record.attendance.last]
+    row = {"id": record.patient.subject, "version": "14", "V99RNTCNT": last}
+    for knee in by_side(record.patient):
+        row |= _replacement(record, knee)
+    return row | _death(record) if record.tells_deaths else row
 
 
-def _replacement(p: Patient, knee: PhantomKnee) -> Row:
-    letter, replaced = knee.side[0].upper(), knee.replacement
+def _death(record: Record) -> Row:
+    """What is known of a person's death; the wording of the code is no quotation."""
+    attendance = record.attendance
+    if attendance.death is None:
+        return dict.fromkeys(("V99EDDCF", "V99EDDDATE", "V99EDDVSPR"), _NOT_EXPECTED)
+    return {
+        "V99EDDCF": "2: Death adjudicated, confirmed",
+        "V99EDDDATE": f"{attendance.date_of_death(record.patient.examined):%m/%d/%Y}",
+        "V99EDDVSPR": _CONTACTS[attendance.last],
+    }
+
+
+def _replacement(record: Record, knee: PhantomKnee) -> Row:
+    letter, replaced = knee.side[0].upper(), record.replacements[knee.side]
+    contacts = record.attendance.contacts
     row = {
         f"V99E{letter}KBLRP": _yes(replaced.before),
         f"V99E{letter}KDATE": _NOT_EXPECTED,
@@ -142,15 +157,15 @@ def _replacement(p: Patient, knee: PhantomKnee) -> Row:
         return row
     confirmed = "3: Replacement adjudicated, confirmed"
     failed = "0: Replacement adjudcated,failed to confirm"  # the misspelling is the study's
-    after = _CONTACTS[next_contact(replaced.day, list(_CONTACTS))]
+    after = _CONTACTS[next_contact(replaced.day, contacts)]
     return {
         f"V99E{letter}KBLRP": _yes(False),
-        f"V99E{letter}KDATE": f"{replaced.date(p.examined):%m/%d/%Y}",
+        f"V99E{letter}KDATE": f"{replaced.date(record.patient.examined):%m/%d/%Y}",
         f"V99E{letter}KDAYS": str(replaced.day),
         f"V99E{letter}KRPCF": confirmed if replaced.confirmed else failed,
         f"V99E{letter}KTLPR": "2: Partial" if replaced.partial else "1: Total",
         f"V99E{letter}KVSRP": after,
-        f"V99E{letter}KVSPR": _CONTACTS[previous_contact(replaced.day, list(_CONTACTS))],
+        f"V99E{letter}KVSPR": _CONTACTS[previous_contact(replaced.day, contacts)],
         f"V99E{letter}KVSAF": after,
     }
 
@@ -214,7 +229,7 @@ def _grade(person: str, visit: str, g: GradeReading) -> Row:
     return {
         "ID": person,
         "SIDE": _SIDE[g.side],
-        "READPRJ": str(GRADING),
+        "READPRJ": str(g.project),
         "VERSION": "0.6",
         f"{v}BARCDBU": f"0166{g.barcode:08d}",
         f"{v}XRKL": _graded(g.kl),

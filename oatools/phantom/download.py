@@ -27,6 +27,8 @@ from oatools.core.manifest import Row
 from oatools.core.paths import require_file
 from oatools.phantom import most_images, nda_images, release, series
 from oatools.phantom.ascii import write_ascii
+from oatools.phantom.course import X_RAY_MONTHS
+from oatools.phantom.fate import hazards_of
 from oatools.phantom.layout import Layout, PlacedSeries, number_of
 from oatools.phantom.most_form import write_most
 from oatools.phantom.nda_form import write_nda
@@ -73,6 +75,7 @@ def prepare(folder: Path, settings: PhantomSettings) -> list[Row]:
     """
     _check(settings)
     _check_sites(settings)
+    _check_follow_up(settings)
     _claim(folder, settings)
     layout = LAYOUTS[settings.form]
     patients = make_people(settings)
@@ -244,13 +247,26 @@ def _check_sites(settings: PhantomSettings) -> None:
         raise UsageError(f"odds of {settings.site_odds:g}", "give `site_odds` above 0")
 
 
+def _check_follow_up(settings: PhantomSettings) -> None:
+    if not settings.follow_up:
+        return
+    if settings.follow_up not in X_RAY_MONTHS:
+        known = ", ".join(f"{month}m" for month in X_RAY_MONTHS[1:])
+        raise UsageError(f"no X-rays at {settings.follow_up} months", f"give one of {known}")
+    if settings.form == "most":
+        raise UsageError("the form most has no planted times", "leave out `follow_up`")
+    hazards_of(settings.progressors, settings.jsn_auc)  # raises where there are none
+
+
 def _claim(folder: Path, settings: PhantomSettings) -> None:
     """Sign a new folder, or find that it is signed with the same settings."""
     stamp = folder / STAMP
     wanted = json.loads(json.dumps(asdict(settings)))
+    # As an earlier version signed the same download.
     if not settings.sites:
-        # As an earlier version signed the same download.
         del wanted["sites"], wanted["site_odds"]
+    if not settings.follow_up:
+        del wanted["follow_up"]
     signed = {"synthetic": True, "version": VERSION, "settings": wanted}
     text = json.dumps(signed, indent=2) + "\n"
     if folder.exists() and not folder.is_dir():

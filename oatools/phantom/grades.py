@@ -8,10 +8,16 @@ counts at 12 months: 370 of 8,361 knees lose a grade of joint space, 520 rise by
 months all progressors have, and no other knee. From 36 months on others follow, those with larger
 findings in their images more often. So a reader of the image can do as well for grades lost by 30
 months as for the widths of the first year.
+
+Where times are planted, those of a first grade of KL and of medial joint space follow proportional
+hazards of their own, with the same log hazard ratio as narrowing by width, such that they come
+within a year in as many knees, for each that narrows, as in the study (`KL_SHARE`, `MEDIAL_SHARE`).
+Their scores are correlated with that of the width.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from statistics import NormalDist
 
@@ -26,7 +32,14 @@ _KL_STEPS = (-0.254, 0.204, 0.997, 1.896)
 _MEDIAL_BY, _KL_BY = (0.316, 0.75), (0.49, 0.85)
 # Months of a first loss in other knees, and its probability by then where the finding is largest.
 _LATE = ((36, 0.06), (48, 0.12), (60, 0.25), (84, 0.40))
+_LATERAL = 0.08  # the share of knees of KL 1 or more that are narrow at the outside, too
 _PARTIAL = (0.2, 0.4, 0.6, 0.8)
+# With planted times: knees of the study that rise by one of KL, and that lose a grade of joint
+# space, within a year, for each that narrows; correlation with the width's score; the share of the
+# knees that lose a part of the next grade a year after the first.
+KL_SHARE, MEDIAL_SHARE = 520 / 8361 / 0.14, 370 / 8361 / 0.14
+_SCORE_CORRELATION = 0.7
+_PART = 0.5
 
 
 @dataclass(frozen=True)
@@ -34,16 +47,17 @@ class Grades:
     """A knee's grades at enrolment, and the months at which it loses one.
 
     `partial` is the part of a grade of medial joint space, 0 for none, that is lost from
-    `partial_from` months on until a whole grade is.
+    `partial_from` months on until a whole grade is: the next after `partial_after` grades.
     """
 
     kl: int
     medial: int
     lateral: int
-    kl_losses: tuple[int, ...] = ()
-    medial_losses: tuple[int, ...] = ()
+    kl_losses: tuple[float, ...] = ()
+    medial_losses: tuple[float, ...] = ()
     partial: float = 0.0
-    partial_from: int = 12
+    partial_from: float = 12
+    partial_after: int = 0
 
     def kl_at(self, month: int) -> int:
         """The grade of Kellgren and Lawrence, 0 to 4."""
@@ -52,7 +66,7 @@ class Grades:
     def medial_at(self, month: int) -> float:
         """The OARSI grade of medial narrowing, 0 to 3, with parts of a grade."""
         whole = self.medial + sum(month >= loss for loss in self.medial_losses)
-        if whole > self.medial or month < self.partial_from:
+        if whole != self.medial + self.partial_after or month < self.partial_from:
             return min(3, whole)
         return whole + self.partial
 
@@ -76,7 +90,7 @@ def draw_grades(
     """
     has_more, late, error = rng.random(), rng.random(), float(rng.standard_normal())
     medial = _medial_at_enrolment(kl, has_more)
-    lateral = int(kl >= 1 and rng.random() < 0.08)
+    lateral = int(kl >= 1 and rng.random() < _LATERAL)
     amount, with_part = float(rng.choice(_PARTIAL)), rng.random()
     if progressor:
         rank = _NORMAL.cdf(0.7 * _NORMAL.inv_cdf(pace) + 0.714 * error)
@@ -94,6 +108,35 @@ def draw_grades(
         medial_losses=medial_losses if medial < 3 else (),
         partial=amount if 1 <= medial <= 2 and with_part < share else 0.0,
         partial_from=first_part,
+    )
+
+
+def related_score(rng: np.random.Generator, score: float) -> float:
+    """Draw the score, standard normal, of a grade's time from that of the width's."""
+    own = float(rng.standard_normal())
+    return _SCORE_CORRELATION * score + math.sqrt(1 - _SCORE_CORRELATION**2) * own
+
+
+def draw_planted_grades(
+    rng: np.random.Generator, kl: int, kl_time: float, medial_time: float
+) -> Grades:
+    """Draw the history of a knee from its KL grade at enrolment and the months of a first loss.
+
+    A second grade is lost two years and twice the time after the first. Parts of a grade are lost
+    after a whole one alone: a part counts as a loss for some, and the time is that of a first loss.
+    """
+    has_more, with_lateral, with_part = rng.random(3)
+    amount = float(rng.choice(_PARTIAL))
+    medial = _medial_at_enrolment(kl, has_more)
+    return Grades(
+        kl=kl,
+        medial=medial,
+        lateral=int(kl >= 1 and with_lateral < _LATERAL),
+        kl_losses=(kl_time, 3 * kl_time + 24) if kl < 4 else (),
+        medial_losses=(medial_time, 3 * medial_time + 24) if medial < 3 else (),
+        partial=amount if medial <= 1 and with_part < _PART else 0.0,
+        partial_from=medial_time + 12,
+        partial_after=1,
     )
 
 

@@ -5,7 +5,8 @@ The second line describes the columns. Missing is blank, codes are plain numbers
 the archive's own. `oai_koos_womac01` also holds people of other studies, as there.
 
 The structures' columns were written out by hand from published column lists. The package's own
-files (`package_info.txt` and the like) have their names and no more than plausible contents.
+files (`package_info.txt` and the like) have their names and no more than plausible contents. The
+columns of a death are left out, as their names are not known.
 """
 
 from __future__ import annotations
@@ -20,12 +21,12 @@ from oatools.phantom.nda_columns import COMMON, STRUCTURES
 from oatools.phantom.people import PhantomKnee
 from oatools.phantom.replacement import next_contact, previous_contact
 from oatools.phantom.tables import Record, by_side
-from oatools.phantom.xrays import GRADING, GradeReading, WidthReading
+from oatools.phantom.xrays import GradeReading, WidthReading
 
 _SIDE = {"right": "1", "left": "2"}
 _RACE = ("Other Non-White", "White", "Black or African American", "Asian")
 # Months of the visits, and their codes.
-_VISITS = {0: "V00", 12: "V01", 24: "V03", 36: "V05", 48: "V06"}
+_VISITS = {0: "V00", 12: "V01", 24: "V03", 36: "V05", 48: "V06", 72: "V08", 96: "V10"}
 # Months of all contacts, and their numbers in outcomes.
 _CONTACTS = {
     0: "0",
@@ -241,7 +242,7 @@ def _width(record: Record, w: WidthReading) -> Row:
 def _grade(record: Record, g: GradeReading) -> Row:
     return shared_columns(record, _VISITS[g.month], g.month) | {
         "version": "0.8",
-        "readprj": str(GRADING),
+        "readprj": str(g.project),
         "side": _SIDE[g.side],
         "xrkl": _number(g.kl, "g"),
         "xrjsl": _number(g.lateral, "g"),
@@ -251,24 +252,28 @@ def _grade(record: Record, g: GradeReading) -> Row:
 
 
 def _outcomes(record: Record) -> Row:
-    row = shared_columns(record, "V99", 108) | {"version": "14", "rntcnt": "11"}
+    row = shared_columns(record, "V99", 108) | {
+        "version": "14",
+        "rntcnt": _CONTACTS[record.attendance.last],
+    }
     for knee in by_side(record.patient):
         row |= _replacement(record, knee)
     return row
 
 
 def _replacement(record: Record, knee: PhantomKnee) -> Row:
-    k, replaced = f"{knee.side[0]}k", knee.replacement
+    k, replaced = f"{knee.side[0]}k", record.replacements[knee.side]
     row = {f"{k}blrp": _flag(replaced.before)}
     if replaced.day is None:
         return row
-    after = _CONTACTS[next_contact(replaced.day, list(_CONTACTS))]
+    contacts = record.attendance.contacts
+    after = _CONTACTS[next_contact(replaced.day, contacts)]
     return row | {
         f"{k}date": _day(replaced.date(record.patient.examined)),
         f"{k}days": str(replaced.day),
         f"{k}rpcf": "3" if replaced.confirmed else "0",
         f"{k}tlpr": "2" if replaced.partial else "1",
         f"{k}vsaf": after,
-        f"{k}vspr": _CONTACTS[previous_contact(replaced.day, list(_CONTACTS))],
+        f"{k}vspr": _CONTACTS[previous_contact(replaced.day, contacts)],
         f"{k}vsrp": after,
     }

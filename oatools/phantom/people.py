@@ -7,23 +7,29 @@ limit of many knees. The finding's size is a strictly increasing function of the
 and severity of a person's two knees are correlated, the marginal distributions are not changed by
 it.
 
+With a follow-up the severity is standard normal, and the time to narrowing has a hazard that it
+multiplies (`hazards`): the share of narrowing and the AUC are those at 12 months.
+
 Every person has a random stream of their own, made from the seed and the person's number: the first
 hundred people of a cohort of a thousand are the cohort of a hundred.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
+from statistics import NormalDist
 
 import numpy as np
 
 from oatools.phantom.anatomy import KneeModel, Point, in_coil, random_knee
 from oatools.phantom.coils import COILS
-from oatools.phantom.course import draw_course
-from oatools.phantom.grades import Grades, draw_grades, kl_of, latent_kl
-from oatools.phantom.planting import plant, visible
-from oatools.phantom.replacement import Replacement, draw_replacement
+from oatools.phantom.course import X_RAY_MONTHS
+from oatools.phantom.fate import Fate, Times, draw_fate, draw_followed_fate, hazards_of
+from oatools.phantom.grades import Grades, kl_of, latent_kl
+from oatools.phantom.planting import draw_latent, plant, visible
+from oatools.phantom.replacement import Replacement
 from oatools.phantom.signature import SITES, draw_site
 
 SIDES = ("left", "right")
@@ -51,6 +57,7 @@ class PhantomSettings:
     bias: str = "waves"  # one of `BIASES`
     sites: int = 0  # with a scanner of their own (`signature`); 0 for sites that show nowhere
     site_odds: float = 1.0  # see `signature.draw_site`
+    follow_up: int = 0  # months to the last X-ray, with planted times; 0 for 48 without
 
 
 @dataclass(frozen=True)
@@ -63,7 +70,7 @@ class PhantomKnee:
     painful: bool
     jsn_severity: float
     pain_severity: float
-    jsw: tuple[float, ...]  # minimum medial joint space width, mm, at `course.WIDTH_MONTHS`
+    jsw: tuple[float, ...]  # minimum medial joint space width, mm, see `months`
     womac: tuple[int, int, int]  # pain 0-20, stiffness 0-8, function 0-68
     grades: Grades
     replacement: Replacement
@@ -72,11 +79,22 @@ class PhantomKnee:
     anatomy: KneeModel
     scan_centre: Point  # as `KneeModel.centre`
     scan_turn: float  # degrees, see `series.grid`
+    times: Times | None = None  # where they are planted
 
     @property
     def name(self) -> str:
         """The knee's token in tables, such as 9000037_00m_left."""
         return f"{self.subject}_00m_{self.side}"
+
+    @property
+    def months(self) -> tuple[int, ...]:
+        """Months since enrolment of the X-rays, and of `jsw`."""
+        return X_RAY_MONTHS[: len(self.jsw)]
+
+    @property
+    def is_end_stage(self) -> bool:
+        """True where nothing is left to lose at 48 months: the study takes no X-rays after that."""
+        return self.grades.kl_at(48) == 4 or self.jsw[self.months.index(48)] == 0
 
 
 @dataclass(frozen=True)
@@ -112,15 +130,15 @@ def make_patient(settings: PhantomSettings, index: int) -> Patient:
     The person depends on nothing but the settings and the number.
     """
     rng = stream(settings, index, 0)
-    progress = plant(rng, settings.progressors, settings.jsn_auc)
+    narrowing = _plant_narrowing(settings, rng)
     pain = plant(rng, settings.painful, settings.pain_auc)
     female = bool(rng.random() < 0.58)
     height = round(_clipped_normal(rng, 1620 if female else 1760, 62, (1420, 1980)), 1)
     # heavier people progress and hurt a little more often
-    mean_bmi = 28 + 0.6 * _any(progress) + 0.6 * _any(pain)
+    mean_bmi = 28 + 0.6 * any(n.is_marked for n in narrowing) + 0.6 * _any(pain)
     body = _Body(height, bmi=_clipped_normal(rng, mean_bmi, 4, (18, 44)))
     left, right = (
-        _make_knee(settings, index, number, body, progress[number], pain[number])
+        _make_knee(settings, index, number, body, narrowing[number], pain[number])
         for number in range(len(SIDES))
     )
     # The order of these draws decides every phantom.
@@ -133,7 +151,7 @@ def make_patient(settings: PhantomSettings, index: int) -> Patient:
         height=height,
         weight=round(body.bmi * (height / 1000) ** 2, 1),
         race=int(rng.choice(4, p=[0.02, 0.79, 0.18, 0.01])),
-        site=_site(settings, index, SITES[int(rng.integers(5))], progress),
+        site=_site(settings, index, SITES[int(rng.integers(5))], narrowing),
         cohort=int(rng.choice([1, 2, 3], p=[0.29, 0.685, 0.025])),
         knees=(left, right),
     )
@@ -166,18 +184,48 @@ def stream(settings: PhantomSettings, index: int, purpose: int) -> np.random.Gen
 
     0 the person, 1 and 2 the knees, 10 to 19 the noise of the images, 20 and 21 what becomes of the
     knees, 22 to 25 the tables, 26 and 27 coil and mottling of the knees, 28 the site where it has a
-    scanner. 3 to 5 were used by an earlier version.
+    scanner, 29 contacts and death. 3 to 5 were used by an earlier version.
     """
     return np.random.default_rng([settings.seed, index, purpose])
 
 
+@dataclass(frozen=True)
+class _Narrowing:
+    """What is planted of a knee's narrowing: whether it comes within a year, and the severity.
+
+    `is_marked` tells whether the knee is at enrolment what those that narrow are: less wide, of a
+    higher grade, and of a heavier person. `score` decides on the time, see `Hazard.time`.
+    """
+
+    outcome: bool
+    severity: float
+    is_marked: bool
+    score: float = 0.0
+
+
+def _plant_narrowing(settings: PhantomSettings, rng: np.random.Generator) -> list[_Narrowing]:
+    """Draw what is planted in a person's two knees.
+
+    With a follow-up the marked are those of the highest severities, as many as narrow.
+    """
+    if not settings.follow_up:
+        planted = plant(rng, settings.progressors, settings.jsn_auc)
+        return [_Narrowing(outcome, severity, outcome) for outcome, severity in planted]
+    hazard = hazards_of(settings.progressors, settings.jsn_auc).jsn
+    least = NormalDist().inv_cdf(1 - settings.progressors)
+    return [
+        _Narrowing(hazard.time(severity, score) <= 12, severity, severity > least, score)
+        for score, severity in draw_latent(rng)
+    ]
+
+
 def _site(
-    settings: PhantomSettings, index: int, plain: str, progress: list[tuple[bool, float]]
+    settings: PhantomSettings, index: int, plain: str, narrowing: Sequence[_Narrowing]
 ) -> str:
     """The person's site: one that shows nowhere, or that of a scanner."""
     if not settings.sites:
         return plain
-    positives = sum(outcome for outcome, _ in progress)
+    positives = sum(knee.outcome for knee in narrowing)
     return draw_site(stream(settings, index, 28), settings.sites, settings.site_odds, positives)
 
 
@@ -204,43 +252,58 @@ def _make_knee(
     index: int,
     number: int,
     body: _Body,
-    progress: tuple[bool, float],
+    narrowing: _Narrowing,
     pain: tuple[bool, float],
 ) -> PhantomKnee:
     """Invent a person's knee (number 0 left, 1 right) from its planted outcomes and severities."""
     rng = stream(settings, index, 1 + number)
-    (progressor, jsn_severity), (painful, pain_severity) = progress, pain
+    painful, pain_severity = pain
+    finding = visible(narrowing.severity)
     # The order of these draws decides every phantom.
-    baseline = _clipped_normal(rng, 4.1 if progressor else 4.4, 1.0, (1.9, 7.5))
-    _skip_former_draws(rng, progressor)
-    later = stream(settings, index, 20 + number)
-    course = draw_course(later, progressor)
-    jsw = course.widths(baseline)
-    kl = kl_of(latent_kl(progressor, baseline, rng.normal(0, 0.9)))
-    finding = visible(jsn_severity)
-    grades = draw_grades(later, kl, progressor, course.pace, finding)
+    baseline = _clipped_normal(rng, 4.1 if narrowing.is_marked else 4.4, 1.0, (1.9, 7.5))
+    _skip_former_draws(rng, narrowing.is_marked)
+    kl = kl_of(latent_kl(narrowing.is_marked, baseline, rng.normal(0, 0.9)))
+    fate = _fate(settings, stream(settings, index, 20 + number), narrowing, baseline, kl)
     womac = _womac(rng, painful)
     injured = bool(rng.random() < 0.3)
     operated = bool(rng.random() < 0.13)
-    knee, centre, turn = _anatomy(rng, SIDES[number], body, jsw[0])
+    knee, centre, turn = _anatomy(rng, SIDES[number], body, fate.jsw[0])
     if settings.bias != "waves":
         knee = in_coil(knee, settings.bias, stream(settings, index, 26 + number))
     return PhantomKnee(
         subject=subject_id(settings, index),
         side=SIDES[number],
-        progressor=progressor,
+        progressor=narrowing.outcome,
         painful=painful,
-        jsn_severity=jsn_severity,
+        jsn_severity=narrowing.severity,
         pain_severity=pain_severity,
-        jsw=jsw,
+        jsw=fate.jsw,
         womac=womac,
-        grades=grades,
-        replacement=draw_replacement(later, kl),
+        grades=fate.grades,
+        replacement=fate.replacement,
         injured=injured,
         operated=operated,
         anatomy=replace(knee, progression=finding, effusion=visible(pain_severity)),
         scan_centre=centre,
         scan_turn=turn,
+        times=fate.times,
+    )
+
+
+def _fate(
+    settings: PhantomSettings,
+    rng: np.random.Generator,
+    narrowing: _Narrowing,
+    baseline: float,
+    kl: int,
+) -> Fate:
+    """Draw what becomes of a knee from its width (mm) and KL grade at enrolment."""
+    severity = narrowing.severity
+    if not settings.follow_up:
+        return draw_fate(rng, narrowing.outcome, baseline, kl, visible(severity))
+    hazards = hazards_of(settings.progressors, settings.jsn_auc)
+    return draw_followed_fate(
+        rng, hazards, narrowing.score, severity, baseline, kl, settings.follow_up
     )
 
 

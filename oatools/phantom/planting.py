@@ -24,12 +24,21 @@ def visible(severity: float) -> float:
 
 def plant(rng: np.random.Generator, prevalence: float, auc: float) -> list[tuple[bool, float]]:
     """Draw outcome and severity of a person's two knees."""
-    liability, noise = _of_two_knees(rng), _of_two_knees(rng)
     planted = []
-    for value, error in zip(liability, noise, strict=True):
-        outcome = bool(value < _NORMAL.inv_cdf(prevalence))
-        planted.append((outcome, separation(auc) * outcome + float(error)))
+    for score, error in draw_latent(rng):
+        outcome = bool(score < _NORMAL.inv_cdf(prevalence))
+        planted.append((outcome, separation(auc) * outcome + error))
     return planted
+
+
+def draw_latent(rng: np.random.Generator) -> list[tuple[float, float]]:
+    """Draw what decides on a person's two knees: of each a score and another, standard normal.
+
+    The first is for the outcome, the less the sooner, the second for the severity. Each is
+    correlated between the knees (`KNEE_CORRELATION`), and they are independent of each other.
+    """
+    scores, others = _of_two_knees(rng), _of_two_knees(rng)
+    return [(float(score), float(other)) for score, other in zip(scores, others, strict=True)]
 
 
 def _of_two_knees(rng: np.random.Generator) -> NDArray[np.float64]:

@@ -2,7 +2,8 @@
 
 As in the study, not everything is there. People stop coming: of those with a width at 12 months, 6,
 10 and 14 in a hundred have none at 24, 36 and 48. Height is missing in 1.75 % of the people, weight
-in 0.08 %, a pain score in 3 of 9,592 knees. For X-rays see `xrays`.
+in 0.08 %, a pain score in 3 of 9,592 knees. For X-rays see `xrays`, for who is there with a
+follow-up `attendance`.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from oatools.phantom.attendance import Attendance, draw_attendance
 from oatools.phantom.people import Patient, PhantomKnee, PhantomSettings, oai_number, stream
+from oatools.phantom.replacement import Replacement, as_known
 from oatools.phantom.xrays import GradeReading, WidthReading, grade_readings, width_readings
 
 # The share of people that have stopped coming by a visit. With the knees that are replaced it
@@ -52,11 +55,18 @@ class Record:
     months_old: int  # at enrolment
     has_height: bool
     has_weight: bool
-    last_month: int  # of a visit, of `course.WIDTH_MONTHS`
+    attendance: Attendance
+    tells_deaths: bool  # whether outcomes have columns of a death
+    replacements: dict[str, Replacement]  # by side, as far as they are known
     scores: dict[str, Scores]  # by side
     widths: tuple[WidthReading, ...]
     grades: tuple[GradeReading, ...]
     seed: tuple[int, ...]  # of whatever a form draws for itself
+
+    @property
+    def months(self) -> tuple[int, ...]:
+        """Months since enrolment of the study's X-rays."""
+        return self.patient.knees[0].months
 
 
 def make_records(settings: PhantomSettings, patients: Sequence[Patient]) -> list[Record]:
@@ -69,7 +79,12 @@ def make_record(settings: PhantomSettings, patient: Patient) -> Record:
     rng = stream(settings, patient.index, 22)
     no_height, no_weight, gone = rng.random(3)
     birthday = int(rng.integers(12))
-    last = max(month for month, share in _GONE.items() if gone >= share)
+    if settings.follow_up:
+        attendance = draw_attendance(stream(settings, patient.index, 29))
+        visits = attendance.contacts
+    else:
+        attendance = Attendance()
+        visits = tuple(month for month, share in _GONE.items() if gone >= share)
     scores: dict[str, Scores] = {}
     widths: list[WidthReading] = []
     grades: list[GradeReading] = []
@@ -77,14 +92,16 @@ def make_record(settings: PhantomSettings, patient: Patient) -> Record:
         rng = stream(settings, patient.index, 23 + number)
         scores[knee.side] = _scores(rng, knee)
         number_of_person = oai_number(settings, patient.index)
-        widths += width_readings(rng, knee, number_of_person, last)
-        grades += grade_readings(rng, knee, number_of_person, last)
+        widths += width_readings(rng, knee, number_of_person, visits)
+        grades += grade_readings(rng, knee, number_of_person, visits)
     return Record(
         patient=patient,
         months_old=12 * patient.age + birthday,
         has_height=bool(no_height >= _NO_HEIGHT),
         has_weight=bool(no_weight >= _NO_WEIGHT),
-        last_month=last,
+        attendance=attendance,
+        tells_deaths=settings.follow_up > 0,
+        replacements={k.side: as_known(k.replacement, attendance) for k in patient.knees},
         scores=scores,
         widths=tuple(widths),
         grades=tuple(grades),

@@ -9,7 +9,7 @@ Columns, after knee, subject, visit, side:
     jsn12_best_auc, pain_best_auc  the AUC of the ideal observer, who reads the severity without
                                    error, over infinitely many knees; the same in every row
     jsw_00m … jsw_48m              minimum medial joint space width as planted, mm, each year (the
-                                   tables have gaps)
+                                   tables have gaps); with a follow-up up to its end, jsw_96m
     kl, medial_jsn                 grades of Kellgren and Lawrence and of medial narrowing (OARSI)
     kl_rise, medial_jsn_rise       months after which the first of them is higher by one, or n/a
     replaced                       days after which the knee is replaced, 0 before enrolment, or n/a
@@ -24,6 +24,22 @@ Columns, after knee, subject, visit, side:
     effusion_depth                 its semi-axis along the knee's anteroposterior axis, mm
     effusion_first, effusion_last  the first and last coronal slice that the fluid in pouch and
                                    recesses reaches
+
+and, with a follow-up alone, the planted times in months since enrolment, seen or not, up to
+99999.99 for never:
+
+    jsn_time                       first loss of half a millimetre or more; jsn12 is jsn_time <= 12
+    kl_time, jsn_grade_time        first loss of a grade of Kellgren and Lawrence, and of medial
+                                   narrowing, as far as there is one left
+    tkr_time                       replacement, which for a knee replaced before has no meaning
+    jsn_predictor, tkr_predictor   the knee's log hazard ratio beside a knee of severity 0 and KL 0
+    jsn_b                          log hazard ratio of narrowing, and of either loss of a grade, per
+                                   unit of severity; the same in every row, as the two next
+    tkr_b_severity, tkr_b_kl       those of the replacement, of the severity and of a grade of KL at
+                                   enrolment
+    jsn_best_c                     concordance with jsn_time, up to the end, of the reader who knows
+                                   the severity; the same in every row, as the next (`hazards`)
+    jsn_best_auc_12m … _96m        cumulative/dynamic AUC at 12, 24, 48 and 96 months of that reader
 """
 
 from __future__ import annotations
@@ -36,11 +52,13 @@ import numpy as np
 
 from oatools.core.manifest import MISSING, Row, write_table
 from oatools.phantom import findings, series
-from oatools.phantom.course import WIDTH_MONTHS
+from oatools.phantom.fate import hazards_of
 from oatools.phantom.findings import Finding
+from oatools.phantom.hazards import best_auc, best_c
 from oatools.phantom.people import Patient, PhantomKnee, PhantomSettings
-from oatools.phantom.replacement import Replacement
+from oatools.phantom.replacement import KL_RATIO, SEVERITY_RATIO, Replacement
 
+_AUC_MONTHS = (12, 24, 48, 96)
 _CORONAL = series.SEQUENCES["cor-iw-tse"]
 
 
@@ -49,6 +67,7 @@ def write_truth(
 ) -> None:
     """Write the table of what was planted at the visit."""
     rows = []
+    shared = _hazards(settings) if settings.follow_up else {}
     for patient in patients:
         for knee in patient.knees:
             identity = {
@@ -57,14 +76,15 @@ def write_truth(
                 "visit": visit,
                 "side": knee.side,
             }
-            rows.append(identity | _outcomes(settings, knee) | _lesion(knee) | _effusion(knee))
+            found = _lesion(knee) | _effusion(knee)
+            rows.append(identity | _outcomes(settings, knee) | found | _times(knee) | shared)
     write_table(path, list(rows[0]), rows)
 
 
 def _outcomes(settings: PhantomSettings, knee: PhantomKnee) -> Row:
     widths = {
         f"jsw_{month:02d}m": f"{width:.3f}"
-        for month, width in zip(WIDTH_MONTHS, knee.jsw, strict=True)
+        for month, width in zip(knee.months, knee.jsw, strict=True)
     }
     return {
         "jsn12": str(int(knee.progressor)),
@@ -85,8 +105,34 @@ def _outcomes(settings: PhantomSettings, knee: PhantomKnee) -> Row:
     }
 
 
-def _first(months: Sequence[int]) -> str:
-    return str(months[0]) if months else MISSING
+def _times(knee: PhantomKnee) -> Row:
+    times = knee.times
+    if times is None:
+        return {}
+    return {
+        "jsn_time": f"{times.jsn:.2f}",
+        "kl_time": f"{times.kl:.2f}",
+        "jsn_grade_time": f"{times.medial:.2f}",
+        "tkr_time": f"{times.replacement:.2f}",
+        "jsn_predictor": f"{times.jsn_ratio:.6f}",
+        "tkr_predictor": f"{times.replacement_ratio:.6f}",
+    }
+
+
+def _hazards(settings: PhantomSettings) -> Row:
+    """What is the same in all rows: coefficients, and how well the best reader does."""
+    hazard = hazards_of(settings.progressors, settings.jsn_auc).jsn
+    return {
+        "jsn_b": f"{hazard.b:.6f}",
+        "tkr_b_severity": f"{SEVERITY_RATIO:g}",
+        "tkr_b_kl": f"{KL_RATIO:g}",
+        "jsn_best_c": f"{best_c(hazard, settings.follow_up):.4f}",
+        **{f"jsn_best_auc_{month}m": f"{best_auc(hazard, month):.4f}" for month in _AUC_MONTHS},
+    }
+
+
+def _first(months: Sequence[float]) -> str:
+    return f"{months[0]:.7g}" if months else MISSING
 
 
 def _replaced(replacement: Replacement) -> str:

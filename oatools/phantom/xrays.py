@@ -2,18 +2,21 @@
 
 Some X-rays cannot be measured, or not everywhere. One knee in twenty is read a second time at the
 first two visits, by the project that tests how well readings repeat: its widths differ a little.
+
+Grades at 72 and 96 months are of another project, which also grades the first X-ray and that of 48
+months of these knees. It finds what the first one does.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from oatools.phantom.course import WIDTH_MONTHS
+from oatools.phantom.course import X_RAY_MONTHS
 from oatools.phantom.people import PhantomKnee
 
 Array = NDArray[np.floating[Any]]
@@ -23,10 +26,11 @@ MEDIAL_PLACES = (0.150, 0.175, 0.200, 0.225, 0.250, 0.275, 0.300)
 LATERAL_PLACES = (0.700, 0.725, 0.750, 0.775, 0.800, 0.825, 0.850, 0.875, 0.900)
 #: The project that reads widths at every visit, and the one that reads some of them again.
 LONGITUDINAL, REPEATED = 16, 20
-#: The project that grades the X-rays.
-GRADING = 15
+#: The project that grades the X-rays up to 48 months, and the one that grades later ones.
+GRADING, EXTENSION = 15, 37
+_LAST_OF_GRADING = 48
 # The number of the visit at each month, as the study counts.
-_VISITS = {0: 0, 12: 1, 24: 3, 36: 5, 48: 6}
+_VISITS = {0: 0, 12: 1, 24: 3, 36: 5, 48: 6, 72: 8, 96: 10}
 # Shares of readings: no minimum; no width at fixed medial places, though a minimum; no local
 # minimum; some medial places missing; the same of lateral places, all and some.
 _NO_MINIMUM, _NO_MEDIAL, _NO_LOCAL, _SOME_MEDIAL = 0.01, 0.015, 0.02, 0.04
@@ -75,17 +79,21 @@ class GradeReading:
     kl: int | None = None
     medial: float | None = None
     lateral: int | None = None
+    project: int = GRADING
 
 
 def width_readings(
-    rng: np.random.Generator, knee: PhantomKnee, person: int, last: int
+    rng: np.random.Generator, knee: PhantomKnee, person: int, visits: Collection[int]
 ) -> Iterator[WidthReading]:
-    """The readings of a knee: none, one, or one of each of two projects at a visit."""
+    """The readings of a knee: none, one, or one of each of two projects at a visit.
+
+    `visits` are the months at which the person came.
+    """
     is_read_again = rng.random() < _READ_AGAIN
     joint = _Joint.draw(rng)
-    for month, width in zip(WIDTH_MONTHS, knee.jsw, strict=True):
+    for month, width in zip(knee.months, knee.jsw, strict=True):
         first, again = joint.read(rng, knee, person, month, width)
-        if month > last or not has_x_ray(knee, month):
+        if month not in visits or not has_x_ray(knee, month):
             continue
         yield first
         # the project that reads again took X-rays of the first two visits
@@ -94,11 +102,16 @@ def width_readings(
 
 
 def has_x_ray(knee: PhantomKnee, month: int) -> bool:
-    """Tell whether a knee's X-ray is read: one that was replaced is not, but for a few, once."""
+    """Tell whether a knee's X-ray is read: one that was replaced is not, but for a few, once.
+
+    Nor is one after 48 months of a knee that was end-stage then.
+    """
+    if month > _LAST_OF_GRADING and knee.is_end_stage:
+        return False
     replaced = knee.replacement
     if not replaced.is_done(month):
         return True
-    earlier = max((visit for visit in WIDTH_MONTHS if visit < month), default=0)
+    earlier = max((visit for visit in X_RAY_MONTHS if visit < month), default=0)
     is_first_after = not replaced.is_done(earlier)
     return replaced.read_after and is_first_after
 
@@ -194,19 +207,37 @@ class _Joint:
 
 
 def grade_readings(
-    rng: np.random.Generator, knee: PhantomKnee, person: int, last: int
+    rng: np.random.Generator, knee: PhantomKnee, person: int, visits: Collection[int]
 ) -> Iterator[GradeReading]:
-    """The grades of a knee at each visit."""
-    for month in WIDTH_MONTHS:
+    """The grades of a knee at each visit, of `visits` at which the person came.
+
+    Then those of the project that grades the late ones, of its X-rays before.
+    """
+    read = []
+    for month in knee.months:
         is_graded = bool(rng.random() >= _NOT_GRADED)
-        if month > last or not has_x_ray(knee, month):
+        if month not in visits or not has_x_ray(knee, month):
             continue
-        grades = knee.grades
-        yield GradeReading(
-            month=month,
-            side=knee.side,
-            barcode=person + _VISITS[month],
-            kl=grades.kl_at(month) if is_graded else None,
-            medial=grades.medial_at(month) if is_graded else None,
-            lateral=grades.lateral if is_graded else None,
-        )
+        project = GRADING if month <= _LAST_OF_GRADING else EXTENSION
+        read.append(_graded(knee, person, month, project, is_graded))
+    yield from read
+    if any(reading.project == EXTENSION for reading in read):
+        for reading in read:
+            if reading.month in (0, _LAST_OF_GRADING):
+                is_graded = bool(rng.random() >= _NOT_GRADED)
+                yield _graded(knee, person, reading.month, EXTENSION, is_graded)
+
+
+def _graded(
+    knee: PhantomKnee, person: int, month: int, project: int, is_graded: bool
+) -> GradeReading:
+    grades = knee.grades
+    return GradeReading(
+        month=month,
+        side=knee.side,
+        barcode=person + _VISITS[month],
+        kl=grades.kl_at(month) if is_graded else None,
+        medial=grades.medial_at(month) if is_graded else None,
+        lateral=grades.lateral if is_graded else None,
+        project=project,
+    )
