@@ -35,7 +35,7 @@ _READ_AFTER = 2 / 23
 SEVERITY_RATIO, KL_RATIO = 0.4, 1.0
 # The cumulative hazard at the last of `_DAYS` of a knee with KL 0 and a severity of 0. In a cohort
 # with the study's prevalence 9 % of the knees are replaced by 96 months.
-_HAZARD = 0.0165
+_HAZARD = 0.015
 # The share of knees with a report that could not be confirmed, where times are planted: as many.
 _REPORTED_FALSELY = 0.003
 
