@@ -3,7 +3,8 @@
 Columns, after knee, subject, visit, side:
 
     jsn12, pain                    the planted outcomes, 0 or 1
-    jsn12_severity, pain_severity  the binormal severities from which the findings follow
+    jsn12_severity, pain_severity  the binormal severities from which the findings follow; with a
+                                   follow-up the former is standard normal
     jsn12_finding, pain_finding    their size in the image, 0 to 1, strictly increasing with the
                                    severity
     jsn12_best_auc, pain_best_auc  the AUC of the ideal observer, who reads the severity without
