@@ -135,7 +135,7 @@ class Metrics:
     @property
     def main(self) -> str:
         """The name of the metric that models are judged by first."""
-        return self.names()[0]
+        return UNO_C if any(metric.name == UNO_C for metric in self) else ROC_AUC
 
     def differences(self, name: str | None = None) -> list[Metric]:
         """Return the mean differences of the first model from each other one."""

@@ -213,11 +213,11 @@ def test_parts_are_shown_with_their_weights_and_what_the_networks_added():
         return {"parts": parts, "linear_roc_auc": alone, "validation_roc_auc": whole}
 
     records = [record(0.9, 0.0, 0.60, 0.60), record(0.8, 0.25, 0.62, 0.66)]
-    assert part_rows(records)[1] == {
+    assert part_rows(records, "ROC AUC")[1] == {
         "part": "network",
         "weight, fold 1": "0.00",
         "weight, fold 2": "0.25",
         "ROC AUC by itself, mean": "0.500",
     }
-    assert "0.610 without the networks and 0.630 with them" in parts_caption(records)
-    assert part_rows([{}, {}]) == [] and "without" not in parts_caption([{}, {}])
+    assert "0.610 without the networks and 0.630 with them" in parts_caption(records, "ROC AUC")
+    assert part_rows([{}, {}], "") == [] and "without" not in parts_caption([{}, {}], "")
