@@ -3,8 +3,10 @@
 Names of metrics, those at a time with the time behind them (`auc_24m`):
 
     uno_c                       Uno's C, of events up to the last time
-    auc, brier, ipa             cumulative/dynamic AUC, Brier score, and that by no skill's (`ipa`)
+    auc, brier                  cumulative/dynamic AUC, and Brier score
     integrated_brier            the mean Brier score from the first time to the last
+    ipa                         by how much a Brier score is less than that of one risk for all;
+                                over all knees, since in few it is too low
     observed_expected           Kaplan-Meier's risk by the mean risk told; calibration_slope
     roc_auc, pr_auc, ...        of the knees whose status is known then, as papers on one horizon
                                 count them: `known` knees, of which `events` have had it
@@ -111,7 +113,7 @@ def _measures(at: Sequence[float]) -> Iterator[_Named]:
         slope = Measure(_column(calibration_slope, place, months), "plain", months)
         yield _Named(at_time("auc", months), area, is_compared=True)
         yield _Named(at_time("brier", months), brier, is_compared=True)
-        yield _Named(at_time("ipa", months), accuracy)
+        yield _Named(at_time("ipa", months), accuracy, is_mean=False)
         yield _Named(at_time("observed_expected", months), ratio, is_mean=False)
         yield _Named(at_time("calibration_slope", months), slope, is_mean=False)
     if len(at) > 1:

@@ -14,8 +14,11 @@ from typing import Literal, NamedTuple
 import numpy as np
 from scipy.special import expit, stdtrit
 
-from oatools.learning.intervals import Estimate, variance_of_mean
+from oatools.learning.intervals import Estimate, Variance, variance_of_mean
 from oatools.survival.patients import without_each
+
+# Repeats, found by simulation: see `_with_training`.
+_UNTOLD = 2
 
 
 @dataclass(frozen=True)
@@ -51,24 +54,25 @@ def estimate(runs: Sequence[Sequence[Fold]], measure: Measure) -> Estimate:
 
     Each run is a division of the same knees into as many folds; one cohort that had no part in the
     model is one run of one fold. Where folds have another prediction, it is the mean difference
-    from that one's measure; of predictions that are the same it is 0, and so is its interval. The
-    quantile is Student's with as many degrees of freedom as there are patients with an event, less
-    one a fold, as these are what is rare. There is no interval where that leaves less than one a
-    fold, nor where nothing varies or the value is at an end of its scale; and no value where a fold
-    has none.
+    from that one's measure; of predictions that are the same it is 0, and so are its ends. The
+    quantile is Student's. The variance within folds has as many degrees of freedom as there are
+    patients with an event, less one a fold, as these are what is rare. There is no interval where
+    that leaves less than one a fold, nor where nothing varies or the value is at an end of its
+    scale; and no value where a fold has none.
     """
-    is_difference = runs[0][0].other is not None
     found = [_Run.of(folds, measure) for folds in runs]
     value = float(np.mean([run.value for run in found]))
-    if is_difference and all(run.value == 0 == run.variance for run in found):
-        return Estimate(0.0, 0.0, 0.0)  # of models that say the same
-    within = _mean_variance(found)
-    freedom = float(np.mean([run.freedom for run in found]))
-    if math.isnan(value) or not within > 0 or freedom < len(runs[0]):
+    if runs[0][0].other is not None and all(run.value == 0 == run.variance for run in found):
+        return Estimate(0.0, 0.0, 0.0)
+    within = Variance(
+        float(np.mean([run.variance for run in found])),
+        float(np.mean([run.freedom for run in found])),
+    )
+    if math.isnan(value) or not within.value > 0 or within.freedom < len(runs[0]):
         return Estimate(value)
-    variance = _with_training(runs, found, measure)
-    reach = float(stdtrit(freedom, 0.975)) * math.sqrt(variance)
-    return _on_scale(value, reach, measure.scale, is_difference)
+    variance = _with_training(runs, found, within, measure)
+    reach = float(stdtrit(variance.freedom, 0.975)) * math.sqrt(variance.value)
+    return _on_scale(value, reach, measure.scale, runs[0][0].other is not None)
 
 
 def _on_scale(value: float, reach: float, scale: str, is_difference: bool) -> Estimate:
@@ -138,27 +142,38 @@ class _Run(NamedTuple):
         return cls(value, sum(variances) / len(folds) ** 2, freedom)
 
 
-def _mean_variance(found: Sequence[_Run]) -> float:
-    return float(np.mean([run.variance for run in found]))
-
-
 def _with_training(
-    runs: Sequence[Sequence[Fold]], found: Sequence[_Run], measure: Measure
-) -> float:
+    runs: Sequence[Sequence[Fold]], found: Sequence[_Run], within: Variance, measure: Measure
+) -> Variance:
     """Return the variance of the mean over folds and repeats, what training adds included.
 
     See `variance_of_mean`, which gives a single run the most: that all of the variance within is of
     pairs of patients, one trained on and one tested. But pairs are in no more of it than hangs on
     the predictions. What their mean, given to every knee, leaves of the variance is that of the
     outcome alone, which is most of it for Brier scores, and nothing for C and areas.
+
+    A few repeats tell little of how much they differ, so that the degrees of freedom are
+    Satterthwaite's (Biometrics 1946;2:110-114). Of two models that happen to be much the same
+    repeats differ little, too, just where the difference is too small: to those of a difference
+    come `_UNTOLD` that differ the most, as for a single run.
     """
-    within, folds = _mean_variance(found), runs[0]
-    if len(runs) == 1 and len(folds) > 1 and folds[0].other is None:
+    folds, repeats = runs[0], len(runs)
+    is_difference = folds[0].other is not None
+    if repeats == 1 and len(folds) > 1 and not is_difference:
         hangs_on = _Run.of([_beside_their_mean(fold) for fold in folds], measure).variance
-        return within + float(np.fmin(within, hangs_on))
-    between = float(np.var([run.value for run in found], ddof=1)) if len(runs) > 1 else 0.0
+        return Variance(within.value + float(np.fmin(within.value, hangs_on)), within.freedom)
     patients = sum(len(np.unique(fold.subject)) for fold in folds)
-    return variance_of_mean(within, between, len(folds), len(runs), patients)
+    if repeats == 1:
+        whole = variance_of_mean(within.value, 0.0, len(folds), 1, patients)
+        return Variance(whole, within.freedom)
+    between, told = float(np.var([run.value for run in found], ddof=1)), repeats - 1
+    if is_difference:
+        most = 2 * within.value / len(folds)
+        between = (told * between + _UNTOLD * most) / (told + _UNTOLD)
+        told += _UNTOLD
+    whole = variance_of_mean(within.value, between, len(folds), repeats, patients)
+    spread = within.value**2 / within.freedom + (whole - within.value) ** 2 / told
+    return Variance(whole, whole**2 / spread)
 
 
 def _beside_their_mean(fold: Fold) -> Fold:

@@ -92,11 +92,15 @@ def test_where_events_and_losses_are_tied_events_come_first_in_both_curves():
 
 
 def test_where_the_last_are_lost_nobody_is_left_to_the_last_digit():
-    time, event = np.array([1.0, 2, 3, 3]), np.array([True, False, True, False])
-    weights = np.random.default_rng(3).random((50, 4)) + 0.1
-    assert (censoring(time, event, weights).at(3) == 0).all()
-    with_event = censoring(time, np.array([True, False, True, True]), weights).at([3, 99])
-    assert (with_event > 0).all()
+    time, event = cohort(6, by_visit=True)
+    time[:2], event[:2] = time.max() + 1, [True, False]
+    last = time.max()
+    weights = np.random.default_rng(3).random((50, len(time))) + 0.1
+    assert (censoring(time, event, weights).at(last) == 0).all()
+    assert (kaplan_meier(time, event, weights).at(last) > 0).all()
+    event[1] = True
+    assert (censoring(time, event, weights).at([last, 999]) > 0).all()
+    assert (kaplan_meier(time, event, weights).at([last, 999]) == 0).all()
 
 
 def test_where_every_patient_has_one_knee_the_interval_is_a_little_wider_than_greenwood_s():

@@ -160,16 +160,43 @@ def test_of_a_brier_score_only_what_hangs_on_the_predictions_is_there_twice():
     assert variance_of(found, freedom, "positive") == pytest.approx(within + added)
 
 
-def test_over_repeats_training_adds_what_they_tell():
-    runs = [folds_of(5), folds_of(15), folds_of(25)]
-    found = estimate(runs, UNO)
-    parts = [[jackknife(fold, uno) for fold in folds] for folds in runs]
+def repeats_of(folds_of_run, of):
+    """Mean value of each run, the mean variance within, and its degrees of freedom."""
+    parts = [[jackknife(fold, of) for fold in folds] for folds in folds_of_run]
     means = [np.mean([value for value, _ in part]) for part in parts]
     within = np.mean([sum(variance for _, variance in part) / 16 for part in parts])
+    freedoms = [sum(with_event(fold, TAU) - 1 for fold in folds) for folds in folds_of_run]
+    return means, within, np.mean(freedoms)
+
+
+def test_over_repeats_training_adds_what_they_tell_and_few_tell_little():
+    runs = [folds_of(5), folds_of(15), folds_of(25)]
+    found = estimate(runs, UNO)
+    means, within, freedom = repeats_of(runs, uno)
     assert found.value == pytest.approx(np.mean(means))
-    freedom = np.mean([sum(with_event(fold, TAU) - 1 for fold in folds) for folds in runs])
-    expected = variance_of_mean(within, np.var(means, ddof=1), 4, 3, 80)
-    assert variance_of(found, freedom, "share") == pytest.approx(expected)
+    whole = variance_of_mean(within, np.var(means, ddof=1), 4, 3, 80)
+    assert whole > 1.1 * within
+    # Satterthwaite's, of the variance within and of that of 3 repeats.
+    both = whole**2 / (within**2 / freedom + (whole - within) ** 2 / 2)
+    assert variance_of(found, both, "share") == pytest.approx(whole)
+
+
+def test_to_the_repeats_of_a_difference_come_two_that_differ_the_most():
+    """The most is what makes the variance of one run 2 x that within, which is `between` 2 / 4."""
+    runs = [[cohort(s + n, 20, first=100 * n) for n in range(4)] for s in (5, 15, 25)]
+    found = estimate(runs, UNO)
+    means, within, freedom = repeats_of(
+        runs, lambda fold, kept: uno(fold, kept) - uno(fold, kept, fold.other)
+    )
+    between = (2 * np.var(means, ddof=1) + 2 * within * 2 / 4) / (2 + 2)
+    whole = variance_of_mean(within, between, 4, 3, 80)
+    both = whole**2 / (within**2 / freedom + (whole - within) ** 2 / (2 + 2))
+    assert variance_of(found, both, "apart") == pytest.approx(whole)
+    single = estimate(runs[:1], UNO)
+    means, within, freedom = repeats_of(
+        runs[:1], lambda fold, kept: uno(fold, kept) - uno(fold, kept, fold.other)
+    )
+    assert variance_of(single, freedom, "apart") == pytest.approx(2 * within)
 
 
 def test_a_difference_is_paired():
