@@ -76,9 +76,11 @@ def lost_after_events(time: np.ndarray, event: np.ndarray) -> np.ndarray:
 
     Where times are those of visits, a knee that is lost was still seen at its last visit, without
     the event. Kaplan-Meier curves know that. The inverse weights of scikit-survival, and with them
-    the measures here, do not: they divide by the share that is not lost at the very time of an
-    event, those who are lost with that visit taken off, which is too small, and they leave a knee
-    out that is lost at the horizon. With these times they are right.
+    the measures here, do not: they divide an event by the share that is not lost after its very
+    visit, which is too small, so that Brier scores are too high; and they leave out knees that are
+    lost at the horizon, so that nothing is defined at the last visit. With these times all is
+    right: known knees stand for all, and their weights sum to the number of knees (Satten and
+    Datta, The American Statistician 2001;55:207-210).
     """
     return np.where(event, time, np.nextafter(time, np.inf))
 
