@@ -156,7 +156,8 @@ def divide_and_validate(
     fold = plan.splitter.split(cohort, plan.seed)
     path = out_dir / "folds.tsv"
     are_others = write_folds(path, cohort.knee, cohort.subject, fold, plan.replacing, listener.note)
-    for line in describe(cohort.subject, cohort.label, fold):
+    kind = "positive" if cohort.follow_up is None else "with the event"
+    for line in describe(cohort.subject, cohort.label, fold, kind):
         listener.note(line)
     if are_others:
         remove_models(out_dir)

@@ -391,10 +391,12 @@ def _is_damaged(path: Path, wanted: bytes) -> bool:
     return wanted.startswith(found) or sha256 == hashlib.sha256(wanted).hexdigest()
 
 
-def describe(subjects: Sequence[str], label: np.ndarray, fold: np.ndarray) -> list[str]:
-    """Return a line a fold: knees, patients, positives, and the overlap of patients.
+def describe(
+    subjects: Sequence[str], label: np.ndarray, fold: np.ndarray, kind: str = "positive"
+) -> list[str]:
+    """Return a line a fold: knees, patients, how many are of label 1, and the overlap of patients.
 
-    The overlap is 0 unless the split is leaky.
+    `kind` is what knees of label 1 are called. The overlap is 0 unless the split is leaky.
     """
     lines = []
     patients = np.asarray(subjects)
@@ -404,7 +406,7 @@ def describe(subjects: Sequence[str], label: np.ndarray, fold: np.ndarray) -> li
         name = f"fold {number}" if number else "trained on only"
         lines.append(
             f"{name}: {int(at.sum())} knees of {len(inside)} patients, "
-            f"{int(label[at].sum())} positive; "
+            f"{int(label[at].sum())} {kind}; "
             f"patients also in other folds: {len(inside & outside)}"
         )
     return lines
