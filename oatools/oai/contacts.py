@@ -4,7 +4,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 
-from oatools.oai import widths
 from oatools.oai.clinical import VARIABLES, column_at
 from oatools.oai.codes import XRAY_VISITS, KneeId, Record, is_missing, subject_of
 from oatools.oai.endpoints import month_of
@@ -26,8 +25,7 @@ def all_x_rays(read: TableReader, months: int) -> list[tuple[int, Readings]]:
         if month_of(at) > months:
             break
         found.append((month_of(at), read.grades_if_there(at, KL)))
-        if read.tables.has(widths.table_name(at)):
-            found.append((month_of(at), read.widths(at, widths.MINIMUM)))
+        found.append((month_of(at), read.widths_if_there(at)))
     return found
 
 

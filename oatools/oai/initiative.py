@@ -117,6 +117,15 @@ class TableReader:
             )
         return widths.readings(records, visit, width)
 
+    def widths_if_there(self, visit: str) -> Readings:
+        """Read the minimum width at a visit; nothing where there is no such table or column."""
+        name = widths.table_name(visit)
+        if not self.tables.has(name):
+            return {}
+        (*keys, column), optional = widths.jsw_columns(visit)
+        records = read_table(self.tables, name, keys, [column, *optional])
+        return widths.readings([each for each in records if column in each], visit)
+
     def grades(self, visit: str, grade: Grade) -> Readings:
         """Read a grade at a visit; a `UsageError` where there is no such table or column."""
         needed = grades.columns(visit, grade)

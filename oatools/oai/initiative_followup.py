@@ -261,8 +261,8 @@ def _end_stage(
     measured: Readings = {}
     if endpoint.grade is None:
         measured = readings.get(LAST_OF_END_STAGE, {})
-    elif tables.has(widths.table_name(visit)):
-        measured = read.widths(visit, widths.MINIMUM)
+    else:
+        measured = read.widths_if_there(visit)
     for knee, projects in measured.items():
         _, width = first_reading(projects, WIDTH) or (None, None)
         if width == 0:

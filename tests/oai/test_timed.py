@@ -580,6 +580,23 @@ def test_the_project_that_told_is_the_one_of_the_row(grades):
     assert projects["9200004 right"] == "15" and projects["9200003 right"] == "15"
 
 
+def test_a_width_of_0_at_48_months_ends_the_readings_of_grades_too(grades):
+    """End-stage is a width of 0, too, for grades; tables of other widths do not matter to them."""
+    grade_2 = "9200001 right"
+    assert courses(label_knees(grades, endpoint="kl", until="96m", threshold=2))[grade_2] == (
+        "48 0 48 n/a lost"
+    )
+    lines = "ID|SIDE|READPRJ|V06{}\n9200001|1: Right|16|0\n"
+    (grades / "kxr_qjsw_duryea06.txt").write_text(lines.format("JSW225"))
+    assert courses(label_knees(grades, endpoint="kl", until="96m", threshold=2))[grade_2] == (
+        "48 0 48 n/a lost"
+    )
+    (grades / "kxr_qjsw_duryea06.txt").write_text(lines.format("MCMJSW"))
+    assert courses(label_knees(grades, endpoint="kl", until="96m", threshold=2))[grade_2] == (
+        "48 0 48 n/a unmeasured"
+    )
+
+
 NARROWING_GRADES = """
 ID      SIDE READPRJ 00   01   03   05   06
 9300001 1    15      1    1.2  1.2  1.2  1.2
