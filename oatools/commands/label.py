@@ -8,7 +8,9 @@ import click
 from click.core import ParameterSource
 
 from oatools.commands.label_flow import (
+    check_curve,
     check_flows,
+    draw_curve,
     tell_flow,
     tell_reliable_change,
     write_flow,
@@ -160,6 +162,12 @@ def _decimal(_: click.Context, __: click.Parameter, text: str | None) -> Decimal
     help="Write the cohort's flow: a table (.tsv) or a figure (.svg, .png, .pdf); repeatable.",
 )
 @click.option(
+    "--curve",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="With --until, draw the Kaplan-Meier curve of all knees at risk: .svg or .png.",
+)
+@click.option(
     "--list-variables",
     is_flag=True,
     is_eager=True,
@@ -186,6 +194,7 @@ def main(
     expect: str | None,
     everyone: bool,
     flows: tuple[Path, ...],
+    curve: Path | None,
 ) -> None:
     """Label the knees of a study from its TABLES.
 
@@ -208,10 +217,14 @@ def main(
         console.note("warning: --jsw is now called --width")
         width = old_width
     check_flows(flows, source)
+    check_curve(curve, source, flows, is_timed=until is not None)
     if until is not None:
         _refuse_beside_until()
         timed = timed_endpoint_of(endpoint, until, visit, threshold, width, replaced)
-        _finish(console, source, time_knees(source, timed, visit), flows, everyone)
+        times = time_knees(source, timed, visit)
+        if curve is not None and times.knees:
+            draw_curve(curve, times)
+        _finish(console, source, times, flows, everyone)
         return
     if replaced is not None:
         raise UsageError("--replaced is for times to an event", "give --until, too")

@@ -6,7 +6,8 @@ from pathlib import Path
 from oatools.core import manifest
 from oatools.core.console import Console
 from oatools.core.errors import UsageError
-from oatools.core.files import check_outputs
+from oatools.core.files import check_outputs, write_bytes
+from oatools.core.options import FIGURES
 from oatools.oai.course import Ended
 from oatools.oai.labels import Labels
 from oatools.oai.reliability import ReliableChange
@@ -33,6 +34,32 @@ def check_flows(flows: Sequence[Path], source: Path) -> None:
                 f"--flow {path}: a table that is no flow is there, and would be lost",
                 "give it another name",
             )
+
+
+def check_curve(curve: Path | None, source: Path, flows: Sequence[Path], *, is_timed: bool) -> None:
+    """Raise a `UsageError` for a file of `--curve` that cannot be drawn, or would destroy one."""
+    if curve is None:
+        return
+    if not is_timed:
+        raise UsageError("--curve is of times to an event", "give --until, too")
+    if curve.suffix not in FIGURES:
+        raise UsageError(f"--curve {curve}: a name that ends in .png or .svg is needed")
+    named = {f"--flow {index}": path for index, path in enumerate(flows, start=1)}
+    check_outputs({**named, "--curve": curve}, [source], force=True)
+
+
+def draw_curve(path: Path, labels: TimedLabels) -> None:
+    """Draw the Kaplan-Meier curve of the knees at risk, with the numbers of these below."""
+    import numpy as np
+
+    from oatools.learning.followup import read_follow_up
+    from oatools.report.figures import encode_marked
+    from oatools.report.timed import kaplan_meier_figure
+
+    found = read_follow_up(labels.rows(), path.name)
+    subject = np.unique([knee.subject for knee in labels.knees], return_inverse=True)[1]
+    figure = kaplan_meier_figure(found, subject)
+    write_bytes(path, encode_marked(figure, path.suffix[1:], labels.cautions))
 
 
 def tell_reliable_change(console: Console, labels: Labels, change: ReliableChange) -> None:

@@ -83,7 +83,8 @@ class Months(click.ParamType):  # type: ignore[type-arg]  # no generic class in 
         return months
 
 
-_FIGURES = (".png", ".svg")
+#: The endings of figures that are drawn.
+FIGURES = (".png", ".svg")
 # The endings of files that are made from data: a folder is not called so, but by mistake.
 _OF_FILES = (
     *(".nii.gz", ".nii", ".img", ".hdr", ".h5", ".safetensors", ".pt", ".tsv", ".csv", ".txt"),
@@ -240,7 +241,7 @@ def figure_option(what: str) -> Decorator:
     def checked(
         _context: click.Context, _parameter: click.Parameter, path: Path | None
     ) -> Path | None:
-        if path is not None and path.suffix not in _FIGURES:
+        if path is not None and path.suffix not in FIGURES:
             raise UsageError(f"--figure {path}: a name that ends in .png or .svg is needed")
         return path
 

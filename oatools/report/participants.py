@@ -12,6 +12,8 @@ from oatools.report.content import CohortCounts, LabelFlow, Report
 from oatools.report.flow import flow_figure
 from oatools.report.words import words_of
 
+# The step of a flow whose knees can be learnt from.
+_SERVE = ("labelled", "at risk")
 FLOW_CAPTION = "Flow of knees to the cohort."
 
 
@@ -43,14 +45,16 @@ def read_label_flow(path: str | Path, labelled: int) -> LabelFlow:
     rows = list(read_table(path, ["reason", "knees"]).rows)
     steps = [(row["reason"], row["knees"]) for row in rows]
     names = [name for name, _ in steps]
-    is_flow = names[:1] == ["assessed"] and names[-2:] == ["labelled", "positive"]
+    # Labels end with those that are positive, times with the events and how the others ended.
+    last = next((i for i, name in enumerate(names) if name in _SERVE), 0)
+    is_flow = names[:1] == ["assessed"] and names[last + 1 : last + 2] in (["positive"], ["events"])
     if not is_flow or not all(knees.isdecimal() for _, knees in steps):
         raise UsageError(
             f"{path}: is no flow, from 'assessed' to 'labelled' and 'positive'",
             "give the table that oa-label writes of it",
         )
-    left_out = tuple((reason, int(knees)) for reason, knees in steps[1:-2])
-    found = LabelFlow(int(steps[0][1]), left_out, int(steps[-2][1]))
+    left_out = tuple((reason, int(knees)) for reason, knees in steps[1:last])
+    found = LabelFlow(int(steps[0][1]), left_out, int(steps[last][1]))
     if found.assessed != sum(knees for _, knees in left_out) + found.labelled:
         raise UsageError(f"{path}: the knees left out and labelled are not all that were assessed")
     if found.labelled < labelled:

@@ -173,7 +173,7 @@ def _draw_curve(
     curve = kaplan_meier(time, event, np.ones((1, len(time))))
     at = np.append(0.0, curve.times)
     low, high = survival_interval(time, event, _numbered(subject), at)
-    label = f"{name} ({int(event.sum())} of {len(time)} knees)"
+    label = f"{name}: {int(event.sum())} events in {len(time)} knees"
     share = np.append(1.0, curve.values[0])
     axes.step(at, share, where="post", color=colour, linestyle=style, linewidth=1.8, label=label)
     axes.fill_between(at, low, high, step="post", color=colour, alpha=0.15, linewidth=0)
