@@ -166,8 +166,21 @@ def _check_row(row: Row) -> None:
     probability = number(row, "probability")
     if probability is not None and not 0 <= probability <= 1:
         raise ItemError(f"{knee} has the probability {row['probability']}")
+    if "time" in row and "event" in row:
+        _check_follow_up(row)
     if not row.get("fold", "0").isdecimal() and row["fold"] != MISSING:
         raise ItemError(f"{knee} has the fold '{row['fold']}', which is not a whole number")
+
+
+def _check_follow_up(row: Row) -> None:
+    """Raise an `ItemError` for times that cannot be."""
+    from oatools.learning.followup import is_followed, read_follow_up
+
+    try:
+        if is_followed(row):
+            read_follow_up([row], "the table")
+    except UsageError as error:
+        raise ItemError(error.reason.removeprefix("the table: ")) from None
 
 
 def _other_name(path: Path, made: Any) -> str:

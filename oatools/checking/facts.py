@@ -24,7 +24,7 @@ _MOST_VALUES = 8
 _MOST_CHARACTERS = 300
 # Columns of which it is told how many values there are, and how many rows have each.
 _NAMED = ("knee", "subject")
-_COUNTED = ("label", "side", "visit", "sequence", "fold", "caution")
+_COUNTED = ("label", "event", "ended", "side", "visit", "sequence", "fold", "caution")
 _OF_PAGE = ("title", "made", "id", "source")
 _KINDS = {".nii.gz": VOLUME, ".nii": VOLUME, ".h5": FEATURES, ".safetensors": MODEL}
 

@@ -110,7 +110,8 @@ METHODS = ["gradcam", "gradcam++", "hirescam", "occlusion"]
 @click.option(
     "--mean",
     is_flag=True,
-    help="Also write mean maps of all knees, by the label in the rows or in --with-clinical.",
+    help="Also write mean maps of all knees, by the label (or event) in the rows or in "
+    "--with-clinical.",
 )
 @click.option(
     "--faithfulness",
@@ -169,6 +170,7 @@ def main(
         load,
     )
     from oatools.learning.cautions import model_warning
+    from oatools.learning.followup import EVENT
     from oatools.learning.rows import clinical_cells, open_scoring, times_of
 
     settings = CamSettings(
@@ -185,7 +187,7 @@ def main(
     )
     fitted, _ = load(settings)
     times_of(fitted, at or ())
-    scoring = open_scoring(fitted, table, clinical, also=["label"])
+    scoring = open_scoring(fitted, table, clinical, also=["label", EVENT])
     if scoring.absent:
         console.note(f"{scoring.absent_warning()}; give a table with --with-clinical")
     if fitted.cautions:
@@ -196,7 +198,8 @@ def main(
     finished: list[FinishedMap] = []
 
     def remember(row: Row, cells: Row) -> None:
-        label = clinical_cells(row, clinical_rows).get("label", MISSING)
+        cells_of = clinical_cells(row, clinical_rows)
+        label = cells_of.get("label", cells_of.get(EVENT, MISSING))
         finished.extend(finished_maps(row, out_dir, fitted, label))
 
     work = partial(

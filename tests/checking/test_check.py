@@ -249,6 +249,26 @@ def test_a_heat_map_is_checked_with_its_table_and_picture(project):
     assert [line[:2] for line in found("-", given=table)] == [(str(heat), "heat map")]
 
 
+FOLLOWED = "knee\tsubject\ttime\tevent\tfrom\tto\n1_00m_left\t1\t24\t1\t12\t24\n"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("\t1\t12\t24", "\t1\t30\t24", "its event at 24 months, which is not within 30 to 24"),
+        ("\t24\t1\t", "\tsoon\t1\t", "time 'soon'"),
+        ("\t24\t1\t", "\t24\t3\t", "event '3'"),
+    ],
+)
+def test_a_table_of_follow_up_that_cannot_be_is_bad(tmp_path, monkeypatch, old, new, words):
+    monkeypatch.chdir(tmp_path)
+    Path("t.tsv").write_text(FOLLOWED)
+    assert found("t.tsv") == []
+    Path("t.tsv").write_text(FOLLOWED.replace(old, new))
+    ((named, kind, error),) = found("t.tsv")
+    assert (named, kind) == ("t.tsv", "table") and words in error and "1_00m_left" in error
+
+
 LABELS = "knee\tsubject\tlabel\n1_00m_left\t1\t0\n1_00m_right\t1\tn/a\n2_00m_left\t2\t1\n"
 
 

@@ -1,6 +1,7 @@
 """oa-cam from scans as they come to maps that lie on them."""
 
 import csv
+import dataclasses
 import io
 import json
 from pathlib import Path
@@ -21,6 +22,7 @@ from oatools.features.featurefile import feature_space, read_features
 from oatools.imaging.volume import Volume, read_volume, write_volume
 from oatools.learning.cohort import make_cohort
 from oatools.learning.files import load_model, save_model
+from oatools.learning.hazard import Hazards
 from oatools.learning.settings import Settings
 from oatools.learning.training import fit
 from oatools.phantom import anatomy, rendering, series
@@ -175,6 +177,50 @@ def test_every_output_tells_the_same_story(folder):
     assert again.stderr.count("trained on features from random weights") == 1
     other = explain(folder, "story", "--method", "hirescam")
     assert other.exit_code == 1 and "with other settings" in other.stderr
+
+
+def test_a_model_of_follow_up_tells_the_risk_within_the_time_that_is_asked_for(folder):
+    """Hazards of a score of 0 are given by hand; the map is that of the same model of classes."""
+    of_classes = load_model(folder / "one.safetensors")
+    hazards = Hazards(np.array([12.0, 96.0]), np.array([0.01, 0.002]))
+    model = dataclasses.replace(of_classes, hazards=hazards)
+    save_model(folder / "timed.safetensors", model, endpoint="tkr-until96m")
+    risks = {}
+    for words, months, cumulative in (
+        (("--at", "24m"), 24, 0.12 + 12 * 0.002),
+        ((), 96, 0.12 + 84 * 0.002),
+    ):
+        out = f"timed-{months}"
+        done = explain(folder, out, "--grid", "input", *words, model="timed")
+        assert done.exit_code == 0, done.stderr
+        for row in rows_of(done.stdout):
+            said = json.loads((folder / out / f"{row['knee']}_cor-iw-tse.json").read_text())
+            assert said["WithinMonths"] == months and "Threshold" not in said
+            assert "log hazard" in said["Description"]
+            told = said["Notes"][0]
+            assert told.startswith("tkr-until96m: risk ") and f"within {months} months" in told
+            # The score that this risk is that of.
+            score = np.log(-np.log1p(-float(row["probability"])) / cumulative)
+            risks.setdefault(row["knee"], []).append((score, row["heat"]))
+    plain = explain(folder, "untimed", "--grid", "input")
+    for row in rows_of(plain.stdout):
+        (one, near), (two, far) = risks[row["knee"]]
+        odds = np.log(float(row["probability"]) / (1 - float(row["probability"])))
+        assert one == pytest.approx(two, abs=1e-3) and one == pytest.approx(odds, abs=1e-3)
+        maps = [np.asarray(nibabel.load(path).dataobj) for path in (row["heat"], near, far)]
+        np.testing.assert_array_equal(maps[0], maps[1])
+        np.testing.assert_array_equal(maps[0], maps[2])
+    for words, said in (
+        (("--at", "120m"), "has learnt of 96 months, and not of 120; give --at earlier times"),
+        (("--at", "12m,24m"), "names 2 times; one is asked for"),
+    ):
+        done = explain(folder, "no", *words, model="timed")
+        assert done.exit_code == 2 and said in done.stderr
+    done = explain(folder, "no", "--at", "12m")
+    assert done.exit_code == 2 and "two classes apart, and no times" in done.stderr
+    table = coronal(folder).replace("\tlabel\t", "\tevent\t")
+    done = explain(folder, "timed-mean", "--mean", model="timed", given=table)
+    assert (folder / "timed-mean/mean/cor-iw-tse_label-1.nii.gz").exists(), done.stderr
 
 
 def test_a_missing_clinical_variable_is_imputed_and_the_picture_says_so(folder):

@@ -431,3 +431,35 @@ def test_scores_of_phantoms_say_so_wherever_they_are_written(study):
     (study / "jd.tsv").write_text("pair\tchoice\n001\tA\n")
     done = oa_pairs("score", "jd.tsv", "--key", "key2.tsv", cwd=study)
     assert {row["caution"] for row in table(done.stdout)} == {"phantoms"}
+
+
+def test_pairs_are_drawn_by_what_had_happened_within_a_time(tmp_path):
+    """Knees 0 to 9 have it by 12 months, 10 to 19 by 36, 20 to 29 are lost at 12, the others stay."""
+    lines = ["knee\tsubject\tvisit\tside\ttime\tevent\tfrom\tto\tended\tage\tendpoint"]
+    for n in range(60):
+        follow = "48\t0\t48\tn/a\tend"
+        if n < 20:
+            follow = ("12\t1\t0\t12" if n < 10 else "36\t1\t24\t36") + "\tevent"
+        elif n < 30:
+            follow = "12\t0\t12\tn/a\tlost"
+        subject = str(9000000 + n)
+        lines.append(f"{subject}_00m_left\t{subject}\t00m\tleft\t{follow}\t60\ttkr-until48m")
+    (tmp_path / "labels.tsv").write_text("\n".join(lines) + "\n")
+    for months, progress, others in ((24, range(10), [*range(10, 20), *range(30, 60)]),):
+        done = oa_pairs(
+            *("draw", "labels.tsv", "--at", f"{months}m", "--pairs", 10, "--key", "key.tsv"),
+            cwd=tmp_path,
+        )
+        assert done.returncode == 0, done.stderr
+        rows = table(done.stdout)
+        assert not {"time", "event", "from", "to", "ended", "label"} & set(rows[0])
+        key = {row["knee"] for row in table((tmp_path / "key.tsv").read_text())}
+        assert {int(knee[:7]) - 9000000 for knee in key} == set(progress)
+        partners = {int(row["knee"][:7]) - 9000000 for row in rows} - set(progress)
+        assert partners <= set(others)
+    done = oa_pairs("draw", "labels.tsv", "--pairs", 3, "--key", "k.tsv", cwd=tmp_path)
+    assert done.returncode == 2 and "say by when, with --at 24m" in done.stderr
+    done = oa_pairs(
+        *("draw", "labels.tsv", "--at", "24m", "--show", "time", "--key", "k.tsv"), cwd=tmp_path
+    )
+    assert done.returncode == 2 and "time" in done.stderr

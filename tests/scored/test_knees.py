@@ -111,3 +111,54 @@ def test_predictions_of_fewer_knees_are_not_compared(written):
     fewer = "\n".join(PREDICTIONS.split("\n")[:2]) + "\n"
     with pytest.raises(UsageError, match="no prediction for 2 of the 3 knees"):
         read_scored(written("p.tsv", PREDICTIONS), others={"o": written("o.tsv", fewer)})
+
+
+FOLLOWED = """knee\tsubject\ttime\tevent\tfrom\tto\tkl\tendpoint
+9000099_00m_left\t9000099\t12\t1\t0\t12\t2\tjsn-until96m
+9000099_00m_right\t9000099\t48\t1\t12\t48\t3\tjsn-until96m
+9000296_00m_left\t9000296\t24\t0\t24\tn/a\t2\tjsn-until96m
+9000622_00m_right\t9000622\t12\t0\t12\tn/a\t1\tjsn-until96m
+9001104_00m_left\t9001104\t72\t1\t48\t72\t1\tjsn-until96m
+"""
+RISKS = "knee\tsubject\trisk_24m\trisk_96m\tprobability\tfold\n" + "".join(
+    f"{line.split(chr(9))[0]}\t{line.split(chr(9))[1]}\t0.{n}\t0.{n + 3}\t0.{n + 3}\t1\n"
+    for n, line in enumerate(FOLLOWED.splitlines()[1:], start=1)
+)
+
+
+def test_labels_of_follow_up_are_asked_for_a_time_and_risks_are_those_of_it(written):
+    """By 24 months: the first had it, the second between 12 and 48, the fourth was lost at 12."""
+    found = read_scored(written("p.tsv", RISKS), written("l.tsv", FOLLOWED), at=24)
+    assert found.knee == ("9000099_00m_left", "9000296_00m_left", "9001104_00m_left")
+    assert found.label.tolist() == [1, 0, 0]
+    assert found.scores["score"].tolist() == [0.1, 0.3, 0.5]
+    assert found.unlabelled == 2 and found.endpoint == "jsn-until96m within 24 months"
+    later = read_scored(written("p.tsv", RISKS), written("l.tsv", FOLLOWED), at=96)
+    assert later.label.tolist() == [1, 1, 1]
+    assert later.scores["score"].tolist() == [0.4, 0.5, 0.8]
+
+
+def test_predictions_of_follow_up_may_hold_it_themselves(written):
+    both = [
+        f"{risk}\t{line.split(chr(9), 2)[2]}"
+        for risk, line in zip(RISKS.splitlines(), FOLLOWED.splitlines(), strict=True)
+    ]
+    found = read_scored(written("p.tsv", "\n".join(both) + "\n"), at=24)
+    assert found.label.tolist() == [1, 0, 0] and found.unlabelled == 2
+    with pytest.raises(UsageError, match="it says when something happened"):
+        read_scored(written("p.tsv", "\n".join(both) + "\n"))
+
+
+def test_a_time_that_cannot_be_answered_is_refused(written):
+    with pytest.raises(UsageError, match="it says when something happened, and not"):
+        read_scored(written("p.tsv", RISKS), written("l.tsv", FOLLOWED))
+    with pytest.raises(UsageError, match="no risk within 48 months; there are 24m, 96m"):
+        read_scored(written("p.tsv", RISKS), written("l.tsv", FOLLOWED), at=48)
+    with pytest.raises(UsageError, match="its labels are of two classes, and of no times"):
+        read_scored(written("p.tsv", PREDICTIONS), written("l.tsv", LABELS), at=24)
+
+
+def test_probabilities_of_a_model_of_classes_may_be_held_against_follow_up(written):
+    plain = PREDICTIONS.replace("\tlabel", "\told")
+    found = read_scored(written("p.tsv", plain), written("l.tsv", FOLLOWED), at=24)
+    assert found.label.tolist() == [1, 0] and found.scores["score"].tolist() == [0.7, 0.4]
