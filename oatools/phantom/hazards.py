@@ -35,7 +35,7 @@ from numpy.typing import NDArray
 
 from oatools.core.errors import UsageError
 
-#: Later than any follow-up, months: hazards near 0 would give times of more digits than a table's.
+#: Later than any follow-up, months: where the hazard is near 0 times have no end.
 NEVER = 99_999.99
 _SHAPE = 0.6
 _YEAR = 12  # months
@@ -60,17 +60,12 @@ class Hazard:
         return self.log_level + _SHAPE * math.log(month / _YEAR)
 
     def time(self, severity: float, score: float) -> float:
-        """The months to the event of a knee whose score is standard normal: the less, the sooner.
-
-        They are counted up to the next hundredth, so that none that comes after a whole month is
-        written as that month.
-        """
+        """The months to the event of a knee by its score, standard normal: the less, the sooner."""
         spent = -math.log(_NORMAL.cdf(-score))  # exponentially distributed
         if spent <= 0:
-            return 0.01
+            return 0.0
         log_time = (math.log(spent) - self.log_level - self.b * severity) / _SHAPE
-        months = _YEAR * math.exp(min(log_time, 12.0))
-        return min(NEVER, max(1, math.ceil(100 * months)) / 100)
+        return min(NEVER, _YEAR * math.exp(min(log_time, 12.0)))
 
 
 @functools.cache

@@ -106,7 +106,7 @@ def draw_planted(rng: np.random.Generator, ratio: float) -> tuple[float, Replace
     """
     before, score, false, when, partial, read = rng.random(6)
     day = math.ceil(day_of(ratio, -math.log1p(-score)))
-    time = min(NEVER, round(day / DAYS_A_MONTH, 2))
+    time = min(NEVER, day / DAYS_A_MONTH)
     kind = Replacement(partial=bool(partial < _PARTIAL))
     if before < _BEFORE:
         return time, Replacement(before=True)

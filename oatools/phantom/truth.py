@@ -26,8 +26,8 @@ Columns, after knee, subject, visit, side:
     effusion_first, effusion_last  the first and last coronal slice that the fluid in pouch and
                                    recesses reaches
 
-and, with a follow-up alone, the planted times in months since enrolment, seen or not, up to
-99999.99 for never:
+and, with a follow-up alone, the planted times in months since enrolment, seen or not, counted up to
+the next hundredth, so that none after a visit is written as one at it, and 99999.99 for never:
 
     jsn_time                       first loss of half a millimetre or more; jsn12 is jsn_time <= 12
     kl_time, jsn_grade_time        first loss of a grade of Kellgren and Lawrence, and of medial
@@ -111,10 +111,10 @@ def _times(knee: PhantomKnee) -> Row:
     if times is None:
         return {}
     return {
-        "jsn_time": f"{times.jsn:.2f}",
-        "kl_time": f"{times.kl:.2f}",
-        "jsn_grade_time": f"{times.medial:.2f}",
-        "tkr_time": f"{times.replacement:.2f}",
+        "jsn_time": _hundredths(times.jsn),
+        "kl_time": _hundredths(times.kl),
+        "jsn_grade_time": _hundredths(times.medial),
+        "tkr_time": _hundredths(times.replacement),
         "jsn_predictor": f"{times.jsn_ratio:.6f}",
         "tkr_predictor": f"{times.replacement_ratio:.6f}",
     }
@@ -132,8 +132,13 @@ def _hazards(settings: PhantomSettings) -> Row:
     }
 
 
+def _hundredths(months: float) -> str:
+    """Months, counted up to the next hundredth."""
+    return f"{math.ceil(100 * months) / 100:.2f}"
+
+
 def _first(months: Sequence[float]) -> str:
-    return f"{months[0]:.7g}" if months else MISSING
+    return _hundredths(months[0]).removesuffix(".00") if months else MISSING
 
 
 def _replaced(replacement: Replacement) -> str:

@@ -18,12 +18,12 @@ from statsmodels.duration.hazard_regression import PHReg
 from oatools.core.errors import UsageError
 from oatools.core.files import tree_digest
 from oatools.oai.labels import label_knees
-from oatools.phantom.attendance import draw_attendance
+from oatools.phantom.attendance import CONTACTS, draw_attendance
 from oatools.phantom.course import draw_followed, followed_widths
 from oatools.phantom.download import prepare
 from oatools.phantom.hazards import Hazard, best_auc, best_c, hazard_for, log_level
-from oatools.phantom.people import PhantomSettings, make_people
-from oatools.phantom.planting import visible
+from oatools.phantom.people import PhantomSettings, index_of, make_people, stream
+from oatools.phantom.planting import draw_latent, visible
 from oatools.phantom.replacement import day_of
 
 PLAIN = PhantomSettings(patients=40, seed=11, sequences=("cor-iw-tse",), matrix=32)
@@ -120,6 +120,14 @@ def study(tmp_path_factory):
     folder = tmp_path_factory.mktemp("followed") / "study"
     prepare(folder, STUDY)
     return Download(folder)
+
+
+def test_coxs_regression_finds_the_coefficient_of_an_easy_outcome_too():
+    hazard, rng = hazard_for(0.3, 0.95), np.random.default_rng(1)
+    latent = np.array([draw_latent(rng)[0] for _ in range(10_000)])
+    months = np.array([hazard.time(severity, score) for score, severity in latent])
+    (coefficient,), (error,) = cox(months, latent[:, 1:])
+    assert abs(coefficient - hazard.b) < error < 0.05
 
 
 @pytest.fixture(scope="module")
@@ -266,19 +274,34 @@ def test_hazards_without_a_coefficient_are_those_of_the_share_alone():
     # -log(1 - 0.3) = 0.356675
     assert log_level(0.3, 0.0) == pytest.approx(math.log(0.3566749439))
     assert hazard_for(0.3, 0.5) == Hazard(0.0, log_level(0.3, 0.0))
-    # half the knees have spent log(2) of hazard: at (log 2 / 0.356675)^(1 / 0.6) years, 36.317 months
-    assert hazard_for(0.3, 0.5).time(5.0, 0.0) == 36.32
+    # half the knees have spent log(2): at (log 2 / 0.356675)^(1 / 0.6) years, or 36.317 months
+    assert hazard_for(0.3, 0.5).time(5.0, 0.0) == pytest.approx(36.317, abs=0.001)
     with pytest.raises(UsageError, match="jsn_auc"):
         hazard_for(0.3, 0.9999)
 
 
-def test_times_are_counted_up_to_the_next_hundredth_and_end_with_never():
+def test_times_fall_with_the_severity_and_end_with_never():
     hazard = hazard_for(0.3, 0.95)
-    assert hazard.time(9.0, -9.0) == 0.01
+    assert hazard.time(9.0, -9.0) == 0
     assert hazard.time(-9.0, 7.0) == 99_999.99
     times = [hazard.time(severity, 0.3) for severity in np.linspace(-2, 2, 50)]
-    assert all(a >= b for a, b in itertools.pairwise(times))
-    assert all(round(100 * time) == pytest.approx(100 * time) for time in times)
+    assert all(a > b for a, b in itertools.pairwise(times) if a < 99_999.99)
+
+
+def test_the_truth_counts_times_up_to_the_next_hundredth(small):
+    knees = {knee.name: knee for person in make_people(FOLLOWED) for knee in person.knees}
+    for name, row in small.truth.items():
+        times = knees[name].times
+        for column, time in (
+            ("jsn_time", times.jsn),
+            ("kl_time", times.kl),
+            ("jsn_grade_time", times.medial),
+            ("tkr_time", times.replacement),
+        ):
+            assert -1e-9 <= float(row[column]) - time < 0.01 + 1e-9
+            for month in FILES:
+                assert (float(row[column]) <= month) == (time <= month)
+        assert row["kl_rise"] in ("n/a", row["kl_time"].removesuffix(".00"))
 
 
 def first_visit(time):
@@ -370,6 +393,11 @@ def test_a_grade_is_first_lost_at_the_first_visit_after_its_planted_time(
     assert seen > 500
 
 
+def test_parts_of_a_grade_are_lost_after_a_whole_one(study):
+    parts = {round(g % 1, 1) for v in study.medial.values() for g in v.values() if g is not None}
+    assert parts == {0.0, 0.2, 0.4, 0.6, 0.8}
+
+
 def test_grades_to_48_months_are_of_one_project_and_later_ones_of_another(study):
     late = 0
     for visits in study.kl.values():
@@ -452,6 +480,8 @@ def test_replacements_are_reported_at_contacts_that_took_place(study):
             if row[f"V99E{letter}KDAYS"].startswith("."):
                 continue
             before, after = (int(row[f"V99E{letter}K{n}"].split(":")[0]) for n in ("VSPR", "VSAF"))
+            came = draw_attendance(stream(STUDY, index_of(row["id"]), 29)).contacts
+            assert {CONTACTS[before], CONTACTS[after]} <= set(came)
             assert before < after <= last
             assert row[f"V99E{letter}KVSRP"] == row[f"V99E{letter}KVSAF"]
 
