@@ -47,7 +47,7 @@ Array = NDArray[np.floating[Any]]
 
 @dataclass(frozen=True)
 class Hazard:
-    """The hazard of an event: log hazard ratio `b` per unit of severity, and `level`.
+    """The hazard of an event: the log hazard ratio `b` per unit of severity, and its level.
 
     `log_level` is the logarithm of the cumulative hazard at 12 months where the severity is 0.
     """
@@ -98,12 +98,6 @@ def log_level(share: float, b: float) -> float:
         return float(weight @ _by(level + b * severity)) - share
 
     return float(brentq(missing, -750.0, 750.0, xtol=1e-12))
-
-
-def share_by(hazard: Hazard, month: float) -> float:
-    """The share of knees that have their event by so many months."""
-    severity, weight = _severities(4001)
-    return float(weight @ _by(hazard.log_cumulative(month) + hazard.b * severity))
 
 
 def best_auc(hazard: Hazard, month: float) -> float:
