@@ -380,6 +380,7 @@ def test_a_grade_is_first_lost_at_the_first_visit_after_its_planted_time(
             start = visits.get((0, project))
             if start is None:
                 continue
+            assert start == int(start)
             crossing = first_visit(float(study.truth[knee][time]))
             for month in FILES:
                 grade = visits.get((month, project))
