@@ -215,7 +215,7 @@ def main(
     others = {}
     if against:
         folds_of_runs = [plan.splitter.split(loaded.cohort, seed + n) for n in range(times)]
-        others = read_others(against, loaded.cohort, folds_of_runs)
+        others = read_others(against, loaded.cohort, folds_of_runs, plan.at)
     result = crossval.divide_and_validate(loaded.cohort, plan, out_dir, console)
     if leave_out:
         _tell_left_out(console, result, leave_out, out_dir / "left-out.tsv", seed)

@@ -15,8 +15,9 @@ from oatools.core.errors import ItemError, UsageError
 from oatools.core.manifest import MISSING, Row, number, read_table
 from oatools.core.people import People
 from oatools.learning.cohort import Cohort
+from oatools.learning.followup import EVENT, TIME
 from oatools.learning.predictions import file_of
-from oatools.learning.results import CrossValidation, OutOfFold
+from oatools.learning.results import CrossValidation, OutOfFold, risk_column
 
 _COLUMNS = ("knee", "label", "probability", "fold")
 
@@ -36,14 +37,19 @@ def name_of(path: str | Path) -> str:
 
 
 def read_others(
-    paths: Sequence[str | Path], cohort: Cohort, folds: Sequence[np.ndarray]
+    paths: Sequence[str | Path],
+    cohort: Cohort,
+    folds: Sequence[np.ndarray],
+    at: Sequence[float] = (),
 ) -> dict[str, list[OutOfFold]]:
     """Read tables of predictions, by name, one `OutOfFold` for each of a run's `folds` (knees,).
 
     A table has the columns `knee`, `label`, `probability` and `fold`, maybe `subject` and
-    `threshold`. Predictions in the folds of the second run, a repeat, are in a table of the same
-    name in `repeat-2` beside the first; and so on. Raises a `UsageError` that names the first knee
-    of which a table has another label, patient or fold, that it lacks, or has beyond those tested.
+    `threshold`; where knees are followed it has `time` and `event` in place of `label`, and in
+    place of the probability the risks `at` so many months. Predictions in the folds of the second
+    run, a repeat, are in a table of the same name in `repeat-2` beside the first; and so on. Raises
+    a `UsageError` that names the first knee of which a table has another label, patient or fold,
+    that it lacks, or has beyond those tested.
     """
     found: dict[str, list[OutOfFold]] = {}
     for path in map(Path, paths):
@@ -52,7 +58,7 @@ def read_others(
             raise UsageError(
                 f"two tables of predictions would be called {name}", "rename one, or its folder"
             )
-        found[name] = [_read(path, cohort, folds[0])]
+        found[name] = [_read(path, cohort, folds[0], at)]
         for repeat, fold in enumerate(folds[1:], start=2):
             again = path.parent / f"repeat-{repeat}" / path.name
             if not again.exists():
@@ -60,7 +66,7 @@ def read_others(
                     f"{path}: there are no predictions in the folds of repeat {repeat} ({again})",
                     "give `repeats` of 1",
                 )
-            found[name].append(_read(again, cohort, fold))
+            found[name].append(_read(again, cohort, fold, at))
     return found
 
 
@@ -86,9 +92,12 @@ def put_beside(
     return replace(runs[0], repeats=tuple(runs[1:]))
 
 
-def _read(path: Path, cohort: Cohort, fold: np.ndarray) -> OutOfFold:
+def _read(path: Path, cohort: Cohort, fold: np.ndarray, at: Sequence[float]) -> OutOfFold:
     """Read one table, in the folds of one run."""
-    table = read_table(path, _COLUMNS)
+    columns: tuple[str, ...] = _COLUMNS
+    if cohort.follow_up is not None:
+        columns = ("knee", TIME, EVENT, *map(risk_column, at), "fold")
+    table = read_table(path, columns)
     people = People()
     for knee, subject in zip(cohort.knee, cohort.subject, strict=True):
         people.take({"knee": knee, "subject": subject}, "the labels")
@@ -106,17 +115,12 @@ def _read(path: Path, cohort: Cohort, fold: np.ndarray) -> OutOfFold:
             f"{path}: has {len(more)} knees that are not tested here, the first is {more[0]}",
             "compare on the same knees",
         )
-    result = OutOfFold.empty(len(cohort))
+    result = OutOfFold.empty(len(cohort), len(at))
     theirs: dict[int, str] = {}
     ours: dict[str, int] = {}
     for knee, i in tested.items():
         row = rows[knee]
-        # Other programs may write 1.0, or n/a.
-        if number_of(path, row, "label") != cohort.label[i]:
-            raise UsageError(
-                f"{path}: {knee} has label '{row['label']}', and {cohort.label[i]} here",
-                "compare on the same labels",
-            )
+        _require_same_outcome(path, row, cohort, i)
         # Folds are the same whatever their numbers are.
         own, other = int(fold[i]), row["fold"]
         if theirs.setdefault(own, other) != other or ours.setdefault(other, own) != own:
@@ -124,10 +128,28 @@ def _read(path: Path, cohort: Cohort, fold: np.ndarray) -> OutOfFold:
                 f"{path}: its folds are others; {knee} is the first that is with other knees",
                 "cross-validate in the same folds, by `folds_file`",
             )
+        if cohort.follow_up is not None:
+            risks = [share_of(path, row, risk_column(months)) for months in at]
+            result.put_risks(np.array([i]), np.array([risks]))
+            continue
         result.probability[i] = share_of(path, row, "probability")
         if row.get("threshold", MISSING) != MISSING:
             result.threshold[i] = share_of(path, row, "threshold")
     return result
+
+
+def _require_same_outcome(path: Path, row: Row, cohort: Cohort, i: int) -> None:
+    """Raise a `UsageError` for a knee that has fared otherwise in a table of predictions."""
+    # Other programs may write 1.0, or n/a.
+    expected: dict[str, float] = {"label": float(cohort.label[i])}
+    if cohort.follow_up is not None:
+        expected = {TIME: float(cohort.follow_up.time[i]), EVENT: float(cohort.label[i])}
+    for column, value in expected.items():
+        if number_of(path, row, column) != value:
+            raise UsageError(
+                f"{path}: {row['knee']} has {column} '{row[column]}', and {value:g} here",
+                "compare on the same labels",
+            )
 
 
 def number_of(where: str | Path, row: Row, column: str) -> float | None:

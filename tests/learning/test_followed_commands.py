@@ -116,6 +116,30 @@ def test_cv_takes_other_times_and_permutes(run, followed, tmp_path):
     assert "is not a list of months" in run(f"{CV} --at 0", status=2).stderr
 
 
+def test_predictions_of_another_run_are_put_beside(run, followed, tmp_path):
+    run(f"{CV} --no-compare")
+    second = CV.replace("-o cv", "-o other") + " --no-compare --seed 3 --folds-file cv/folds.tsv"
+    second = second.replace("-k 3 ", "")
+    done = run(f"{second} --against cv/predictions.tsv")
+    assert "images+clinical - cv: Uno's C" in done.stderr
+    metrics = rows_of((tmp_path / "other/metrics.tsv").read_text())
+    own = rows_of((tmp_path / "cv/metrics.tsv").read_text())
+
+    def c_of(rows, model):
+        return next(
+            r["value"]
+            for r in rows
+            if (r["model"], r["scope"], r["metric"]) == (model, "mean", "uno_c")
+        )
+
+    assert c_of(metrics, "cv") == c_of(own, "images+clinical")
+    lacking = run(f"{second} --at 24m,60m --against cv/predictions.tsv", status=2)
+    assert "no column 'risk_60m'" in lacking.stderr
+    rewrite(tmp_path / "cv/predictions.tsv", lambda row: row.update({"time": "30"}))
+    other = run(f"{second} --against cv/predictions.tsv", status=2).stderr
+    assert "has time '30'" in other and "compare on the same labels" in other
+
+
 def test_train_and_predict_tell_risks(run, followed, tmp_path):
     row = rows_of(run(TRAIN).stdout)[0]
     assert row["endpoint"] == "jsn-until96m" and row["events"].isdecimal()
