@@ -1,10 +1,12 @@
 """oa-validate: how good predictions are, in all knees and in groups of them."""
 
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
 from oatools.core.cli import command
 from oatools.core.console import Console
@@ -20,13 +22,14 @@ from oatools.core.options import (
     seed_option,
     time_option,
 )
+from oatools.core.provenance import CAUTION_COLUMN, caution_cell
 from oatools.core.words import counted
 
 if TYPE_CHECKING:
     from oatools.learning.recalibration import Recalibration
     from oatools.scored.knees import ScoredKnees
     from oatools.validation.groups import Grouping
-    from oatools.validation.validate import Validation
+    from oatools.validation.validate import Part, Validation
 
 
 @command(
@@ -130,6 +133,7 @@ def main(
     far probabilities mean what they say, and the errors at the threshold, with 95 % intervals by
     patient.
     """
+    from oatools.scored.followed import says_when
     from oatools.scored.knees import name_tables
     from oatools.validation.groups import parse_grouping
     from oatools.validation.tables import VALIDATION_COLUMNS, validation_rows
@@ -151,6 +155,9 @@ def main(
     inputs = [path for path in (predictions, labels, *against) if path not in (None, "-")]
     check_outputs(outputs, inputs, force=True)  # what is there may be what is written
 
+    if at is None and says_when(predictions, labels):
+        _over_time(console, predictions, labels, wanted)
+        return
     cells = list(dict.fromkeys([*(each.column for each in wanted), *([within] if within else [])]))
     knees = _read(console, predictions, labels, tables, cells, name, at)
     knees = _changed(knees, within, threshold)
@@ -163,9 +170,44 @@ def main(
     made = _files(found, fitted, outputs)
     write_outputs(made, force)
     print_table(VALIDATION_COLUMNS, validation_rows(found))
-    withheld = sum(bool(part.reason) for part in found.parts)
+    _tell_withheld(console, found.parts)
+
+
+def _tell_withheld(console: Console, parts: "Iterable[Part]") -> None:
+    withheld = sum(bool(part.reason) for part in parts)
     if withheld:
         console.note(f"the numbers of {counted(withheld, 'group')} are withheld (column reason)")
+
+
+# What asks for one time, and has no meaning over all of them.
+_OF_ONE_TIME = (
+    *("against", "within", "threshold", "prevalence", "compare"),
+    *("recalibrate", "recalibration", "figure", "paragraph"),
+)
+
+
+def _over_time(
+    console: Console, predictions: str, labels: str | None, groupings: "Sequence[Grouping]"
+) -> None:
+    """Validate risks at all their times, where labels say when it happened."""
+    from oatools.scored.followed import read_followed, remarks
+    from oatools.validation.over_time import validate_over_time
+    from oatools.validation.tables import VALIDATION_COLUMNS, part_rows
+
+    context = click.get_current_context()
+    for name in _OF_ONE_TIME:
+        if context.get_parameter_source(name) is not ParameterSource.DEFAULT:
+            raise UsageError(
+                f"--{name} is of one time, and the labels say when it happened",
+                "say within which, with --at 24m for example",
+            )
+    knees = read_followed(predictions, labels, [each.column for each in groupings])
+    for remark in remarks(knees):
+        console.note(remark)
+    caution = {CAUTION_COLUMN: caution_cell(knees.cautions)}
+    parts = validate_over_time(knees, groupings)
+    print_table(VALIDATION_COLUMNS, [row | caution for row in part_rows(parts)])
+    _tell_withheld(console, parts)
 
 
 def _read(

@@ -57,8 +57,8 @@ _Of = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
-class _Named:
-    """A measure of the risks (knees, times) under its name; estimated over folds, or pooled."""
+class Named:
+    """A measure of risks (knees, times) under its name; estimated over folds, or pooled."""
 
     name: str
     measure: Measure
@@ -73,7 +73,7 @@ def follow_up_metrics(result: CrossValidation) -> Metrics:
     (`estimates`); calibration and what papers on one horizon give over all knees of the first run.
     Of visits, a knee that is lost was still seen at its last one (`curves.lost_after_events`).
     """
-    named = list(_measures(result.at))
+    named = list(measures_at(result.at))
     items: list[Metric] = []
     for model in result.models:
         items += _of_model(result, model, named)
@@ -93,10 +93,10 @@ def times_as_counted(found: FollowUp) -> np.ndarray:
     return lost_after_events(found.time, found.event)
 
 
-def _measures(at: Sequence[float]) -> Iterator[_Named]:
+def measures_at(at: Sequence[float]) -> Iterator[Named]:
     """The measures of risks at some months, the one that a model is judged by first."""
     last = float(np.nextafter(at[-1], np.inf))  # events at the last time itself are in it
-    yield _Named(
+    yield Named(
         UNO_C,
         Measure(
             lambda time, event, risk, weights: uno_c(time, event, risk[:, -1], weights, last),
@@ -111,15 +111,15 @@ def _measures(at: Sequence[float]) -> Iterator[_Named]:
         accuracy = Measure(_column(scaled_brier, place, months), "plain", months)
         ratio = Measure(_column(observed_over_expected, place, months), "positive", months)
         slope = Measure(_column(calibration_slope, place, months), "plain", months)
-        yield _Named(at_time("auc", months), area, is_compared=True)
-        yield _Named(at_time("brier", months), brier, is_compared=True)
-        yield _Named(at_time("ipa", months), accuracy, is_mean=False)
-        yield _Named(at_time("observed_expected", months), ratio, is_mean=False)
-        yield _Named(at_time("calibration_slope", months), slope, is_mean=False)
+        yield Named(at_time("auc", months), area, is_compared=True)
+        yield Named(at_time("brier", months), brier, is_compared=True)
+        yield Named(at_time("ipa", months), accuracy, is_mean=False)
+        yield Named(at_time("observed_expected", months), ratio, is_mean=False)
+        yield Named(at_time("calibration_slope", months), slope, is_mean=False)
     if len(at) > 1:
         times = np.array(at)
         whole = Measure(functools.partial(_integrated, times=times), "positive", at[-1])
-        yield _Named(INTEGRATED_BRIER, whole, is_compared=True)
+        yield Named(INTEGRATED_BRIER, whole, is_compared=True)
 
 
 def _column(measure: Callable[..., np.ndarray], place: int, months: float) -> _Of:
@@ -136,7 +136,7 @@ def _integrated(
     return integrated_brier(time, event, risk, weights, times)
 
 
-def _of_model(result: CrossValidation, model: str, named: Sequence[_Named]) -> list[Metric]:
+def _of_model(result: CrossValidation, model: str, named: Sequence[Named]) -> list[Metric]:
     meant = [each for each in named if each.is_mean]
     runs = []
     for run in result.runs:
@@ -159,7 +159,7 @@ def _of_model(result: CrossValidation, model: str, named: Sequence[_Named]) -> l
     return items
 
 
-def _pooled(result: CrossValidation, model: str, named: Sequence[_Named]) -> list[Metric]:
+def _pooled(result: CrossValidation, model: str, named: Sequence[Named]) -> list[Metric]:
     """Measure all tested knees of the first run at once."""
     whole = _fold(result, model, result.tested)
     items = []

@@ -1,6 +1,7 @@
 """The table of `oa-validate`."""
 
 import math
+from collections.abc import Iterable
 
 from oatools.core.manifest import MISSING, Row
 from oatools.core.provenance import CAUTION_COLUMN, caution_cell
@@ -38,7 +39,7 @@ DIFFER = "groups differ"
 def validation_rows(found: Validation) -> list[Row]:
     """Return rows of `VALIDATION_COLUMNS`: all knees, each group, and whether groups differ."""
     caution = {CAUTION_COLUMN: caution_cell(found.knees.cautions)}
-    rows = [row for part in found.parts for row in _rows(part)]
+    rows = part_rows(found.parts)
     for test in found.heterogeneity:
         for metric, value in (("p", test.p), ("p_holm", test.holm)):
             row = {
@@ -72,6 +73,11 @@ def difference_rows(found: Validation) -> list[Row]:
         }
         rows.append(row)
     return rows
+
+
+def part_rows(parts: Iterable[Part]) -> list[Row]:
+    """Return the rows of all knees and of groups, without the column of cautions."""
+    return [row for part in parts for row in _rows(part)]
 
 
 def _rows(part: Part) -> list[Row]:
