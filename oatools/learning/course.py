@@ -474,8 +474,9 @@ def hazard_losses(logits: torch.Tensor, followed: torch.Tensor) -> torch.Tensor:
     ratio = score.exp()
     inside = width > 0
     # Both branches are differentiated, so that neither may be infinite.
-    missed = torch.log(-torch.expm1(-width.where(inside, 1.0) * ratio))
-    return free * ratio - exact * score - missed.where(inside, 0.0)
+    went = torch.where(inside, width, torch.ones_like(width)) * ratio
+    missed = torch.log(-torch.expm1(-went))
+    return free * ratio - exact * score - torch.where(inside, missed, torch.zeros_like(missed))
 
 
 def training_loss(

@@ -12,6 +12,7 @@ from oatools.learning import workers
 from oatools.learning.batches import Draws
 from oatools.learning.course import log_odds, run_together, usable_device
 from oatools.learning.folds import assign_folds, split_folds
+from oatools.learning.followup import FollowUp
 from oatools.learning.settings import Settings, preset
 from oatools.learning.training import Fitting
 
@@ -63,6 +64,44 @@ def test_a_training_learns_beside_others_what_it_learns_alone(make, settings):
     changed = alone[0].networks.state_dict()
     assert not torch.equal(untrained["output.weight"], changed["output.weight"])
     assert len({tuple(each.history) for each in alone}) == 3
+
+
+def followed(make):
+    """Knees as above, followed: to those of one class it happens sooner."""
+    cohort = make(knees=90, strength=3.0)
+    rng = np.random.default_rng(0)
+    start = rng.choice([0.0, 12.0, 24.0], size=90)
+    stop = np.where(cohort.label == 1, start + 12.0, np.inf)
+    start[cohort.label == 0] += 24.0
+    return replace(cohort, follow_up=FollowUp.between(start, stop))
+
+
+FOLLOWED_KINDS = [SMALL, replace(SMALL, pooling="gru"), KINDS[-1]]
+
+
+@pytest.mark.parametrize("settings", FOLLOWED_KINDS, ids=name_of)
+def test_trainings_of_follow_up_are_side_by_side_what_they_are_alone(make, settings):
+    cohort = followed(make)
+    alone, together = trainings(cohort, settings), trainings(cohort, settings)
+    for training in alone:
+        run_together([training], CPU)
+    run_together(together, CPU)
+    for one, other in zip(alone, together, strict=True):
+        require_alike(one, other, 1e-5)
+        assert one.history[-1] < one.history[0] or len(one.history) > 1
+
+
+@pytest.mark.parametrize("settings", FOLLOWED_KINDS, ids=name_of)
+def test_a_gpu_learns_follow_up_as_a_cpu_does(make, settings):
+    if not torch.cuda.is_available():
+        pytest.skip("needs a GPU")
+    runs = [trainings(followed(make), settings) for _ in range(3)]
+    run_together(runs[0], CPU)
+    for run in runs[1:]:
+        run_together(run, torch.device("cuda"))
+    for of_cpu, one, two in zip(*runs, strict=True):
+        require_alike(of_cpu, one, 1e-3)
+        require_alike(one, two, 0)
 
 
 def test_each_member_learns_from_its_own_knees_and_is_watched_on_the_others(make):
