@@ -41,6 +41,8 @@ _PUBLIC = {
     "make_cohort": "oatools.learning.cohort",
     "Settings": "oatools.learning.settings",
     "cross_validate": "oatools.learning.crossval",
+    "FollowUp": "oatools.learning.followup",
+    "follow_up_metrics": "oatools.survival.crossval",
     # A model.
     "fit": "oatools.learning.training",
     "save_model": "oatools.learning.files",
@@ -77,6 +79,7 @@ if TYPE_CHECKING:
     from oatools.learning.crossval import cross_validate as cross_validate
     from oatools.learning.files import load_model as load_model
     from oatools.learning.files import save_model as save_model
+    from oatools.learning.followup import FollowUp as FollowUp
     from oatools.learning.load import load_cohort as load_cohort
     from oatools.learning.model import predict as predict
     from oatools.learning.settings import Settings as Settings
@@ -84,6 +87,7 @@ if TYPE_CHECKING:
     from oatools.n4.correct import correct_bias as correct_bias
     from oatools.n4.settings import N4Settings as N4Settings
     from oatools.oai.labels import label_knees as label_knees
+    from oatools.survival.crossval import follow_up_metrics as follow_up_metrics
 else:
 
     def __getattr__(name: str) -> object:

@@ -28,6 +28,7 @@ from oatools.learning.folds import (
     split_folds,
     write_folds,
 )
+from oatools.learning.followup import times_of_cohort
 from oatools.learning.model import predict, scores
 from oatools.learning.outcome import Outcome
 from oatools.learning.predictions import write_predictions
@@ -104,6 +105,7 @@ def cross_validate(
     jobs: int = 1,
     repeats: int | None = None,
     device: str = CPU,
+    at: Sequence[float] = (),
 ) -> CrossValidation:
     """Cross-validate a model and its baselines, for use from Python.
 
@@ -111,22 +113,24 @@ def cross_validate(
     with other seeds; by default as often as `default_repeats` says. The models, and the table
     of folds, go to `out_dir`, where those that were trained alike are kept; without it, they are
     thrown away. Networks are trained on `device`, such as cuda; its models agree with the CPU's
-    but for rounding.
+    but for rounding. Where knees are followed, risks are told `at` so many months, by default those
+    of `followup.usual_times`, and `survival.crossval.follow_up_metrics` measures them.
 
         result = cross_validate(cohort, folds=5)
-        result.estimate("roc_auc")
+        result.area()
         result.predictions()
 
     Raises `UsageError` where a fold cannot be trained, or other folds or models are in the way.
     """
     splitter = folds if isinstance(folds, Splitter) else Splitter(folds)
-    plan = Plan((settings,), seed, splitter, jobs=jobs, device=device)
+    times = times_of_cohort(cohort.follow_up, at)
+    plan = Plan((settings,), seed, splitter, jobs=jobs, device=device, at=times)
     with contextlib.ExitStack() as stack:
         if out_dir is None:
             out_dir = stack.enter_context(tempfile.TemporaryDirectory())
         result = divide_and_validate(cohort, plan, Path(out_dir))
-        times = default_repeats(cohort, splitter) if repeats is None else repeats
-        return repeat(result, plan, Path(out_dir), times)
+        many = default_repeats(cohort, splitter) if repeats is None else repeats
+        return repeat(result, plan, Path(out_dir), many)
 
 
 def candidates(
@@ -207,6 +211,8 @@ def validate(
     """
     if not plan.splitter.leaky:
         check_patients(cohort.subject, fold)
+    if cohort.follow_up is not None and not plan.at:
+        plan = replace(plan, at=times_of_cohort(cohort.follow_up, ()))
     # Made once, so that the models and the baselines of a fold see the same knees; and before
     # hours of work, so that a fold that cannot be trained is told now.
     splits = plan.split(cohort, fold)

@@ -334,8 +334,9 @@ class CrossValidation:
         """Return the mean ROC AUC of a model over the folds of all runs, with its 95 % interval.
 
         `name` is the first model by default. With `minus`, the name of another model, it is the
-        paired difference of the two. See `intervals`.
+        paired difference of the two. See `intervals`. A `ValueError` where knees are followed.
         """
+        self._require_classes()
         return estimate_area([run._folds(name or self.name, minus) for run in self.runs])
 
     def metrics(self) -> Metrics:
@@ -345,8 +346,9 @@ class CrossValidation:
         there are repeats, so has each its mean, and these their SD. Then come the differences of
         the first model's ROC AUC from each other one's; and where labels were permuted, the mean
         and the middle 95 % of the null distribution, and the share of it that reaches the first
-        run (`p`).
+        run (`p`). A `ValueError` where knees are followed.
         """
+        self._require_classes()
         items: list[Metric] = []
         for name in self.models:
             items += self._of_model(name)
@@ -356,6 +358,11 @@ class CrossValidation:
         if len(self.null):
             items += self._null()
         return Metrics(tuple(items))
+
+    def _require_classes(self) -> None:
+        """Raise a `ValueError` where knees are followed, and have other measures."""
+        if self.cohort.follow_up is not None:
+            raise ValueError("these knees are followed: measure with follow_up_metrics")
 
     def pooled(self, name: str | None = None) -> dict[str, float]:
         """Return the metrics of a model over all tested knees; of the first by default."""

@@ -7,6 +7,7 @@ import pytest
 from sksurv.linear_model import CoxPHSurvivalAnalysis
 from sksurv.util import Surv
 
+import oatools
 from oatools.core.errors import UsageError
 from oatools.learning.cohort import make_cohort
 from oatools.learning.crossval import (
@@ -212,3 +213,17 @@ def test_no_signal_gives_risks_of_the_cohort():
     assert score.std() < 0.25
     risk = model.hazards.risk(score, [96.0])[:, 0]
     assert risk.mean() == pytest.approx(0.72, abs=0.1)  # 1 - mean of exp(-96/60 e^N(0,1))
+
+
+def test_a_cross_validation_from_python_tells_risks_at_the_usual_times():
+    cohort, _ = planted(knees=90, seed=2)
+    quick = dataclasses.replace(SMALL, network=False)
+    result = oatools.cross_validate(cohort, folds=3, settings=quick, repeats=1)
+    assert result.at == (12, 24, 48, 96)
+    assert oatools.follow_up_metrics(result).main == "uno_c"
+    assert result.predictions()[0].row()["risk_24m"]
+    other = oatools.cross_validate(cohort, folds=3, settings=quick, repeats=1, at=(30.0,))
+    assert other.at == (30,) and other.columns()[8:10] == ["risk_30m", "probability"]
+    for ask in (result.metrics, result.area):
+        with pytest.raises(ValueError, match="measure with follow_up_metrics"):
+            ask()
