@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from oatools.commands.missing import MissingVariables
 from oatools.core.cli import command
 from oatools.core.console import Console
 from oatools.core.errors import UsageError
@@ -209,9 +210,10 @@ def main(
         clinical=clinical_rows,
         replacing=replacing,
     )
+    missing = MissingVariables(scoring, dict.fromkeys(fitted.scaling.names, 0))
     status = run_rows(
         console,
-        scoring.table,
+        missing.counted(),
         IntoFolder(out_dir, work, touches=replacing is Replace.OUTDATED),
         run,
         added=columns(fitted, faithfulness),
@@ -219,6 +221,7 @@ def main(
         reads=[*tables_among(inputs), model, *(path for path in (clinical, weights) if path)],
         on_done=remember if mean else None,
     )
+    missing.tell(console)
     if mean:
         _write_means(console, finished, settings, fitted, out_dir / "mean")
     return status

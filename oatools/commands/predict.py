@@ -1,21 +1,17 @@
 """oa-predict: a trained model's probability for every knee."""
 
 import functools
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 import click
 
+from oatools.commands.missing import MissingVariables
 from oatools.core.cli import command
 from oatools.core.console import Console
 from oatools.core.errors import UsageError
 from oatools.core.helptext import Example, argument, heading
-from oatools.core.manifest import MISSING, BadRow, Row, read_rows
+from oatools.core.manifest import read_rows
 from oatools.core.options import at_option, inputs_argument, require_inputs, run_options
 from oatools.core.runner import RunOptions, run_rows
-
-if TYPE_CHECKING:
-    from oatools.learning.rows import Scoring
 
 
 @command(
@@ -94,8 +90,7 @@ def main(
         console.note(f"{scoring.absent_warning()}; give a table with --with-clinical")
     if fitted.cautions:
         console.note(model_warning(fitted.cautions))
-    missing = dict.fromkeys(fitted.scaling.names, 0)
-    rows = scoring.table.with_rows(_count_missing(scoring, missing), scoring.table.total)
+    missing = MissingVariables(scoring, dict.fromkeys(fitted.scaling.names, 0))
     work = functools.partial(
         score_row,
         model_path=model,
@@ -105,21 +100,6 @@ def main(
         at=times,
     )
     added = scored_columns(fitted, times)
-    status = run_rows(console, rows, work, run, added=added)
-    for name, count in missing.items():
-        if count and name not in scoring.absent:
-            console.note(f"'{name}' is missing in {count} rows: the model's median was put in")
+    status = run_rows(console, missing.counted(), work, run, added=added)
+    missing.tell(console)
     return status
-
-
-def _count_missing(scoring: "Scoring", missing: dict[str, int]) -> Iterator[Row | BadRow]:
-    """Pass the rows on, and count the clinical variables that they lack."""
-    from oatools.learning.rows import clinical_cells
-
-    for row in scoring.table.rows:
-        if not isinstance(row, BadRow):
-            cells = clinical_cells(row, scoring.clinical)
-            for name in missing:
-                if cells.get(name, MISSING) == MISSING:
-                    missing[name] += 1
-        yield row

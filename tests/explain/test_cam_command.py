@@ -230,6 +230,7 @@ def test_a_missing_clinical_variable_is_imputed_and_the_picture_says_so(folder):
     for knee in SCANS:  # n/a, or not in the table at all
         said = json.loads((folder / "imputed" / f"{knee}_cor-iw-tse.json").read_text())
         assert any("bmi missing, imputed as" in note for note in said["Notes"])
+    assert "'bmi' is missing in 3 rows: the model's median was put in" in done.stderr
 
 
 def test_volumes_that_were_prepared_otherwise_are_refused_and_unknown_ones_named(folder):
