@@ -131,7 +131,16 @@ def _of_model(path: Path) -> Iterator[tuple[str, str]]:
     from oatools.learning.files import read_record
 
     yield "bytes", str(path.stat().st_size)
-    yield from _flat(read_record(path))
+    record = dict(read_record(path))
+    if record.get("hazards") is not None:
+        record = _of_follow_up(record)
+    yield from _flat(record)
+
+
+def _of_follow_up(record: dict[str, Any]) -> dict[str, Any]:
+    """The record of a model of follow-up: without a threshold, its areas called concordances."""
+    found = {name: value for name, value in record.items() if not name.startswith("threshold")}
+    return {name.replace("roc_auc", "concordance"): value for name, value in found.items()}
 
 
 def _of_table(path: Path) -> Iterator[tuple[str, str]]:

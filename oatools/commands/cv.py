@@ -250,6 +250,11 @@ def main(
             "no interval: a class has no more patients than there are folds, or no knee is on the "
             "wrong side"
         )
+    if plan.at and any(math.isnan(metric.value) for metric in metrics.in_scope(MEAN)):
+        console.note(
+            "n/a: in a fold nothing had happened by then, or nobody was followed for longer; give "
+            "--at other times, or fewer --folds"
+        )
     trained = sum(each.trained for each in result.runs)
     kept = sum(each.kept for each in result.runs)
     console.note(f"{trained} models trained, {kept} kept; see {out_dir / 'report.html'}")

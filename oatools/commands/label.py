@@ -52,10 +52,6 @@ def _decimal(_: click.Context, __: click.Parameter, text: str | None) -> Decimal
             "oa-label OAI/tables --endpoint jsn12 --flow flow.tsv --flow flow.svg > labels.tsv",
         ),
         Example(
-            "How many progress, by Kellgren-Lawrence grade",
-            "oa-label OAI/tables --endpoint jsn12 | mlr --tsv count -g kl,label",
-        ),
-        Example(
             "The time to a knee replacement, followed for eight years",
             "oa-label OAI/tables --endpoint tkr --until 96m > times.tsv",
         ),

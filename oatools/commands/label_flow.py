@@ -58,7 +58,7 @@ def draw_curve(path: Path, labels: TimedLabels) -> None:
 
     found = read_follow_up(labels.rows(), path.name)
     subject = np.unique([knee.subject for knee in labels.knees], return_inverse=True)[1]
-    figure = kaplan_meier_figure(found, subject)
+    figure = kaplan_meier_figure(found, subject, labels.endpoint.name)
     write_bytes(path, encode_marked(figure, path.suffix[1:], labels.cautions))
 
 
@@ -151,12 +151,15 @@ def write_flow(path: Path, labels: Labels | TimedLabels) -> None:
     for reason, count in labels.left_out.most_common():
         lost.append(f"  {count:,} {reason}")
     done, groups = _groups(labels)
+    from oatools.learning.cautions import figure_mark
+
     draw_flow(
         path,
         assessed=f"{labels.assessed:,} knees assessed\n({labels.assessed_patients:,} patients)",
         left_out=lost,
         labelled=f"{len(labels.members):,} knees {done}\n({labels.patients:,} patients)",
         groups=groups,
+        marks=", ".join(map(figure_mark, labels.cautions)),
     )
 
 

@@ -163,5 +163,5 @@ def _row(out: Path, cohort: "Cohort", model: "FittedModel") -> dict[str, str]:
     return row | {
         "events": str(cohort.label.sum()),
         "validation_concordance": area,
-        "months": f"{model.horizon:g}",
+        "months": f"{record['hazards']['ends'][-1]:g}",
     }

@@ -119,11 +119,14 @@ def _say_counts(console: Console, loaded: "Loaded") -> None:
     cohort, flow = loaded.cohort, loaded.flow
     knees, patients, positive = len(cohort), len(set(cohort.subject)), int(cohort.label.sum())
     share = 100 * positive / knees
-    kind = "positive" if cohort.follow_up is None else "with the event"
+    kind, lacked = "positive", "label"
+    if cohort.follow_up is not None:
+        kind, lacked = "with the event", "follow-up"
     lacking = f" (of which {flow.incomplete} lack a sequence)" if flow.incomplete else ""
     console.note(
         f"{knees} knees of {patients} patients used, {positive} {kind} ({share:.1f} %); "
-        f"{flow.without_label} without label, {flow.without_features} without features{lacking}, "
+        f"{flow.without_label} without {lacked}, "
+        f"{flow.without_features} without features{lacking}, "
         f"{len(flow.failed)} with unusable features"
     )
     found = [] if cohort.joined else [row.get("sequence", MISSING) for row in cohort.rows]

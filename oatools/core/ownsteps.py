@@ -143,6 +143,7 @@ _PARAMETERS: Mapping[str, Mapping[str, _Check]] = {
         "montage": _number,
         "grid": _word("input", "scan"),
         "faithfulness": _truth,
+        "at": _number,
         "with": _list_of(_digest),
         "clinical": _list_of(_or_none(_number)),
     },

@@ -28,7 +28,7 @@ from oatools.version import __version__
 
 #: The key of a model's record in the metadata of its file.
 KEY = "oatools"
-FORMAT = 6
+FORMAT = 7
 
 _MOST_NETWORKS = 1000
 _CAUTIONS = {caution.value for caution in Caution}

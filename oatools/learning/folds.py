@@ -20,6 +20,8 @@ from oatools.learning.cohort import Cohort
 COLUMNS = ["knee", "subject", "fold"]
 #: Of the table of what each fold leaves out.
 LEFT_OUT_COLUMNS = ["fold", "column", "value", "knees", "patients", "positives"]
+#: What knees of the two classes are called.
+KINDS = ("with label 0", "with label 1")
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,7 @@ class Splitter:
                 seed,
                 leaky=self.leaky,
                 strata=self._strata(cohort),
+                kinds=KINDS if cohort.follow_up is None else ("without the event", "with it"),
             )
         if not self.leaky:
             check_patients(cohort.subject, fold)
@@ -154,14 +157,15 @@ def assign_folds(
     seed: int,
     leaky: bool = False,
     strata: Sequence[str] | None = None,
+    kinds: tuple[str, str] = KINDS,
 ) -> np.ndarray:
     """Draw the fold, 1 to `folds`, of each knee: by patient, and stratified by label.
 
     With `strata` (knees,), such as sites, these are spread over the folds too. `leaky` splits knees
-    and not patients, to show what that error is worth. Raises `UsageError` where a class has fewer
-    patients than there are folds.
+    and not patients, to show what that error is worth; `kinds` are what the classes are called.
+    Raises `UsageError` where a class has fewer patients than there are folds.
     """
-    check_counts(subjects, label, folds)
+    check_counts(subjects, label, folds, kinds)
     classes = label
     if strata is not None:
         combined = label.astype(str) + "\t" + np.asarray(strata)
@@ -242,7 +246,8 @@ def inner_folds(subjects: Sequence[str], label: np.ndarray, share: float, seed: 
     smallest = min(_patients(subjects, label).values())
     if smallest < 2:
         raise UsageError(
-            f"a class has {smallest} patient(s) to train on",
+            f"of one kind of knees (label or event, 0 or 1) there are {smallest} patient(s) to "
+            "train on",
             "at least 2 are needed, one of them to validate on",
         )
     parts = min(max(2, round(1 / share)), smallest)
@@ -262,17 +267,23 @@ def inner_folds(subjects: Sequence[str], label: np.ndarray, share: float, seed: 
     )
 
 
-def check_counts(subjects: Sequence[str], label: np.ndarray, folds: int) -> None:
-    """Raise a `UsageError` unless each class has at least as many patients as there are folds."""
+def check_counts(
+    subjects: Sequence[str], label: np.ndarray, folds: int, kinds: tuple[str, str] = KINDS
+) -> None:
+    """Raise a `UsageError` unless each class has at least as many patients as there are folds.
+
+    `kinds` are what the classes are called.
+    """
     patients = _patients(subjects, label)
     if 0 in patients.values():
         only = 1 if patients[0] == 0 else 0
         raise UsageError(f"all {len(label)} knees have label {only}", "both classes are needed")
     if min(patients.values()) < folds:
-        counts = f"{patients[0]} with label 0, {patients[1]} with label 1"
+        counts = f"{patients[0]} {kinds[0]}, {patients[1]} {kinds[1]}"
+        few = min(patients.values())
         raise UsageError(
             f"{folds} folds need {folds} patients of each class; there are {counts}",
-            "give fewer `folds`",
+            "give fewer `folds`" if few > 1 else "two of each are the least to learn from",
         )
 
 

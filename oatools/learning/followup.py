@@ -18,6 +18,9 @@ TIME, EVENT, FROM, TO = "time", "event", "from", "to"
 NEEDED, MORE = (TIME, EVENT), (FROM, TO)
 
 
+YEAR = 12.0
+# Months; no study follows half of its knees for so long.
+_LONG = 240.0
 #: Months at which risks are told and judged, unless others are asked for.
 USUAL = (12.0, 24.0, 48.0, 96.0)
 
@@ -110,9 +113,13 @@ def read_follow_up(rows: Sequence[Row], source: str) -> FollowUp:
 def usual_times(last: float, known: Sequence[float] = USUAL) -> tuple[float, ...]:
     """Return the months at which a risk is told unless others are asked for.
 
-    Those of `known` up to the `last`, or that alone where none is.
+    Those of `known` up to the `last`, and the last whole year; where there is none, the last.
     """
-    return tuple(months for months in known if months <= last) or (last,)
+    whole = YEAR * (last // YEAR)
+    found = [months for months in known if months <= last]
+    if whole > max(found, default=0.0):
+        found.append(whole)
+    return tuple(found) or (last,)
 
 
 def times_of_cohort(follow_up: FollowUp | None, asked: Sequence[float]) -> tuple[float, ...]:
@@ -181,6 +188,25 @@ def labelled_by(table: Table[Row], months: float | None) -> Table[Row]:
         rows.append({**row, "label": label, "endpoint": named})
     columns = list(dict.fromkeys([*table.columns, "label", "endpoint"]))
     return Table(columns, iter(rows), table.name, table.total, table.headed)
+
+
+def doubts_about(follow_up: FollowUp) -> list[str]:
+    """Return what is odd about times that are said to be months."""
+    longest, middle = float(follow_up.time.max()), float(np.median(follow_up.time))
+    if middle > _LONG:
+        return [
+            f"half of the knees are followed for more than {middle:g} months, which is "
+            f"{middle / YEAR:.0f} years: is 'time' in months?"
+        ]
+    if longest < YEAR:
+        return [f"nobody is followed for longer than {longest:g} months: is 'time' in months?"]
+    usual = float(np.percentile(follow_up.time, 95))
+    if longest > 2 * usual:
+        return [
+            f"one knee is followed for {longest:g} months, and 95 % for {usual:g} at most: is its "
+            "'time' right?"
+        ]
+    return []
 
 
 def has_follow_up(columns: Sequence[str]) -> bool:

@@ -21,10 +21,10 @@ import numpy as np
 from scipy.optimize import minimize
 
 from oatools.core.records import Fields, RecordError
-from oatools.learning.followup import FollowUp
+from oatools.learning.followup import YEAR, FollowUp
 
-#: Pieces begin and end at multiples of so many months, and have so many events at least.
-YEAR, FEWEST_EVENTS = 12, 5
+#: Pieces of time have so many events at least.
+FEWEST_EVENTS = 5
 #: Scores beyond are taken for these: a risk is 0 or 1 there.
 FURTHEST = 30.0
 #: A month; the logarithm of 0 is none.
@@ -126,10 +126,10 @@ class Intervals:
 def pieces_of(follow_up: FollowUp) -> np.ndarray:
     """Return the ends (pieces,), months, of pieces of time that all have events.
 
-    They end with a year since the visit, the last with the last event.
+    They end with a year since the visit, the last when nobody is followed any more.
     """
     found = follow_up.stop[follow_up.event]
-    last = float(found.max())
+    last = float(follow_up.time.max())
     years = np.arange(YEAR, last + YEAR, YEAR, dtype=np.float64)
     ends: list[float] = []
     before = 0
@@ -138,11 +138,8 @@ def pieces_of(follow_up: FollowUp) -> np.ndarray:
         if count - before >= FEWEST_EVENTS:
             ends.append(float(year))
             before = count
-    if not ends:
-        return years[-1:]
-    if ends[-1] < years[-1]:  # too few are left for a piece of their own
-        ends[-1] = float(years[-1])
-    return np.array(ends)
+    # What is left has too few for a piece of its own, or ends within a year.
+    return np.array([*ends[:-1], last])
 
 
 def fit_hazards(follow_up: FollowUp, ends: np.ndarray, score: np.ndarray | None = None) -> Hazards:

@@ -118,7 +118,8 @@ def require_labels(table: Table[Row], columns: Sequence[str]) -> Table[Row]:
             f"{table.name}: no column 'label', so nothing says how the knees fared; columns "
             f"present: {present}",
             did_you_mean("label", table.columns)
-            or "a table without an outcome is for prediction: make one with an outcome to train on",
+            or "a table without an outcome is for prediction: to train on, it needs 'label', or "
+            "'time' (months) and 'event'",
         )
     return table.require(*LABELS, *columns)
 

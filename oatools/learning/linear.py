@@ -90,12 +90,16 @@ class LinearPart(nn.Module):
     """A fitted linear part: log odds that are linear in one view of the slices.
 
     It takes `channels` features a slice of each of so many `sequences`, whose views stand side by
-    side, and `clinical` variables.
+    side, and `clinical` variables. Columns are taken as far as training knees went, from `lowest`
+    to `highest`: of a channel that was all but dead in these, a trace of life says nothing that is
+    known, and would say more than all others together.
     """
 
     mean: torch.Tensor
     scale: torch.Tensor
     weight: torch.Tensor
+    lowest: torch.Tensor
+    highest: torch.Tensor
     bias: torch.Tensor
 
     def __init__(self, view: str, channels: int, clinical: int = 0, sequences: int = 1) -> None:
@@ -104,6 +108,8 @@ class LinearPart(nn.Module):
         columns = columns_of(view, channels, clinical, sequences)
         for name in ("mean", "scale", "weight"):
             self.register_buffer(name, torch.zeros(columns))
+        self.register_buffer("lowest", torch.full((columns,), -torch.inf))
+        self.register_buffer("highest", torch.full((columns,), torch.inf))
         self.register_buffer("bias", torch.zeros(1))
 
     def forward(
@@ -115,7 +121,10 @@ class LinearPart(nn.Module):
 
     def of_columns(self, columns: torch.Tensor) -> torch.Tensor:
         """Return log odds (knees,) of the view itself (knees, columns)."""
-        return ((columns - self.mean) * self.scale) @ self.weight + self.bias
+        known = columns.clamp(self.lowest, self.highest)
+        # The gradient is that of all columns, or what lies beyond would not be on any map.
+        within = known.detach() + (columns - columns.detach())
+        return ((within - self.mean) * self.scale) @ self.weight + self.bias
 
     def log_odds(self, columns: np.ndarray) -> np.ndarray:
         """Return log odds (knees,) of the view itself (knees, columns), float32."""
@@ -244,6 +253,7 @@ def _fit(
                 weight += share * table.back(model.weight)
                 bias += share * model.bias
     values = {"mean": mean, "scale": scale, "weight": weight}
+    values |= {"lowest": columns.min(axis=0), "highest": columns.max(axis=0)}
     for name, value in values.items():
         getattr(linear, name).copy_(torch.from_numpy(value.astype(np.float32)))
     linear.bias.fill_(bias)

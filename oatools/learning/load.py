@@ -13,7 +13,7 @@ from oatools.core.people import People
 from oatools.features.featurefile import feature_space
 from oatools.learning.clinical import clinical_values
 from oatools.learning.cohort import Cohort, make_cohort
-from oatools.learning.followup import EVENT, FollowUp, has_follow_up, read_follow_up
+from oatools.learning.followup import EVENT, FollowUp, doubts_about, has_follow_up, read_follow_up
 from oatools.learning.identity import check_patients
 from oatools.learning.join import (
     ChosenRows,
@@ -195,6 +195,8 @@ def load_training_data(
         doubts.append(f"by its name, '{name}' was found after the visit, or made from the outcome")
     cohort = _cohort(reader, chosen, labelled, clinical, labels)
     doubts += clinical_doubts(cohort)
+    if cohort.follow_up is not None:
+        doubts += doubts_about(cohort.follow_up)
     without = [knee for knee in labelled if knee not in chosen.rows]
     flow = Flow(
         without_label=len(chosen.rows) - len(both),

@@ -26,12 +26,16 @@ from oatools.core.manifest import MISSING, Row
 from oatools.core.people import normal_knee, subject_of
 from oatools.core.provenance import Caution
 from oatools.features.slices import chosen
+from oatools.learning.followup import usual_times
 from oatools.learning.hazard import Hazards
 from oatools.learning.linear import LinearPart
 from oatools.learning.mixture import Mixture
 from oatools.learning.pooling import POOLINGS, Dense
 from oatools.learning.scaling import ClinicalScaling
 from oatools.learning.settings import Settings
+
+#: The most standard deviations that a feature of a slice counts for in networks.
+MOST_DEVIATIONS = 20.0
 
 
 class Branch(nn.Module):
@@ -135,7 +139,8 @@ class Networks(nn.Module):
     def standardise(self, features: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """Return features of mean 0 and SD 1 in each channel.
 
-        Padding becomes 0, as a convolution puts beyond the ends.
+        Padding becomes 0, as a convolution puts beyond the ends. None is further from the mean than
+        `MOST_DEVIATIONS`, or a channel that was all but dead in training would drown all others.
         """
         branches = self.each_branch()
         mean, sd = branches[0].feature_mean, branches[0].feature_sd
@@ -143,7 +148,8 @@ class Networks(nn.Module):
             number = (mask.long() - 1).clamp_min(0)
             mean = torch.stack([branch.feature_mean for branch in branches])[number]
             sd = torch.stack([branch.feature_sd for branch in branches])[number]
-        return ((features - mean) / sd).masked_fill(~mask.bool()[..., None], 0.0)
+        scaled = ((features - mean) / sd).clamp(-MOST_DEVIATIONS, MOST_DEVIATIONS)
+        return scaled.masked_fill(~mask.bool()[..., None], 0.0)
 
     def classify(
         self,
@@ -340,8 +346,11 @@ class FittedModel:
 
     @property
     def horizon(self) -> float | None:
-        """The months within which `probability` is meant; None for a model of classes."""
-        return None if self.hazards is None else float(self.hazards.ends[-1])
+        """The months within which `probability` is meant: the last of `followup.usual_times`.
+
+        None for a model of classes.
+        """
+        return None if self.hazards is None else usual_times(float(self.hazards.ends[-1]))[-1]
 
     def probability(self, logits: torch.Tensor, months: float | None = None) -> float:
         """Return the probability of the positive class, from finite logits (2,) of one knee.
@@ -351,9 +360,9 @@ class FittedModel:
         exact = _finite(logits.detach().cpu())
         if self.hazards is None:
             return float(torch.softmax(exact, dim=0)[1])
-        within = float(self.hazards.ends[-1]) if months is None else months
+        within = self.horizon if months is None else months
         score = np.array([float(exact[1] - exact[0])])
-        return float(self.hazards.risk(score, [within])[0, 0])
+        return float(self.hazards.risk(score, [within or 0.0])[0, 0])
 
     @property
     def joined(self) -> tuple[str, ...]:

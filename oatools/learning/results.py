@@ -39,7 +39,7 @@ REPEATS_SD = "repeats sd"
 #: What a model is judged by first: of two classes, and where knees are followed.
 ROC_AUC, UNO_C = "roc_auc", "uno_c"
 #: What permuted outcomes are judged by where knees are followed.
-CONCORDANCE = "concordance"
+CONCORDANCE, FIRST_RUN = "concordance", "first_run"
 #: What columns of risks begin with.
 RISK = "risk_"
 _SHOWN = {ROC_AUC: "ROC AUC", UNO_C: "Uno's C", CONCORDANCE: "concordance"}
@@ -434,10 +434,12 @@ def headlines(metrics: Metrics) -> list[str]:
     for metric in metrics.differences(metrics.main):
         lines.append(f"{metric.model}: {shown} {_with_interval(metric, sign='+')}")
     for metric in metrics.in_scope(NULL):
-        if metric.name != "p":
+        if metric.name in _SHOWN:
             p = _short(metrics.get(metric.model, NULL, "p").value)
             area = f"{_SHOWN[metric.name]} {_with_interval(metric)}"
-            lines.append(f"{metric.model}: {area} with permuted labels, p {p}")
+            own = metrics.find(metric.model, NULL, FIRST_RUN)
+            beside = "" if own is None else f", {_short(own.value)} as they are"
+            lines.append(f"{metric.model}: {area} with permuted labels{beside}, p {p}")
     return lines + verdicts(metrics)
 
 

@@ -67,17 +67,18 @@ def times_of(model: FittedModel, asked: Sequence[float] = ()) -> tuple[float, ..
 
     Raises a `UsageError` for a model of classes, and for more months than the model has learnt of.
     """
-    if model.horizon is None:
+    if model.hazards is None:
         if asked:
             raise UsageError("the model tells two classes apart, and no times", "leave out `at`")
         return ()
+    longest = float(model.hazards.ends[-1])
     for months in asked:
-        if months > model.horizon:
+        if months > longest:
             raise UsageError(
-                f"the model has learnt of {model.horizon:g} months, and not of {months:g}",
+                f"the model has learnt of {longest:g} months, and not of {months:g}",
                 "give `at` earlier times",
             )
-    return tuple(sorted(set(asked))) or usual_times(model.horizon)
+    return tuple(sorted(set(asked))) or usual_times(longest)
 
 
 def open_scoring(
@@ -143,8 +144,8 @@ def score_row(
     cells = {}
     if model.hazards is not None:
         score, _ = scores(model, knees, values[None], extents)
-        for months, risk in zip(at, model.hazards.risk(score, at)[0].tolist(), strict=True):
-            cells[risk_column(months)] = f"{risk:.{DIGITS}f}"
+        for months, probability in zip(at, model.hazards.risk(score, at)[0].tolist(), strict=True):
+            cells[risk_column(months)] = f"{probability:.{DIGITS}f}"
     # Compared as it is, printed rounded: the class is that of oa-cv, which has all digits too.
     predicted = int(probability >= model.threshold)
     cautions = model.cautions_about(row)

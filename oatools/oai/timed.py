@@ -135,6 +135,9 @@ def _reading(study: FollowUp, knee: KneeId) -> Course | LeftOut:
     strategy, until = study.endpoint.replaced, Decimal(study.endpoint.months)
     if strategy is not Replaced.EVENT and has_no_room(study, knee):
         return LeftOut(_no_room(study))
+    if has_no_room(study, knee):
+        # No reading can show it any more, so that X-rays do not bound how long it is followed.
+        return _replacement(study, knee)
     last, project = study.begin, None
     for month, pair, is_event in _readings(study, knee):
         if is_event:

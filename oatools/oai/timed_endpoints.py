@@ -113,7 +113,9 @@ def timed_endpoint_of(
     if base is None:
         for given, what in ((cut, "threshold"), (replaced, "replaced")):
             if given is not None:
-                raise UsageError(f"tkr is the replacement itself, without {what}", "leave it out")
+                raise UsageError(
+                    f"tkr is the replacement itself, without {what}", f"leave out `{what}`"
+                )
         if width != MINIMUM:
             raise UsageError("tkr is no endpoint of a joint space width", "leave out `width`")
         return TimedEndpoint(name, None, months, None)

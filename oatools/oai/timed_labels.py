@@ -181,7 +181,8 @@ def _of_endings(study: FollowUp, knees: Sequence[TimedKnee]) -> list[str]:
     if full and study.endpoint.replaced is Replaced.EVENT:
         what = "mm" if study.endpoint.kind is Kind.WIDTH else "grades"
         notes.append(
-            f"{_knees(full)} cannot lose so many {what} any more: an event by replacement alone"
+            f"{_knees(full)} cannot lose so many {what} any more: an event by replacement alone, "
+            "for which they are followed"
         )
     unmeasured = sum(knee.course.ended is Ended.UNMEASURED for knee in knees)
     if unmeasured:

@@ -215,7 +215,8 @@ def _quotas(progressors: Sequence[Row], strata: Sequence[Stratum], count: int) -
     if not strata:
         if len(progressors) < count:
             raise UsageError(
-                f"{count} progressors were asked for, and there are {len(progressors)}"
+                f"{count} progressors were asked for, and there are {len(progressors)}",
+                f"give `count` {len(progressors)} or less",
             )
         return [_Quota(MISSING, list(range(len(progressors))), count)]
     changes = [narrowing(row) for row in progressors]

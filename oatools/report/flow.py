@@ -88,9 +88,14 @@ class _Flow:
 
 
 def draw_flow(
-    path: str | Path, assessed: str, left_out: Sequence[str], labelled: str, groups: Sequence[str]
+    path: str | Path,
+    assessed: str,
+    left_out: Sequence[str],
+    labelled: str,
+    groups: Sequence[str],
+    marks: str = "",
 ) -> None:
-    """Draw the flow into a file; see `flow_figure`.
+    """Draw the flow into a file, with `marks` above it; see `flow_figure`.
 
     The form follows the path's suffix (`SUFFIXES`); a `UsageError` for any other. The same texts
     give the same bytes.
@@ -102,7 +107,11 @@ def draw_flow(
 
     dates = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
     with matplotlib.rc_context({"svg.hashsalt": "oatools", "svg.fonttype": "none"}):
-        figure = flow_figure(assessed, left_out, labelled, groups)
+        figure = flow_figure(assessed, left_out, labelled, groups, margin=0.15 if marks else 0)
+        if marks:
+            from oatools.report.figures import mark
+
+            mark(figure, marks)
         with atomic(path) as stream:
             figure.savefig(stream, format=suffix[1:], dpi=200, metadata=dates.get(suffix, {}))
 

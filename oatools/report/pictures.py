@@ -141,8 +141,8 @@ def follow_up_pictures(result: CrossValidation, metrics: Metrics) -> list[Pictur
         Picture(
             "risk-groups",
             timed.risk_groups_figure(result),
-            "Kaplan-Meier curves of held-out knees by thirds of the risk that the model gave them "
-            f"(by {last}), with 95 % intervals by patient; below, the knees at risk.",
+            "Kaplan-Meier curves of held-out knees by thirds, in each fold, of the risk that the "
+            f"model gave them (by {last}), with 95 % intervals by patient; below, knees at risk.",
             wide=True,
         ),
         Picture(
@@ -155,7 +155,8 @@ def follow_up_pictures(result: CrossValidation, metrics: Metrics) -> list[Pictur
             "calibration",
             timed.calibration_figure(result),
             "Calibration of the model by time, over all held-out knees: Kaplan-Meier risk of knees "
-            "in groups of equal size, against the mean risk that they were given.",
+            "in groups of equal size, one for every ten events, against the mean risk that they "
+            "were given.",
             wide=True,
         ),
     ]

@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from oatools.core.words import counted
 from oatools.learning.followup import FollowUp
 from oatools.learning.results import MEAN, CrossValidation, Metrics, at_time, month_text
 from oatools.report.figures import (
@@ -34,21 +35,28 @@ _YEAR = 12
 def risk_groups_figure(result: CrossValidation) -> Figure:
     """Draw Kaplan-Meier curves of tested knees by thirds of their risk, and the numbers at risk.
 
-    With pointwise 95 % intervals by patient. Knees of equal risk are in one group, so that there
-    may be fewer than three.
+    Thirds are those of each fold, whose risks are of one model. With pointwise 95 % intervals by
+    patient. Knees of equal risk are in one group, so that there may be fewer than three.
     """
     found, risk, subject = _tested(result)
-    edges = np.unique(np.quantile(risk, np.linspace(0, 1, _GROUPS + 1)[1:-1]))
-    member = np.searchsorted(edges, risk, side="right")
+    fold = result.fold[result.tested]
+    member = np.zeros(len(risk), dtype=np.int64)
+    for number in np.unique(fold):
+        at = fold == number
+        edges = np.unique(np.quantile(risk[at], np.linspace(0, 1, _GROUPS + 1)[1:-1]))
+        member[at] = np.searchsorted(edges, risk[at], side="right")
     groups = [(number, member == number) for number in np.unique(member).tolist()]
     names = _NAMES if len(groups) == _GROUPS else [f"group {n + 1}" for n in range(_GROUPS)]
     named = [(names[number], at, _LOOKS[number]) for number, at in groups]
     return _curves_figure(found, subject, named)
 
 
-def kaplan_meier_figure(found: FollowUp, subject: np.ndarray) -> Figure:
-    """Draw the Kaplan-Meier curve of all knees (`subject` numbers their patients) as above."""
-    return _curves_figure(found, subject, [("all", np.full(len(found), True), (BLUE, "-"))])
+def kaplan_meier_figure(found: FollowUp, subject: np.ndarray, name: str) -> Figure:
+    """Draw the Kaplan-Meier curve of all knees (`subject` numbers their patients) as above.
+
+    `name` is that of the event.
+    """
+    return _curves_figure(found, subject, [(name, np.full(len(found), True), (BLUE, "-"))])
 
 
 def _curves_figure(
@@ -173,7 +181,7 @@ def _draw_curve(
     curve = kaplan_meier(time, event, np.ones((1, len(time))))
     at = np.append(0.0, curve.times)
     low, high = survival_interval(time, event, _numbered(subject), at)
-    label = f"{name}: {int(event.sum())} events in {len(time)} knees"
+    label = f"{name}: {counted(int(event.sum()), 'event')} in {counted(len(time), 'knee')}"
     share = np.append(1.0, curve.values[0])
     axes.step(at, share, where="post", color=colour, linestyle=style, linewidth=1.8, label=label)
     axes.fill_between(at, low, high, step="post", color=colour, alpha=0.15, linewidth=0)

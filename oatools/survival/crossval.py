@@ -20,12 +20,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from oatools.learning.crossval import area_over_folds
-from oatools.learning.followup import FollowUp
+from oatools.learning.followup import FollowUp, label_by
 from oatools.learning.intervals import Estimate
-from oatools.learning.metrics import no_skill_precision
+from oatools.learning.metrics import average_precision, no_skill_precision, roc_auc
 from oatools.learning.results import (
     CONCORDANCE,
     DIFFERENCE,
+    FIRST_RUN,
     MEAN,
     NULL,
     POOLED,
@@ -41,12 +42,9 @@ from oatools.survival.curves import lost_after_events
 from oatools.survival.estimates import Fold, Measure, estimate
 from oatools.survival.measures import (
     auc_at,
-    binary_auc,
-    binary_average_precision,
     brier_at,
     calibration_slope,
     integrated_brier,
-    known_at,
     observed_over_expected,
     scaled_brier,
     uno_c,
@@ -169,19 +167,20 @@ def _pooled(result: CrossValidation, model: str, named: Sequence[Named]) -> list
             found = estimate([[whole]], each.measure)
         items.append(Metric(model, POOLED, each.name, *_three(found)))
     for place, months in enumerate(result.at):
-        values = _of_known(whole, whole.prediction[:, place], months)
+        status = label_by(_followed(result).take(result.tested), months)
+        values = _of_known(status, whole.prediction[:, place])
         for name, value in values.items():
             items.append(Metric(model, POOLED, at_time(name, months), value))
     return items
 
 
-def _of_known(whole: Fold, risk: np.ndarray, months: float) -> dict[str, float]:
+def _of_known(status: np.ndarray, risk: np.ndarray) -> dict[str, float]:
     """What papers on one horizon give, of the knees whose status is known then."""
-    status = known_at(whole.time, whole.event, months)
     known, events = int((status >= 0).sum()), int((status == 1).sum())
+    at = status >= 0
     return {
-        "roc_auc": binary_auc(whole.time, whole.event, risk, months),
-        "pr_auc": binary_average_precision(whole.time, whole.event, risk, months),
+        "roc_auc": roc_auc(status[at], risk[at]),
+        "pr_auc": average_precision(status[at], risk[at]),
         "pr_auc_no_skill": no_skill_precision(events, known),
         "known": known,
         "events": events,
@@ -201,9 +200,7 @@ def _folds(run: CrossValidation, model: str, minus: str | None = None) -> list[F
 
 def _fold(run: CrossValidation, model: str, at: np.ndarray, minus: str | None = None) -> Fold:
     """The knees of a cross-validation where `at` (knees,) is true."""
-    if run.cohort.follow_up is None:
-        raise ValueError("these knees are of two classes, and not followed")
-    found = run.cohort.follow_up.take(at)
+    found = _followed(run).take(at)
     return Fold(
         time=times_as_counted(found),
         event=found.event,
@@ -211,6 +208,12 @@ def _fold(run: CrossValidation, model: str, at: np.ndarray, minus: str | None = 
         prediction=run.models[model].risk[at],
         other=None if minus is None else run.models[minus].risk[at],
     )
+
+
+def _followed(run: CrossValidation) -> FollowUp:
+    if run.cohort.follow_up is None:
+        raise ValueError("these knees are of two classes, and not followed")
+    return run.cohort.follow_up
 
 
 def _value(fold: Fold, measure: Measure) -> float:
@@ -229,6 +232,7 @@ def _null(result: CrossValidation) -> list[Metric]:
     mean = float(result.null.mean())
     return [
         Metric(result.name, NULL, CONCORDANCE, mean, low=low, high=high),
+        Metric(result.name, NULL, FIRST_RUN, own),
         Metric(result.name, NULL, "p", p),
     ]
 

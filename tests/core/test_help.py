@@ -12,10 +12,12 @@ from oatools.core.helptext import OTHERS, argument, grouped, heading, option_gro
 from oatools.core.suggestions import did_you_mean
 
 FOLDER = Path(importlib.import_module("oatools.commands").__file__).parent
+# What the commands are made of, beside one file or folder a command.
+_HELPERS = ("_", "start", "train", "label_flow", "missing")
 NAMES = sorted(
     path.stem
     for path in FOLDER.iterdir()
-    if (path.suffix == ".py" or path.is_dir()) and not path.name.startswith(("_", "start", "train"))
+    if (path.suffix == ".py" or path.is_dir()) and not path.name.startswith(_HELPERS)
 ) + ["train"]
 
 

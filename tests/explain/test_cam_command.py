@@ -202,6 +202,10 @@ def test_a_model_of_follow_up_tells_the_risk_within_the_time_that_is_asked_for(f
             # The score that this risk is that of.
             score = np.log(-np.log1p(-float(row["probability"])) / cumulative)
             risks.setdefault(row["knee"], []).append((score, row["heat"]))
+    again = explain(folder, "timed-24", "--grid", "input", "--at", "24m", model="timed")
+    assert "3 kept" in again.stderr
+    other = explain(folder, "timed-24", "--grid", "input", "--at", "36m", model="timed")
+    assert other.exit_code == 1 and "with other settings (at 24.0, not 36.0)" in other.stderr
     plain = explain(folder, "untimed", "--grid", "input")
     for row in rows_of(plain.stdout):
         (one, near), (two, far) = risks[row["knee"]]

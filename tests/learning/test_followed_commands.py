@@ -104,11 +104,31 @@ def test_cv_tells_risks_and_its_numbers_are_those_of_scikit_survival(run, follow
     assert again.stdout == done.stdout and "0 models trained, 6 kept" in again.stderr
 
 
+def test_times_that_are_days_are_doubted_on_standard_error_and_in_the_report(
+    run, followed, tmp_path
+):
+    def in_days(row):
+        for name in ("time", "from", "to"):
+            if row[name] != "n/a":
+                row[name] = str(round(float(row[name]) * 30.4375))
+
+    rewrite(tmp_path / "followed.tsv", in_days)
+    done = run(f"{CV} --no-compare")
+    assert "years: is 'time' in months?" in done.stderr
+    assert "in months?" in (tmp_path / "cv/model-card.md").read_text()
+
+
 def test_cv_takes_other_times_and_permutes(run, followed, tmp_path):
     done = run(f"{CV} --no-compare --at 24,60m --permute-labels 2")
     assert "risk_24m\trisk_60m\tprobability" in done.stdout
     assert (tmp_path / "cv/null.tsv").read_text().startswith("permutation\tconcordance\n")
-    assert "with permuted labels" in done.stderr or "permuted" in done.stderr
+    assert " as they are, p " in done.stderr
+    null = {
+        row["metric"]: row["value"]
+        for row in rows_of((tmp_path / "cv/metrics.tsv").read_text())
+        if row["scope"] == "permuted labels"
+    }
+    assert set(null) == {"concordance", "first_run", "p"}
     at_all = run(f"{CV} --no-compare --at 200", status=2)
     assert "nobody is followed for 200 months" in at_all.stderr
     assert "give --at earlier times" in at_all.stderr
@@ -144,7 +164,8 @@ def test_train_and_predict_tell_risks(run, followed, tmp_path):
     row = rows_of(run(TRAIN).stdout)[0]
     assert row["endpoint"] == "jsn-until96m" and row["events"].isdecimal()
     assert "threshold" not in row and 0 <= float(row["validation_concordance"]) <= 1
-    assert float(row["months"]) in (72, 96)
+    times = [float(each["time"]) for each in rows_of((tmp_path / "followed.tsv").read_text())]
+    assert float(row["months"]) == max(times)
     with safe_open(tmp_path / "m.safetensors", "numpy") as file:
         record = json.loads(file.metadata()["oatools"])
     hazards = record["hazards"]
@@ -159,12 +180,16 @@ def test_train_and_predict_tell_risks(run, followed, tmp_path):
         ]
         whole = [width @ rates for width in widths]
         assert a / whole[0] == pytest.approx(b / whole[1], rel=1e-4)
-        assert "predicted" not in found and float(found["risk_40m"]) <= float(found["probability"])
+        assert "predicted" not in found and found["risk_40m"] == found["probability"]
         assert found["caution"] == "random weights, training knees"
     usual = rows_of(run("oa-predict m.safetensors features.tsv").stdout)[0]
-    assert [name for name in usual if name.startswith("risk_")][:3] == [
-        *("risk_12m", "risk_24m", "risk_48m")
+    assert [name for name in usual if name.startswith("risk_")] == [
+        *("risk_12m", "risk_24m", "risk_48m", "risk_96m")
     ]
+    # What oa-cv tells of a time, each of its models can tell, too.
+    run(f"{CV} --no-compare")
+    for fold in (1, 2, 3):
+        run(f"oa-predict cv/fold-{fold}.safetensors features.tsv --at 96m")
     far = run("oa-predict m.safetensors features.tsv --at 121m", status=2).stderr
     assert "the model has learnt of" in far and "give --at earlier times" in far
     (tmp_path / "r.json").write_text(
@@ -232,7 +257,7 @@ def test_knees_that_nobody_saw_again_are_left_out_and_all_events_or_none_refused
     rewrite(tmp_path / "followed.tsv", lose)
     done = run(f"{CV} --no-compare")
     assert not {row["knee"] for row in rows_of(done.stdout)} & set(gone)
-    assert "4 without label" in done.stderr
+    assert "4 without follow-up" in done.stderr
     rewrite(tmp_path / "followed.tsv", lambda row: row.update({"event": "0", "to": "n/a"}))
     none = run(CV.replace("-o cv", "-o none"), status=2).stderr
     assert "knees used have event 0; both are needed" in none

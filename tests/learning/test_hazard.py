@@ -10,7 +10,13 @@ from sksurv.metrics import concordance_index_censored
 from oatools.core.errors import UsageError
 from oatools.core.records import Fields, RecordError
 from oatools.learning.course import hazard_losses
-from oatools.learning.followup import FollowUp, is_followed, read_follow_up, times_of_cohort
+from oatools.learning.followup import (
+    FollowUp,
+    doubts_about,
+    is_followed,
+    read_follow_up,
+    times_of_cohort,
+)
 from oatools.learning.hazard import Hazards, Intervals, concordance, fit_hazards, pieces_of
 from oatools.learning.outcome import Happened
 
@@ -202,8 +208,13 @@ def test_concordance_between_visits_counts_pairs_of_known_order():
 def test_pieces_have_events_and_end_with_years():
     stop = [12.0] * 6 + [24.0] * 2 + [36.0] * 4 + [72.0] * 5 + [96.0] * 1
     assert pieces_of(FollowUp.between([0.0] * 18, stop)).tolist() == [12, 36, 96]
-    assert pieces_of(FollowUp.of([3.0, 40.0], [True, False])).tolist() == [12]
-    assert pieces_of(FollowUp.of([12.0] * 9 + [30.5], [True] * 10)).tolist() == [36]
+    # The last ends when nobody is followed any more, and its rate is of all who were until then.
+    assert pieces_of(FollowUp.of([3.0, 40.0], [True, False])).tolist() == [40]
+    assert pieces_of(FollowUp.of([12.0] * 9 + [30.5], [True] * 10)).tolist() == [30.5]
+    late = FollowUp.of([6.0] * 5 + [60.0] + [96.0] * 4, [True] * 6 + [False] * 4)
+    hazards = fit_hazards(late, pieces_of(late))
+    assert hazards.ends.tolist() == [96]
+    assert hazards.rates[0] == pytest.approx(6 / (5 * 6 + 60 + 4 * 96), rel=1e-6)
 
 
 ROW = {"knee": "9000099_00m_right", "time": "24", "event": "1", "from": "12", "to": "24"}
@@ -254,7 +265,7 @@ def test_a_knee_that_nobody_saw_again_is_left_out():
 
 def test_times_are_the_usual_ones_or_those_asked_for():
     found = FollowUp.of([20.0, 70.0], [True, False])
-    assert times_of_cohort(found, ()) == (24, 48)
+    assert times_of_cohort(found, ()) == (24, 48, 60)
     assert times_of_cohort(found, (60.0, 30.0, 60.0)) == (30, 60)
     assert times_of_cohort(FollowUp.of([7.0, 9.0], [True, False]), ()) == (9,)
     with pytest.raises(UsageError, match="at 12 months nothing has happened yet"):
@@ -264,6 +275,26 @@ def test_times_are_the_usual_ones_or_those_asked_for():
     assert times_of_cohort(None, ()) == ()
     with pytest.raises(UsageError, match="of two classes"):
         times_of_cohort(None, (12.0,))
+
+
+@pytest.mark.parametrize(
+    ("factor", "said"),
+    [
+        (1, None),
+        (30.4375, "half of the knees are followed for more than 1461 months, which is 122 years"),
+        (1 / 12, "nobody is followed for longer than 8 months"),
+    ],
+)
+def test_times_that_cannot_be_months_are_doubted(factor, said):
+    time = np.array([12.0, 24.0, 48.0, 96.0, 96.0]) * factor
+    found = doubts_about(FollowUp.of(time, [True, True, False, False, False]))
+    assert (found == []) if said is None else (said in found[0] and len(found) == 1)
+
+
+def test_one_knee_that_is_followed_much_longer_than_all_others_is_doubted():
+    time = np.array([96.0] * 60 + [300.0])
+    (said,) = doubts_about(FollowUp.of(time, [True] + [False] * 60))
+    assert said.startswith("one knee is followed for 300 months, and 95 % for 96 at most")
 
 
 @pytest.mark.parametrize(

@@ -222,3 +222,33 @@ def test_parts_are_fitted_on_the_training_knees_alone(make):
         found["mean"].part.mean.numpy(), means.mean(axis=0), rtol=1e-4, atol=1e-5
     )
     assert all(len(each.held_out) == 40 for each in found.values())
+
+
+def test_a_trace_of_life_in_a_dead_channel_does_not_decide():
+    """Zero in all training knees but one, which has 1e-7; a new knee with 0.02 is no such extreme."""
+    rng = np.random.default_rng(0)
+    raw = rng.normal(size=(100, 20)).astype(np.float32)
+    raw[:, 7] = 0
+    raw[3, 7] = 1e-7
+    label = (raw[:, 0] + rng.normal(size=100) > 0).astype(int)
+    fitted = fit_view(LinearPart("mean", 20), raw, Classes(label), np.arange(100) % 5 + 1)
+    new = rng.normal(size=(1, 20)).astype(np.float32)
+    alive, dead = new.copy(), new.copy()
+    alive[0, 7], dead[0, 7] = 0.02, 0
+    one, other = fitted.part.log_odds(alive)[0], fitted.part.log_odds(dead)[0]
+    most = np.abs(fitted.part.log_odds(raw)).max()
+    assert abs(one - other) < most
+    # What training knees had is taken as it was.
+    ends = fitted.part.log_odds(np.stack([raw.max(axis=0), raw.max(axis=0) + 5]))
+    assert ends[0] == pytest.approx(ends[1], abs=1e-5)
+
+
+def test_what_lies_beyond_the_range_has_a_gradient_all_the_same():
+    rng = np.random.default_rng(0)
+    raw = rng.normal(size=(60, 5)).astype(np.float32)
+    label = (raw[:, 0] > 0).astype(int)
+    part = fit_view(LinearPart("mean", 5), raw, Classes(label), np.arange(60) % 5 + 1).part
+    beyond = torch.full((1, 1, 5), 9.0, requires_grad=True)
+    mask = torch.ones(1, 1, dtype=torch.bool)
+    part(beyond, mask, torch.zeros(1, 0)).sum().backward()
+    np.testing.assert_allclose(beyond.grad[0, 0], part.scale * part.weight, rtol=1e-6)

@@ -330,7 +330,8 @@ NARROWING = {
     "9100005 left": None,
     "9100006 right": "36 0 36 n/a died",
     "9100007 right": "48 0 48 n/a unmeasured",  # grade 4
-    "9100007 left": ("48 0 48 n/a unmeasured", None, None),  # 0 mm; less than 0.5 mm to lose
+    # 0 mm, so that a replacement alone can be its event: known without one by contacts, not X-rays.
+    "9100007 left": ("96 0 96 n/a end", None, None),
     "9100008 right": (
         "26.28 1 24 26.28 event",
         "24 0 24 n/a replaced",
@@ -339,7 +340,7 @@ NARROWING = {
     "9100008 left": "12 1 0 12 event",  # narrowed before
     "9100009 right": ("6.57 1 0 6.57 event", None, "96 0 96 n/a replaced"),
     "9100009 left": ("24 1 12 24 event", "12 0 12 n/a replaced", "96 0 96 n/a replaced"),
-    "9100010 right": ("32.85 1 12 32.85 event", None, None),  # less than 0.5 mm to lose
+    "9100010 right": ("32.85 1 32.85 32.85 event", None, None),  # less than 0.5 mm to lose
     "9100010 left": "24 1 12 24 event",  # bone on bone
     "9100011 right": None,  # of another reading project
     "9100011 left": None,  # at baseline
@@ -393,7 +394,7 @@ def test_what_is_said_of_the_knees_that_lose_width(widths):
     }
     notes = "\n".join(times.notes)
     assert "2 knees cannot lose so many mm any more: an event by replacement alone" in notes
-    assert "2 knees without joint space at 48m (KL 4 or width 0) not X-rayed later" in notes
+    assert "1 knee without joint space at 48m (KL 4 or width 0) not X-rayed later" in notes
     assert "1 knee replaced by report alone" in notes
     assert "1 knee reported as replaced kept: measured then or later" in notes
     censored = label_knees(widths, endpoint="jsn", until="96m", replaced="censored")
@@ -410,11 +411,11 @@ def test_the_flow_adds_up(widths):
     assert sum(count for _, count in steps[at_risk + 1 :]) == len(times.knees)
     assert dict(steps[at_risk + 1 :]) == {
         "events": 16,
-        "to the end": 3,
+        "to the end": 4,
         "lost": 1,
         "died": 2,
         "replaced": 2,
-        "unmeasured": 2,
+        "unmeasured": 1,
     }
 
 
@@ -540,13 +541,13 @@ RISES = {
     "9200002 left": ("72 1 48 72 event", "96 0 96 n/a end"),  # read again at 48 alone
     "9200003 right": "48 0 48 n/a lost",  # not read again: nothing to compare with
     "9200003 left": ("48 1 36 48 event", "72 1 48 72 event"),  # one grade each
-    "9200004 right": "26.28 1 24 26.28 event",  # grade 4, and replaced
-    "9200004 left": "48 0 48 n/a unmeasured",
+    "9200004 right": "26.28 1 26.28 26.28 event",  # grade 4, and replaced
+    "9200004 left": "96 0 96 n/a end",  # grade 4: followed for a replacement alone
     "9200005 right": ("12 1 0 12 event", "48 0 48 n/a lost"),  # and back
     "9200005 left": ("72 1 48 72 event", "96 0 96 n/a end"),
     "9200006 right": ("36 1 24 36 event", "48 0 48 n/a lost"),  # fractions are no grades
     "9200006 left": "12 0 12 n/a lost",  # a replacement that was not confirmed
-    "9200007 right": ("48 1 36 48 event", "48 0 48 n/a unmeasured"),
+    "9200007 right": ("48 1 36 48 event", "96 0 96 n/a end"),  # grade 3 has not two to lose
     "9200008 right": "96 0 96 n/a end",  # 37 goes before 15 after 48 months
     "9200007 left": ("72 1 48 72 event", "96 0 96 n/a end"),
 }
