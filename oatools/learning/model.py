@@ -28,7 +28,7 @@ from oatools.core.provenance import Caution
 from oatools.features.slices import chosen
 from oatools.learning.followup import usual_times
 from oatools.learning.hazard import Hazards
-from oatools.learning.linear import LinearPart
+from oatools.learning.linear import CLINICAL, LinearPart
 from oatools.learning.mixture import Mixture
 from oatools.learning.pooling import POOLINGS, Dense
 from oatools.learning.scaling import ClinicalScaling
@@ -395,6 +395,19 @@ class FittedModel:
         if "knee" in row and (normal_knee(row["knee"]) in knees or subject_of(row) in people):
             found.add(Caution.TRAINING_KNEES)
         return found
+
+    def beyond(self, clinical: np.ndarray) -> list[str]:
+        """Return the variables of a knee (variables,) that lie beyond those of all training knees.
+
+        Linear parts take the end of these in their place.
+        """
+        part = next((part for part in self.module.each_linear() if part.view == CLINICAL), None)
+        if part is None:
+            return []
+        scaled = self.scaling.apply(np.asarray(clinical, dtype=np.float64))
+        low, high = part.lowest.cpu().numpy(), part.highest.cpu().numpy()
+        outside = (scaled < low) | (scaled > high)
+        return [name for name, is_out in zip(self.scaling.names, outside, strict=True) if is_out]
 
     def logits(
         self,

@@ -136,6 +136,8 @@ def score_row(
     if not all(each.has_digest or not each.making_is_recorded for each in found):
         remarks = (*remarks, f"the feature file {NO_DIGEST}")
     values = checked_clinical(row, clinical, model.scaling.names)
+    for name in model.beyond(values):
+        remarks = (*remarks, f"'{name}' is beyond that of all training knees: their end is taken")
     features = [each.features.astype(np.float32, copy=False) for each in found]
     extents = [[len(each) for each in features]]
     knees = [np.concatenate(features)]

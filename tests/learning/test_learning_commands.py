@@ -371,6 +371,37 @@ def test_predict_takes_clinical_columns_of_the_rows_and_counts_missing_ones(
     assert status == 0 and any("'bmi' is missing in 1 rows" in line for line in said)
 
 
+def test_a_variable_beyond_all_training_knees_is_taken_for_their_end_and_said(
+    call, study, tmp_path, rows
+):
+    study(knees=60, clinical=4.0)
+    words = ["features.tsv", "--labels", "labels.tsv", "--clinical", "bmi", "--no-network"]
+    assert call(train, *words, "--linear", "mean", "-o", "m.safetensors")[0] == 0
+    header, *lines = (tmp_path / "labels.tsv").read_text().splitlines()
+    place = header.split("\t").index("bmi")
+    highest = max(float(line.split("\t")[place]) for line in lines)
+    found = []
+    for bmi in (highest, highest + 250):
+        cells = lines[0].split("\t")
+        cells[place] = str(bmi)
+        (tmp_path / "given.tsv").write_text(
+            "\n".join([header, "\t".join(cells), *lines[1:]]) + "\n"
+        )
+        _, out, said = call(
+            predict, "m.safetensors", "features.tsv", "--with-clinical", "given.tsv"
+        )
+        found.append(next(r["probability"] for r in rows(out) if r["knee"] == cells[0]))
+        told = [line for line in said if "beyond that of all training knees" in line]
+        assert told == (
+            []
+            if bmi == highest
+            else [
+                "oa-predict: 1 row: 'bmi' is beyond that of all training knees: their end is taken"
+            ]
+        )
+    assert found[0] == found[1]
+
+
 def test_predict_works_on_a_plain_path_and_says_that_clinical_variables_are_imputed(
     call, trained, tmp_path, rows
 ):
