@@ -10,12 +10,11 @@ from oatools.core.errors import UsageError
 from oatools.core.manifest import MISSING, Row, Table, read_table
 from oatools.core.people import People, subject_of
 from oatools.core.provenance import CAUTION_COLUMN, Caution, cautions_in
-from oatools.core.words import counted
 from oatools.learning.against import share_of
-from oatools.learning.cautions import MEANINGS
 from oatools.learning.followup import FollowUp, has_follow_up, read_follow_up
 from oatools.learning.join import endpoint_of, read_labels, require_labels
 from oatools.learning.results import RISK, risk_column
+from oatools.scored.knees import remarks_on
 
 
 @dataclass(frozen=True)
@@ -102,15 +101,8 @@ def read_followed(
 
 def remarks(knees: FollowedKnees) -> list[str]:
     """Return what is said of knees once they are read: who is left out, and cautions."""
-    said = []
-    if knees.unlabelled:
-        said.append(f"{counted(knees.unlabelled, 'prediction')} without follow-up left out")
-    if knees.unscored:
-        said.append(f"{counted(knees.unscored, 'follow-up')} without a prediction left out")
-    if Caution.TRAINING_KNEES in knees.cautions:
-        about = MEANINGS[Caution.TRAINING_KNEES]
-        said.append(f"warning: {Caution.TRAINING_KNEES.value}: {about}")
-    return said
+    counts = knees.unlabelled, knees.unscored
+    return remarks_on(*counts, knees.cautions, "follow-up", "follow-up")
 
 
 def _months(where: str, column: str) -> float:

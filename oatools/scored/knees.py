@@ -1,7 +1,7 @@
 """Tables of predictions and labels: knees with a score, how they fared, and what they are like."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -223,12 +223,19 @@ def within_cells(knees: ScoredKnees, column: str) -> ScoredKnees:
 
 def remarks(knees: ScoredKnees) -> list[str]:
     """Return what is said of knees once they are read: who is left out, and cautions."""
+    return remarks_on(knees.unlabelled, knees.unscored, knees.cautions, "label", "a label")
+
+
+def remarks_on(
+    unlabelled: int, unscored: int, cautions: Collection[Caution], what: str, a_what: str
+) -> list[str]:
+    """Return what is said of so many predictions and labels (`what`) that lack the other."""
     said = []
-    if knees.unlabelled:
-        said.append(f"{counted(knees.unlabelled, 'prediction')} without a label left out")
-    if knees.unscored:
-        said.append(f"{counted(knees.unscored, 'label')} without a prediction left out")
-    if Caution.TRAINING_KNEES in knees.cautions:
+    if unlabelled:
+        said.append(f"{counted(unlabelled, 'prediction')} without {a_what} left out")
+    if unscored:
+        said.append(f"{counted(unscored, what)} without a prediction left out")
+    if Caution.TRAINING_KNEES in cautions:
         about = MEANINGS[Caution.TRAINING_KNEES]
         said.append(f"warning: {Caution.TRAINING_KNEES.value}: {about}")
     return said
