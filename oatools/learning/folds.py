@@ -246,8 +246,7 @@ def inner_folds(subjects: Sequence[str], label: np.ndarray, share: float, seed: 
     smallest = min(_patients(subjects, label).values())
     if smallest < 2:
         raise UsageError(
-            f"of one kind of knees (label or event, 0 or 1) there are {smallest} patient(s) to "
-            "train on",
+            f"a class of knees (label or event, 0 or 1) has {smallest} patient(s) to train on",
             "at least 2 are needed, one of them to validate on",
         )
     parts = min(max(2, round(1 / share)), smallest)
