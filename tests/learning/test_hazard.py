@@ -193,6 +193,11 @@ def test_concordance_of_exact_times_is_harrells():
     assert concordance(follow_up, np.zeros(len(score))) == 0.5
 
 
+def test_of_two_events_at_the_same_time_none_is_the_first():
+    follow_up = FollowUp.of([5.0, 5.0, 9.0], [True, True, False])
+    assert concordance(follow_up, np.array([1.0, 2.0, 0.0])) == 1
+
+
 def test_concordance_between_visits_counts_pairs_of_known_order():
     """Pairs: 1 had it by 12 months, when 2, 3 and 4 were seen without; 2 by 24, when 3 was.
 
