@@ -122,6 +122,12 @@ class Cohort:
             return Classes(self.label[index])
         return Happened.of(self.follow_up.take(index))
 
+    def followed(self) -> FollowUp:
+        """Return the follow-up of the knees; a `ValueError` where they are of two classes."""
+        if self.follow_up is None:
+            raise ValueError("these knees are of two classes, and not followed")
+        return self.follow_up
+
     def with_outcomes_of(self, places: np.ndarray) -> "Cohort":
         """Return the same knees with labels and follow-up of the knees at `places` (knees,)."""
         followed = None if self.follow_up is None else self.follow_up.take(places)

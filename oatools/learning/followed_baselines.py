@@ -41,7 +41,7 @@ def followed_baselines(
     if cohort.clinical_names:
         names += [HAZARDS, *_LIBRARY] if has_library() else [HAZARDS]
     results = {name: OutOfFold.empty(len(cohort), len(at)) for name in names}
-    means, followed = cohort.means(), _followed(cohort)
+    means, followed = cohort.means(), cohort.followed()
     for split in splits:
         outcome = Happened.of(followed.take(split.train))
         fitted = fit_images(cohort, means, outcome, split)
@@ -53,7 +53,7 @@ def followed_baselines(
             hazards = outcome.given(mixture.log_odds({name: held_out})).hazards
             risk = hazards.risk(mixture.log_odds({name: test}), at)
             results[name].put_risks(split.test, risk)
-        for name in set(names).intersection(_LIBRARY):
+        for name in [name for name in names if name in _LIBRARY]:
             values = cohort.clinical[split.train]
             scaling = fit_clinical(values, cohort.clinical_names)
             risks = _LIBRARY[name](scaling.apply(values), outcome.follow_up, at, seed)
@@ -70,12 +70,6 @@ def fit_images(cohort: Cohort, means: np.ndarray, outcome: Outcome, split: Split
     """Fit ridge regression on means over the slices (knees, columns) of the training knees."""
     part = LinearPart("mean", cohort.channels, sequences=cohort.sequences)
     return fit_ridge(part, means[split.train], outcome, split.part)
-
-
-def _followed(cohort: Cohort) -> FollowUp:
-    if cohort.follow_up is None:
-        raise ValueError("these knees are of two classes, and not followed")
-    return cohort.follow_up
 
 
 def _clinical_hazards(

@@ -14,9 +14,8 @@ from oatools.core.errors import UsageError
 from oatools.core.manifest import MISSING, Row, Table
 
 TIME, EVENT, FROM, TO = "time", "event", "from", "to"
-#: The columns that are needed, and those that say more.
-NEEDED, MORE = (TIME, EVENT), (FROM, TO)
-
+#: The columns that are needed.
+NEEDED = (TIME, EVENT)
 
 YEAR = 12.0
 # Months; no study follows half of its knees for so long.

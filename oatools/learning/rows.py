@@ -141,10 +141,11 @@ def score_row(
     features = [each.features.astype(np.float32, copy=False) for each in found]
     extents = [[len(each) for each in features]]
     knees = [np.concatenate(features)]
-    probabilities, _ = predict(model, knees, values[None], extents)
-    probability = float(probabilities[0])
     cells = {}
-    if model.hazards is not None:
+    if model.hazards is None or not at:
+        probabilities, _ = predict(model, knees, values[None], extents)
+        probability = float(probabilities[0])
+    else:
         score, _ = scores(model, knees, values[None], extents)
         for months, probability in zip(at, model.hazards.risk(score, at)[0].tolist(), strict=True):
             cells[risk_column(months)] = f"{probability:.{DIGITS}f}"

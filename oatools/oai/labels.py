@@ -19,7 +19,7 @@ from oatools.oai.endpoints import Endpoint, Kind, checked_threshold, endpoint_of
 from oatools.oai.initiative import open_initiative
 from oatools.oai.kneelist import IDENTITY, FlowStep, KneeList, number_cell
 from oatools.oai.most import is_most, open_most
-from oatools.oai.plain import open_plain
+from oatools.oai.plain import open_plain, require_plain_width
 from oatools.oai.reliability import MeasurementError, ReliableChange, reliable_change
 from oatools.oai.rules import LabelledKnee, Sorted, sort_knees, width_pairs
 from oatools.oai.study import StudyTables
@@ -182,11 +182,7 @@ def open_tables(
     """
     source = Path(source)
     if not source.is_dir():
-        if endpoint.width != MINIMUM:
-            raise UsageError(
-                f"width {endpoint.width}: a plain table has one column of widths, jsw",
-                "put there what you need",
-            )
+        require_plain_width(endpoint.width)
         with naming_table(source):
             return open_plain(source, endpoint, visit, outcome)
     if endpoint.kind is Kind.GIVEN:

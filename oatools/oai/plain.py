@@ -37,7 +37,7 @@ from oatools.oai.plain_lines import (
 from oatools.oai.readings import Problem, Reading
 from oatools.oai.replacement import Replacements
 from oatools.oai.study import PainScore, StudyTables
-from oatools.oai.widths import width_reading
+from oatools.oai.widths import MINIMUM, width_reading
 
 # What a cell says: a number, or yes or no.
 _Said = TypeVar("_Said")
@@ -53,6 +53,15 @@ _FEWEST_CELLS = 2
 # The column that an endpoint is made from.
 _SOURCES = {Kind.WIDTH: "jsw", Kind.PAIN: "womac_pain", Kind.KL: "kl", Kind.NARROWING: "jsm"}
 _GRADES = {Kind.KL: ("kl", KL), Kind.NARROWING: ("jsm", MEDIAL_NARROWING)}
+
+
+def require_plain_width(width: str) -> None:
+    """Raise a `UsageError` for a width that a plain table has no column of."""
+    if width != MINIMUM:
+        raise UsageError(
+            f"width {width}: a plain table has one column of widths, jsw",
+            "put there what you need",
+        )
 
 
 @dataclass

@@ -20,13 +20,13 @@ from oatools.oai.followup import FollowUp
 from oatools.oai.initiative_followup import LAST_OF_END_STAGE, open_initiative_followup
 from oatools.oai.kneelist import IDENTITY, FlowStep, KneeList, number_cell
 from oatools.oai.most import is_most
+from oatools.oai.plain import require_plain_width
 from oatools.oai.plain_followup import open_plain_followup
 from oatools.oai.replacement import OUTCOMES
 from oatools.oai.rules import LabelledKnee
 from oatools.oai.tables import find_tables
 from oatools.oai.timed import has_no_room, is_kept_by_x_ray, sort_by_time
 from oatools.oai.timed_endpoints import Replaced, TimedEndpoint
-from oatools.oai.widths import MINIMUM
 from oatools.phantom.stamp import is_of_phantom
 
 _COURSE = ["time", "event", "from", "to", "ended"]
@@ -117,11 +117,7 @@ def open_followup(source: str | Path, endpoint: TimedEndpoint, visit: str = "00m
     """Read a study's tables from a visit on; a `UsageError` for tables that cannot serve."""
     source = Path(source)
     if not source.is_dir():
-        if endpoint.width != MINIMUM:
-            raise UsageError(
-                f"width {endpoint.width}: a plain table has one column of widths, jsw",
-                "put there what you need",
-            )
+        require_plain_width(endpoint.width)
         with naming_table(source):
             return open_plain_followup(source, endpoint, visit)
     tables = find_tables(source)

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from oatools.core.words import counted
-from oatools.learning.followup import FollowUp
+from oatools.learning.followup import YEAR, FollowUp
 from oatools.learning.results import MEAN, CrossValidation, Metrics, at_time, month_text
 from oatools.report.figures import (
     BLUE,
@@ -19,9 +19,9 @@ from oatools.report.figures import (
     STYLE,
     draw_legend,
 )
-from oatools.survival.crossval import times_as_counted
 from oatools.survival.curves import kaplan_meier, number_at_risk, survival_interval
-from oatools.survival.measures import calibration_at
+from oatools.survival.estimates import times_as_counted
+from oatools.survival.measures import calibration_at, equal_groups
 
 _GROUPS = 3
 _NAMES = ("lowest third", "middle third", "highest third")
@@ -29,7 +29,6 @@ _LOOKS = ((BLUE, "-"), (GREEN, "--"), (RED, "-."))
 # Groups of knees by risk have so many events each, were all alike.
 _EVENTS_A_GROUP = 10
 _MOST_GROUPS = 10
-_YEAR = 12
 
 
 def risk_groups_figure(result: CrossValidation) -> Figure:
@@ -43,8 +42,7 @@ def risk_groups_figure(result: CrossValidation) -> Figure:
     member = np.zeros(len(risk), dtype=np.int64)
     for number in np.unique(fold):
         at = fold == number
-        edges = np.unique(np.quantile(risk[at], np.linspace(0, 1, _GROUPS + 1)[1:-1]))
-        member[at] = np.searchsorted(edges, risk[at], side="right")
+        member[at] = equal_groups(risk[at], _GROUPS)
     groups = [(number, member == number) for number in np.unique(member).tolist()]
     names = _NAMES if len(groups) == _GROUPS else [f"group {n + 1}" for n in range(_GROUPS)]
     named = [(names[number], at, _LOOKS[number]) for number, at in groups]
@@ -66,7 +64,7 @@ def _curves_figure(
 ) -> Figure:
     time = times_as_counted(found)
     last = float(found.time.max())
-    ticks = np.arange(0, last + 1, _YEAR if last <= 10 * _YEAR else 2 * _YEAR)
+    ticks = np.arange(0, last + 1, YEAR if last <= 10 * YEAR else 2 * YEAR)
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(6.4, 4.2 + 0.25 * len(groups)), layout="constrained")
         axes, below = figure.subplots(2, 1, sharex=True, height_ratios=[4, 0.4 + 0.3 * len(groups)])
@@ -158,12 +156,11 @@ def _group_intervals(
     groups: int,
 ) -> tuple[list[float], list[float]]:
     """The 95 % intervals of the observed risk of each group of `calibration_at`."""
-    edges = np.unique(np.quantile(risk, np.linspace(0, 1, groups + 1)[1:-1]))
-    member = np.searchsorted(edges, risk, side="right")
+    member = equal_groups(risk, groups)
     low, high = [], []
     for number in np.unique(member):
         at = member == number
-        below, above = survival_interval(time[at], event[at], _numbered(subject[at]), months)
+        below, above = survival_interval(time[at], event[at], subject[at], months)
         low.append(1 - float(above[0]))
         high.append(1 - float(below[0]))
     return low, high
@@ -180,7 +177,7 @@ def _draw_curve(
 ) -> None:
     curve = kaplan_meier(time, event, np.ones((1, len(time))))
     at = np.append(0.0, curve.times)
-    low, high = survival_interval(time, event, _numbered(subject), at)
+    low, high = survival_interval(time, event, subject, at)
     label = f"{name}: {counted(int(event.sum()), 'event')} in {counted(len(time), 'knee')}"
     share = np.append(1.0, curve.values[0])
     axes.step(at, share, where="post", color=colour, linestyle=style, linewidth=1.8, label=label)
@@ -189,12 +186,6 @@ def _draw_curve(
 
 def _tested(result: CrossValidation) -> tuple[FollowUp, np.ndarray, np.ndarray]:
     """The follow-up of tested knees, the first model's last risk, and numbers of patients."""
-    if result.cohort.follow_up is None:
-        raise ValueError("these knees are of two classes, and not followed")
     at = result.tested
-    subject = _numbered(np.asarray(result.cohort.subject)[at])
-    return result.cohort.follow_up.take(at), result.first.probability[at], subject
-
-
-def _numbered(subject: np.ndarray) -> np.ndarray:
-    return np.unique(subject, return_inverse=True)[1]
+    subject = np.unique(np.asarray(result.cohort.subject)[at], return_inverse=True)[1]
+    return result.cohort.followed().take(at), result.first.probability[at], subject

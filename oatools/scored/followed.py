@@ -14,7 +14,7 @@ from oatools.learning.against import share_of
 from oatools.learning.followup import FollowUp, has_follow_up, read_follow_up
 from oatools.learning.join import endpoint_of, read_labels, require_labels
 from oatools.learning.results import RISK, risk_column
-from oatools.scored.knees import remarks_on
+from oatools.scored.knees import numbers_of, remarks_on
 
 
 @dataclass(frozen=True)
@@ -82,8 +82,8 @@ def read_followed(
     risk = [[share_of(table.name, row, risk_column(months)) for months in at] for row in rows]
     return FollowedKnees(
         knee=tuple(shared),
-        subject=_numbers([subject_of(followed[knee] | {"knee": knee}) for knee in shared]),
-        fold=_numbers([row.get("fold", MISSING) for row in rows]),
+        subject=numbers_of([subject_of(followed[knee] | {"knee": knee}) for knee in shared]),
+        fold=numbers_of([row.get("fold", MISSING) for row in rows]),
         follow_up=read_follow_up([followed[knee] for knee in shared], where),
         at=tuple(at),
         risk=np.array(risk),
@@ -126,8 +126,3 @@ def _cells(
             return [rows[knee][column] for knee in knees]
     present = ", ".join(next(iter(followed.values())))
     raise UsageError(f"{where}: no column '{column}'; columns present: {present}")
-
-
-def _numbers(names: Sequence[str]) -> np.ndarray:
-    """The number (knees,) of each name among all, 0 and up."""
-    return np.unique(list(names), return_inverse=True)[1]

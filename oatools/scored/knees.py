@@ -156,7 +156,7 @@ def read_scored(
     columns = {column: _column(source, shared, column, where) for column in sorted(wanted)}
     return ScoredKnees(
         knee=tuple(shared),
-        subject=_numbers(subjects),
+        subject=numbers_of(subjects),
         label=label,
         fold=_folds(scored, shared),
         scores=scores,
@@ -209,7 +209,7 @@ def within_cells(knees: ScoredKnees, column: str) -> ScoredKnees:
     cells = knees.cells[column]
 
     def divided(fold: np.ndarray) -> np.ndarray:
-        return _numbers(f"{number}\t{cell}" for number, cell in zip(fold, cells, strict=True))
+        return numbers_of(f"{number}\t{cell}" for number, cell in zip(fold, cells, strict=True))
 
     others = {name: divided(knees.fold_of(name)) for name in list(knees.scores)[1:]}
     return replace(
@@ -278,13 +278,13 @@ class _Predictions:
         return _cautions(self.rows, knees)
 
 
-def _numbers(names: Iterable[str]) -> np.ndarray:
+def numbers_of(names: Iterable[str]) -> np.ndarray:
     """The number (knees,) of each name among all, 0 and up."""
     return np.unique(list(names), return_inverse=True)[1]
 
 
 def _folds(scored: _Predictions, knees: Sequence[str]) -> np.ndarray:
-    return _numbers(scored.rows[knee].get("fold", MISSING) for knee in knees)
+    return numbers_of(scored.rows[knee].get("fold", MISSING) for knee in knees)
 
 
 def _cautions(rows: Mapping[str, Row], knees: Sequence[str]) -> set[Caution]:

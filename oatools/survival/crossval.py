@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from oatools.learning.crossval import area_over_folds
-from oatools.learning.followup import FollowUp, label_by
+from oatools.learning.followup import label_by
 from oatools.learning.intervals import Estimate
 from oatools.learning.metrics import average_precision, no_skill_precision, roc_auc
 from oatools.learning.results import (
@@ -38,7 +38,6 @@ from oatools.learning.results import (
     Metrics,
     at_time,
 )
-from oatools.survival.curves import lost_after_events
 from oatools.survival.estimates import Fold, Measure, estimate
 from oatools.survival.measures import (
     auc_at,
@@ -86,11 +85,6 @@ def follow_up_metrics(result: CrossValidation) -> Metrics:
     return Metrics(tuple(items))
 
 
-def times_as_counted(found: FollowUp) -> np.ndarray:
-    """Return the times (knees,), months, that measures take: see `curves.lost_after_events`."""
-    return lost_after_events(found.time, found.event)
-
-
 def measures_at(at: Sequence[float]) -> Iterator[Named]:
     """The measures of risks at some months, the one that a model is judged by first."""
     last = float(np.nextafter(at[-1], np.inf))  # events at the last time itself are in it
@@ -116,7 +110,7 @@ def measures_at(at: Sequence[float]) -> Iterator[Named]:
         yield Named(at_time("calibration_slope", months), slope, is_mean=False)
     if len(at) > 1:
         times = np.array(at)
-        whole = Measure(functools.partial(_integrated, times=times), "positive", at[-1])
+        whole = Measure(functools.partial(integrated_brier, times=times), "positive", at[-1])
         yield Named(INTEGRATED_BRIER, whole, is_compared=True)
 
 
@@ -124,22 +118,12 @@ def _column(measure: Callable[..., np.ndarray], place: int, months: float) -> _O
     return lambda time, event, risk, weights: measure(time, event, risk[:, place], weights, months)
 
 
-def _integrated(
-    time: np.ndarray,
-    event: np.ndarray,
-    risk: np.ndarray,
-    weights: np.ndarray,
-    times: np.ndarray,
-) -> np.ndarray:
-    return integrated_brier(time, event, risk, weights, times)
-
-
 def _of_model(result: CrossValidation, model: str, named: Sequence[Named]) -> list[Metric]:
     meant = [each for each in named if each.is_mean]
     runs = []
     for run in result.runs:
         folds = _folds(run, model)
-        runs.append([{each.name: _value(fold, each.measure) for each in meant} for fold in folds])
+        runs.append([{each.name: each.measure.value(fold) for each in meant} for fold in folds])
     items = []
     for number, values in enumerate(runs[0], start=1):
         items += [Metric(model, f"fold-{number}", name, values[name]) for name in values]
@@ -162,12 +146,12 @@ def _pooled(result: CrossValidation, model: str, named: Sequence[Named]) -> list
     whole = _fold(result, model, result.tested)
     items = []
     for each in named:
-        found = Estimate(_value(whole, each.measure))
+        found = Estimate(each.measure.value(whole))
         if not each.is_mean:  # how well risks fit all knees is no matter of folds
             found = estimate([[whole]], each.measure)
         items.append(Metric(model, POOLED, each.name, *_three(found)))
     for place, months in enumerate(result.at):
-        status = label_by(_followed(result).take(result.tested), months)
+        status = label_by(result.cohort.followed().take(result.tested), months)
         values = _of_known(status, whole.prediction[:, place])
         for name, value in values.items():
             items.append(Metric(model, POOLED, at_time(name, months), value))
@@ -200,25 +184,12 @@ def _folds(run: CrossValidation, model: str, minus: str | None = None) -> list[F
 
 def _fold(run: CrossValidation, model: str, at: np.ndarray, minus: str | None = None) -> Fold:
     """The knees of a cross-validation where `at` (knees,) is true."""
-    found = _followed(run).take(at)
-    return Fold(
-        time=times_as_counted(found),
-        event=found.event,
-        subject=np.unique(np.asarray(run.cohort.subject)[at], return_inverse=True)[1],
-        prediction=run.models[model].risk[at],
-        other=None if minus is None else run.models[minus].risk[at],
+    return Fold.of(
+        run.cohort.followed().take(at),
+        np.unique(np.asarray(run.cohort.subject)[at], return_inverse=True)[1],
+        run.models[model].risk[at],
+        None if minus is None else run.models[minus].risk[at],
     )
-
-
-def _followed(run: CrossValidation) -> FollowUp:
-    if run.cohort.follow_up is None:
-        raise ValueError("these knees are of two classes, and not followed")
-    return run.cohort.follow_up
-
-
-def _value(fold: Fold, measure: Measure) -> float:
-    ones = np.ones((1, len(fold.time)))
-    return float(measure.of(fold.time, fold.event, fold.prediction, ones)[0])
 
 
 def _null(result: CrossValidation) -> list[Metric]:

@@ -14,7 +14,9 @@ from typing import Literal, NamedTuple
 import numpy as np
 from scipy.special import expit, stdtrit
 
+from oatools.learning.followup import FollowUp
 from oatools.learning.intervals import Estimate, Variance, variance_of_mean
+from oatools.survival.curves import lost_after_events
 from oatools.survival.patients import without_each
 
 # Repeats, found by simulation: see `_with_training`.
@@ -34,12 +36,18 @@ class Measure:
     scale: Literal["share", "positive", "plain"]
     horizon: float = math.inf
 
+    def value(self, fold: "Fold") -> float:
+        """Return the measure of a fold."""
+        ones = np.ones((1, len(fold.time)))
+        return float(self.of(fold.time, fold.event, fold.prediction, ones)[0])
+
 
 @dataclass(frozen=True)
 class Fold:
-    """The test knees of one fold: months, event, number of patient, and prediction (knees, ...).
+    """The test knees of one fold: months, event, patient, and prediction (knees, ...).
 
-    `other` is the prediction of the model that it is compared with, if any.
+    `subject` is a number, the same for the knees of a patient. `other` is the prediction of the
+    model that it is compared with, if any.
     """
 
     time: np.ndarray
@@ -47,6 +55,22 @@ class Fold:
     subject: np.ndarray
     prediction: np.ndarray
     other: np.ndarray | None = None
+
+    @classmethod
+    def of(
+        cls,
+        found: FollowUp,
+        subject: np.ndarray,
+        prediction: np.ndarray,
+        other: np.ndarray | None = None,
+    ) -> "Fold":
+        """Return a fold of knees whose times are `times_as_counted`."""
+        return cls(times_as_counted(found), found.event, subject, prediction, other)
+
+
+def times_as_counted(found: FollowUp) -> np.ndarray:
+    """Return the times (knees,), months, that measures take: see `curves.lost_after_events`."""
+    return lost_after_events(found.time, found.event)
 
 
 def estimate(runs: Sequence[Sequence[Fold]], measure: Measure) -> Estimate:

@@ -138,6 +138,15 @@ class Calibration:
     observed: np.ndarray
 
 
+def equal_groups(values: np.ndarray, groups: int) -> np.ndarray:
+    """Return the number of each knee's group (knees,), from that of the lowest values up.
+
+    There are at most `groups` of equal size. Knees of equal value share one.
+    """
+    edges = np.unique(np.quantile(values, np.linspace(0, 1, groups + 1)[1:-1]))
+    return np.searchsorted(edges, values, side="right")
+
+
 def calibration_at(
     time: np.ndarray,
     event: np.ndarray,
@@ -148,11 +157,10 @@ def calibration_at(
 ) -> Calibration:
     """Return mean and observed risk of the event by some months, in groups of knees by their risk.
 
-    There are at most `groups` of equal size, the same in every row. Knees of equal risk share one.
-    NaN where nobody of a group is followed so long.
+    The groups are `equal_groups`, the same in every row. NaN where nobody of a group is followed so
+    long.
     """
-    edges = np.unique(np.quantile(risk, np.linspace(0, 1, groups + 1)[1:-1]))
-    member = np.searchsorted(edges, risk, side="right")
+    member = equal_groups(risk, groups)
     knees, expected, observed = [], [], []
     for number in np.unique(member):
         at = member == number

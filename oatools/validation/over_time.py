@@ -6,7 +6,7 @@ import numpy as np
 
 from oatools.learning.intervals import Estimate
 from oatools.scored.followed import FollowedKnees
-from oatools.survival.crossval import Named, measures_at, times_as_counted
+from oatools.survival.crossval import Named, measures_at
 from oatools.survival.estimates import Fold, estimate
 from oatools.validation.groups import Grouping, make_groups
 from oatools.validation.validate import ALL, LEAST_OF_CLASS, Part, Value
@@ -56,17 +56,10 @@ def _estimated(knees: FollowedKnees, at: np.ndarray, named: Named) -> Estimate:
     if named.is_mean:
         numbers = np.unique(knees.fold[at]).tolist()
         of_each = [_fold(knees, at & (knees.fold == number)) for number in numbers]
-        defined = [fold for fold in of_each if np.isfinite(_value(fold, named))]
+        defined = [fold for fold in of_each if np.isfinite(named.measure.value(fold))]
         folds = defined or folds
     return estimate([folds], named.measure)
 
 
-def _value(fold: Fold, named: Named) -> float:
-    ones = np.ones((1, len(fold.time)))
-    return float(named.measure.of(fold.time, fold.event, fold.prediction, ones)[0])
-
-
 def _fold(knees: FollowedKnees, at: np.ndarray) -> Fold:
-    found = knees.follow_up.take(at)
-    subject = np.unique(knees.subject[at], return_inverse=True)[1]
-    return Fold(times_as_counted(found), found.event, subject, knees.risk[at])
+    return Fold.of(knees.follow_up.take(at), knees.subject[at], knees.risk[at])

@@ -28,7 +28,7 @@ from oatools.learning.followup import FollowUp
 from oatools.learning.model import scores
 from oatools.learning.settings import Settings, preset
 from oatools.learning.training import fit
-from oatools.survival.crossval import times_as_counted
+from oatools.survival.estimates import times_as_counted
 from oatools.survival.measures import auc_at, uno_c
 
 CHANNELS, SLICES, LATENTS = 1280, 8, 120
