@@ -15,8 +15,10 @@ from scipy.optimize import minimize
 
 from oatools.learning.outcome import Happened, Outcome
 
-#: What all parts but the first must bring in log likelihood (nats) for each unit of the deviation
-#: of what they add to the log odds, so that no part is cheap for being sure of itself.
+#: What a part other than the first must bring in log likelihood (nats) to make up a signal like the
+#: strongest that one part has by itself, and less for a share of that. So no part is cheap for being
+#: sure of itself; and since what is to be gained grows with the signal and the number of knees, a
+#: few knees with a strong signal pay no more than thousands with a weak one.
 PRICE = 2.5
 #: What it costs (nats) to take the first of several parts away, whose log odds are right as they
 #: are unless knees say otherwise; in between it costs the square of the share taken.
@@ -26,6 +28,8 @@ SMALLEST = 0.02
 #: Of scores and hazards, after which both stay as they are to some per mille.
 TURNS = 4
 _NO_WEIGHT = 1e-4
+# Of log odds, below which nobody would speak of a signal.
+_LEAST_SIGNAL = 0.01
 # Nothing else holds a weight where held-out knees are told apart without an error.
 _MOST = 5.0
 
@@ -51,10 +55,11 @@ def mix(outcome: Outcome, parts: Mapping[str, np.ndarray]) -> Mixture:
     names = list(parts)
     columns = np.stack([parts[name] for name in names], axis=1)
     middle = columns.mean(axis=0)
-    price = PRICE * columns.std(axis=0)
+    columns -= middle
+    price = PRICE * columns.std(axis=0) / _strongest(outcome, columns)
     price[0] = 0.0
     trust = TRUST if len(names) > 1 else 0.0
-    weights, level = _fit(outcome, columns - middle, price, trust)
+    weights, level = _fit(outcome, columns, price, trust)
     if weights.sum() < SMALLEST:
         losses = [outcome.loss(parts[name]) for name in names]
         weights = np.zeros(len(names))
@@ -102,6 +107,18 @@ def parts_text(record: Mapping[str, Any]) -> str:
     parts = sorted(record.get("parts", []), key=lambda part: -part["weight"])
     found = [f"{part['name']} {part['weight']:.2f}" for part in parts if part["weight"]]
     return ", ".join(found) or "network alone"
+
+
+def _strongest(outcome: Outcome, columns: np.ndarray) -> float:
+    """Return the largest deviation of the log odds that one of centred `columns` gives by itself.
+
+    That is with the slope that makes it most likely, so that it does not matter how sure a part is.
+    """
+    found = [_LEAST_SIGNAL]
+    for column in columns.T:
+        slope, _ = _fit(outcome, column[:, None], np.zeros(1), 0.0)
+        found.append(float(slope[0]) * float(column.std()))
+    return max(found)
 
 
 def _fit(

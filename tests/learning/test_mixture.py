@@ -120,6 +120,23 @@ def test_the_gain_is_that_of_scikit_learns_log_loss_and_has_to_be_that_of_schwar
     assert mix_if_worth(Classes(label), {"two": two}, "two") == mix(Classes(label), {"two": two})
 
 
+@pytest.mark.parametrize(("knees", "strength"), [(90, 4.0), (2000, 0.4)])
+def test_a_share_of_the_strongest_signal_costs_as_much_be_it_strong_or_weak(knees, strength):
+    """The slope of the likelihood along each weight, against scikit-learn's slope of each part."""
+    label, _, one, two, _ = drawn(knees=knees, seed=7, strength=strength)
+    parts = {"one": one, "two": 3.0 * two}
+    deviations = []
+    for odds in parts.values():
+        model = LogisticRegression(C=np.inf, tol=1e-9).fit(odds[:, None], label)
+        deviations.append(model.coef_[0][0] * odds.std())
+    mixture = mix(Classes(label), parts)
+    assert list(mixture.weights) == ["one", "two"]
+    missed = expit(mixture.log_odds(parts)) - label
+    costs = [-missed @ odds for odds in parts.values()]
+    assert costs[0] == pytest.approx(4 * (mixture.weights["one"] - 1), abs=0.02)  # trust
+    assert costs[1] == pytest.approx(2.5 * parts["two"].std() / max(deviations), rel=0.02)
+
+
 def test_the_first_of_several_parts_is_trusted_as_it_is_by_two_nats():
     """Beside a part that is to be left out, against SciPy's minimum of what the manual says."""
     label, odds, *_ = drawn(knees=60, seed=5)
