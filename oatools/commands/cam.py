@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from oatools.explain.rows import CamSettings
     from oatools.learning.model import FittedModel
 
-METHODS = ["gradcam", "gradcam++", "hirescam", "occlusion"]
+METHODS = ["gradcam", "gradcam++", "hirescam", "occlusion", "occlusion-stack"]
 
 
 @command(
@@ -62,7 +62,7 @@ METHODS = ["gradcam", "gradcam++", "hirescam", "occlusion"]
     type=click.Choice(METHODS),
     default="gradcam",
     show_default=True,
-    help="Method that makes the map; occlusion is slow but exact.",
+    help="Method that makes the map; both occlusions are slow but exact.",
 )
 @click.option(
     "--class",

@@ -138,7 +138,7 @@ _PARAMETERS: Mapping[str, Mapping[str, _Check]] = {
     },
     "oa-cam": {
         "model": _digest,
-        "method": _word("gradcam", "gradcam++", "hirescam", "occlusion"),
+        "method": _word("gradcam", "gradcam++", "hirescam", "occlusion", "occlusion-stack"),
         "class": _number,
         "montage": _number,
         "grid": _word("input", "scan"),

@@ -21,6 +21,7 @@ UNITS = {
     "gradcam++": "arbitrary units",
     "hirescam": "log odds",
     "occlusion": "log odds lost when covered",
+    "occlusion-stack": "log odds lost when covered in all slices",
 }
 
 
@@ -117,8 +118,9 @@ def explain(
 
     With the entries comes the map (slices, h, w) as it is before it goes to the volumes' grids.
     """
-    if method == "occlusion":
-        heat, log_odds, attention = occlusion_map(chain, knee)
+    if method.startswith("occlusion"):
+        through = method == "occlusion-stack"
+        heat, log_odds, attention = occlusion_map(chain, knee, through)
     else:
         heat, log_odds, attention = gradient_map(chain, knee, method)
     positive = torch.tensor([0.0, chain.sign * log_odds])

@@ -64,7 +64,7 @@ def faithfulness(
     noise = torch.rand((len(heat), NOISE, NOISE), generator=random)
     deletion, insertion = areas(chain, knee, heat)
     deletion_chance, insertion_chance = areas(chain, knee, noise)
-    fast = "gradcam" if method == "occlusion" else method
+    fast = "gradcam" if method.startswith("occlusion") else method
     return Faithfulness(
         deletion=deletion,
         deletion_chance=deletion_chance,

@@ -3,6 +3,8 @@
 This is the slow, exact way (Zeiler and Fergus, ECCV 2014): no gradient stands in for the change.
 """
 
+import itertools
+
 import torch
 from torch.nn import functional
 
@@ -10,14 +12,19 @@ from oatools.explain.knee import EndToEnd, KneeImages
 
 #: Side of the square that covers, and its step, as shares of an image's side.
 COVER, STEP = 1 / 7, 1 / 14
+_IMAGES = 256  # with a square covered, held at a time
 
 
-def occlusion_map(chain: EndToEnd, knee: KneeImages) -> tuple[torch.Tensor, float, torch.Tensor]:
+def occlusion_map(
+    chain: EndToEnd, knee: KneeImages, through: bool = False
+) -> tuple[torch.Tensor, float, torch.Tensor]:
     """Return a map (slices, size, size), the log odds, and the attention (slices,).
 
     The map is that of the slices within the model's window, and 0 elsewhere. A square is covered by
     the slice as it looks out of focus; a pixel gets the mean loss over the squares upon it, and 0
-    where that is a gain. Only the covered slice goes through the backbone again.
+    where that is a gain. Only covered slices go through the backbone again. With `through`, a
+    square is covered in all slices of a sequence at once, which have one map in common: what is
+    seen in many slices is not missed in one of them.
     """
     size = knee.pixels.shape[-1]
     side, step = max(1, round(size * COVER)), max(1, round(size * STEP))
@@ -34,17 +41,33 @@ def occlusion_map(chain: EndToEnd, knee: KneeImages) -> tuple[torch.Tensor, floa
         covers[rows, columns] += 1
     with torch.no_grad():
         log_odds, attention = chain.log_odds(features[None], knee.extents)
-        for number in knee.seen:
-            covered = knee.pixels[number].repeat(len(squares), 1, 1, 1)
-            for image, (rows, columns) in zip(covered, squares, strict=True):
-                image[:, rows, columns] = blurred[number][:, rows, columns]
-            versions = features.repeat(len(squares), 1, 1)
-            versions[:, number] = chain.features(covered)
-            without, _ = chain.log_odds(versions, knee.extents)
-            lost = (log_odds - without).cpu()
-            for (rows, columns), value in zip(squares, lost, strict=True):
-                lost_sum[number, rows, columns] += value
+        for together in _covered_together(knee, through):
+            at_once = max(1, _IMAGES // len(together))
+            for start in range(0, len(squares), at_once):
+                some = squares[start : start + at_once]
+                covered = knee.pixels[together].repeat(len(some), 1, 1, 1, 1)
+                for images, (rows, columns) in zip(covered, some, strict=True):
+                    images[..., rows, columns] = blurred[together][..., rows, columns]
+                versions = features.repeat(len(some), 1, 1)
+                changed = chain.features(covered.flatten(0, 1))
+                versions[:, together] = changed.unflatten(0, (len(some), len(together)))
+                without, _ = chain.log_odds(versions, knee.extents)
+                lost = (log_odds - without).cpu()
+                for (rows, columns), value in zip(some, lost, strict=True):
+                    lost_sum[together, rows, columns] += value
     return functional.relu(lost_sum / covers), float(log_odds[0]), attention[0].cpu()
+
+
+def _covered_together(knee: KneeImages, through: bool) -> list[list[int]]:
+    """Return the numbers of the slices that are covered at a time: one, or those of a sequence."""
+    seen = knee.seen.tolist()
+    if not through:
+        return [[number] for number in seen]
+    ends = list(itertools.accumulate(knee.extents))
+    groups = []
+    for start, end in zip([0, *ends], ends, strict=False):
+        groups.append([number for number in seen if start <= number < end])
+    return [group for group in groups if group]
 
 
 def corner_places(size: int, side: int, step: int) -> list[int]:

@@ -1,7 +1,7 @@
 """The pointing game on phantoms: does the hottest place of a map lie in the planted finding?
 
     python tests/bench/cam.py [FOLDER] [--patients 150] [--backbone NAME --weights FILE]
-                              [--measured 8]
+                              [--measured 8] [--method NAME]... [--endpoint NAME]...
 
 Makes a synthetic cohort in FOLDER (or goes on with one that examples/demo.sh left), trains a model
 of narrowing and one of pain on half of the patients, and explains the positive knees of the other
@@ -10,8 +10,8 @@ of a 7 x 7 map over 140 mm. Chance is the same share of all places, air excepted
 the model sees. Attention: the share on slices that the finding reaches, beside the share of such
 slices. Deletion is the area under the deletion curve, less that of smooth noise; the more negative,
 the better; insertion likewise, the more the better; randomised is the rank correlation with maps of
-models with random weights. Occlusion and these three are slow, and done for the first knees only;
-all methods are shown on these too. Synthetic knees: none of it says anything about patients.
+models with random weights. Both occlusions and these three are slow, and done for the first knees
+only; all methods are shown on these too. Synthetic knees: none of it says anything about patients.
 """
 
 import argparse
@@ -71,16 +71,18 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path, nargs="?")
     parser.add_argument("--patients", type=int, default=150)
-    parser.add_argument("--backbone", default="efficientnet_b0")
-    parser.add_argument("--weights", default="random")
+    parser.add_argument("--backbone", default="tf_efficientnet_lite0")
+    parser.add_argument("--weights", help="a file, or random; by default those that come along")
     parser.add_argument("--measured", type=int, default=8, metavar="KNEES")
+    parser.add_argument("--method", action="append", choices=list(UNITS))
+    parser.add_argument("--endpoint", action="append", choices=["jsn12", "pain"])
     parser.add_argument("-j", type=int, default=2)
     options = parser.parse_args()
     study = make_study(options)
     print("\t".join(COLUMNS), flush=True)
-    for endpoint in ("jsn12", "pain"):
-        found = explain_half(study, endpoint, options.measured)
-        few = len(found["occlusion"])
+    for endpoint in options.endpoint or ("jsn12", "pain"):
+        found = explain_half(study, endpoint, options.measured, options.method or list(UNITS))
+        few = min(options.measured, *map(len, found.values()))
         for method, rows in found.items():
             report(endpoint, method, rows)
             if few < len(rows):
@@ -93,8 +95,9 @@ def make_study(options: argparse.Namespace) -> Study:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "n4.tsv").touch()
     weights = options.weights
-    if weights != "random":
+    if weights not in (None, "random"):
         weights = str(Path(weights).absolute())
+    given = "" if weights is None else f"--weights {weights}"
     jobs, name = options.j, f"features-{options.backbone}"
     shell(
         folder,
@@ -109,7 +112,7 @@ def make_study(options: argparse.Namespace) -> Study:
     )
     shell(
         folder,
-        f"oa-embed -j {jobs} --backbone {options.backbone} --weights {weights} --slices 12 "
+        f"oa-embed -j {jobs} --backbone {options.backbone} {given} --slices 12 "
         f"-o {name} < n4.tsv > {name}.tsv",
     )
     recorded = json.loads((folder / "oai/phantom.json").read_text())["settings"]
@@ -119,15 +122,18 @@ def make_study(options: argparse.Namespace) -> Study:
         for knee in patient.knees:
             knees[knee.name] = knee.anatomy
     volumes = {row["knee"]: folder / row["path"] for row in read(folder / "n4.tsv")}
-    given = None if weights == "random" else weights
-    return Study(folder, knees, volumes, read(folder / f"{name}.tsv"), given)
+    if weights == "random":
+        weights = None  # the model records the seed that they were drawn from
+    return Study(folder, knees, volumes, read(folder / f"{name}.tsv"), weights)
 
 
-def explain_half(study: Study, endpoint: str, measured_knees: int) -> dict[str, list[list[float]]]:
+def explain_half(
+    study: Study, endpoint: str, measured_knees: int, methods: list[str]
+) -> dict[str, list[list[float]]]:
     """Train on half of the patients, and score the maps of the others by method, a row a knee."""
     path, labels = train(study, endpoint)
     model, backbone = load(CamSettings(path, study.weights))
-    found: dict[str, list[list[float]]] = {method: [] for method in UNITS}
+    found: dict[str, list[list[float]]] = {method: [] for method in methods}
     rows = read(study.folder / "held.out")
     positive = [row["knee"] for row in rows if float(row["probability"]) >= model.threshold]
     for number, name in enumerate(positive):
@@ -138,8 +144,8 @@ def explain_half(study: Study, endpoint: str, measured_knees: int) -> dict[str, 
         noise = None
         if number < measured_knees:
             noise = areas(chain, knee, torch.rand((len(knee.pixels), 7, 7)))
-        for method in UNITS:
-            if method == "occlusion" and noise is None:
+        for method in methods:
+            if method.startswith("occlusion") and noise is None:
                 continue
             (one,), heat = explain(chain, knee, method)
             scores = score(volume, one, inside, near)
@@ -229,7 +235,7 @@ def measured(
     if noise is None:
         return [np.nan] * 3
     deletion, insertion = areas(chain, knee, heat)
-    alike = np.nan if method == "occlusion" else randomised(chain, knee, method)
+    alike = np.nan if method.startswith("occlusion") else randomised(chain, knee, method)
     return [deletion - noise[0], insertion - noise[1], alike]
 
 

@@ -67,6 +67,59 @@ def test_the_map_is_captums_occlusion_of_the_whole_network(chain, knee):
     np.testing.assert_allclose(heat.numpy()[:2], wanted[:2], atol=2e-4 * wanted.max() + 1e-5)
 
 
+def test_a_square_is_covered_in_all_slices_of_a_stack_at_once(chain, knee):
+    """Against captum's windows over whole stacks; the third slice is outside the model's window."""
+    blurred = out_of_focus(knee.pixels)
+    blurred[2] = knee.pixels[2]  # covered, it would make no difference to the model
+
+    def log_odds(pixels):
+        return chain.log_odds(chain.features(pixels[0])[None], knee.extents)[0]
+
+    expected = Occlusion(log_odds).attribute(
+        knee.pixels[None],
+        sliding_window_shapes=(3, 1, 8, 8),
+        strides=(3, 1, 4, 4),
+        baselines=blurred[None],
+    )[0, :, 0]
+    heat, value, attention = occlusion_map(chain, knee, through=True)
+    alone, *rest = occlusion_map(chain, knee)
+    assert value == rest[0] and torch.equal(attention, rest[1])
+    torch.testing.assert_close(heat[0], heat[1])
+    assert not heat[2].any()
+    wanted = expected[0].clamp_min(0)
+    assert wanted.max() > 0.005
+    torch.testing.assert_close(heat[0], wanted, atol=2e-4 * wanted.max() + 1e-5, rtol=0)
+    assert (heat[0] - alone[0]).abs().max() > 0.1 * wanted.max()
+
+
+def test_stacks_of_two_sequences_are_covered_apart(chain):
+    """One sequence alone is covered at a time, as they show other places at the same pixel."""
+    noise = gaussian_filter(np.random.default_rng(4).random((24, 24, 2)), (2, 2, 0))
+    volumes = [Volume(noise.astype(np.float32), np.eye(4))] * 2
+    both = prepare(volumes, chain.model)
+    blurred = out_of_focus(both.pixels)
+
+    def joined(pixels):
+        # A model of two branches is not needed to see which slices were covered.
+        return chain.log_odds(chain.features(pixels)[None, :2], (2,))[0]
+
+    class Watched:
+        features, sign = staticmethod(chain.features), 1
+
+        @staticmethod
+        def log_odds(features, extents):
+            assert extents == (2, 2)
+            return chain.log_odds(features[:, :2], (2,))[0], torch.zeros(1, 4)
+
+    heat, *_ = occlusion_map(Watched, both, through=True)
+    # What the second stack shows is nothing to a model that reads the first.
+    assert heat[2:].max() < 1e-6 < 0.01 * heat[0].max()
+    corner = both.pixels.clone()
+    corner[:2, :, :8, :8] = blurred[:2, :, :8, :8]  # the only square over the first pixel
+    lost = float((joined(both.pixels) - joined(corner))[0])
+    assert float(heat[0, 0, 0]) == pytest.approx(max(0.0, lost), abs=1e-5)
+
+
 def test_slices_of_two_sequences_are_kept_separate(chain):
     noise = np.random.default_rng(0).random((20, 20, 4)).astype(np.float32)
     volumes = [Volume(noise[:, :, :3], np.eye(4)), Volume(noise, np.eye(4))]
