@@ -5,7 +5,7 @@ cohort, and one with the knees of a patient 0 is the cohort without that patient
 """
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from scipy.special import ndtri
@@ -30,15 +30,8 @@ class Curve:
 
         NaN after the end.
         """
-        return self._read(months, "right")
-
-    def before(self, months: np.ndarray | float) -> np.ndarray:
-        """Return the shares (rows, months) just before some months; NaN after the end."""
-        return self._read(months, "left")
-
-    def _read(self, months: np.ndarray | float, side: Literal["left", "right"]) -> np.ndarray:
         asked = np.atleast_1d(np.asarray(months, dtype=np.float64))
-        steps = np.searchsorted(self.times, asked, side=side)
+        steps = np.searchsorted(self.times, asked, side="right")
         shares = np.column_stack([np.ones(len(self.values)), self.values])[:, steps]
         shares[asked > self.end[:, None]] = np.nan
         return shares

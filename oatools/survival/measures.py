@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import expit
 
-from oatools.learning.metrics import average_precision, log_odds, roc_auc
+from oatools.learning.metrics import log_odds
 from oatools.survival.curves import Curve, censoring, kaplan_meier
 
 #: Scores no further apart than this are tied, as in scikit-survival.
@@ -201,29 +201,6 @@ def calibration_slope(
     if not spread:
         return np.full(len(weights), np.nan)
     return _logistic_slope((odds - odds.mean()) / spread, case, known) / spread
-
-
-def known_at(time: np.ndarray, event: np.ndarray, months: float) -> np.ndarray:
-    """Return the status (knees,) at some months: 1, 0, or -1 where it is not known.
-
-    1 is the event by then, these months included; 0 is none, and followed that long; -1 is lost
-    before.
-    """
-    return np.where(event & (time <= months), 1, np.where(time >= months, 0, -1))
-
-
-def binary_auc(time: np.ndarray, event: np.ndarray, score: np.ndarray, months: float) -> float:
-    """Return the area under the ROC curve among knees whose status at some months is known."""
-    status = known_at(time, event, months)
-    return roc_auc(status[status >= 0], score[status >= 0])
-
-
-def binary_average_precision(
-    time: np.ndarray, event: np.ndarray, score: np.ndarray, months: float
-) -> float:
-    """Return the average precision among knees whose status at some months is known."""
-    status = known_at(time, event, months)
-    return average_precision(status[status >= 0], score[status >= 0])
 
 
 def _inverse(lost: Curve, time: np.ndarray, weights: np.ndarray, power: int = 1) -> np.ndarray:

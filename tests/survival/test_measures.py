@@ -5,7 +5,7 @@ from functools import partial
 import numpy as np
 import pytest
 import statsmodels.api as sm
-from sklearn.metrics import average_precision_score, roc_auc_score
+from sklearn.metrics import roc_auc_score
 from sksurv.metrics import (
     brier_score,
     concordance_index_censored,
@@ -21,14 +21,11 @@ from oatools.survival import measures
 from oatools.survival.curves import lost_after_events
 from oatools.survival.measures import (
     auc_at,
-    binary_auc,
-    binary_average_precision,
     brier_at,
     calibration_at,
     calibration_slope,
     harrell_c,
     integrated_brier,
-    known_at,
     no_skill_brier,
     observed_over_expected,
     scaled_brier,
@@ -188,8 +185,7 @@ def test_with_losses_after_their_visit_a_knee_lost_at_the_horizon_counts_as_free
     moved = lost_after_events(TIME, EVENT)
     found = brier_at(moved, EVENT, RISK, ONE, 4)[0]
     assert found == pytest.approx((0.04 + 0.36 + 0.25 + 0.16 + 0.01) / 5)
-    label = known_at(TIME, EVENT, 4)
-    assert label.tolist() == [1, 1, 0, 0, 0]
+    label = [1, 1, 0, 0, 0]
     assert auc_at(moved, EVENT, SCORE, ONE, 4)[0] == pytest.approx(roc_auc_score(label, SCORE))
     # There, an event at 4 counts 3/2, and C not at all.
     apart = brier_at(TIME, EVENT, RISK, ONE, 4)[0]
@@ -237,7 +233,7 @@ def test_a_perfect_score_is_1_and_perfect_risks_are_0_off():
     weights = weightings(9, len(time))
     for measure in (harrell_c, partial(uno_c, tau=42), partial(auc_at, months=30)):
         assert (measure(time, event, -time, weights) == 1).all()
-    risk = (known_at(time, event, 30) == 1).astype(float)
+    risk = (event & (time <= 30)).astype(float)
     assert (brier_at(time, event, risk, weights, 30) == 0).all()
     assert (scaled_brier(time, event, risk, weights, 30) == 1).all()
     everybody = np.full(len(time), 1 - share_free(30, event, time))
@@ -392,17 +388,3 @@ def test_knees_of_equal_risk_share_a_group_and_one_that_nobody_is_followed_in_is
     np.testing.assert_allclose(found.observed, [[2 / 6, np.nan]])
     whole = calibration_at(time, event, np.full(8, 0.2), np.ones((1, 8)), 12)
     assert whole.knees.tolist() == [8]
-
-
-def test_the_status_at_a_horizon_and_the_measures_of_those_known():
-    time = np.array([3.0, 12, 12, 5, 13, 14])
-    event = np.array([True, True, False, False, True, False])
-    assert known_at(time, event, 12).tolist() == [1, 1, 0, -1, 0, 0]
-    score = np.array([0.9, 0.2, 0.4, 0.99, 0.1, 0.15])
-    label, kept = [1, 1, 0, 0, 0], score[[0, 1, 2, 4, 5]]
-    assert binary_auc(time, event, score, 12) == pytest.approx(roc_auc_score(label, kept))
-    found = binary_average_precision(time, event, score, 12)
-    assert found == pytest.approx(average_precision_score(label, kept))
-    assert np.isnan(binary_auc(time, event, score, 2)) and np.isnan(
-        binary_auc(time, event, score, 99)
-    )
