@@ -2,7 +2,6 @@
 
 import json
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,10 +10,14 @@ import numpy as np
 from scipy.special import expit
 
 from oatools.core.errors import UsageError
+from oatools.core.paths import other_kind
+from oatools.core.records import Fields, RecordError, parse_json
 from oatools.learning.metrics import log_odds
 
 #: What is written in a file of a recalibration.
 FORMAT = "oatools recalibration 1"
+
+_MOST_BYTES = 1 << 16  # some hundred are written
 
 
 @dataclass(frozen=True)
@@ -58,22 +61,24 @@ def recalibration_bytes(found: Recalibration) -> bytes:
 
 def read_recalibration(path: str | Path) -> Recalibration:
     """Read the file of a recalibration. Raises a `UsageError` for any other file."""
+    if kind := other_kind(path):
+        raise UsageError(f"{path} is {kind}, not the file of a recalibration", "give the file")
+    with Path(path).open("rb") as file:
+        content = file.read(_MOST_BYTES)
     try:
-        fields = json.loads(Path(path).read_bytes())
-        if not isinstance(fields, Mapping) or fields.get("format") != FORMAT:
-            raise ValueError
-        found = Recalibration(
-            kind=str(fields["kind"]),
-            intercept=float(fields["intercept"]),
-            slope=float(fields["slope"]),
-            knees=int(fields["knees"]),
-            patients=int(fields["patients"]),
-            events=int(fields["events"]),
-            cautions=tuple(map(str, fields["cautions"])),
+        fields = Fields.of(parse_json(content))
+        if fields.text("format") != FORMAT:
+            raise RecordError("another format")
+        return Recalibration(
+            kind=fields.text("kind"),
+            intercept=fields.number("intercept"),
+            slope=fields.number("slope", least=math.nextafter(0, 1)),
+            knees=fields.whole("knees"),
+            patients=fields.whole("patients"),
+            events=fields.whole("events"),
+            cautions=tuple(fields.texts("cautions")),
         )
-        is_sound = math.isfinite(found.intercept) and 0 < found.slope < math.inf
-    except (ValueError, KeyError, TypeError):
-        is_sound = False
-    if not is_sound:
-        raise UsageError(f"{path}: no recalibration of oa-validate", "make one with it")
-    return found
+    except RecordError as error:
+        raise UsageError(
+            f"{path}: no recalibration of oa-validate: {error}", "make one with it"
+        ) from None

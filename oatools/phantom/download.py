@@ -25,6 +25,7 @@ from oatools.core.errors import ItemError, UsageError
 from oatools.core.files import alone_in, atomic, is_temporary, naming, scratch_folder, write_text
 from oatools.core.manifest import Row
 from oatools.core.paths import require_file
+from oatools.core.records import parse_json
 from oatools.phantom import most_images, nda_images, release, series
 from oatools.phantom.ascii import write_ascii
 from oatools.phantom.course import X_RAY_MONTHS
@@ -297,7 +298,7 @@ def _claim(folder: Path, settings: PhantomSettings) -> None:
 def _read_stamp(stamp: Path) -> tuple[dict[str, Any], object]:
     """The settings and the version that a phantom's folder is signed with."""
     try:
-        content = json.loads(stamp.read_text(encoding="utf-8"))
+        content = parse_json(stamp.read_bytes())
         settings, version = dict(content["settings"]), content["version"]
     except (ValueError, KeyError, TypeError):
         raise UsageError(

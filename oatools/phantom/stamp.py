@@ -1,7 +1,8 @@
 """The file by which a synthetic download is known for one."""
 
-import json
 from pathlib import Path
+
+from oatools.core.records import RecordError, parse_json
 
 #: The name of the file, in the folder of the download.
 STAMP = "phantom.json"
@@ -21,7 +22,7 @@ def _is_stamp(path: Path) -> bool:
     if not path.is_file() or path.stat().st_size > _MOST_BYTES:
         return False
     try:
-        content = json.loads(path.read_bytes())
-    except ValueError:
+        content = parse_json(path.read_bytes())
+    except RecordError:
         return False
     return isinstance(content, dict) and content.get("synthetic") is True

@@ -22,6 +22,7 @@ from oatools.phantom.contrast import Tissue
 from oatools.phantom.download import make_series, prepare, write_release
 from oatools.phantom.people import PhantomSettings, make_patient
 from oatools.phantom.series import SEQUENCES, grid, uid, write_series
+from oatools.phantom.stamp import is_of_phantom
 
 SMALL = PhantomSettings(patients=2, seed=5, matrix=48)
 ARGUMENTS = ["--patients", "2", "--seed", "5", "--matrix", "48", "--sequence", "cor-iw-tse"]
@@ -448,9 +449,18 @@ def test_a_folder_made_with_other_settings_or_holding_anything_else_is_refused(t
         and len(mine.stderr.splitlines()) == 1
     )
     assert [p.name for p in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
-    (tmp_path / "demo/phantom.json").write_text("[]")
+
+
+@pytest.mark.parametrize("text", ["[]", "[" * 100_000 + "]" * 100_000, b"\xff"])
+def test_a_stamp_that_is_none_is_refused_and_no_stamp_of_tables(tmp_path, text):
+    folder = tmp_path / "demo"
+    folder.mkdir()
+    content = text if isinstance(text, bytes) else text.encode()
+    (folder / "phantom.json").write_bytes(content)
     with pytest.raises(UsageError, match="cannot be read"):
-        prepare(tmp_path / "demo", CORONAL)
+        prepare(folder, CORONAL)
+    assert not is_of_phantom(folder)
+    assert (folder / "phantom.json").read_bytes() == content
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 
 import numpy as np
 import pytest
@@ -112,11 +113,24 @@ def test_its_file_is_read_again(tmp_path):
         '"knees": 1, "patients": 1, "events": 1, "cautions": []}',
         '{"format": "oatools recalibration 1", "kind": "logistic", "intercept": 0, "slope": -1, '
         '"knees": 1, "patients": 1, "events": 1, "cautions": []}',
+        '{"format": "oatools recalibration 1", "kind": "large", "intercept": 0, "slope": 1, '
+        '"knees": 1e400, "patients": 1, "events": 1, "cautions": []}',
+        '{"format": "oatools recalibration 1", "kind": "large", "intercept": 0, "slope": 1, '
+        '"knees": 1, "patients": 1, "events": 1, "cautions": '
+        + "[" * 100_000
+        + "]" * 100_000
+        + "}",
     ],
 )
 def test_another_file_is_none(tmp_path, text):
     (tmp_path / "r.json").write_text(text)
     with pytest.raises(UsageError, match="no recalibration of oa-validate"):
+        read_recalibration(tmp_path / "r.json")
+
+
+def test_a_pipe_is_no_recalibration_and_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "r.json")
+    with pytest.raises(UsageError, match="is a pipe"):
         read_recalibration(tmp_path / "r.json")
 
 
