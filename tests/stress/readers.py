@@ -30,7 +30,18 @@ from stress.mutations import (
     inside_gzip,
 )
 from stress.runs import in_child
-from stress.stand import EMBED, SMALL, Stand, expect_success, run_command
+from stress.stand import (
+    EMBED,
+    ENRICH,
+    INFO,
+    KNEE,
+    SCORE,
+    SMALL,
+    VALIDATE,
+    Stand,
+    expect_success,
+    run_command,
+)
 from stress.trial import Place
 
 Damage = Callable[[Path, random.Random], None]
@@ -83,10 +94,6 @@ def _knees(stand: Stand) -> list[str]:
     """The first three knees of the material; the second one's files are damaged."""
     lines = (stand.material / "n4.tsv").read_text().splitlines()
     return [line.split("\t")[0] for line in lines[1:4]]
-
-
-#: The knee whose files are damaged: of the material's seed.
-KNEE = "9000038_00m_right"
 
 
 def _rows(stand: Stand, work: Path, table: str, *folders: str) -> None:
@@ -190,11 +197,24 @@ def _lay_plain(stand: Stand, work: Path) -> None:
     (work / "plain.csv").write_text("\n".join([header, *rows]) + "\n")
 
 
-def _lay_answers(stand: Stand, work: Path) -> None:
-    _lay_copies("pairs.tsv", "key.tsv", "predicted.tsv")(stand, work)
-    (work / "answers.tsv").write_text(
-        "reader\tpair\tchoice\nA\t001\tA\nA\t002\tB\nB\t001\tn/a\nB\t002\tA\n"
-    )
+def _lay_plain_followup(stand: Stand, work: Path) -> None:
+    """One plain table of another study, of several visits of each knee."""
+    lines = ["subject,visit,side,jsw,kl,replaced"]
+    for i in range(12):
+        for month in (0, 12, 24, 36)[: 2 + i % 3]:
+            width = 4.2 - month / 12 * (0.4 if i % 2 else 0.05)
+            replaced = int(i == 5 and month == 36)
+            lines.append(
+                f"p{i},{month:02d}m,{('left', 'right')[i % 2]},{width:.2f},{i % 3},{replaced}"
+            )
+    (work / "plain.csv").write_text("\n".join(lines) + "\n")
+
+
+def _lay_key(stand: Stand, work: Path) -> None:
+    """Series, the key of their pseudonyms, and the table of who is who."""
+    _lay_series(stand, work)
+    expect_success(_WITH_KEY, stand.call(_WITH_KEY, Place(work.parent)))
+    shutil.rmtree(work / "out")
 
 
 def _lay_folds(stand: Stand, work: Path) -> None:
@@ -240,16 +260,22 @@ def _lay_model_of_all_parts(*also: str) -> Callable[[Stand, Path], None]:
     def lay(stand: Stand, work: Path) -> None:
         _links(stand, work, ("features", "features.tsv", "labels.tsv", *also))
 
-        from oatools.learning import training
-        from oatools.learning.mixture import Mixture
+        from oatools.learning import mixture
+        from oatools.learning.files import read_record
+
+        def of_all(outcome: object, parts: dict[str, object]) -> mixture.Mixture:
+            return mixture.Mixture(dict.fromkeys(parts, 0.3), -0.5)
 
         def train() -> None:
-            training.mix = lambda label, parts: Mixture(dict.fromkeys(parts, 0.3), -0.5)
+            mixture.mix = of_all
             run_command(TRAIN.replace("m.safetensors", "parts.safetensors"))
 
         place = Place(work.parent)
         done = in_child(train, place, stand.environment(place))
         expect_success("oa-train with all parts", done)
+        parts = read_record(work / "parts.safetensors")["parts"]
+        if len(parts) < 3 or not all(part["weight"] for part in parts):
+            raise SystemExit(f"not all parts have a weight: {parts}")
 
     return lay
 
@@ -288,6 +314,12 @@ _ORIENT = "oa-orient three.tsv -o out"
 _EMBED = f"oa-embed three.tsv {EMBED} -o out"
 _CONVERT = "oa-convert series -o out"
 _LABEL = "oa-label new/tables --endpoint"
+_WITH_KEY = "oa-convert series -o out --id-key ids.key --id-table who.tsv"
+_TRAIN_TIMED = TRAIN.replace("labels.tsv", "timed.tsv")
+_PREDICT_TIMED = "oa-predict followup.safetensors --with-clinical timed.tsv features.tsv"
+_RECALIBRATED = f"{_PREDICT} --recalibration recalibration.json features.tsv"
+_VIEW = "oa-view maps.tsv --with-clinical labels.tsv -o seen"
+_TELL = "followed.tsv --at 24m --bootstrap 100"
 
 _bytes, _text, _json = bytes_of(damage_bytes), bytes_of(damage_text), bytes_of(damage_json)
 _volume = one_of(
@@ -316,6 +348,11 @@ READERS = (
     Reader("tables of NDA", 6, _LABEL + " jsn12", _lay_phantom("oa-phantom new --form nda --patients 20 --no-images"), "new/tables/*.txt", _text),
     Reader("tables of MOST", 6, _LABEL + " jsn-grade --horizon 30m", _lay_phantom("oa-phantom new --form most --patients 20 --no-images"), "new/tables/*", _text),
     Reader("plain table", 6, "oa-label plain.csv --endpoint given", _lay_plain, "plain.csv", _text),
+    Reader("tables of courses", 4, _LABEL + " jsn --until 48m --curve curve.svg", _lay_phantom("oa-phantom new --patients 12 --no-images"), "new/tables/*/*.txt", _text),
+    Reader("tables of courses of NDA", 4, _LABEL + " tkr --until 48m", _lay_phantom("oa-phantom new --form nda --patients 20 --no-images"), "new/tables/*.txt", _text),
+    Reader("plain table of courses", 4, "oa-label plain.csv --endpoint jsn --until 36m", _lay_plain_followup, "plain.csv", _text),
+    Reader("plain table of replacements", 2, "oa-label plain.csv --endpoint tkr --until 36m", _lay_plain_followup, "plain.csv", _text),
+    Reader("tables to expect", 2, "oa-label new/tables --expect oai", _lay_phantom("oa-phantom new --patients 12 --no-images"), "new/tables/*/*.txt", _text),
     # Features and models.
     Reader("features", 10, _PREDICT + " three.tsv", _lay_rows("features.tsv", "features", also=("model.safetensors", "labels.tsv")), f"features/{KNEE}*.h5", one_of(_bytes, damage_hdf5), KNEE, ROWS),
     Reader("features, checked", 4, "oa-embed --check three.tsv", _lay_rows("features.tsv", "features"), f"features/{KNEE}*.h5", one_of(_bytes, damage_hdf5), KNEE),
@@ -333,13 +370,37 @@ READERS = (
     Reader("weights .pth", 2, _EMBED.replace("random", "weights.pth") + " --engine torch", _lay_weights(".pth"), "weights.pth", one_of(_bytes, bytes_of(damage_members)), goes_on=True),
     Reader("weights .safetensors", 2, _EMBED.replace("random", "weights.safetensors") + " --engine torch", _lay_weights(".safetensors"), "weights.safetensors", _model, goes_on=True),
     Reader("network kept", 2, _EMBED, _lay_networks, "networks/*/*", one_of(_bytes, _json), faithful=(".h5",), cache="networks"),
+    # Models of follow-up.
+    Reader("model of follow-up", 6, _PREDICT_TIMED, _lay_copies("followup.safetensors", also=("features", "features.tsv", "timed.tsv")), "followup.safetensors", _model, faithful=ROWS),
+    Reader("model of follow-up, forged", 4, _PREDICT_TIMED, _lay_copies("followup.safetensors", also=("features", "features.tsv", "timed.tsv")), "followup.safetensors", forge_model),
+    Reader("model of follow-up to explain", 1, "oa-cam followup.safetensors --with-clinical timed.tsv --montage 1 -o out two.tsv", _lay_copies("followup.safetensors", also=("n4", "two.tsv", "timed.tsv", "oriented")), "followup.safetensors", _model, faithful=(".nii.gz",)),
+    Reader("labels of follow-up", 4, _TRAIN_TIMED, _lay_copies("timed.tsv", also=("features", "features.tsv")), "timed.tsv", _text),
+    Reader("labels of follow-up to validate on", 1, f"{_CV} --no-network".replace("labels.tsv", "timed.tsv"), _lay_copies("timed.tsv", also=("features", "features.tsv")), "timed.tsv", _text, goes_on=True),
     # Labels, folds, predictions, readers' answers.
     Reader("clinical variables", 4, _PREDICT + " features.tsv", _lay_copies("labels.tsv", also=("features", "features.tsv", "model.safetensors")), "labels.tsv", _text, goes_on=True),
     Reader("labels", 4, TRAIN, _lay_copies("labels.tsv", also=("features", "features.tsv")), "labels.tsv", _text),
     Reader("folds", 1, f"{_CV} --folds-file folds.tsv".replace("-k 2", ""), _lay_folds, "folds.tsv", _text),
     Reader("labels to draw from", 4, "oa-pairs draw labels.tsv --no-strata --pairs 2 --key key.tsv", _lay_copies("labels.tsv"), "labels.tsv", _text),
     Reader("pairs", 4, "oa-pairs page pairs.tsv n4.tsv -o out", _lay_copies("pairs.tsv", also=("n4", "n4.tsv")), "pairs.tsv", _text, goes_on=True),
-    Reader("predictions and answers", 8, "oa-pairs score answers.tsv --pairs pairs.tsv --key key.tsv --model predicted.tsv", _lay_answers, "*.tsv", _text),
+    Reader("predictions and answers", 8, SCORE, _lay_copies("answers.tsv", "pairs.tsv", "key.tsv", "predicted.tsv"), "*.tsv", _text),
+    Reader("predictions to validate", 6, f"{VALIDATE} --recalibrate large --recalibration r.json", _lay_copies("scored.tsv", "other.tsv"), "*.tsv", _text),
+    Reader("risks to validate", 4, f"oa-validate {_TELL} --by age=60,70", _lay_copies("followed.tsv"), "followed.tsv", _text),
+    Reader("predictions and labels to validate", 4, "oa-validate predicted.tsv --labels labels.tsv --bootstrap 100 --by sex", _lay_copies("predicted.tsv", "labels.tsv"), "*.tsv", _text),
+    Reader("predictions to enrich", 6, f"{ENRICH} --compare compare.tsv --decision d.tsv --paragraph p.txt", _lay_copies("scored.tsv", "other.tsv"), "*.tsv", _text),
+    Reader("risks to enrich", 4, f"oa-enrich {_TELL} --eligible age=55:", _lay_copies("followed.tsv"), "followed.tsv", _text),
+    Reader("recalibration", 6, _RECALIBRATED, _lay_copies("recalibration.json", also=("features", "features.tsv", "model.safetensors", "labels.tsv")), "recalibration.json", one_of(_bytes, _json, _json)),
+    Reader("flow", 1, f"{_CV} --no-network --flow flow.tsv", _lay_copies("flow.tsv", also=("features", "features.tsv", "labels.tsv")), "flow.tsv", _text, goes_on=True),
+    Reader("predictions of others", 1, f"{_CV} --no-network --against cv.tsv", _lay_copies("cv.tsv", also=("features", "features.tsv", "labels.tsv")), "cv.tsv", _text, goes_on=True),
+    # What is looked at.
+    Reader("volume to look at", 3, "oa-view three.tsv -o seen", _lay_rows("n4.tsv", "n4"), f"n4/{KNEE}*", one_of(_volume, _json)),
+    Reader("heat map to look at", 3, _VIEW, _lay_copies("cam", "maps.tsv", also=("n4", "labels.tsv")), f"cam/{KNEE}*", one_of(_volume, _json)),
+    Reader("rows to look at", 4, _VIEW, _lay_copies("maps.tsv", "labels.tsv", also=("n4", "cam")), "*.tsv", _text, goes_on=True),
+    Reader("looked at before", 3, _VIEW, _lay_made(_VIEW, _lay_copies("maps.tsv", also=("n4", "cam", "labels.tsv"))), "seen/**/*.*", _bytes, faithful=EVERYTHING, goes_on=True),
+    Reader("told of", 8, f"oa-info {INFO}", _lay_copies("n4.tsv", "n4", "features", "cam", "cv", "page", "view", "model.safetensors", "followup.safetensors"), f"[cfn]*/{KNEE}*", one_of(_bytes, _json), KNEE),
+    Reader("told of folders", 6, f"oa-info {INFO}", _lay_copies("n4.tsv", "n4", "features", "cam", "cv", "page", "view", "model.safetensors", "followup.safetensors"), "[cpv][vai]*/*.*", one_of(_bytes, _text)),
+    Reader("told of models", 6, f"oa-info {INFO}", _lay_copies("n4.tsv", "n4", "features", "cam", "cv", "page", "view", "model.safetensors", "followup.safetensors"), "*.safetensors", _model),
+    # Keys of pseudonyms.
+    Reader("key and table of ids", 2, _WITH_KEY, _lay_key, "[iw]*", one_of(_bytes, _text)),
     # What a run of before has left.
     Reader("oriented before", 4, _ORIENT, _lay_made(_ORIENT, _lay_rows("nii.tsv", "nii")), f"out/{KNEE}*", one_of(_bytes, _json), KNEE, EVERYTHING),
     Reader("corrected before", 4, _N4, _lay_made(_N4, _lay_rows("oriented.tsv", "oriented")), f"out/{KNEE}*", one_of(_bytes, _json), KNEE, EVERYTHING),
@@ -356,4 +417,5 @@ READERS = (
     Reader("archive .zip", 4, "oa-convert first.tar second.zip third.zip -o out", _lay_archives, "second.zip", _archive, KNEE),
     # Everything that oa-check is given.
     Reader("checked", 6, "oa-check oriented features model.safetensors", _lay_copies("oriented", "features", "model.safetensors"), "*/*", _bytes, is_noticed=True),
+    Reader("checked folders", 6, "oa-check cv page view cam followup.safetensors", _lay_copies("cv", "page", "view", "cam", "followup.safetensors"), "**/*.*", _bytes, is_noticed=True),
 )  # fmt: skip
