@@ -435,9 +435,14 @@ def digest_json(value: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def unsealed(record: Mapping[str, Any], seal: str) -> dict[str, Any]:
+    """Return a record without its field `seal`, which holds a digest of the others."""
+    return {name: value for name, value in record.items() if name != seal}
+
+
 def record_digest(record: Mapping[str, Any], seal: str) -> str:
     """SHA-256 (hexadecimal) of a record as JSON without its field `seal`, which holds that."""
-    return digest_json({name: value for name, value in record.items() if name != seal})
+    return digest_json(unsealed(record, seal))
 
 
 def _update(total: "hashlib._Hash", path: Path) -> None:

@@ -19,6 +19,7 @@ from oatools.core.errors import ItemError, OatoolsError
 from oatools.core.files import Snapshot, digest, digest_json, record_digest, tree_digest
 from oatools.core.ownsteps import STRANGER, own_step
 from oatools.core.paths import require_file
+from oatools.core.records import as_read
 from oatools.core.replacing import Replace
 from oatools.core.scanfields import SCAN_FIELDS, is_scan_field
 from oatools.core.sequences import is_sequence_name
@@ -233,8 +234,7 @@ def step(
         ) from None
     except OSError as error:
         raise ItemError(f"{source}: {error.strerror}") from None
-    # Through JSON and back, so that they equal what a later run reads from a file.
-    plain = json.loads(json.dumps(parameters))
+    plain = as_read(parameters)  # so that they equal what a later run reads from a file
     own_name = os.fsencode(source.name).decode("utf-8", "replace")
     return Step(tool, plain, own_name if name is None else name, sha256)
 
@@ -570,8 +570,7 @@ def sidecar_text(fields: Mapping[str, Any]) -> str:
         if name not in SCAN_FIELDS or is_scan_field(name, value)
     }
     if OUTPUT in kept:
-        # As it will be read, so that it is known again.
-        kept[SEAL] = _seal(json.loads(json.dumps(kept)))
+        kept[SEAL] = _seal(as_read(kept))  # so that it is known again
     return json.dumps(kept, indent=2, ensure_ascii=False) + "\n"
 
 

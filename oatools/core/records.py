@@ -44,6 +44,11 @@ def parse_json(text: str | bytes) -> Any:
     raise RecordError("it is nested too deep")
 
 
+def as_read(value: Any) -> Any:
+    """Return a value as it is read once it was written as JSON: tuples are lists, keys texts."""
+    return json.loads(json.dumps(value))
+
+
 def plain_text(value: Any) -> str:
     """Return a value as one short line, for a message."""
     return _clipped(" ".join(str(value).split()), _SHOWN)

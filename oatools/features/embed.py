@@ -1,7 +1,6 @@
 """The features of one volume, as numbers: every slice through the backbone."""
 
 import hashlib
-import json
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -11,6 +10,7 @@ import numpy as np
 
 from oatools.core import provenance
 from oatools.core.errors import ItemError, UsageError
+from oatools.core.records import as_read
 from oatools.features.augment import Augmentation, augmented_copies
 from oatools.features.backbone_record import BackboneRecord, weights_id
 from oatools.features.engine import FLOAT16, FLOAT32, EngineSettings
@@ -180,7 +180,7 @@ class Origin:
         total = hashlib.sha256(f"{volume.shape} {volume.data.dtype.str}\n".encode())
         total.update(np.ascontiguousarray(volume.data).tobytes())
         total.update(volume.affine.astype(np.float64).tobytes())
-        plain = json.loads(json.dumps(settings.parameters(side)))
+        plain = as_read(settings.parameters(side))
         step = provenance.Step("oa-embed", plain, "", total.hexdigest())
         return cls(step, identity={} if side is None else {"side": side})
 

@@ -7,7 +7,6 @@ once, and then repeated by the GPU itself. What a training learns does not depen
 beside it, and on a GPU differs from a CPU by rounding alone.
 """
 
-import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,7 +17,7 @@ import torch
 from torch.nn import functional
 
 from oatools.core.errors import UsageError
-from oatools.core.records import Fields, RecordError
+from oatools.core.records import Fields, RecordError, as_read
 from oatools.features.engine import moved
 from oatools.learning.batches import Draws, Tensors, joined
 from oatools.learning.hazard import FURTHEST
@@ -531,7 +530,7 @@ def _check_alike(found: Mapping[str, torch.Tensor], wanted: Mapping[str, torch.T
 
 def _check_groups(found: Any, wanted: Sequence[dict[str, Any]]) -> None:
     """Raise a `RecordError` for an optimiser of other settings, but for the step size of now."""
-    plain = json.loads(json.dumps(list(wanted)))  # as it is read from a file
+    plain = as_read(list(wanted))
     if not isinstance(found, list) or len(found) != len(plain):
         raise RecordError("its optimiser is another")
     for group, own in zip(found, plain, strict=True):

@@ -15,9 +15,9 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
-from oatools.core.files import write_bytes
+from oatools.core.files import unsealed, write_bytes
 from oatools.core.paths import other_kind
-from oatools.core.records import Fields, RecordError, parse_json
+from oatools.core.records import Fields, RecordError, as_read, parse_json
 
 #: The field of a record that holds the digest of all else in the file.
 SEAL = "content_sha256"
@@ -106,9 +106,9 @@ def _record(start: bytes, read: Any, key: str) -> dict[str, Any]:
 
 def _digest(record: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> str:
     """SHA-256 of all that a file holds, but for this digest itself."""
-    said = {key: value for key, value in record.items() if key != SEAL}
-    plain = json.loads(json.dumps(said))  # as it will be read
-    total = hashlib.sha256(json.dumps(plain, sort_keys=True).encode())
+    # Not `record_digest`: all models that were ever sealed have white space in this JSON.
+    said = json.dumps(as_read(unsealed(record, SEAL)), sort_keys=True)
+    total = hashlib.sha256(said.encode())
     for name, value in sorted(tensors.items()):
         total.update(f"\n{name} {tuple(value.shape)} {value.dtype}\n".encode())
         total.update(value.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())

@@ -25,7 +25,7 @@ from oatools.core.errors import ItemError, UsageError
 from oatools.core.files import alone_in, atomic, is_temporary, naming, scratch_folder, write_text
 from oatools.core.manifest import Row
 from oatools.core.paths import require_file
-from oatools.core.records import parse_json
+from oatools.core.records import as_read, parse_json
 from oatools.phantom import most_images, nda_images, release, series
 from oatools.phantom.ascii import write_ascii
 from oatools.phantom.course import X_RAY_MONTHS
@@ -262,7 +262,7 @@ def _check_follow_up(settings: PhantomSettings) -> None:
 def _claim(folder: Path, settings: PhantomSettings) -> None:
     """Sign a new folder, or find that it is signed with the same settings."""
     stamp = folder / STAMP
-    wanted = json.loads(json.dumps(asdict(settings)))
+    wanted = as_read(asdict(settings))
     # As an earlier version signed the same download.
     if not settings.sites:
         del wanted["sites"], wanted["site_odds"]

@@ -21,6 +21,13 @@ from oatools.core.replacing import Replace
 from oatools.core.signals import unwinding
 
 
+def test_the_digest_of_a_record_is_that_of_its_json_in_order_without_itself():
+    record = {"b": [1, "\u00e9"], "seal": "x", "a": {"d": None, "c": 1.5}}
+    text = b'{"a":{"c":1.5,"d":null},"b":[1,"\\u00e9"]}'
+    assert files.record_digest(record, "seal") == hashlib.sha256(text).hexdigest()
+    assert files.unsealed(record, "seal") == {"b": record["b"], "a": record["a"]}
+
+
 def test_a_file_appears_only_once_it_is_whole(tmp_path):
     target = tmp_path / "a.txt"
     with files.atomic(target) as stream:

@@ -392,8 +392,10 @@ READERS = (
     Reader("flow", 1, f"{_CV} --no-network --flow flow.tsv", _lay_copies("flow.tsv", also=("features", "features.tsv", "labels.tsv")), "flow.tsv", _text, goes_on=True),
     Reader("predictions of others", 1, f"{_CV} --no-network --against cv.tsv", _lay_copies("cv.tsv", also=("features", "features.tsv", "labels.tsv")), "cv.tsv", _text, goes_on=True),
     # What is looked at.
-    Reader("volume to look at", 3, "oa-view three.tsv -o seen", _lay_rows("n4.tsv", "n4"), f"n4/{KNEE}*", one_of(_volume, _json)),
-    Reader("heat map to look at", 3, _VIEW, _lay_copies("cam", "maps.tsv", also=("n4", "labels.tsv")), f"cam/{KNEE}*", one_of(_volume, _json)),
+    Reader("volume to look at", 3, "oa-view three.tsv -o seen", _lay_rows("n4.tsv", "n4"), f"n4/{KNEE}*.nii.gz", _volume, goes_on=True),
+    Reader("sidecar to look at", 2, "oa-view three.tsv -o seen", _lay_rows("n4.tsv", "n4"), f"n4/{KNEE}*.json", _json, goes_on=True),
+    Reader("heat map to look at", 3, _VIEW, _lay_copies("cam", "maps.tsv", also=("n4", "labels.tsv")), f"cam/{KNEE}*.nii.gz", _volume, goes_on=True),
+    Reader("record of a heat map to look at", 3, _VIEW, _lay_copies("cam", "maps.tsv", also=("n4", "labels.tsv")), f"cam/{KNEE}*.[jt]s*", one_of(_json, _text), goes_on=True),
     Reader("rows to look at", 4, _VIEW, _lay_copies("maps.tsv", "labels.tsv", also=("n4", "cam")), "*.tsv", _text, goes_on=True),
     Reader("looked at before", 3, _VIEW, _lay_made(_VIEW, _lay_copies("maps.tsv", also=("n4", "cam", "labels.tsv"))), "seen/**/*.*", _bytes, faithful=EVERYTHING, goes_on=True),
     Reader("told of", 8, f"oa-info {INFO}", _lay_copies("n4.tsv", "n4", "features", "cam", "cv", "page", "view", "model.safetensors", "followup.safetensors"), f"[cfn]*/{KNEE}*", one_of(_bytes, _json), KNEE),
