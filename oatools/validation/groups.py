@@ -9,6 +9,7 @@ import numpy as np
 
 from oatools.core.errors import UsageError
 from oatools.core.manifest import MISSING
+from oatools.core.records import plain_text
 
 #: A column with more different numbers than these is cut in thirds.
 MOST_VALUES = 8
@@ -51,8 +52,8 @@ def parse_grouping(text: str) -> Grouping:
     return Grouping(match["column"], cuts)
 
 
-def make_groups(grouping: Grouping, cells: Sequence[str]) -> list[Group]:
-    """Put knees into groups by the cells (knees,) of a column, in the order of their values.
+def make_groups(grouping: Grouping, cells: Sequence[str], knees: Sequence[str]) -> list[Group]:
+    """Put knees, by their names, into groups by the cells of a column, in the order of the values.
 
     Numbers are cut where the grouping says, the lower end included; without cuts, where there are
     more than `MOST_VALUES`, in thirds. All else goes by its values. Knees of which the cell is
@@ -61,9 +62,11 @@ def make_groups(grouping: Grouping, cells: Sequence[str]) -> list[Group]:
     numbers = _numbers(cells)
     missing = np.array([cell == MISSING for cell in cells])
     if numbers is None and grouping.cuts:
-        odd = next(cell for cell in cells if _number(cell) is None and cell != MISSING)
+        pairs = zip(knees, cells, strict=True)
+        knee, odd = next((k, c) for k, c in pairs if _number(c) is None and c != MISSING)
         raise UsageError(
-            f"the column '{grouping.column}' holds '{odd}', which is no number, and cannot be cut"
+            f"{knee}: '{grouping.column}' is '{plain_text(odd)}', which is no number to cut at",
+            "mend or drop the row, or leave the cuts out",
         )
     if numbers is None:
         found = _by_value(grouping.column, np.array(cells, dtype=object), sorted(set(cells)))

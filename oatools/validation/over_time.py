@@ -22,7 +22,7 @@ def validate_over_time(knees: FollowedKnees, groupings: Sequence[Grouping]) -> l
     everybody = np.full(len(knees.knee), True)
     parts = [_part(knees, "", ALL, everybody)]
     for grouping in groupings:
-        for group in make_groups(grouping, knees.cells[grouping.column]):
+        for group in make_groups(grouping, knees.cells[grouping.column], knees.knee):
             parts.append(_part(knees, group.by, group.name, group.at))
     return parts
 

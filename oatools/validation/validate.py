@@ -210,7 +210,7 @@ def validate(
     everybody = Group("", ALL, np.ones(len(knees), dtype=bool))
     groups = [everybody]
     for grouping in groupings:
-        groups += make_groups(grouping, knees.cells[grouping.column])
+        groups += make_groups(grouping, knees.cells[grouping.column], knees.knee)
     drawn = _draw(knees, groups, prevalence, draws, seed)
     parts = [_part(knees, group, found) for group, found in zip(groups, drawn, strict=True)]
     tests = [_differ(grouping.column, groups, drawn, knees) for grouping in groupings]

@@ -16,7 +16,7 @@ from typing import Any
 from stress.foreign import damage_series
 from stress.readers import EVERYTHING, READERS, ROWS, Reader
 from stress.runs import BIN, FORKED_SECONDS, LOADING_SECONDS, Outcome, wrongs
-from stress.stand import Stand, expect_success, snapshot
+from stress.stand import KNEE, Stand, expect_success, snapshot
 from stress.trial import Place, Trial, Verdict
 
 _SECONDS = FORKED_SECONDS + LOADING_SECONDS
@@ -201,8 +201,10 @@ def _harm(victim: Path, done: Outcome) -> list[str]:
 
 def _badly_failed(reader: Reader, victim: Path, done: Outcome) -> list[str]:
     known = [victim.name.split(".")[0], reader.item or victim.name]
-    if reader.goes_on and done.status == 1 and victim.suffix in (".tsv", ".csv", ".txt"):
-        # Rows that fail are called by their first cells.
+    if KNEE in victim.name:
+        known.append(KNEE)
+    if victim.suffix in (".tsv", ".csv", ".txt"):
+        # A row that is wrong is called by its first cell.
         lines = victim.read_text(errors="replace").splitlines()
         known += [cell for line in lines if len(cell := re.split("[\t,]", line)[0].strip()) > 3]
     if reader.words.startswith("oa-label new/tables"):

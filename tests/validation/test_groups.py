@@ -8,7 +8,7 @@ from oatools.validation.groups import make_groups, parse_grouping
 
 
 def groups(text, cells):
-    found = make_groups(parse_grouping(text), cells)
+    found = make_groups(parse_grouping(text), cells, [f"k{i}" for i in range(len(cells))])
     return {group.name: np.flatnonzero(group.at).tolist() for group in found}
 
 
@@ -52,5 +52,5 @@ def test_what_is_no_grouping_is_said(text):
 
 
 def test_what_is_no_number_cannot_be_cut():
-    with pytest.raises(UsageError, match="'old', which is no number"):
-        groups("age=55", ["50", "old", "n/a"])
+    with pytest.raises(UsageError, match="^k2: 'age' is 'old', which is no number"):
+        groups("age=55", ["50", "n/a", "old"])

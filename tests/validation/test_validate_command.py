@@ -152,7 +152,7 @@ def test_scores_may_be_compared_within_a_column(study, shell):
     [
         ("--by sx", "did you mean 'sex'?"),
         ("--by sex --by sex", "--by sex is there twice"),
-        ("--by sex=5", "holds 'female', which is no number"),
+        ("--by sex=5", "'sex' is 'female', which is no number"),
         ("--by age=9,3", "groups by 'age=9,3'"),
         ("--prevalence 2", "give --prevalence above 0"),
         ("--threshold 7", "give --threshold from 0 to 1"),
