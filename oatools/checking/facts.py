@@ -122,7 +122,7 @@ def _of_features(path: Path) -> Iterator[tuple[str, str]]:
         yield f"shape.{name}", _times(shape)
     yield "bytes", str(path.stat().st_size)
     recorded = read_recorded(path)
-    yield from _flat(recorded.attributes)
+    yield from _flat(recorded.told)
     if recorded.is_changed:
         yield "caution", "the record was changed since it was made"
 

@@ -21,7 +21,7 @@ from oatools.core.files import record_digest, write_bytes
 from oatools.core.guard import guarded
 from oatools.core.manifest import IDENTITY, without_extension
 from oatools.core.paths import require_file
-from oatools.core.provenance import STEPS, Provenance, Step
+from oatools.core.provenance import PHANTOM_ATTRIBUTE, STEPS, Provenance, Step, passed_on
 from oatools.core.records import Fields, parse_json, plain_text
 from oatools.features.otherlayouts import (
     LAYOUT,
@@ -256,6 +256,21 @@ class Recorded:
     def identity(self) -> dict[str, Any]:
         """What the file says of its knee and sequence; empty if it does not say."""
         return {name: self.attributes[name] for name in IDENTITY if name in self.attributes}
+
+    @property
+    def told(self) -> Mapping[str, Any]:
+        """What may be told of the file: all of a record that carries our own digest of itself.
+
+        Of any other, what it says of how its features were made, and of its steps what these
+        commands write; a stranger may have typed a name into all else.
+        """
+        if _RECORD in self.attributes and not self.is_changed:
+            return self.attributes
+        known = (*SPACE, *_SPACE_IF_SAID, "source_sha256")
+        told = {name: value for name, value in self.attributes.items() if name in known}
+        if self.attributes.get(PHANTOM_ATTRIBUTE):
+            told[PHANTOM_ATTRIBUTE] = True
+        return told | passed_on({STEPS: self.attributes.get(STEPS)})
 
     @property
     def is_changed(self) -> bool:
