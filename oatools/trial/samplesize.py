@@ -73,7 +73,7 @@ def power_for_change(patients: ArrayLike, size: ArrayLike, alpha: float = 0.05) 
     count = np.asarray(patients, dtype=np.float64)
     freedom, noncentrality = 2 * (count - 1), np.asarray(size) * np.sqrt(count / 2)
     critical = stdtrit(freedom, 1 - alpha / 2)
-    below = nctdtr(freedom, noncentrality, critical)
-    # Where next to nothing lies on the wrong side, the library has no number for it.
+    # Where next to nothing lies below a bound, the library may have no number for it.
+    below = np.nan_to_num(nctdtr(freedom, noncentrality, critical))
     wrong = np.nan_to_num(nctdtr(freedom, noncentrality, -critical))
     return np.asarray(1 - below + wrong)

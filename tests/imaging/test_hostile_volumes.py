@@ -66,7 +66,7 @@ BOMBS = {
         "lets voxels begin at byte 6.44245e+09",
     ),
     "nothing.nii.gz": (gzip.compress(b"", mtime=0) * 200_000, "it is empty"),
-    "name.nii.gz": (b"\x1f\x8b\x08\x08" + bytes(6) + b"a" * 20_000_000, "packed data is damaged"),
+    "name.nii.gz": (b"\x1f\x8b\x08\x08" + bytes(6) + b"a" * 20_000_000, "its packed data"),
 }
 
 
