@@ -195,12 +195,13 @@ def shared(path: Path, beginning: bytes, private: bool = False) -> Iterator[File
                 raise UsageError(f"{path}: a plain file is needed", "give one")
             with contextlib.suppress(OSError):  # no locks here
                 fcntl.flock(descriptor, fcntl.LOCK_EX)
-            if _is_still_at(path, descriptor):
+            if is_still_at(path, descriptor):
                 yield stream
                 return
 
 
-def _is_still_at(path: Path, descriptor: int) -> bool:
+def is_still_at(path: Path, descriptor: int) -> bool:
+    """Tell whether what was opened lies at a path, and was not removed or exchanged since."""
     try:
         return os.path.samestat(path.stat(), os.fstat(descriptor))
     except FileNotFoundError:

@@ -6,6 +6,7 @@ anything else, keep the page from being replaced.
 
 import errno
 import json
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -16,7 +17,14 @@ from typing import Any
 from oatools.core.checksums import NAME as CHECKSUMS
 from oatools.core.checksums import read_checksums, write_checksums
 from oatools.core.errors import ItemError, UsageError
-from oatools.core.files import alone_in, is_temporary, naming, scratch_folder, write_new
+from oatools.core.files import (
+    alone_in,
+    is_still_at,
+    is_temporary,
+    naming,
+    scratch_folder,
+    write_new,
+)
 
 #: The content of a page.
 STUDY = "study.js"
@@ -118,18 +126,22 @@ def new_folder(out_dir: Path, replace: bool = False, form: PageForm = READING) -
     the same, and is a `UsageError` otherwise.
     """
     out_dir = out_dir.resolve()  # what a link leads to is replaced, and not the link
-    with naming(out_dir), scratch_folder(out_dir.parent) as folder:
+    with (
+        naming(out_dir),
+        scratch_folder(out_dir.parent) as folder,
+        _opened(folder) as descriptor,
+    ):
         (folder / "volumes").mkdir()
         yield folder
+        _require_still(folder, descriptor)
         study = read_study(folder)
         if not study:
-            if not folder.is_dir():
-                raise FileNotFoundError(errno.ENOENT, "it was removed while it was written")
             return
         for left in [path for path in folder.rglob("*") if is_temporary(path.name)]:
             left.unlink()  # of a process that was killed
         write_checksums(folder, [path.relative_to(folder).as_posix() for path in _files(folder)])
         with alone_in(out_dir.parent):
+            _require_still(folder, descriptor)
             require_free(out_dir, form)
             if out_dir.exists() and not _is_empty(out_dir):
                 if not replace:
@@ -137,6 +149,25 @@ def new_folder(out_dir: Path, replace: bool = False, form: PageForm = READING) -
                     return
                 _remove_page(out_dir, form)
             folder.rename(out_dir)
+
+
+@contextmanager
+def _opened(folder: Path) -> Iterator[int]:
+    """Yield a descriptor of a folder, so that no other one is taken for it."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _require_still(folder: Path, descriptor: int) -> None:
+    """Raise an error where a folder under way was taken away.
+
+    The next file of a page makes it anew: that folder would hold what came later, and no more.
+    """
+    if not is_still_at(folder, descriptor):
+        raise FileNotFoundError(errno.ENOENT, "it was removed while it was written")
 
 
 def _require_same(out_dir: Path, study: dict[str, Any]) -> None:

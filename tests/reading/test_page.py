@@ -593,3 +593,19 @@ def test_a_page_whose_folder_is_removed_while_it_is_written_is_an_error(tmp_path
     ):
         shutil.rmtree(folder)
     assert caught.value.filename == str(tmp_path / "page") and os.listdir(tmp_path) == []
+
+
+def test_a_page_whose_folder_is_made_anew_by_its_next_file_is_an_error(tmp_path):
+    """What was written before is gone: the rest under the page's name would be a page of holes."""
+    from oatools.core.files import write_text
+    from oatools.reading.pagefolder import new_folder, write_study
+
+    with (
+        pytest.raises(FileNotFoundError, match="removed while it was written"),
+        new_folder(tmp_path / "page") as folder,
+    ):
+        write_text(folder / "volumes" / "001-A-1.js", "first")
+        folder.rename(tmp_path / "moved")
+        write_text(folder / "volumes" / "001-B-1.js", "second")
+        write_study(folder, {"pairs": ["001"]})
+    assert os.listdir(tmp_path) == ["moved"]
