@@ -213,6 +213,7 @@ def _lay_plain_followup(stand: Stand, work: Path) -> None:
 def _lay_key(stand: Stand, work: Path) -> None:
     """Series, the key of their pseudonyms, and the table of who is who."""
     _lay_series(stand, work)
+    (work / "ids.key").write_text(f"{'k' * 43}\n")
     expect_success(_WITH_KEY, stand.call(_WITH_KEY, Place(work.parent)))
     shutil.rmtree(work / "out")
 
@@ -263,11 +264,11 @@ def _lay_model_of_all_parts(*also: str) -> Callable[[Stand, Path], None]:
         from oatools.learning import mixture
         from oatools.learning.files import read_record
 
-        def of_all(outcome: object, parts: dict[str, object]) -> mixture.Mixture:
+        def of_all(outcome: object, parts: dict[str, object], doubted: str) -> mixture.Mixture:
             return mixture.Mixture(dict.fromkeys(parts, 0.3), -0.5)
 
         def train() -> None:
-            mixture.mix = of_all
+            mixture.mix_if_worth = of_all
             run_command(TRAIN.replace("m.safetensors", "parts.safetensors"))
 
         place = Place(work.parent)
@@ -385,7 +386,7 @@ READERS = (
     Reader("predictions and answers", 8, SCORE, _lay_copies("answers.tsv", "pairs.tsv", "key.tsv", "predicted.tsv"), "*.tsv", _text),
     Reader("predictions to validate", 6, f"{VALIDATE} --recalibrate large --recalibration r.json", _lay_copies("scored.tsv", "other.tsv"), "*.tsv", _text),
     Reader("risks to validate", 4, f"oa-validate {_TELL} --by age=60,70", _lay_copies("followed.tsv"), "followed.tsv", _text),
-    Reader("predictions and labels to validate", 4, "oa-validate predicted.tsv --labels labels.tsv --bootstrap 100 --by sex", _lay_copies("predicted.tsv", "labels.tsv"), "*.tsv", _text),
+    Reader("predictions and labels to validate", 4, "oa-validate other.tsv --labels scored.tsv --bootstrap 100 --by side", _lay_copies("other.tsv", "scored.tsv"), "*.tsv", _text),
     Reader("predictions to enrich", 6, f"{ENRICH} --compare compare.tsv --decision d.tsv --paragraph p.txt", _lay_copies("scored.tsv", "other.tsv"), "*.tsv", _text),
     Reader("risks to enrich", 4, f"oa-enrich {_TELL} --eligible age=55:", _lay_copies("followed.tsv"), "followed.tsv", _text),
     Reader("recalibration", 6, _RECALIBRATED, _lay_copies("recalibration.json", also=("features", "features.tsv", "model.safetensors", "labels.tsv")), "recalibration.json", one_of(_bytes, _json, _json)),
