@@ -329,7 +329,8 @@ def write_outputs(contents: Mapping[str, tuple[Path, bytes]], force: bool = Fals
     """Write files, or keep those that hold the same already, as an interrupted run leaves them.
 
     `contents` maps what messages call each output to its file and bytes. Raises a `UsageError`,
-    before anything is written, for a file that is there and holds something else, unless `force`.
+    before anything is written, for a file that is there and holds something else, unless `force`;
+    and a `FileNotFoundError` where one was removed before the last was written.
     """
     for name, (path, content) in contents.items():
         if path.exists() and not force and path.read_bytes() != content:
@@ -337,6 +338,9 @@ def write_outputs(contents: Mapping[str, tuple[Path, bytes]], force: bool = Fals
     for path, content in contents.values():
         if not path.exists() or path.read_bytes() != content:
             write_bytes(path, content)
+    for path, _ in contents.values():
+        if not path.exists():
+            raise FileNotFoundError(errno.ENOENT, "it was removed while others were written", path)
 
 
 def first_repeated(paths: Sequence[Path]) -> Path | None:

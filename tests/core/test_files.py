@@ -28,6 +28,24 @@ def test_the_digest_of_a_record_is_that_of_its_json_in_order_without_itself():
     assert files.unsealed(record, "seal") == {"b": record["b"], "a": record["a"]}
 
 
+def test_a_file_that_is_gone_when_the_last_of_several_is_written_is_an_error(tmp_path, monkeypatch):
+    first, last = tmp_path / "first", tmp_path / "last"
+    outputs = {"--compare": (first, b"one"), "--figure": (last, b"two")}
+    write_bytes = files.write_bytes
+
+    def remove_and_write(path, content):
+        first.unlink(missing_ok=True)
+        write_bytes(path, content)
+
+    monkeypatch.setattr(files, "write_bytes", remove_and_write)
+    with pytest.raises(FileNotFoundError, match="removed while others were written") as caught:
+        files.write_outputs(outputs)
+    assert caught.value.filename == first
+    monkeypatch.undo()
+    files.write_outputs(outputs)
+    assert (first.read_bytes(), last.read_bytes()) == (b"one", b"two")
+
+
 def test_a_file_appears_only_once_it_is_whole(tmp_path):
     target = tmp_path / "a.txt"
     with files.atomic(target) as stream:
