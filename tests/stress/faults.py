@@ -206,9 +206,10 @@ def _input_replaced(job: Job, stand: Stand, place: Place, chance: random.Random)
             (second.work / name).unlink()
     run(job.words.split(), second, stand.environment(second))
     allowed = [stand.reference(job).files, snapshot(second.work)]
-    if (
-        job.rows and job.name != "convert"
-    ):  # a series is many files: what was replaced is one slice of it
+    # A series is many files: what was replaced is one slice of it. A page is of all rows, and shows
+    # fewer where one failed, as it does when its volume was replaced while it was read.
+    is_of_many = job.name == "convert" or (job.name.startswith("view") and done.status != 0)
+    if job.rows and not is_of_many:
         found += _of_one_or_the_other(snapshot(place.work), allowed)
     return found
 

@@ -32,6 +32,10 @@ SHORT = {
     "fuzz archive": 3,
     "fuzz DICOM": 3,
     "fuzz predictions and answers": 3,
+    "fuzz predictions to": 2,
+    "fuzz recalibration": 2,
+    "fuzz told of": 1,
+    "fuzz rows to look at": 2,
 }
 
 
