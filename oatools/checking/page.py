@@ -1,4 +1,4 @@
-"""The files of a reading page, by their digests and by what its content says of the volumes."""
+"""The files of a page, by their digests and by what its content says of the volumes."""
 
 import base64
 import binascii
@@ -14,6 +14,7 @@ from oatools.checking.places import Place
 from oatools.core import checksums
 from oatools.core.paths import require_file
 from oatools.reading.pagefolder import STUDY, read_study
+from oatools.viewing.page import damage_of_file
 
 _VOLUME = re.compile(
     rb'reading\.volume\("(?P<name>[^"\n]{1,200})","(?P<packed>[0-9A-Za-z+/=]*)"\);\n\n*'
@@ -22,7 +23,10 @@ _MOST_BYTES = 1 << 31  # of a volume
 
 
 def check_page_file(place: Place) -> Verdict:
-    """Check one file of the folder of a page."""
+    """Check one file of the folder of a page, or a page that is one file and has no folder."""
+    if not place.folder:
+        require_file(place.path)
+        return Verdict(place.kind, damage_of_file(Path(place.path)))
     path, folder = Path(place.path), Path(place.folder)
     if path.name == checksums.NAME:
         is_there = checksums.read_checksums(folder) is not None

@@ -19,7 +19,7 @@ from oatools.core.files import is_temporary
 from oatools.core.manifest import MISSING, BadRow, Row, Table, is_table, read_rows
 from oatools.core.paths import other_kind
 from oatools.reading.pagefolder import READING
-from oatools.viewing.page import VIEWING
+from oatools.viewing.page import VIEWING, is_one_file
 
 VOLUME, SIDECAR, FEATURES, MODEL, TABLE = "volume", "sidecar", "features", "model", "table"
 CROSSVAL, OTHER = "cross-validation", "file"
@@ -165,6 +165,8 @@ class Search:
                     return Place(str(volume), VOLUME, is_named)
         if path.name.endswith(".json"):
             return Place(str(path), SIDECAR, is_named)
+        if path.name.endswith(".html") and path.is_file() and is_one_file(path):
+            return Place(str(path), VIEW, is_named)
         extension = _extension(path.name)
         if extension:
             return Place(str(path), _KINDS[extension], is_named)

@@ -198,6 +198,17 @@ def _write_one_file(folder: Path, source: str, target: Path) -> None:
         stream.write(f"<!-- oa-view {source} {sha256.hexdigest()} -->\n".encode())
 
 
+def is_one_file(path: Path) -> bool:
+    """Tell whether a file is a page of oa-view, be it damaged behind its beginning."""
+    with path.open("rb") as stream:
+        return _is_ours(stream)
+
+
+def damage_of_file(path: Path) -> str:
+    """Say what has become of a page that is one file since it was made; empty where nothing has."""
+    return "" if _file_source(path) else "is cut short, or was changed since it was made"
+
+
 def _file_source(path: Path) -> str:
     """What a page that is one file was made of, see `find_page`."""
     with path.open("rb") as stream:

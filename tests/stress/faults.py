@@ -506,8 +506,18 @@ def _survived(
 
 
 def _half_written_of(job: Job, stand: Stand, place: Place) -> list[str]:
+    if job.name.startswith(("page", "view")):
+        return _damaged_page(stand, place)
     # A table of failures says what failed, and other failures are other tables.
     return [text for text in half_written(place, stand.reference(job)) if "failed.tsv" not in text]
+
+
+def _damaged_page(stand: Stand, place: Place) -> list[str]:
+    """What is no whole page; one that shows fewer rows, as others failed, is whole."""
+    beside = Place(place.root / "checked").make()
+    pages = [path for name in ("out", "look.html") if (path := place.work / name).exists()]
+    done = run(["oa-check", *pages], beside, stand.environment(beside)) if pages else None
+    return [] if done is None else done.out.decode().splitlines()[1:]
 
 
 def _as_ever(

@@ -248,6 +248,24 @@ def test_oa_check_knows_the_page(knees, oa):
     assert len(check(knees / "view")) == 2
 
 
+def test_oa_check_knows_a_page_that_is_one_file_by_the_digest_at_its_end(knees, oa):
+    page, other = knees / "view.html", knees / "other.html"
+    oa("view", knees / "cam.tsv", "-o", page)
+    content = page.read_bytes()
+    middle = len(content) // 2
+    changed = content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
+    for damaged in (changed, content[:-1], content[:middle], content + b"\n"):
+        page.write_bytes(damaged)
+        for found in (check(page), check(knees)):
+            assert [(Path(each.path).name, each.kind) for each in found] == [
+                ("view.html", "page of oa-view")
+            ]
+            assert "cut short, or was changed" in found[0].error
+    page.write_bytes(content)
+    other.write_text("<html>a page of somebody else</html>")
+    assert check(page, other) == []
+
+
 def test_a_map_tells_viewers_its_quantity_and_range(tmp_path):
     data = np.linspace(0, 3, 24, dtype=np.float32).reshape(2, 3, 4)
     with (tmp_path / "heat.nii").open("wb") as stream:
