@@ -35,6 +35,7 @@ from oatools.core.options import (
     run_options,
 )
 from oatools.core.outfolder import IntoFolder
+from oatools.core.repeats import Repeats
 from oatools.core.replacing import Replace
 from oatools.core.runner import RunOptions, run_rows
 
@@ -337,6 +338,7 @@ def _find(
 def _list(console: Console, table: Table[Row | BadRow]) -> int:
     """Print the series, and return the exit status."""
     found = failed = left_out = 0
+    repeats = Repeats(console)
     emit(format_header(table.columns))
     for row in table.rows:
         if not isinstance(row, BadRow):
@@ -349,12 +351,13 @@ def _list(console: Console, table: Table[Row | BadRow]) -> int:
                 found += 1
                 continue
         if row.left_out:
-            console.note(f"{row.name}: {row.error}")
+            repeats.note(row.name, row.error, row)
             left_out += 1
         else:
             reason = console.describe(ItemError(row.error, row.remedy))
-            console.error(f"{row.name}: {reason}")
+            repeats.error(row.name, reason, row)
             failed += 1
+    repeats.say_rest("place")
     summary = f"{found} series found, {failed} failed"
     console.note(f"{summary}, {left_out} left out" if left_out else summary)
     return 1 if failed else 0

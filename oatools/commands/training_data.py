@@ -14,6 +14,7 @@ from oatools.core.failures import FailedTable
 from oatools.core.files import check_outputs, is_same_file
 from oatools.core.manifest import MISSING, BadRow, Row, read_rows, read_table, tables_among
 from oatools.core.options import require_inputs
+from oatools.core.repeats import Repeats
 from oatools.core.runner import item_name
 
 if TYPE_CHECKING:
@@ -101,11 +102,13 @@ def _noted(rows: Iterator[Row | BadRow], failures: FailedTable) -> Iterator[Row 
 
 
 def _report_failures(console: Console, loaded: "Loaded", failures: FailedTable | None) -> None:
+    repeats = Repeats(console)
     for row, error in loaded.flow.failed:
         message = console.describe(error)
-        console.error(f"{item_name(row)}: {message}")
+        repeats.error(item_name(row), message, row)
         if failures is not None and not isinstance(row, BadRow):
             failures.add({**row, "error": " ".join(message.split())})
+    repeats.say_rest()
     if failures is not None:
         failures.finish()
 

@@ -19,6 +19,7 @@ from oatools.core.console import Console
 from oatools.core.errors import ItemError, OatoolsError, item_error, with_options
 from oatools.core.failures import FailedTable
 from oatools.core.manifest import BadRow, Row, Table
+from oatools.core.repeats import Repeats
 
 if TYPE_CHECKING:
     # Loads pickle and socket, which a command that only prints its help need not pay for.
@@ -93,11 +94,13 @@ def run_rows(
     """Do `work` on every row, print the resulting rows, and return the exit status (0 or 1).
 
     Rows leave in the order in which they came, each as soon as it and those before it are finished.
-    A row that fails is reported and left out; the others go on. `added` names the columns that the
-    work appends. `target` gives the file that a row will write, or the files, the one by which it
-    is known first: another row with the same one waits for that row's end, and then fails, unless
-    that row failed itself. A row fails, too, if it would write what another one reads or writes, or
-    the files that the run `reads` beside them (see `claims`).
+    A row that fails is reported and left out; the others go on. What is said of many rows alike is
+    said of the first few, and counted at the end (see `repeats`).
+
+    `added` names the columns that the work appends. `target` gives the file that a row will write,
+    or the files, the one by which it is known first: another row with the same one waits for that
+    row's end, and then fails, unless that row failed itself. A row fails, too, if it would write
+    what another one reads or writes, or the files that the run `reads` beside them (see `claims`).
 
     With `options.jobs` above one or a `timeout`, `work` runs in that many `workers`. In processes
     it should be picklable (see `process.Children`), and a process that dies, or takes longer than
@@ -124,6 +127,8 @@ def run_rows(
         if workers == "processes" and (options.jobs > 1 or options.timeout is not None):
             # Before there is a progress bar, which is a thread.
             processes = stack.enter_context(_started(work, options))
+        # Also after an interrupt: the rows that failed before it have failed.
+        stack.callback(collector.repeats.say_rest)
         stack.enter_context(console.progress(table.total))
         if processes:
             _run_side_by_side(table.rows, processes, claims, collector)
@@ -296,8 +301,12 @@ class _Collector:
     left_out: int = 0
     remarks: dict[str, int] = field(default_factory=dict)
     stopped: bool = False
+    repeats: Repeats = field(init=False)
     _next: int = 0
     _waiting: dict[int, tuple[Row | BadRow, Outcome]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.repeats = Repeats(self.console)
 
     def finish(self, index: int, row: Row | BadRow, outcome: Outcome) -> bool:
         """Take an outcome; False means that no more rows are wanted."""
@@ -312,7 +321,7 @@ class _Collector:
             self.failures.tried(row)
         if isinstance(row, BadRow) and row.left_out:
             self.left_out += 1
-            self.console.note(f"{row.name}: {row.error}")
+            self.repeats.note(row.name, row.error, row)
         elif isinstance(outcome, Failure):
             self._fail(row, outcome)
         elif not isinstance(row, BadRow):  # of these there is no work that could have ended well
@@ -328,7 +337,7 @@ class _Collector:
             return
         name = item_name(row)
         for warning in outcome.warnings:
-            self.console.note(f"{name}: {with_options(warning, self.console.options)}")
+            self.repeats.note(name, with_options(warning, self.console.options), row)
         for detail in outcome.details:
             self.console.detail(f"{name}: {detail}")
         for remark in outcome.remarks:
@@ -349,7 +358,7 @@ class _Collector:
         self.failed += 1
         message = self.console.describe(failure.error)
         if self.on_failed is None:
-            self.console.error(f"{item_name(row)}: {message}")
+            self.repeats.error(item_name(row), message, row)
         else:
             self.on_failed(row, failure.error)
         if failure.trace and self.console.verbose:

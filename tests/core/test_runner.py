@@ -24,6 +24,8 @@ PROGRAM = textwrap.dedent("""
         path = row["path"]
         if path == "bad":
             raise ItemError("it is bad", "mend it")
+        if path.endswith(".gone"):
+            raise ItemError(f"{path}: no such file", "look for it")
         if path == "slow":
             time.sleep(0.5)
             raise ItemError("it is slow and bad")

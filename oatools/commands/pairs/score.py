@@ -21,6 +21,7 @@ from oatools.core.options import (
     seed_option,
 )
 from oatools.core.provenance import CAUTION_COLUMN, caution_cell
+from oatools.core.repeats import Repeats
 from oatools.core.words import counted
 
 if TYPE_CHECKING:
@@ -230,8 +231,10 @@ def _say_not_shown(console: Console, solution: "Solution", pairs_file: str | Non
 
 
 def _say_ungraded(console: Console, grades: "Grades") -> None:
+    repeats = Repeats(console)
     for where, message in grades.errors:
-        console.error(f"{where}: {message}")
+        repeats.error(where, message)
+    repeats.say_rest("cell")
     if len(grades.pages) > 1:
         console.note(
             f"the answers are to {len(grades.pages)} different pages (column 'study'): readers saw "
