@@ -182,7 +182,12 @@ def main(
     pseudonyms = _pseudonyms(console, id_key, out_dir, list_only)
     ids = _id_table(id_table, id_key, out_dir, list_only)
     table = _read(inputs, null_separated)
-    if not table.headed:
+    stated = {"subject": subject, "visit": visit, "side": side, "sequence": name}
+    by_hand = tuple(column for column, value in stated.items() if value is not None)
+    if table.headed:
+        _say_not_taken(console, [*stated.values(), sequences or None])
+        by_hand = ()
+    else:
         sequence = slug(name) if name else None
         is_trusted = side_check == "trust"
         known = Overrides(subject, visit, side, sequence, keep_ids, is_trusted, pseudonyms)
@@ -204,7 +209,7 @@ def main(
             from oatools.dicom.bids import BidsWriter, describe
 
             out = BidsWriter(out_dir, compression, replacing, echo=echo)
-        settings = ConvertSettings(echo, coverage, side_check, run.timeout)
+        settings = ConvertSettings(echo, coverage, side_check, run.timeout, by_hand)
         convert_one = partial(convert_series, out=out, settings=settings)
         work = IntoFolder(out_dir, convert_one, touches=replacing is Replace.OUTDATED)
         status = run_rows(console, table, work, run, target=out.claim, workers="threads")
@@ -304,6 +309,17 @@ def _require_inventory(inputs: tuple[str, ...]) -> None:
         raise UsageError(
             "--root says where the images of an inventory are, and no inventory is given",
             "name a contents.csv or image03.txt, or give the folders of the images themselves",
+        )
+
+
+def _say_not_taken(console: Console, values: Sequence[object]) -> None:
+    """Say which options a table with a header, which is taken as it stands, leaves without work."""
+    names = ("--subject", "--visit", "--side", "--name", "--sequence")
+    idle = [name for name, value in zip(names, values, strict=True) if value is not None]
+    if idle:
+        console.note(
+            f"warning: a table with a header is taken as it stands, without {', '.join(idle)}; "
+            "edit its columns, or give the folders"
         )
 
 

@@ -95,7 +95,7 @@ def main(
     out = VolumeWriter.at(out_dir, compression, replacing)
     if out.file is not None:
         table = for_one_file(table, out_dir)
-    settings = OrientSettings(reference, side, side_check)
+    settings = OrientSettings(reference, side, side_check, from_paths=not table.headed)
     work = partial(orient_volume, out=out, settings=settings)
     return run_rows(
         console,

@@ -95,7 +95,7 @@ def _levels(value: Any) -> bool:
 
 _digest = _matches(_SHA256)
 _side = _word("left", "right")
-# What a step holds beside its parameters and its input: `Step.results`, in numbers.
+# What a step holds beside its parameters and its input: `Step.results`, in numbers and our words.
 _FIELDS: Mapping[str, _Check] = {
     "tool": lambda _: True,
     "version": _matches(_VERSION),
@@ -105,6 +105,8 @@ _FIELDS: Mapping[str, _Check] = {
     "field_range": _number,
     "variation": _or_none(_numbers),
     "contrast": _or_none(_numbers),
+    "side_from": _word("option", "geometry", "stated"),
+    "by_hand": _list_of(_word("subject", "visit", "side", "sequence")),
 }
 # The parameters of the commands that write volumes.
 _PARAMETERS: Mapping[str, Mapping[str, _Check]] = {

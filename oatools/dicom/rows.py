@@ -1,6 +1,6 @@
 """The work of oa-convert on one row: a series becomes a volume with its sidecar."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from oatools.core import provenance
@@ -23,13 +23,15 @@ class ConvertSettings:
 
     `echo` picks one of a multi-echo series, `coverage` is the least depth of its slices in mm, and
     `side_check` says what is done with a side that the place of the scan contradicts: `fail`,
-    `warn`, or `trust`, with which the two are not compared. dcm2niix may take `timeout` seconds.
+    `warn`, or `trust`, with which the two are not compared. `by_hand` are the columns that the user
+    has set for all series, whatever their headers say. dcm2niix may take `timeout` seconds.
     """
 
     echo: int | None = None
     coverage: float = 0.0
     side_check: str = "warn"
     timeout: float | None = None
+    by_hand: tuple[str, ...] = ()
 
 
 def convert_series(row: Row, out: VolumeWriter, settings: ConvertSettings) -> Done:
@@ -54,7 +56,9 @@ def convert_series(row: Row, out: VolumeWriter, settings: ConvertSettings) -> Do
     identity = {column.capitalize(): cell for column, cell in stated_identity(row).items()}
     seen.require()
     repairs = out.repairs(target, wanted)
-    out.write(target, volume, provenance.with_step({**identity, **fields}, wanted))
+    results = {"by_hand": list(settings.by_hand)} if settings.by_hand else {}
+    done = replace(wanted, results=results)
+    out.write(target, volume, provenance.with_step({**identity, **fields}, done))
     warnings = tuple(message for message in messages if message.startswith(WARNING))
     remarks = tuple(m.removeprefix(REMARK) for m in messages if m.startswith(REMARK))
     details = tuple(m for m in messages if not m.startswith((WARNING, REMARK)))

@@ -33,6 +33,15 @@ SideCheck = Literal["fail", "warn", "trust"]
 #: What may be done with a side that the geometry contradicts.
 SIDE_CHECKS = ("fail", "warn", "trust")
 
+#: Who says on which side a knee is: the caller, a table, a file's name or sidecar, its place.
+SideSource = Literal["option", "table", "file", "geometry"]
+# How a contradiction begins, and what to do about it.
+_CONTRADICTED = {
+    "option": ("the side was given as {}", "correct `side`"),
+    "table": ("the table says {}", "correct the column 'side'"),
+    "file": ("it counts as a {} knee", "say which with `side`"),
+}
+
 #: The plane of a sequence by the first part of its name.
 PLANES = {"cor": "coronal", "sag": "sagittal", "ax": "axial"}
 
@@ -80,7 +89,7 @@ def to_canonical(
     check_plane(volume, sequence or "")
     plane = plane_of(volume, sequence or "")
     orientation = canonical(volume, plane, side, reference)
-    for warning in side_warnings(volume, side, side_check):
+    for warning in side_warnings(volume, side, side_check, "option"):
         warnings.warn(warning, stacklevel=2)
     return apply(volume, orientation)
 
@@ -154,32 +163,37 @@ def both_knees(volume: Grid) -> str:
     return ""
 
 
-def check_side(volume: Grid, side: str) -> None:
-    """Raise an `ItemError` if a volume shows both knees, or lies on the other side than `side`."""
+def check_side(volume: Grid, side: str, source: SideSource = "table") -> None:
+    """Raise an `ItemError` if a volume shows both knees, or lies on the other side than `side`.
+
+    It names the `source` of the side. What the geometry itself says contradicts nothing.
+    """
     both = both_knees(volume)
     if both:
         raise ItemError(both, "crop it to one knee")
     shown = side_of(volume)
-    if shown is not None and shown != side:
+    if shown is not None and shown != side and source in _CONTRADICTED:
+        said, remedy = _CONTRADICTED[source]
         raise ItemError(
-            f"the table says {side}, but the volume's centre {lies_text(centre(volume)[0])}",
-            "correct the column 'side', or check how the scan was positioned and let `side_check` "
-            "be warn or trust",
+            f"{said.format(side)}, but the volume's centre {lies_text(centre(volume)[0])}",
+            f"{remedy}, or check how the scan was positioned and let `side_check` be warn or trust",
         )
 
 
-def side_warnings(volume: Grid, side: str, check: str) -> tuple[str, ...]:
+def side_warnings(
+    volume: Grid, side: str, check: str, source: SideSource = "table"
+) -> tuple[str, ...]:
     """Compare a side with the geometry, as `check_side` does, and return what to warn of.
 
     `check` says what a contradiction is: `fail` an `ItemError`, `warn` a warning, and `trust`
-    nothing, since the side is taken as it is stated.
+    nothing, since the side is taken as it is stated, by its `source`.
     """
     if check not in SIDE_CHECKS:
         raise ItemError(f"the check of the side is '{check}'", f"give {', '.join(SIDE_CHECKS)}")
     if check == "trust":
         return ()
     try:
-        check_side(volume, side)
+        check_side(volume, side, source)
     except ItemError as error:
         if check == "fail":
             raise

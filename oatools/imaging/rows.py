@@ -1,9 +1,9 @@
 """The work of oa-orient on one row, and how the preprocessing commands write volumes."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from oatools.core import provenance
 from oatools.core.errors import ItemError, UsageError
@@ -20,6 +20,9 @@ from oatools.imaging.volume import (
     read_geometry,
     read_volume,
 )
+
+if TYPE_CHECKING:
+    from oatools.imaging.orient import SideSource
 
 
 @dataclass(frozen=True)
@@ -88,13 +91,15 @@ class OrientSettings:
     """The options of oa-orient.
 
     `side` is `left`, `right`, `geometry` for what the place in the scanner shows, or None for the
-    column `side` of each row. `side_check` is what is done with a side that this place
+    column `side` of each row, which is of a table or, `from_paths`, of what the files are called.
+    `side_check` is what is done with a side that this place
     contradicts: `fail`, `warn`, or `trust`, with which the two are not compared.
     """
 
     reference: str = "left"
     side: str | None = None
     side_check: str = "fail"
+    from_paths: bool = False
 
 
 def orient_volume(row: Row, out: VolumeWriter, settings: OrientSettings) -> Done:
@@ -105,8 +110,8 @@ def orient_volume(row: Row, out: VolumeWriter, settings: OrientSettings) -> Done
     refuse_same([source], [target])
     seen = provenance.seen(source)
     grid = read_geometry(source)
-    side = _side(row, grid, settings.side)
-    doubts = orient.side_warnings(grid, side, settings.side_check)
+    side, side_from = _side(row, grid, settings)
+    doubts = orient.side_warnings(grid, side, settings.side_check, side_from)
     warnings = tuple(f"warning: {doubt}" for doubt in doubts)
     orient.check_plane(grid, row.get("sequence", MISSING))
     plane = orient.plane_of(grid, row.get("sequence", MISSING))
@@ -124,7 +129,11 @@ def orient_volume(row: Row, out: VolumeWriter, settings: OrientSettings) -> Done
     if out.is_done(target, wanted):
         return Done(cells, kept=True, warnings=warnings)
     oriented = orient.apply(read_volume(source), found)
-    described = sidecar_with(source, wanted)
+    # Whether the row came in a table or as a path makes no other file.
+    recorded = side_from if side_from in ("option", "geometry") else "stated"
+    described = sidecar_with(source, replace(wanted, results={"side_from": recorded}))
+    # The side by which it was mirrored, or not, is its side from here on.
+    described.fields["Side"] = side
     seen.require()
     repairs = out.repairs(target, wanted)
     out.write(target, oriented, described.fields)
@@ -165,16 +174,19 @@ def _share_files(one: Path, other: Path) -> bool:
     )
 
 
-def _side(row: Row, grid: Geometry, setting: str | None) -> str:
-    """Return `left` or `right`, from the setting, the column `side` or the geometry."""
+def _side(row: Row, grid: Geometry, settings: OrientSettings) -> tuple[str, "SideSource"]:
+    """Return `left` or `right`, from the setting, the column `side` or the geometry, and which."""
     from oatools.imaging.orient import side_of
 
-    side = setting or row.get("side", MISSING)
+    source: SideSource = "file" if settings.from_paths else "table"
+    side = row.get("side", MISSING)
+    if settings.side is not None:
+        side, source = settings.side, "option"
     if side == "geometry":
-        side = side_of(grid) or MISSING
+        side, source = side_of(grid) or MISSING, "geometry"
     if side not in ("left", "right"):
         raise ItemError(
             f"the side is '{side}'",
             "set the column 'side' to left or right, or use `side` left, right or geometry",
         )
-    return side
+    return side, source

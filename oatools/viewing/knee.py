@@ -261,7 +261,7 @@ def _laid_out(
             said.note(f"The side, {side}, is that of the scan's place; nothing else states it.")
     else:
         try:
-            check_side(volume, side)
+            check_side(volume, side, "file")
         except ItemError as error:
             said.warn(f"{error.reason}; look whether lateral and medial are where the page says")
     axes = list(canonical(volume, plane, side or "left").axes)

@@ -1,4 +1,5 @@
 import itertools
+import json
 import warnings
 
 import nibabel
@@ -155,7 +156,7 @@ def test_one_call_takes_the_other_reference_and_the_users_word_for_the_side():
         orient.to_canonical(knee("right"), "left")
     said = error.value.text({"side_check": "--side-check"})
     assert said.endswith("let --side-check be warn or trust")
-    with pytest.warns(UserWarning, match="the table says left, .* 95 mm to the right"):
+    with pytest.warns(UserWarning, match="the side was given as left, .* 95 mm to the right"):
         warned = orient.to_canonical(knee("right"), "left", side_check="warn")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -291,10 +292,18 @@ def test_a_trailing_axis_of_one_is_dropped_and_scaling_applied(write_volume, tmp
     np.testing.assert_allclose(volume.data, raw[..., 0])
 
 
-CHECKS = [  # options of oa-orient; status; what is said of a right knee that the table calls left
-    ("", 1, "the table says left, but the volume's centre lies 95 mm to the right of the midline"),
-    ("--side-check fail", 1, "correct the column 'side', or check how the scan was positioned"),
-    ("--side-check warn", 0, "warning: the table says left, but the volume's centre lies 95 mm"),
+CHECKS = [  # options of oa-orient; status; what is said of a right knee that its name calls left
+    (
+        "",
+        1,
+        "it counts as a left knee, but the volume's centre lies 95 mm to the right of the midline",
+    ),
+    ("--side-check fail", 1, "say which with --side, or check how the scan was positioned"),
+    (
+        "--side-check warn",
+        0,
+        "warning: it counts as a left knee, but the volume's centre lies 95 mm",
+    ),
     ("--side-check trust", 0, None),
     ("--no-side-check", 0, "warning: --no-side-check is now called --side-check trust"),
 ]
@@ -317,6 +326,38 @@ def test_what_a_contradiction_of_side_and_place_does_is_the_users_choice(
         assert "".join(nibabel.aff2axcodes(image.affine)) == CANONICAL["sagittal", "left"]
         again = shell(f"oa-orient *.nii.gz -o out {options}")
         assert "1 kept" in again.stderr and len(again.stderr.splitlines()) == len(lines)
+
+
+def test_a_contradiction_names_who_said_the_side(shell, tmp_path):
+    write_volume(tmp_path / "scan.nii.gz", knee("right"))
+    (tmp_path / "t.tsv").write_text("knee\tside\tpath\nk\tleft\tscan.nii.gz\n")
+    by_hand = shell("oa-orient scan.nii.gz --side left -o out", status=1).stderr
+    assert "scan: the side was given as left, but the volume's centre lies 95 mm" in by_hand
+    assert "correct --side, or check how" in by_hand
+    assert "the table says left" in shell("oa-orient t.tsv -o out", status=1).stderr
+    assert "given as left" in shell("oa-orient t.tsv --side left -o out", status=1).stderr
+
+
+@pytest.mark.parametrize(
+    "given, source",
+    [
+        ("t.tsv", "stated"),
+        ("scan.nii.gz --side right", "option"),
+        ("t.tsv --side geometry", "geometry"),
+    ],
+)
+def test_the_sidecar_says_the_side_and_who_said_it(shell, tmp_path, rows, given, source):
+    write_volume(tmp_path / "scan.nii.gz", knee("right"))
+    (tmp_path / "t.tsv").write_text("knee\tside\tpath\nscan\tright\tscan.nii.gz\n")
+    shell(f"oa-orient {given} -o out")
+    fields = json.loads((tmp_path / "out" / "scan.json").read_text())
+    assert fields["Side"] == "right" and fields["OatoolsSteps"][-1]["side_from"] == source
+    # It passes through the next command, whose rows have the side again.
+    (found,) = rows(shell("oa-n4 out/scan.nii.gz -o n4").stdout)
+    assert found["side"] == "right"
+    passed = json.loads((tmp_path / "n4" / "scan.json").read_text())
+    assert passed["OatoolsSteps"][0]["side_from"] == source
+    assert "1 kept" in shell("oa-orient t.tsv -o out").stderr
 
 
 def test_a_scan_near_the_midline_passes_every_check(shell, tmp_path):

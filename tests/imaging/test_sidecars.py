@@ -68,7 +68,7 @@ def test_settings_go_through_the_pipe_and_nothing_that_names_a_person(
     assert [step["tool"] for step in fields.pop("OatoolsSteps")] == ["oa-orient", "oa-n4"]
     assert fields.pop("OatoolsOutput")["bytes"] > 0
     assert len(fields.pop("OatoolsSidecar")) == 64
-    assert fields == {"EchoTime": 0.03, "ScanningSequence": "SE"}
+    assert fields == {"EchoTime": 0.03, "ScanningSequence": "SE", "Side": "left"}
     again = shell(
         "oa-orient 1_00m_left_cor-x.nii.gz -o ori --compress 0 | oa-n4 -o n4 --compress 0"
     )
@@ -85,6 +85,6 @@ def test_a_sidecar_that_is_odd_stops_no_volume_and_is_said_once(put, shell, tmp_
     )
     assert summary == "oa-orient: 1 done, 0 kept, 0 failed"
     fields = json.loads((tmp_path / "ori/1_00m_left_cor-x.json").read_text())
-    assert list(fields) == ["OatoolsSteps", "OatoolsOutput", "OatoolsSidecar"]
+    assert list(fields) == ["OatoolsSteps", "Side", "OatoolsOutput", "OatoolsSidecar"]
     done = shell("oa-n4 ori/1_00m_left_cor-x.nii.gz -o n4")
     assert done.stderr == "oa-n4: 1 done, 0 kept, 0 failed\n"
