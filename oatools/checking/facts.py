@@ -1,4 +1,4 @@
-"""What files and folders that the commands have written say of themselves: `oa-info`.
+"""What files and folders say of themselves, above all those that the commands wrote: `oa-info`.
 
 Headers and records alone are read, and no voxels, features or weights.
 """
@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from oatools.checking import foreign
 from oatools.checking.contents import HEAT_MAP
 from oatools.checking.folders import Folders, read_listed, volumes_of
 from oatools.checking.places import CROSSVAL, FEATURES, MODEL, PAGE, TABLE, VIEW, VOLUME
@@ -71,18 +72,19 @@ def _kind_of(path: Path) -> str:
             return page.what
         if folders.is_crossval(path):
             return CROSSVAL
-        raise ItemError(
-            f"{path} is no folder of oa-cv, oa-view or oa-pairs page",
-            "name files in it, one by one",
-        )
+        return foreign.kind_of_folder(path)
     require_file(path)
     for extension, kind in _KINDS.items():
         if path.name.endswith(extension):
             return kind
     if is_table(str(path)):
         return TABLE
+    other = foreign.kind_of_file(path)
+    if other is not None:
+        return other
     raise ItemError(
-        f"{path} is of no kind that oatools writes", f"known are {', '.join(_KINDS)} and .tsv"
+        f"{path} is of no kind that oatools reads or writes",
+        f"known are {', '.join(_KINDS)}, .tsv, DICOM and archives of it",
     )
 
 
@@ -212,6 +214,11 @@ _READERS: dict[str, Callable[[Path], Iterator[tuple[str, str]]]] = {
     CROSSVAL: _of_crossval,
     PAGE: _of_page,
     VIEW: _of_page,
+    foreign.FOLDER: foreign.facts_of_folder,
+    foreign.SERIES: foreign.facts_of_series,
+    foreign.DOWNLOAD: foreign.facts_of_download,
+    foreign.IMAGE: foreign.facts_of_image,
+    foreign.ARCHIVE: foreign.facts_of_archive,
 }
 
 

@@ -28,7 +28,8 @@ COLUMNS = ["path", "kind", "key", "value"]
     ),
 )
 @inputs_argument(
-    "[PATH|-]...", "Volumes, feature files, models, tables, folders of oa-cv and of pages."
+    "[PATH|-]...",
+    "Volumes, feature files, models, tables, folders of oa-cv, of pages, of DICOM, and others.",
 )
 @heading(OUTPUT)
 @click.option(

@@ -37,7 +37,7 @@ from oatools.core.words import counted
 if TYPE_CHECKING:
     from oatools.viewing.knee import Volumes
 
-_ONE = (".html",)
+_ONE = (".html", ".htm")
 # From here on browsers take long to open one file.
 _MUCH_MB = 300
 

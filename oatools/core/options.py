@@ -88,7 +88,8 @@ FIGURES = (".png", ".svg")
 # The endings of files that are made from data: a folder is not called so, but by mistake.
 _OF_FILES = (
     *(".nii.gz", ".nii", ".img", ".hdr", ".h5", ".safetensors", ".pt", ".tsv", ".csv", ".txt"),
-    *(".json", ".png", ".pdf", ".svg", ".html", ".zip", ".gz"),
+    *(".json", ".png", ".jpg", ".jpeg", ".pdf", ".svg", ".html", ".htm", ".xlsx", ".zip", ".gz"),
+    ".dcm",
 )
 
 

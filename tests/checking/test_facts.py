@@ -7,7 +7,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from oatools.commands import embed, info, orient
+from oatools.commands import convert, embed, info, orient
 from oatools.learning.files import FORMAT, KEY
 from oatools.learning.sealed import write_sealed
 
@@ -97,8 +97,36 @@ def test_folders_of_a_cross_validation_and_others(tmp_path):
     told = facts(folder)[0][str(folder)]
     assert told["kind"] == "cross-validation" and told["caution"] == "its run did not end"
     assert (told["knees"], told["fold.1"], told["models"]) == ("2", "1", "0")
-    found, done = facts(tmp_path)
-    assert not found and done.exit_code == 1 and "is no folder of oa-cv" in done.stderr
+    told = facts(tmp_path)[0][str(tmp_path)]
+    assert (told["kind"], told["folders"], told["try"]) == ("folder", "1", f"oa-check {tmp_path}")
+
+
+def test_dicom_is_known_as_such_with_the_command_that_takes_it(release, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    series = next(path.parent for path in sorted(release.rglob("001")))
+    tree = release / "00m"
+    zipped = tmp_path / "a scan.zip"
+    zipped.write_bytes(b"PK")
+    found = facts(series, tree, series / "001", zipped)[0]
+    kinds = [told["kind"] for told in found.values()]
+    assert kinds == ["DICOM files", "folder with DICOM files", "DICOM file", "archive"]
+    assert found[str(series)]["files"] == str(len(list(series.iterdir())))
+    assert found[str(series)]["series"] == "1"
+    taken = [series, tree, series, f"'{zipped}'"]
+    assert [told["try"] for told in found.values()] == [
+        f"oa-convert {name} -o nii" for name in taken
+    ]
+    told = str(found)
+    assert "phantom" not in told.replace(str(release), "").lower()  # no word of a header
+    done = call(convert, "--list", series)
+    assert done.exit_code == 0 and done.stdout.count("\n") == 2
+
+
+def test_a_folder_of_results_is_counted_by_kind_of_file(volume):
+    told = facts("scans")[0]["scans"]
+    assert told["kind"] == "folder" and told["files.nii.gz"] == told["files.json"] == "1"
+    text = call(info, "--table", "scans").stdout
+    assert "\ttry\toa-info scans/*.nii*\n" in text and "\ttry\toa-check scans\n" in text
 
 
 def test_a_broken_file_fails_alone(volume, tmp_path):

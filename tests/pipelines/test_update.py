@@ -96,6 +96,7 @@ def test_one_file_takes_one_input(shell, scan, tmp_path, write_volume):
         "oa-n4 a.nii.gz -o corrected.zip",
         "oa-embed a.nii.gz -o features.tsv",
         "oa-cam a.nii.gz a.nii.gz -o map.png",
+        "oa-n4 a.nii.gz -o look.htm",
     ],
 )
 def test_no_folder_is_made_by_the_name_of_a_file(shell, scan, tmp_path, line):

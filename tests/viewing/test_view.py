@@ -184,10 +184,11 @@ def files_of(place):
     return {str(path.relative_to(place)): path.read_bytes() for path in paths}
 
 
-@pytest.mark.parametrize("name", ["view", "view.html"])
+@pytest.mark.parametrize("name", ["view", "view.html", "view.htm"])
 def test_a_page_is_kept_made_again_and_never_put_in_the_place_of_anything_else(knees, oa, name):
     out = knees / name
     assert oa("view", knees / "cam.tsv", "-o", out).exit_code == 0
+    assert out.is_file() == ("." in name)
     first = files_of(out)
     kept = oa("view", knees / "cam.tsv", "-o", out)
     assert kept.exit_code == 0 and "3 rows in" in kept.stderr and "kept" in kept.stderr
