@@ -63,9 +63,10 @@ class IntoFolder:
         done = self.work(row)
         self._require()
         if self.touches and done.kept:
-            for column in _MADE:
-                if column in done.cells:
-                    os.utime(done.cells[column])
+            for column, path in done.cells.items():
+                # Those of further sequences of a knee are called heat:SEQUENCE.
+                if column.partition(":")[0] in _MADE:
+                    os.utime(path)
         return done
 
     def after_rows(self, count: int) -> None:

@@ -42,6 +42,9 @@ PHANTOM_IMPLEMENTATION = "OATOOLS_PHANTOM"
 _OTHER_HALF = {".img": ".hdr", ".hdr": ".img"}
 # The endings of files that are made with a volume.
 _BESIDE = (".tsv", ".png")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+# Settings that are files, recorded by digest, and what they are called in messages.
+_FILES = {"model": "model", "mask": "mask", "with": "volume of the knee's other sequences"}
 _STEP_KEYS = ("tool", "version", "parameters", "input")
 
 # Cells of the table that oa-convert records, which pass where our own steps stand beside them.
@@ -590,5 +593,17 @@ def _differences(recorded: dict[str, Any], wanted: dict[str, Any]) -> str:
     """Return the first three settings that differ, for a message: `shrink 4, not 2`."""
     names = dict.fromkeys([*wanted, *recorded])
     different = [name for name in names if recorded.get(name) != wanted.get(name)]
-    shown = [f"{name} {recorded.get(name)}, not {wanted.get(name)}" for name in different[:3]]
-    return ", ".join(shown)
+    return ", ".join(_difference(name, recorded, wanted) for name in different[:3])
+
+
+def _difference(name: str, recorded: dict[str, Any], wanted: dict[str, Any]) -> str:
+    """Return how one setting differs; a file is known by its digest, which tells people nothing."""
+    old, new = recorded.get(name), wanted.get(name)
+    if name in _FILES and any(map(_holds_digest, (old, new))):
+        return f"another {_FILES[name]}"
+    return f"{name} {old}, not {new}"
+
+
+def _holds_digest(value: Any) -> bool:
+    values = value if isinstance(value, list) else [value]
+    return any(isinstance(each, str) and _SHA256.fullmatch(each) for each in values)

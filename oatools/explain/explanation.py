@@ -37,12 +37,14 @@ class Explanation:
 
     `probability` of the positive class; `attention` (slices,), which sums to 1 and is 0 where the
     model does not look; `heat` (i, j, slices), float32, not negative, on the volume's own grid: how
-    much each place spoke for the class that was asked for, in the unit of `unit_of`.
+    much each place spoke for the class that was asked for, in the unit of `unit_of`. Without
+    `has_attention` the model takes all slices alike, and their shares say only which it took.
     """
 
     probability: float
     attention: np.ndarray
     heat: np.ndarray
+    has_attention: bool = True
 
     @property
     def hottest_slice(self) -> int:
@@ -128,5 +130,6 @@ def explain(
     attentions, heats = knee.by_slice(attention.numpy()), knee.to_volumes(heat)
     found = []
     for own_attention, own_heat in zip(attentions, heats, strict=True):
-        found.append(Explanation(probability, own_attention, own_heat))
+        weighs = chain.model.has_attention
+        found.append(Explanation(probability, own_attention, own_heat, weighs))
     return found, heat

@@ -32,6 +32,8 @@ _SHOWN, _OTHERS = "#0072B2", "#9ecae1"
 class Montage:
     """The picture of one volume: the slices that got most attention, plain and with their heat.
 
+    Of a model that takes all slices alike, they are those with most heat.
+
     `notes` stand below the title. `plane` and `reference` are oa-orient's; `scale` stands beside
     the colours of heat, which end at `top`, or at the volume's own maximum where that is None.
     `count` is the number of slices.
@@ -48,11 +50,16 @@ class Montage:
     top: float | None = None
 
     def chosen(self) -> list[int]:
-        """Return the slices with most attention, in order, and none that the model did not see."""
-        attention = self.explanation.attention
-        seen = np.flatnonzero(attention > 0)
-        best = seen[np.argsort(-attention[seen], kind="stable")[: self.count]]
+        """Return the slices with most weight, in order, and none that the model did not see."""
+        seen = np.flatnonzero(self.explanation.attention > 0)
+        weights = self.weights()[seen]
+        best = seen[np.argsort(-weights, kind="stable")[: self.count]]
         return sorted(int(k) for k in best)
+
+    def weights(self) -> np.ndarray:
+        """Return the attention of all slices (slices,), or the largest heat of each without any."""
+        found = self.explanation
+        return found.attention if found.has_attention else found.heat.max(axis=(0, 1))
 
 
 @dataclass(frozen=True)
@@ -102,7 +109,7 @@ def draw_montage(montage: Montage) -> bytes:
     )
     view = _draw_slices(figure, grid, montage, chosen, columns)
     view.draw_bar(figure.add_subplot(grid[: 2 * lines, columns]), montage.scale)
-    _draw_attention(figure.add_subplot(grid[2 * lines, :columns]), montage, chosen)
+    _draw_weights(figure.add_subplot(grid[2 * lines, :columns]), montage, chosen)
     _draw_header(figure, montage.title, montage.notes)
     return _png(figure)
 
@@ -179,6 +186,9 @@ class _View:
         seen = f"{scale}\nas seen over dark, grey and bright tissue"
         axes.set_ylabel(seen, fontsize=7, parse_math=False)
         axes.tick_params(labelsize=6, length=2)
+        # Small heat would have long labels, which push the text off the picture.
+        axes.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3), useMathText=True)
+        axes.yaxis.get_offset_text().set_fontsize(6)
 
     def draw_length(self, axes: Axes) -> None:
         """Draw how long so many millimetres are, above the ends of the slice."""
@@ -213,7 +223,9 @@ def _draw_slices(
         view.draw_slice(plain, index)
         view.draw_slice(overlay, index)
         view.draw_heat(overlay, found.heat[:, :, index])
-        title = f"slice {index + 1}   attention {found.attention[index]:.2f}"
+        title = f"slice {index + 1}"
+        if found.has_attention:
+            title += f"   attention {found.attention[index]:.2f}"
         plain.set_title(title, fontsize=7, pad=2)
         if column == 0:
             _mark_ends(overlay, montage.plane, montage.reference)
@@ -224,20 +236,21 @@ def _draw_slices(
     return view
 
 
-def _draw_attention(axes: Axes, montage: Montage, chosen: list[int]) -> None:
-    """Draw the attention of all slices as bars, dark for those that are shown."""
-    attention = montage.explanation.attention
-    numbers = np.arange(1, len(attention) + 1)
-    colours = np.full(len(attention), _OTHERS)
+def _draw_weights(axes: Axes, montage: Montage, chosen: list[int]) -> None:
+    """Draw the attention of all slices as bars, or their heat, dark for those that are shown."""
+    weights = montage.weights()
+    numbers = np.arange(1, len(weights) + 1)
+    colours = np.full(len(weights), _OTHERS)
     colours[chosen] = _SHOWN
-    axes.bar(numbers, attention, color=colours.tolist(), width=0.85)
-    axes.set_xlim(0.25, len(attention) + 0.75)
+    axes.bar(numbers, weights, color=colours.tolist(), width=0.85)
+    axes.set_xlim(0.25, len(weights) + 0.75)
     if montage.plane == "sagittal":
         first, last = _MEDIAL[montage.reference]
     else:
         first, last = _ALONG[montage.plane]
     axes.set_xlabel(f"slice, {first} to {last} (dark: shown above)", fontsize=7)
-    axes.set_ylabel("attention", fontsize=7)
+    has_attention = montage.explanation.has_attention
+    axes.set_ylabel("attention" if has_attention else "largest heat", fontsize=7)
     axes.tick_params(labelsize=6)
     for edge in ("top", "right"):
         axes.spines[edge].set_visible(False)

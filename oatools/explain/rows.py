@@ -365,7 +365,8 @@ def _sidecar(
         "Description": f"{settings.method} of the {settings.class_name} class, {unit}",
         "Probability": found.probability,
         **told,
-        "Attention": [round(float(value), 6) for value in found.attention],
+        # A model that takes all slices alike has none, and pages that show it show none.
+        "Attention": [round(float(value), 6) for value in found.attention if found.has_attention],
         "Notes": list(notes),
     }
 
@@ -377,7 +378,7 @@ def _slice_rows(found: Explanation) -> list[Row]:
         heat = found.heat[:, :, k]
         row = {
             "slice": str(k + 1),
-            "attention": f"{attention:.6f}",
+            "attention": f"{attention:.6f}" if found.has_attention else MISSING,
             "heat_mean": f"{heat.mean():.6g}",
             "heat_max": f"{heat.max():.6g}",
         }
@@ -430,6 +431,10 @@ def _notes(
     turned = made.orientation()
     if turned is not None and plan.side is not None and plan.side != turned.reference:
         lines.append(f"A {plan.side} knee, mirrored so that it lies as a {turned.reference} one.")
+    if not model.has_attention:
+        lines.append(
+            "The model takes all slices alike and has no attention; those with most heat are shown."
+        )
     if not settings.positive:
         lines.append("Heat: what speaks for the negative class.")
     if model.cautions:

@@ -373,6 +373,15 @@ class FittedModel:
         return tuple(self.record.get("joined", ()))
 
     @property
+    def has_attention(self) -> bool:
+        """Tell whether the model weighs the slices of a knee.
+
+        Linear parts and the mean pooling of networks take all alike: what is called their attention
+        is the same share for each.
+        """
+        return self.module.networks is not None and self.settings.pooling != "mean"
+
+    @property
     def cautions(self) -> tuple[Caution, ...]:
         """The reasons why the model's predictions say nothing about patients."""
         return tuple(Caution(name) for name in self.record.get("cautions", ()))

@@ -232,6 +232,8 @@ def attention_figure(
         axes = figure.subplots()
     for value, colour, style in ((0, BLUE, "o-"), (1, ORANGE, "s--")):
         of_class = [weights for weights, y in zip(attention, label, strict=True) if y == value]
+        if not of_class:
+            continue
         at_offset = _by_offset(of_class)
         offsets = list(at_offset)
         means = [np.mean(weights) for weights in at_offset.values()]

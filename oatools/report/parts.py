@@ -34,6 +34,12 @@ def parts_caption(records: Sequence[Mapping[str, Any]], area: str) -> str:
         "Weights of the parts in the model of each fold, by what they said of training knees that "
         "were set aside; a part of weight 0 is not in it."
     )
+    parts = [part for record in records for part in record.get("parts", [])]
+    if parts and not any(part["name"] == NETWORK and part["weight"] for part in parts):
+        said += (
+            " No model has networks, so that there is no picture of attention: all slices of a "
+            "knee count alike."
+        )
     alone = [record.get("linear_roc_auc") for record in records]
     if any(each is None for each in alone):
         return said

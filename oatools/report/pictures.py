@@ -23,6 +23,9 @@ from oatools.learning.results import (
 from oatools.report import figures, timed
 from oatools.report.words import words_of
 
+# Shares of slices that differ by less are those of a model that takes all alike.
+_SAME_SHARE = 1e-9
+
 
 @dataclass(frozen=True)
 class Picture:
@@ -66,20 +69,33 @@ def mark_all(pictures: Sequence[Picture], cautions: Sequence[Caution]) -> None:
 
 
 def attention_pictures(result: CrossValidation) -> list[Picture]:
-    """Draw the attention on held-out knees, in one picture for each sequence that is joined."""
+    """Draw the attention on held-out knees, in one picture for each sequence that is joined.
+
+    Left out are knees of models that take all slices alike; where all do, there is no picture.
+    """
     data = result.cohort
     tested = np.flatnonzero(result.tested)
     ends = data.extents.cumsum(axis=1)
     starts = ends - data.extents
     pictures = []
     for sequence, name in enumerate(data.joined or ("",)):
-        parts = []
+        parts, weighed = [], []
         for knee in tested:
             part = slice(starts[knee, sequence], ends[knee, sequence])
-            parts.append(result.attention[knee][part])
-        figure = figures.attention_figure(parts, data.label[tested], words_of(result).groups)
+            weights = result.attention[knee][part]
+            if np.ptp(weights) > _SAME_SHARE:
+                parts.append(weights)
+                weighed.append(knee)
+        if not parts:
+            continue
+        figure = figures.attention_figure(parts, data.label[weighed], words_of(result).groups)
         of = f" of {name}" if name else ""
         caption = f"Attention by slice{of} on held-out knees: mean and interquartile range."
+        if len(parts) < len(tested):
+            caption += (
+                f" It is that of {len(parts)} of {len(tested)} knees; the models of the others "
+                "have linear parts alone, which take all slices alike."
+            )
         pictures.append(Picture(f"attention-{name}" if name else "attention", figure, caption))
     return pictures
 

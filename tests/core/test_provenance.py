@@ -335,6 +335,22 @@ def test_a_volume_in_two_files_is_another_input_when_either_changes(tmp_path):
     assert len(first | second | digests()) == 3
 
 
+def test_another_file_is_called_so_and_not_by_its_digest():
+    one, other = "a" * 64, "b" * 64
+    wanted = provenance.Step("oa-cam", {"model": one, "with": [one], "at": 12}, "x", "0")
+    recorded = provenance.Step("oa-cam", {"model": other, "with": [other], "at": 12}, "x", "0")
+    assert wanted.difference_from(recorded) == (
+        "was made with other settings (another model, another volume of the knee's other sequences)"
+    )
+    masked = provenance.Step("oa-n4", {"mask": "air"}, "x", "0")
+    assert "(another mask)" in masked.difference_from(
+        provenance.Step("oa-n4", {"mask": one}, "x", "0")
+    )
+    assert "(mask otsu, not air)" in masked.difference_from(
+        provenance.Step("oa-n4", {"mask": "otsu"}, "x", "0")
+    )
+
+
 def test_the_first_differences_are_named():
     wanted = provenance.Step("oa-n4", {"a": 1, "b": 2, "c": 3, "d": 4}, "x", "0")
     recorded = provenance.Step("oa-n4", {"b": 2, "c": 5, "d": 6, "e": 7}, "x", "0")

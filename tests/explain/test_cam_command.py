@@ -66,14 +66,18 @@ def folder(tmp_path_factory):
     random = ["--backbone", "mobilenetv2_100", "--weights", "random", "--slices", "6"]
     done = call(embed, "-o", folder / "features", *random, given=table)
     assert done.exit_code == 0, done.stderr
+    (folder / "features.tsv").write_text(done.stdout)
     rows = rows_of(done.stdout)
     save(folder / "one.safetensors", rows, ())
     save(folder / "two.safetensors", rows, ("cor-iw-tse", "sag-iw-tse"))
     return folder
 
 
-def save(path, rows, joined):
-    """A model trained on noise in the range of the features, with the record of the real ones."""
+def save(path, rows, joined, **parts):
+    """A model trained on noise in the range of the features, with the record of the real ones.
+
+    It is a network alone, unless other `parts` are given.
+    """
     found = read_features(Path(rows[0]["path"]))
     random = np.random.default_rng(0)
     count, size = 40, 12 if joined else 6
@@ -99,7 +103,8 @@ def save(path, rows, joined):
         cautions=(Caution.RANDOM_WEIGHTS,),
         **more,
     )
-    settings = Settings(slices=4, conv=8, units=8, hidden=8, epochs=8, learning_rate=3e-3)
+    parts = parts or {"linear": (), "inner": "single"}
+    settings = Settings(slices=4, conv=8, units=8, hidden=8, epochs=8, learning_rate=3e-3, **parts)
     model = fit(data, settings, 0)
     save_model(path, model, endpoint="jsn12", sequences=["cor-iw-tse"])
 
@@ -138,6 +143,21 @@ def test_the_map_lies_on_the_scan_as_it_came_from_the_scanner_voxel_by_voxel(fol
         if knee.endswith("right"):  # the voxels of the input are truly mirrored
             arrays = (np.asarray(nibabel.load(maps[g][knee]).dataobj) for g in ("scan", "input"))
             assert not np.array_equal(*arrays)
+
+
+def test_equal_shares_of_a_model_of_linear_parts_are_not_shown_as_attention(folder):
+    rows = rows_of((folder / "features.tsv").read_text())
+    save(folder / "plain.safetensors", rows, (), network=False)
+    assert not load_model(str(folder / "plain.safetensors")).has_attention
+    assert load_model(str(folder / "one.safetensors")).has_attention
+    done = explain(folder, "plain", model="plain")
+    assert done.exit_code == 0, done.stderr
+    row = rows_of(done.stdout)[0]
+    said = json.loads(Path(row["heat"].replace(".nii.gz", ".json")).read_text())
+    assert said["Attention"] == []
+    assert any("takes all slices alike and has no attention" in note for note in said["Notes"])
+    slices = rows_of(Path(row["heat"].replace(".nii.gz", ".tsv")).read_text())
+    assert {each["attention"] for each in slices} == {"n/a"}
 
 
 def test_every_output_tells_the_same_story(folder):

@@ -18,6 +18,14 @@ def test_a_montage_shows_the_slices_with_most_attention_and_none_unseen(count, e
     assert montage.chosen() == expected
 
 
+def test_without_attention_a_montage_shows_the_slices_with_most_heat():
+    heat = np.zeros((6, 5, 4), np.float32)
+    heat[1, 1], heat[2, 2, 0] = [0, 0.1, 0.3, 0.2], 9  # the first slice was not seen
+    found = Explanation(0.5, np.array([0, 1, 1, 1]) / 3, heat, has_attention=False)
+    montage = Montage(VOLUME, found, "knee", [], "coronal", count=2)
+    assert montage.chosen() == [2, 3]
+
+
 def test_mean_pictures_show_the_slices_with_most_heat_of_all_maps_together():
     one, other = np.zeros((2, 6, 5, 4))
     one[0, 0, 3], other[1, 1, 3], other[2, 2, 0] = 1, 1, 1.5

@@ -6,6 +6,9 @@ import nibabel
 import numpy as np
 import pytest
 
+from oatools.core.outfolder import IntoFolder
+from oatools.core.runner import Done
+
 
 @pytest.fixture
 def scan(tmp_path, write_volume):
@@ -75,6 +78,18 @@ def test_the_output_may_be_one_file(shell, scan, tmp_path):
     assert sorted(path.name for path in tmp_path.glob("*")) == [
         *("a.nii.gz", "f.h5", "flat.json", "flat.nii", "new")
     ]
+
+
+def test_what_is_kept_of_further_sequences_is_touched_too(tmp_path):
+    made = [tmp_path / name for name in ("a.png", "a.nii.gz", "b.png", "b.nii.gz", "input.nii.gz")]
+    for path in made:
+        path.touch()
+        os.utime(path, (0, 0))
+    names = ("path", "heat", "path:sag", "heat:sag", "volume:sag")
+    cells = dict(zip(names, map(str, made), strict=True))
+    work = IntoFolder(tmp_path, lambda row: Done(cells, kept=True), touches=True)
+    work({})
+    assert [path.stat().st_mtime > 0 for path in made] == [True, True, True, True, False]
 
 
 def test_one_file_takes_one_input(shell, scan, tmp_path, write_volume):

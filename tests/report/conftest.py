@@ -85,7 +85,8 @@ def make_report():
             models[name] = OutOfFold(probability, np.full(KNEES, 0.5))
         record = make_record(endpoint, **changes.pop("record", {}))
         records = [dict(record) for _ in range(int(fold.max()))]
-        attention = [np.full(5 * sequences, 0.2 / sequences)] * KNEES
+        shares = np.tile([0.1, 0.2, 0.4, 0.2, 0.1], sequences) / sequences
+        attention = changes.pop("attention", [shares] * KNEES)
         result = CrossValidation(
             cohort=data,
             fold=fold,

@@ -121,6 +121,16 @@ def test_joined_sequences_are_counted_and_drawn_one_by_one(make_report, tmp_path
     assert (tmp_path / "attention-cor.png").exists() and (tmp_path / "attention-sag.svg").exists()
 
 
+def test_no_picture_calls_equal_shares_attention(make_report):
+    equal, some = np.full(5, 0.2), np.array([0.1, 0.2, 0.4, 0.2, 0.1])
+    none = make_report(attention=[equal] * 40)
+    pictures = make_pictures(none.result, none.metrics)
+    assert "attention" not in [picture.name for picture in pictures]
+    half = make_report(attention=[equal] * 20 + [some] * 20)
+    (shown,) = (p for p in make_pictures(half.result, half.metrics) if p.name == "attention")
+    assert "It is that of 20 of 40 knees" in shown.caption
+
+
 def test_the_card_says_what_is_not_known(make_report):
     card = model_card(make_report(clinical_names=(), endpoint=None))
     assert card.startswith("# Model card: not named\n")
@@ -220,4 +230,7 @@ def test_parts_are_shown_with_their_weights_and_what_the_networks_added():
         "ROC AUC by itself, mean": "0.500",
     }
     assert "0.610 without the networks and 0.630 with them" in parts_caption(records, "ROC AUC")
+    none = [record(1.0, 0.0, 0.60, 0.60), record(0.8, 0.0, 0.62, 0.62)]
+    assert "no picture of attention" in parts_caption(none, "ROC AUC")
+    assert "no picture of attention" not in parts_caption(records, "ROC AUC")
     assert part_rows([{}, {}], "") == [] and "without" not in parts_caption([{}, {}], "")
