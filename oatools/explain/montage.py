@@ -187,8 +187,7 @@ class _View:
         axes.set_ylabel(seen, fontsize=7, parse_math=False)
         axes.tick_params(labelsize=6, length=2)
         # Small heat would have long labels, which push the text off the picture.
-        axes.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3), useMathText=True)
-        axes.yaxis.get_offset_text().set_fontsize(6)
+        _shorten_numbers(axes)
 
     def draw_length(self, axes: Axes) -> None:
         """Draw how long so many millimetres are, above the ends of the slice."""
@@ -252,8 +251,15 @@ def _draw_weights(axes: Axes, montage: Montage, chosen: list[int]) -> None:
     has_attention = montage.explanation.has_attention
     axes.set_ylabel("attention" if has_attention else "largest heat", fontsize=7)
     axes.tick_params(labelsize=6)
+    _shorten_numbers(axes)
     for edge in ("top", "right"):
         axes.spines[edge].set_visible(False)
+
+
+def _shorten_numbers(axes: Axes) -> None:
+    """Write small and large numbers of the vertical axis without their zeros."""
+    axes.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3), useMathText=True)
+    axes.yaxis.get_offset_text().set_fontsize(6)
 
 
 def _draw_header(figure: Figure, title: str, notes: Sequence[str]) -> None:

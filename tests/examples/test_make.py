@@ -68,3 +68,24 @@ def test_only_what_changed_is_made_again(knees, tmp_path, shell):
     assert "oa-label" in relabelled
     assert "oa-embed" not in relabelled
     assert "oa-" not in shell(line).stdout
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+def test_a_path_that_make_would_take_apart_is_refused_at_once(knees, tmp_path, shell):
+    (tmp_path / "oai").rename(tmp_path / "my oai")
+    named = shell(f"make -f {MAKEFILE} OAI='my oai' labels.tsv", status=2)
+    assert 'a path with spaces; link to it (ln -s "my oai" oai) and give OAI=oai' in named.stderr
+    assert "oa-" not in named.stdout
+
+    # A link to it is what the message says, and works.
+    (tmp_path / "oai").symlink_to("my oai")
+    shell(f"make -f {MAKEFILE} OAI=oai series.mk labels.tsv")
+    assert (tmp_path / "series.mk").read_text().count("series += ") == 2
+
+    # Below the download the list names it, and nothing is made of a part of a name.
+    day = knees[0].parent.relative_to(tmp_path / "oai")
+    (tmp_path / "oai" / day).rename(tmp_path / "oai" / day.with_name("2005 10"))
+    (tmp_path / "list.tsv").unlink()
+    below = shell(f"make -f {MAKEFILE} OAI=oai series.mk", status=2)
+    assert "make cannot take the path oai/" in below.stderr and "rename the folder" in below.stderr
+    assert not (tmp_path / "series.mk").exists()
