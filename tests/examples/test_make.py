@@ -85,7 +85,8 @@ def test_a_path_that_make_would_take_apart_is_refused_at_once(knees, tmp_path, s
     # Below the download the list names it, and nothing is made of a part of a name.
     day = knees[0].parent.relative_to(tmp_path / "oai")
     (tmp_path / "oai" / day).rename(tmp_path / "oai" / day.with_name("2005 10"))
-    (tmp_path / "list.tsv").unlink()
+    for name in ("list.tsv", "series.mk"):
+        (tmp_path / name).unlink()
     below = shell(f"make -f {MAKEFILE} OAI=oai series.mk", status=2)
     assert "make cannot take the path oai/" in below.stderr and "rename the folder" in below.stderr
     assert not (tmp_path / "series.mk").exists()
