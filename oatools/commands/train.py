@@ -94,7 +94,7 @@ def main(
     from oatools.core.files import digest_json
     from oatools.features.engine import best_device
     from oatools.learning.checkpoint import Checkpoint
-    from oatools.learning.crossval import candidates, model_record
+    from oatools.learning.crossval import candidates, model_record, wanted_record
     from oatools.learning.files import is_done, load_model, save_model
     from oatools.learning.folds import split_training
     from oatools.learning.mixture import parts_text
@@ -114,7 +114,8 @@ def main(
         checkpoint = Checkpoint(left, made_from, say=console.note)
         return checkpoint.fit(cohort, settings, seed, split, resume)
 
-    if is_done(out, record["made_from"], replacing, console.note):
+    wanted = wanted_record(record, tried, seed)
+    if is_done(out, record["made_from"], replacing, console.note, wanted=wanted):
         model = load_model(out)
         outcome = "kept"
         if replacing is Replace.OUTDATED:

@@ -141,7 +141,7 @@ class Step:
         if recorded.input_sha256 != self.input_sha256:
             return "was made from another input"
         if recorded.parameters != self.parameters:
-            different = _differences(recorded.parameters, self.parameters)
+            different = differences(recorded.parameters, self.parameters)
             return f"was made with other settings ({different})"
         return ""
 
@@ -589,14 +589,14 @@ def with_step(fields: dict[str, Any], added: Step) -> dict[str, Any]:
     return {**fields, STEPS: [*earlier, added.to_json()]}
 
 
-def _differences(recorded: dict[str, Any], wanted: dict[str, Any]) -> str:
+def differences(recorded: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
     """Return the first three settings that differ, for a message: `shrink 4, not 2`."""
     names = dict.fromkeys([*wanted, *recorded])
     different = [name for name in names if recorded.get(name) != wanted.get(name)]
     return ", ".join(_difference(name, recorded, wanted) for name in different[:3])
 
 
-def _difference(name: str, recorded: dict[str, Any], wanted: dict[str, Any]) -> str:
+def _difference(name: str, recorded: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
     """Return how one setting differs; a file is known by its digest, which tells people nothing."""
     old, new = recorded.get(name), wanted.get(name)
     if name in _FILES and any(map(_holds_digest, (old, new))):

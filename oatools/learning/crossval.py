@@ -2,8 +2,9 @@
 
 import contextlib
 import itertools
+import json
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -264,7 +265,8 @@ class _Series:
         for number, split in enumerate(splits, start=1):
             record = model_record(self.cohort, split, plan.candidates, plan.seed, plan.endpoint)
             path = fold_path(self.out_dir, number)
-            if is_done(path, record["made_from"], plan.replacing, listener.note, fold=number):
+            wanted = wanted_record(record, plan.candidates, plan.seed)
+            if is_done(path, record["made_from"], plan.replacing, listener.note, number, wanted):
                 continue
             task = Task(
                 name=f"fold {number}, {self.name}",
@@ -416,6 +418,15 @@ def model_record(
         "inputs_sha256": inputs,
         "made_from": digest_json([inputs, settings, seed, endpoint]),
     }
+
+
+def wanted_record(
+    record: Mapping[str, Any], candidates: Sequence[Settings], seed: int
+) -> dict[str, Any]:
+    """Return a `model_record` with the settings and the seed, for `is_done` to compare."""
+    # Through JSON and back, so that they equal what is read from a file.
+    settings = json.loads(json.dumps([each.as_dict() for each in candidates]))
+    return {**record, "settings": settings, "seed": seed}
 
 
 def fold_path(out_dir: Path, number: int) -> Path:

@@ -5,7 +5,7 @@ Reading one runs no code.
 
 import functools
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from oatools.core.errors import UsageError
-from oatools.core.provenance import OUTDATED_REMEDY, Caution, may_keep
+from oatools.core.provenance import OUTDATED_REMEDY, Caution, differences, may_keep
 from oatools.core.records import Fields, RecordError, plain_text
 from oatools.core.replacing import Replace
 from oatools.features.backbone_record import Weights
@@ -117,12 +117,13 @@ def is_done(
     replacing: Replace,
     say: Callable[[str], None] | None = None,
     fold: int | None = None,
+    wanted: Mapping[str, Any] | None = None,
 ) -> bool:
     """Tell whether the model at `path` is what would be trained.
 
     One that was damaged since it was made (cut, emptied, changed, exchanged for that of another
     `fold`) is not, which `say` is told. Raises a `UsageError` where it is another, unless it
-    may be replaced.
+    may be replaced, with what differs: `wanted` is the record of the one that would be trained.
     """
     damage = "" if replacing is Replace.ANYTHING else _damage(Path(path), made_from, fold)
     if damage:
@@ -131,15 +132,34 @@ def is_done(
         return False
 
     def why_not() -> str:
-        if read_record(path).get("made_from") == made_from:
-            return ""
-        return "was made from other inputs or settings"
+        recorded = read_record(path)
+        return "" if recorded.get("made_from") == made_from else _otherness(recorded, wanted or {})
 
     if replacing is Replace.OUTDATED and _is_model(Path(path)):
         record = sealed.read_record(path, KEY)
         return record.get("format") == FORMAT and record.get("made_from") == made_from
     may_go = replacing is Replace.ANYTHING
     return may_keep(Path(path), why_not, may_go, UsageError, OUTDATED_REMEDY)
+
+
+def _otherness(recorded: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
+    """Say in what a model differs from the one that is wanted, as "was made ...".
+
+    Settings come first: with other ones, the inputs may be read otherwise.
+    """
+    if "settings" not in wanted:
+        return "was made from other inputs or settings"
+    # Where several are tried, the model has those that were best.
+    tried = [plain for plain in wanted["settings"] if plain == recorded.get("settings")]
+    if not tried:
+        different = differences(recorded.get("settings") or {}, wanted["settings"][0])
+        return f"was made with other settings ({different})"
+    for name in ("seed", "endpoint"):
+        if recorded.get(name) != wanted.get(name):
+            return f"was made with {name} {recorded.get(name)}, not {wanted.get(name)}"
+    if recorded.get("inputs_sha256") != wanted.get("inputs_sha256"):
+        return "was made of other knees, features, labels or clinical variables"
+    return "was made with other settings to choose from"
 
 
 def versions() -> dict[str, str]:

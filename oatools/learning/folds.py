@@ -369,7 +369,8 @@ def write_folds(
         say(f"warning: {path} was damaged since it was made; it is made again")
 
     def why_not() -> str:
-        return "" if list(read_table(path).rows) == rows else "holds other folds"
+        there = list(read_table(path).rows)
+        return "" if there == rows else f"holds other folds{_otherness(there, rows)}"
 
     may_go = are_others = replacing is Replace.ANYTHING
     if replacing is Replace.OUTDATED and not is_damaged and path.exists():
@@ -380,6 +381,19 @@ def write_folds(
         (path.parent / checksums.NAME).unlink(missing_ok=True)
         write_table(path, COLUMNS, rows)
     return are_others
+
+
+def _otherness(there: Sequence[Row], wanted: Sequence[Row]) -> str:
+    """Say, in brackets, in what the rows of two folds tables differ."""
+    if not all(row.keys() == set(COLUMNS) for row in there):
+        return ""
+    old, new = ({row["knee"] for row in rows} for rows in (there, wanted))
+    if old != new:
+        return f" (of {len(old)} knees, not {len(new)}; {len(old & new)} are in both)"
+    counts = [len({row["fold"] for row in rows}) for rows in (there, wanted)]
+    if counts[0] != counts[1]:
+        return f" ({counts[0]}, not {counts[1]})"
+    return " of the same knees (by another seed, or other patients or groups)"
 
 
 def _is_damaged(path: Path, wanted: bytes) -> bool:

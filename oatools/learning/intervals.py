@@ -134,8 +134,8 @@ def estimate_area(runs: Sequence[Sequence[Fold]]) -> Estimate:
 
     Each run is a division of the same knees into as many folds. Where folds have the probability
     of another model, it is the mean difference from that model's area. There is no interval where
-    a class has no more patients than there are folds, or where no knee is ever on the wrong side;
-    and no value where a class is missing.
+    a class has no more patients than there are folds, where no knee is ever on the wrong side, or
+    where a model, or a difference, says the same of all; and no value where a class is missing.
     """
     found = _Mean.of(runs)
     if runs[0][0].other is None:
@@ -171,8 +171,12 @@ class _Mean:
 
     @property
     def reach(self) -> float:
-        """Half the length of an even interval, NaN where there is none."""
-        if math.isnan(self.variance):
+        """Half the length of an even interval, NaN where there is none.
+
+        Where nothing varies there is none either: a model that says the same of all knees, or two
+        that rank them alike. One without a width would claim certainty.
+        """
+        if not self.variance > 0:
             return math.nan
         return float(stdtrit(self.freedom, 0.975)) * math.sqrt(self.variance)
 

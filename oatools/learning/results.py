@@ -413,7 +413,7 @@ class CrossValidation:
         # One run is held against single runs: the mean of several would vary less than these.
         own = mean_area(self.cohort.label[at], self.first.probability[at], self.fold[at])
         reached = int((self.null >= own).sum())
-        low, high = np.percentile(self.null, [2.5, 97.5]).tolist()
+        low, high = middle_of(self.null)
         mean = float(self.null.mean())
         # The model itself counts as one of its permutations, so that p is never 0.
         p = (1 + reached) / (1 + len(self.null))
@@ -432,7 +432,7 @@ def headlines(metrics: Metrics) -> list[str]:
     lines = [headline(metrics, model) for model in metrics.models()]
     shown = _SHOWN[metrics.main]
     for metric in metrics.differences(metrics.main):
-        lines.append(f"{metric.model}: {shown} {_with_interval(metric, sign='+')}")
+        lines.append(f"{metric.model}: {shown} {_difference(metrics, metric)}")
     for metric in metrics.in_scope(NULL):
         if metric.name in _SHOWN:
             p = _short(metrics.get(metric.model, NULL, "p").value)
@@ -441,6 +441,15 @@ def headlines(metrics: Metrics) -> list[str]:
             beside = "" if own is None else f", {_short(own.value)} as they are"
             lines.append(f"{metric.model}: {area} with permuted labels{beside}, p {p}")
     return lines + verdicts(metrics)
+
+
+def _difference(metrics: Metrics, metric: Metric) -> str:
+    """Return a difference with its interval, or why it has none: both models say the same."""
+    both = [metrics.find(name, MEAN, metrics.main) for name in metric.model.split(" - ", 1)]
+    have_intervals = all(each is not None and not math.isnan(each.low) for each in both)
+    if metric.value == 0 and math.isnan(metric.low) and have_intervals:
+        return f"{_short(metric.value, '+')} (no interval: both rank the knees alike)"
+    return _with_interval(metric, sign="+")
 
 
 def verdicts(metrics: Metrics) -> list[str]:
@@ -505,6 +514,14 @@ def _estimated(model: str, scope: str, area: Estimate) -> Metric:
 
 def _mean(scored: Sequence[dict[str, float]], metric: str) -> float:
     return float(np.mean([values[metric] for values in scored]))
+
+
+def middle_of(values: np.ndarray) -> tuple[float, float]:
+    """Return the ends of the middle 95 % of values; NaN where these are all one."""
+    if not np.ptp(values) > 0:
+        return math.nan, math.nan
+    low, high = np.percentile(values, [2.5, 97.5]).tolist()
+    return low, high
 
 
 def _sd(scored: Sequence[dict[str, float]], metric: str) -> float:

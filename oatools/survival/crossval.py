@@ -37,6 +37,7 @@ from oatools.learning.results import (
     Metric,
     Metrics,
     at_time,
+    middle_of,
 )
 from oatools.survival.estimates import Fold, Measure, estimate
 from oatools.survival.measures import (
@@ -197,7 +198,7 @@ def _null(result: CrossValidation) -> list[Metric]:
     data = result.cohort
     outcome = data.outcome(np.arange(len(data)))
     own = area_over_folds(outcome, result.first.probability, result.fold)
-    low, high = np.percentile(result.null, [2.5, 97.5]).tolist()
+    low, high = middle_of(result.null)
     # The model itself counts as one of its permutations, so that p is never 0.
     p = (1 + int((result.null >= own).sum())) / (1 + len(result.null))
     mean = float(result.null.mean())

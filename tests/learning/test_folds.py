@@ -79,8 +79,12 @@ def test_a_folds_file_is_read_back_and_other_folds_are_not_overwritten(tmp_path)
     assert path.read_text() == "knee\tsubject\tfold\na\t1\t1\nb\t1\t1\nc\t2\t2\nd\t2\t2\n"
     assert read_folds(path, ["d", "a"], ["2", "1"]).tolist() == [2, 1]
     write_folds(path, knees, subjects, fold, replacing=Replace.NOTHING)
-    with pytest.raises(UsageError, match="holds other folds"):
+    with pytest.raises(UsageError, match="holds other folds of the same knees"):
         write_folds(path, knees, subjects, fold[::-1], replacing=Replace.NOTHING)
+    with pytest.raises(UsageError, match=r"holds other folds \(of 4 knees, not 3; 3 are in both\)"):
+        write_folds(path, knees[1:], subjects[1:], fold[1:], replacing=Replace.NOTHING)
+    with pytest.raises(UsageError, match=r"holds other folds \(2, not 3\)"):
+        write_folds(path, knees, subjects, np.array([1, 2, 3, 3]), replacing=Replace.NOTHING)
     write_folds(path, knees, subjects, fold[::-1], replacing=Replace.ANYTHING)
     assert fold_rows(knees, subjects, fold[::-1])[0]["fold"] == "2"
 

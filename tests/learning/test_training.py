@@ -182,8 +182,12 @@ def test_processes_give_the_bytes_that_one_process_gives_and_finished_folds_are_
     fold_path(tmp_path / "one", 2).unlink()
     again = validate(cohort, fold, Plan((quick,), 0), tmp_path / "one")
     assert again.kept == 3 and (again.first.probability == one.first.probability).all()
-    with pytest.raises(UsageError, match="made from other inputs or settings"):
+    with pytest.raises(UsageError, match="was made with seed 0, not 1"):
         validate(cohort, fold, Plan((quick,), 1), tmp_path / "one")
+    wider = replace(quick, hidden=quick.hidden + 1)
+    said = f"with other settings \\(hidden {quick.hidden}, not {wider.hidden}\\)"
+    with pytest.raises(UsageError, match=said):
+        validate(cohort, fold, Plan((wider,), 0), tmp_path / "one")
     assert not [
         p for p in (tmp_path / "two").iterdir() if p.name.startswith(".")
     ]  # the shared features are gone

@@ -1,5 +1,6 @@
 """What is written for a cross-validation, on numbers that were made up."""
 
+import dataclasses
 import math
 import re
 from dataclasses import replace
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 
 from oatools.core.provenance import Caution
-from oatools.learning.results import Metric
+from oatools.learning.results import Metric, headlines
 from oatools.report.card import model_card
 from oatools.report.content import CohortCounts, count_folds
 from oatools.report.crossval import write_report
@@ -119,6 +120,16 @@ def test_joined_sequences_are_counted_and_drawn_one_by_one(make_report, tmp_path
     assert "slices a knee, cor" in page and "slices a knee, sag" in page
     assert "16 features a slice of cor joined with sag" in card
     assert (tmp_path / "attention-cor.png").exists() and (tmp_path / "attention-sag.svg").exists()
+
+
+def test_why_a_difference_has_no_interval_is_said(make_report):
+    result = make_report().result
+    one = next(iter(result.models.values()))
+    same = dataclasses.replace(result, models={"images+clinical": one, "images": one})
+    (line,) = (line for line in headlines(same.metrics()) if " - " in line)
+    assert (
+        line == "images+clinical - images: ROC AUC +0.000 (no interval: both rank the knees alike)"
+    )
 
 
 def test_no_picture_calls_equal_shares_attention(make_report):
