@@ -354,7 +354,7 @@ def _find(
 def _list(console: Console, table: Table[Row | BadRow]) -> int:
     """Print the series, and return the exit status."""
     found = failed = left_out = 0
-    repeats = Repeats(console)
+    repeats = Repeats(console, "place")
     emit(format_header(table.columns))
     for row in table.rows:
         if not isinstance(row, BadRow):
@@ -373,7 +373,7 @@ def _list(console: Console, table: Table[Row | BadRow]) -> int:
             reason = console.describe(ItemError(row.error, row.remedy))
             repeats.error(row.name, reason, row)
             failed += 1
-    repeats.say_rest("place")
+    repeats.say_rest()
     summary = f"{found} series found, {failed} failed"
     console.note(f"{summary}, {left_out} left out" if left_out else summary)
     return 1 if failed else 0

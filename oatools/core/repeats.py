@@ -13,6 +13,8 @@ from oatools.core.manifest import BadRow, Row, file_stem, without_extension
 
 #: Items of which the same message is printed as soon as it comes up.
 SHOWN = 3
+# Kinds of messages that are counted at a time: a long table may hold as many kinds as rows.
+_MOST_KINDS = 1000
 # Shorter cells stand in words of the message itself.
 _SHORTEST_NAME = 4
 
@@ -31,10 +33,11 @@ class _Said:
 class Repeats:
     """Says messages about items, and counts those that only repeat what was said of `SHOWN` others.
 
-    With `--verbose` all are said.
+    With `--verbose` all are said. `noun` is what an item is called.
     """
 
     console: Console
+    noun: str = "row"
     _said: dict[tuple[bool, str], _Said] = field(default_factory=dict)
 
     def error(self, name: str, message: str, row: Row | BadRow | None = None) -> None:
@@ -45,18 +48,20 @@ class Repeats:
         """Say what the user should know of an item, unless quiet."""
         self._say(_Said(name, message, is_error=False), row)
 
-    def say_rest(self, noun: str = "row") -> None:
+    def say_rest(self) -> None:
         """Say of how many more items each message holds that was counted, and begin anew."""
         for said in self._said.values():
             more = said.count - SHOWN
             if more > 0 and not self.console.verbose:
-                items = noun if more == 1 else f"{noun}s"
+                items = self.noun if more == 1 else f"{self.noun}s"
                 line = f"{more} more {items} like {said.first} (-v names each): {said.message}"
                 self._print(line, said.is_error)
         self._said.clear()
 
     def _say(self, new: _Said, row: Row | BadRow | None) -> None:
         key = new.is_error, _without_names(new.message, new.first, row)
+        if key not in self._said and len(self._said) >= _MOST_KINDS:
+            self.say_rest()
         said = self._said.setdefault(key, new)
         said.count += 1
         if said.count <= SHOWN or self.console.verbose:

@@ -16,9 +16,9 @@ from scipy.optimize import minimize
 from oatools.learning.outcome import Happened, Outcome
 
 #: What a part other than the first must bring in log likelihood (nats) to make up a signal like the
-#: strongest that one part has by itself, and less for a share of that. So no part is cheap for being
-#: sure of itself; and since what is to be gained grows with the signal and the number of knees, a
-#: few knees with a strong signal pay no more than thousands with a weak one.
+#: strongest that one part has by itself, and less for a share of that. So no part is cheap for
+#: being sure of itself; and since what is to be gained grows with the signal and the number of
+#: knees, a few knees with a strong signal pay no more than thousands with a weak one.
 PRICE = 2.5
 #: What it costs (nats) to take the first of several parts away, whose log odds are right as they
 #: are unless knees say otherwise; in between it costs the square of the share taken.

@@ -231,10 +231,10 @@ def _say_not_shown(console: Console, solution: "Solution", pairs_file: str | Non
 
 
 def _say_ungraded(console: Console, grades: "Grades") -> None:
-    repeats = Repeats(console)
+    repeats = Repeats(console, "cell")
     for where, message in grades.errors:
         repeats.error(where, message)
-    repeats.say_rest("cell")
+    repeats.say_rest()
     if len(grades.pages) > 1:
         console.note(
             f"the answers are to {len(grades.pages)} different pages (column 'study'): readers saw "
