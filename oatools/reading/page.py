@@ -66,11 +66,15 @@ _Slot = tuple[str, str, str]
 
 @dataclass(frozen=True)
 class PageText:
-    """The words of a page: its title, the question, and what follows "A" and "B" on the buttons."""
+    """The words of a page: its title, the question, and what follows "A" and "B" on the buttons.
+
+    `about` says before the first pair what is asked for, as the study defines it.
+    """
 
     title: str
     question: str
     answer: str
+    about: str = ""
 
 
 @dataclass(frozen=True)
@@ -270,6 +274,7 @@ def finish_page(
         "title": text.title,
         "question": text.question,
         "answer": text.answer,
+        "about": text.about,
         "draw": next(iter(plan.pairs.values()))["A"].get("draw", MISSING),
         "phantoms": any(volume.is_phantom for volume in volumes),
         "variables": [VARIABLE_NAMES.get(name, name) for name in plan.variables],
@@ -357,7 +362,7 @@ def _source(
         pairs.append([pair, shown, [[plan.names[slot], sources[slot]] for slot in slots]])
     frames = [_sequence(name, frame) for name, frame in plan.frames.items()]
     draw = next(iter(plan.pairs.values()))["A"].get("draw", MISSING)
-    said = [text.title, text.question, text.answer]
+    said = [text.title, text.question, text.answer, text.about]
     return digest_json([said, draw, list(plan.variables), frames, pairs])
 
 

@@ -399,6 +399,33 @@ def test_window_level_zoom_and_position_by_mouse_and_keys(page, browser):
     assert np.array_equal(reader.pixels(), plain)
 
 
+def test_a_reader_is_told_the_task_and_the_keys_before_the_first_pair(
+    study, tmp_path, shell, browser
+):
+    said = "Narrower by 0.5 mm or more in 12 months."
+    shell(
+        f'oa-pairs page pairs.tsv volumes.tsv --about "{said}" -o {tmp_path}/told > /dev/null',
+        cwd=study,
+    )
+    reader = Reader(browser(size=(1024, 768)), tmp_path / "told")
+    shown = reader.of("start").text
+    for part in (
+        "10 pairs of knees",
+        "Which of the two knees will progress?",
+        said,
+        "? lists all keys",
+    ):
+        assert part in shown
+    reader.begin("jd")
+    assert (
+        reader.run("return [...$('sequences').children].map((e) => e.textContent)")[0]
+        == "coronal IW TSE"
+    )
+    # All that answers a pair stands in one row.
+    tops = "return ['choose-A', 'notes', 'next'].map((id) => Math.round($(id).getBoundingClientRect().bottom))"
+    assert len(set(reader.run(tops))) == 1
+
+
 def test_clinical_values_stand_in_rows_or_where_there_are_many_in_tables_side_by_side(
     study, browser, tmp_path, shell
 ):

@@ -252,7 +252,24 @@ def test_answers_are_taken_as_spreadsheets_save_them(study):
         "0",
         "30.0",
     )
-    assert done.stderr == "oa-pairs: 1 reader scored on 11 pairs\n"
+    scored, few = done.stderr.splitlines()
+    assert scored == "oa-pairs: 1 reader scored on 11 pairs"
+    # Clopper and Pearson: 0.1675 below for 5 in 11, 0.8325 above for 6 (and 5.5 lies between).
+    assert few.startswith(
+        "oa-pairs: 11 pairs tell little: a share of one half has an interval from 0.2"
+    )
+
+
+def test_ties_of_a_model_are_said_to_be_no_judgement(study):
+    key = table((study / "key.tsv").read_text())
+    pairs = table((study / "pairs.tsv").read_text())
+    flat = "".join(f"{row['knee']}\t0.3\n" for row in pairs)
+    (study / "flat.tsv").write_text(f"knee\tprobability\n{flat}")
+    done = oa_pairs(
+        "score", "--pairs", "pairs.tsv", "--key", "key.tsv", "--model", "flat.tsv", cwd=study
+    )
+    said = "flat does not tell the knees of 11 of 11 pairs apart: such ties count one half"
+    assert len(key) == 11 and said in done.stderr
 
 
 def test_answers_to_another_draw_are_refused(study):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from oatools.commands.pairs.few import say_few
 from oatools.core.cli import subcommand
 from oatools.core.console import Console
 from oatools.core.errors import ItemError, UsageError
@@ -153,6 +154,7 @@ def draw_command(
             raise ItemError(f"{path} was removed since it was written", "run the same again")
     verb = "were kept" if is_kept else "are"
     console.note(f"{drawn}; the answers {verb} in {key}")
+    say_few(console, len(pairs))
 
 
 def _wanted_strata(texts: Sequence[str], total: int, table: Table[Row]) -> "tuple[Stratum, ...]":

@@ -81,6 +81,12 @@ if TYPE_CHECKING:
     metavar="TEXT",
     help='Text after "A" and "B" on the buttons.',
 )
+@click.option(
+    "--about",
+    default="",
+    metavar="TEXT",
+    help="Tell readers before they begin what is asked for, such as what counts as progression.",
+)
 @partial(force_option, help="Replace an existing page.")
 @run_options
 def page_command(
@@ -93,6 +99,7 @@ def page_command(
     title: str,
     question: str,
     answer: str,
+    about: str,
     force: bool,
     run: RunOptions,
 ) -> int:
@@ -123,7 +130,7 @@ def page_command(
     found = _volume_rows(volumes) if volumes else iter(rows)
     variables = _variables(table.columns, shown)
     plan, items = plan_page(table.columns, pairs, found, sequences, variables)
-    text = PageText(title, question, answer)
+    text = PageText(title, question, answer, about)
     if _is_kept(console, out_dir, plan, items, text, force):
         print_table(_printed_columns(table), kept_rows(plan, items), run.header)
         return 0

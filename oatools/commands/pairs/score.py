@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from oatools.commands.pairs.few import say_few
 from oatools.core.cli import subcommand
 from oatools.core.console import Console
 from oatools.core.errors import UsageError
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 #: Fewer groups than these make intervals and p values rough.
 _FEW_GROUPS = 20
+# From this share of a score's pairs on its ties are told of.
+_MANY_TIES = 0.1
 #: Fewer readers than these leave intervals for random readers somewhat too short.
 _FEW_READERS = 4
 
@@ -153,6 +156,7 @@ def score_command(
     scores = summarise_all(grades, solution.key, groups, method)
     caution = {CAUTION_COLUMN: caution_cell(grades.cautions)}
     _say_unanswered(console, scores)
+    _say_ties(console, scores)
     made: dict[str, tuple[Path, bytes]] = {}
     if compare is not None or paragraph is not None:
         comparisons = _compare(grades, solution.key, groups, method)
@@ -275,6 +279,20 @@ def _say_unanswered(console: Console, scores: "Sequence[ReaderScore]") -> None:
             )
 
 
+def _say_ties(console: Console, scores: "Sequence[ReaderScore]") -> None:
+    """Say of whom many pairs are ties, which count as half right, whatever was thought."""
+    from oatools.reading.score import ALL_PAIRS
+
+    for score in scores:
+        if score.stratum != ALL_PAIRS or not score.ties or not score.answered:
+            continue
+        if score.ties > _MANY_TIES * score.answered:
+            console.note(
+                f"{score.reader} does not tell the knees of {score.ties} of "
+                f"{counted(score.answered, 'pair')} apart: such ties count one half"
+            )
+
+
 def _say_scored(console: Console, grades: "Grades", pairs: int) -> None:
     scored = []
     for noun, names in (("reader", grades.readers), ("model", grades.models)):
@@ -284,3 +302,4 @@ def _say_scored(console: Console, grades: "Grades", pairs: int) -> None:
     if grades.errors:
         failed = f", {counted(len(grades.errors), 'cell')} could not be used"
     console.note(f"{' and '.join(scored)} scored on {counted(pairs, 'pair')}{failed}")
+    say_few(console, pairs)

@@ -19,6 +19,13 @@ const KEYS = [
   ["O", "the first pair without an answer"], ["E", "answers, to save them"], ["?", "this list"],
 ];
 
+// A sequence in a reader's words: cor-iw-tse is coronal IW TSE.
+const PLANE_WORDS = { cor: "coronal", sag: "sagittal", ax: "axial" };
+function told(name) {
+  const [plane, ...rest] = name.split("-");
+  return plane in PLANE_WORDS ? [PLANE_WORDS[plane], ...rest.map((word) => word.toUpperCase())].join(" ") : name;
+}
+
 // ---- How it is shown: two panels, with slices, zoom and window ----
 
 const show = { sequence: 0, linked: true, active: "A", level: 50, window: 100 };
@@ -66,7 +73,7 @@ class Panel extends ImageView {
     this.slider.value = this.slice + 1;
     this.marks.slice.textContent = `${this.slice + 1} of ${slices}, ${along[0]} to ${along[1]}`;
     [this.marks.left.textContent, this.marks.right.textContent] = ends;
-    this.canvas.setAttribute("aria-label", `Knee ${this.place}, ${this.sequence.name}, slice ${this.slice + 1}`);
+    this.canvas.setAttribute("aria-label", `Knee ${this.place}, ${told(this.sequence.name)}, slice ${this.slice + 1}`);
     if (!this.volume) return;
     this.image.width = columns;
     this.image.height = rows;
@@ -549,8 +556,13 @@ function openStart() {
     button.addEventListener("click", () => begin(name));
     return button;
   }));
-  $("start-text").textContent = `${study.pairs.length} pairs of knees. Answers are kept in this browser alone, `
-    + "after every step; you may pause, close the page and go on later.";
+  const count = study.pairs.length;
+  $("start-task").textContent = `${count} ${count === 1 ? "pair" : "pairs"} of knees, A and B, of two people each. `
+    + `${study.question} One of them did, and the other did not.`;
+  $("start-about").textContent = study.about;
+  $("start-about").hidden = !study.about;
+  $("start-text").textContent = "Answers are kept in this browser alone, after every step; you may pause, close the "
+    + "page and go on later.";
   openDialog("start");
   warn();
 }
@@ -624,7 +636,7 @@ function begins() {
     $(`choose-${place}`).addEventListener("click", () => choose(place));
   }
   study.sequences.forEach(({ name }, index) => {
-    const button = make("button", name, { type: "button", "aria-pressed": index === 0 });
+    const button = make("button", told(name), { type: "button", "aria-pressed": index === 0 });
     button.addEventListener("click", () => setSequence(index));
     $("sequences").append(button);
   });
