@@ -95,10 +95,45 @@ def test_the_source_archive_holds_what_building_and_testing_elsewhere_take(tmp_p
         if path.is_file() and "__pycache__" not in path.parts and path.suffix != ".pyc"
     }
     wanted |= {path.name for path in ROOT.glob("[A-Z]*") if path.is_file()}
-    wanted |= {"setup.cfg", "pyproject.toml", ".ci/run", ".pre-commit-config.yaml"}
+    wanted |= {
+        "apptainer.def",
+        "environment.yml",
+        "setup.cfg",
+        "pyproject.toml",
+        ".ci/run",
+        ".pre-commit-config.yaml",
+    }
     assert wanted <= packed, wanted - packed
     assert not any("__pycache__" in name for name in packed)
     assert {"oatools/py.typed", "man/oa-n4.1", "man/src/oa-n4.md"} <= packed
+
+
+def test_containers_and_conda_install_what_setup_cfg_asks_for(setup):
+    """None of them is built here: what can be compared is."""
+    if not (ROOT / "Dockerfile").is_file():
+        pytest.skip("the package is not beside the tests, as when an installed one is tested")
+    docker, apptainer, conda = (
+        (ROOT / name).read_text(encoding="utf-8")
+        for name in ("Dockerfile", "apptainer.def", "environment.yml")
+    )
+    (torch,) = (line for line in lines(setup["options"]["install_requires"]) if "torch>" in line)
+    promised = SpecifierSet(setup["options"]["python_requires"])
+    for text in (docker, apptainer):
+        # Another index has a torchvision for another torch.
+        assert re.search(rf'pip install .*"{torch}" torchvision --index-url', text)
+        assert all(
+            Version(found) in promised for found in re.findall(r"python:([\d.]+)-slim", text)
+        )
+    assert Version(re.search(r"- python=([\d.]+)", conda)[1]) in promised
+
+    # What Apptainer copies is there, and all that Docker does not leave behind.
+    copied = re.findall(r"^    (\S+) /src/\1$", apptainer, re.MULTILINE)
+    sent = re.findall(
+        r"^!(\S+)$", (ROOT / ".dockerignore").read_text(encoding="utf-8"), re.MULTILINE
+    )
+    assert len(copied) == apptainer.count(" /src/") > 0
+    assert all((ROOT / name).exists() for name in (*copied, *sent))
+    assert set(copied) == set(sent) - {"MANIFEST.in"}  # for source archives alone
 
 
 def test_the_package_data_are_declared(setup):
