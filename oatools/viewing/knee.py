@@ -37,6 +37,8 @@ _UP = {
     "sagittal": ("superior", "inferior"),
     "axial": ("anterior", "posterior"),
 }
+# Tables round what sidecars have in full.
+_SAME_PROBABILITY = 1e-3
 # The ends of a left-right axis where the knee's side is not known.
 _PATIENT = ("patient's left", "patient's right")
 
@@ -155,8 +157,14 @@ def show_row(
         snapshot.require()
     first = next((heat for heat in heats if heat is not None), None)
     said.note(*_cautions(row))
+    probability = _probability(row, first)
+    if first is not None and _is_of_another_run(probability, first):
+        said.warn(
+            f"the table's probability is {probability:.3f}, and {first.probability:.3f} where the "
+            "heat map was made; take the table that oa-cam printed with it"
+        )
     content = {
-        "probability": _probability(row, first),
+        "probability": probability,
         "threshold": None if first is None else first.threshold,
         "series": series,
         "said": said.lines,
@@ -302,6 +310,16 @@ def _is_of_another(part: Part, heat: Heat) -> bool:
     if heat.step is None or len(heat.step.input_sha256) != len(digest(part.volume)):
         return False
     return heat.step.input_sha256 != digest(part.volume)
+
+
+def _is_of_another_run(probability: float | None, heat: Heat) -> bool:
+    """Tell whether a row's probability is not the one that its map records, as of an older table.
+
+    What the map says of the knee, positive or negative, would contradict the number beside it.
+    """
+    if probability is None or heat.probability is None:
+        return False
+    return abs(probability - heat.probability) > _SAME_PROBABILITY
 
 
 def _probability(row: Row, heat: Heat | None) -> float | None:

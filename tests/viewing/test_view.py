@@ -52,6 +52,19 @@ def test_heat_lies_where_it_belongs_whatever_the_axes_of_scan_and_map(tmp_path, 
     assert series["attention"] == oa.attention
 
 
+def test_a_table_older_than_its_heat_maps_is_said_to_be(knees, oa):
+    """The map's own notes say positive, beside a number that is below the threshold."""
+    same = oa("view", knees / "cam.tsv", "-o", knees / "same")
+    assert same.exit_code == 0 and "probability" not in same.stderr
+    older = (knees / "cam.tsv").read_text().replace("\t0.75\t", "\t0.075\t")
+    (knees / "older.tsv").write_text(older)
+    done = oa("view", knees / "older.tsv", "-o", knees / "view")
+    said = "the table's probability is 0.075, and 0.750 where the heat map was made"
+    assert done.exit_code == 0 and f"1_00m_right cor-iw-tse: {said}" in done.stderr
+    lines = [line for knee in oa.content(knees / "view")["knees"] for line in knee["said"]]
+    assert sum("0.750 where the heat map was made" in line for line in lines) == 1
+
+
 def test_attention_runs_as_the_slices_do(tmp_path, oa):
     """Of a volume whose slices run from front to back, the first is shown last."""
     scan = oa.write_scan(tmp_path / "scan.nii.gz")
