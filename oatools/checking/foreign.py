@@ -20,6 +20,8 @@ FOLDER, SERIES, DOWNLOAD = "folder", "DICOM files", "folder with DICOM files"
 IMAGE, ARCHIVE = "DICOM file", "archive"
 #: What `oa-info` calls the command lines that it suggests.
 TRY = "try"
+#: What it is to say how to convert: the place of series, as the shell takes it.
+CONVERT = "convert"
 
 # Enough of a file to tell whether it is DICOM.
 _HEAD_BYTES = 512
@@ -87,9 +89,7 @@ def facts_of_archive(path: Path) -> Iterator[tuple[str, str]]:
 
 
 def _conversion(source: Path) -> Iterator[tuple[str, str]]:
-    name = shlex.quote(str(source))
-    yield TRY, f"oa-convert --list {name}"
-    yield TRY, f"oa-convert {name} -o nii"
+    yield CONVERT, shlex.quote(str(source))
 
 
 def _contents(folder: Path) -> Iterator[tuple[str, str]]:

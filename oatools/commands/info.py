@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Iterator
 
 import click
 
@@ -58,7 +59,8 @@ def main(
         is_text = sys.stdout.isatty()
 
     def show(row: Row, cells: Row) -> None:
-        facts = [(printable(key), printable(value)) for key, value in json.loads(cells["facts"])]
+        told = [each for fact in json.loads(cells["facts"]) for each in _with_options(*fact)]
+        facts = [(printable(key), printable(value)) for key, value in told]
         path, kind = printable(row["path"]), cells["kind"]
         if is_text:
             width = max(len(key) for key, _ in facts)
@@ -73,6 +75,17 @@ def main(
         emit(format_header(COLUMNS))
     table = _files(inputs, null_separated)
     return run_rows(console, table, facts_row, run, on_done=show, print_rows=False)
+
+
+def _with_options(key: str, value: str) -> Iterator[tuple[str, str]]:
+    """Put the command lines that take DICOM in the place of where it is."""
+    from oatools.checking.foreign import CONVERT, TRY
+
+    if key != CONVERT:
+        yield key, value
+        return
+    yield TRY, f"oa-convert --list {value}"
+    yield TRY, f"oa-convert {value} -o nii"
 
 
 def _files(inputs: tuple[str, ...], null_separated: bool) -> Table[Row | BadRow]:
