@@ -76,7 +76,7 @@ def main() -> int:
         sys.exit(f"stress: {folder} is in use by another run")
     trials = plan.everything(stand)
     chosen = _chosen(trials, options)
-    stand.build()
+    stand.build(options.short)
     planned = len(chosen)
     unprepared = _prepare(stand, [trial for trial, _ in chosen])
     start = time.monotonic()

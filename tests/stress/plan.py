@@ -25,7 +25,10 @@ SHORT = {
     "fuzz volume unpacked": 3,
     "fuzz sidecar": 3,
     "fuzz rows of": 3,
-    "fuzz tables": 3,
+    "fuzz tables as": 3,
+    "fuzz tables of NDA": 3,
+    "fuzz tables of MOST": 3,
+    "fuzz tables of courses": 1,
     "fuzz plain table": 3,
     "fuzz features": 3,
     "fuzz model": 3,
@@ -33,9 +36,6 @@ SHORT = {
     "fuzz DICOM": 3,
     "fuzz predictions and answers": 3,
     "fuzz predictions to": 2,
-    "fuzz recalibration": 2,
-    "fuzz told of": 1,
-    "fuzz rows to look at": 2,
 }
 
 

@@ -34,6 +34,9 @@ MATERIAL = (
     ),
     ("oa-predict model.safetensors --with-clinical labels.tsv features.tsv", "predicted.tsv"),
     ("oa-pairs draw labels.tsv --no-strata --pairs 2 --key key.tsv", "pairs.tsv"),
+)
+#: What the trials of the short form do not need.
+MORE_MATERIAL = (
     ("oa-label oai/tables --endpoint jsn --until 48m", "timed.tsv"),
     (
         f"oa-train features.tsv --labels timed.tsv --clinical bmi {SMALL} -o followup.safetensors",
@@ -254,17 +257,30 @@ class Stand:
         self.material = folder / "material"
         self.cache = folder / "networks"
 
-    def build(self) -> None:
+    def build(self, is_short: bool = False) -> None:
         """Make the material, where it lacks or was made by another version of the package."""
         made, ours = self.folder / "made", _package_digest()
-        if made.exists() and made.read_text() == ours:
+        whole = f"{ours} and more"
+        there = made.read_text() if made.exists() else ""
+        if there == whole or (is_short and there == ours):
             return
-        for name in ("material", "references", "readers", "networks", "making"):
-            shutil.rmtree(self.folder / name, ignore_errors=True)
-        self.cache.mkdir(parents=True)
-        self.cache.chmod(0o777)
-        self._make_material()
-        made.write_text(ours)
+        if there != ours:
+            for name in ("material", "references", "readers", "networks", "making"):
+                shutil.rmtree(self.folder / name, ignore_errors=True)
+            self.cache.mkdir(parents=True)
+            self.cache.chmod(0o777)
+            place = Place(self.folder / "making").make()
+            for table, text in made_tables().items():
+                (place.work / table).write_text(text)
+            self._make(place, MATERIAL)
+            made.write_text(ours)
+        if not is_short:
+            made.unlink()
+            place = Place(self.folder / "making").make()
+            place.work.rmdir()
+            self.material.rename(place.work)
+            self._make(place, MORE_MATERIAL)
+            made.write_text(whole)
 
     def jobs(self) -> list[Job]:
         """The jobs of this installation: oa-check may not be there yet."""
@@ -300,11 +316,9 @@ class Stand:
     def _reference_file(self, job: Job) -> Path:
         return self.folder / "references" / f"{job.name}.json"
 
-    def _make_material(self) -> None:
-        place = Place(self.folder / "making").make()
-        for table, text in made_tables().items():
-            (place.work / table).write_text(text)
-        for words, table in MATERIAL:
+    def _make(self, place: Place, material: Sequence[tuple[str, str]]) -> None:
+        """Run commands in a place, and make its folder that of the material."""
+        for words, table in material:
             done = self.call(words, place)
             expect_success(words, done)
             (place.work / table).write_bytes(done.out)
