@@ -209,6 +209,7 @@ def _run_all(
             each.end()
             os.close(reader)
             still_there(Place(each.root), 0)
+            plan.let_go(each.root)
         zygotes.close()
         shutil.rmtree(scratch, ignore_errors=True)
 
