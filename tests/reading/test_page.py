@@ -553,6 +553,7 @@ def test_over_a_thousand_pairs_nothing_but_the_image_tells_the_progressor(
         "title",
         "question",
         "answer",
+        "about",
         "draw",
         "phantoms",
         "variables",

@@ -256,7 +256,7 @@ def test_answers_are_taken_as_spreadsheets_save_them(study):
     assert scored == "oa-pairs: 1 reader scored on 11 pairs"
     # Clopper and Pearson: 0.1675 below for 5 in 11, 0.8325 above for 6 (and 5.5 lies between).
     assert few.startswith(
-        "oa-pairs: 11 pairs tell little: a share of one half has an interval from 0.2"
+        "oa-pairs: 11 pairs tell little: a share of one half has an interval from 0.17 to 0.83;"
     )
 
 
