@@ -14,6 +14,7 @@ from oatools.checking.folders import (
     expected_of_crossval,
     expected_of_page,
 )
+from oatools.core import outfolder
 from oatools.core.errors import UsageError
 from oatools.core.files import is_temporary
 from oatools.core.manifest import MISSING, BadRow, Row, Table, is_table, read_rows
@@ -165,7 +166,7 @@ class Search:
                     return Place(str(volume), VOLUME, is_named)
         if path.name.endswith(".json"):
             return Place(str(path), SIDECAR, is_named)
-        if path.name.endswith(".html") and path.is_file() and is_one_file(path):
+        if path.name.endswith(outfolder.PAGE) and path.is_file() and is_one_file(path):
             return Place(str(path), VIEW, is_named)
         extension = _extension(path.name)
         if extension:

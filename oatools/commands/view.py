@@ -30,14 +30,13 @@ from oatools.core.options import (
     require_inputs,
     run_options,
 )
-from oatools.core.outfolder import names_file
+from oatools.core.outfolder import PAGE, names_file
 from oatools.core.runner import RunOptions, run_rows
 from oatools.core.words import counted
 
 if TYPE_CHECKING:
     from oatools.viewing.knee import Volumes
 
-_ONE = (".html", ".htm")
 # From here on browsers take long to open one file.
 _MUCH_MB = 300
 
@@ -54,7 +53,7 @@ _MUCH_MB = 300
     ),
 )
 @inputs_argument()
-@out_dir_option("the page, with index.html", one=_ONE, of_one="with all in one file")
+@out_dir_option("the page, with index.html", one=PAGE, of_one="with all in one file")
 @heading("Input")
 @click.option(
     "--volumes",
@@ -118,7 +117,7 @@ def main(
         None if volumes is None else _read_volumes(volumes),
     )
     source = plan.source()
-    is_one = names_file(out_dir, _ONE)
+    is_one = names_file(out_dir, PAGE)
     page = out_dir if is_one else out_dir / "index.html"
     columns = [*(name for name in table.columns if name not in ("page", "error")), "page"]
     if _is_kept(console, out_dir, is_one, source, force) and not bad:

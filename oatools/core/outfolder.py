@@ -10,8 +10,8 @@ from oatools.core.errors import ItemError
 from oatools.core.manifest import MISSING, BadRow, Row, Table
 from oatools.core.runner import Done, Work
 
-#: The endings of the one file that `-o` may name: of a volume, of a feature file.
-VOLUME, FEATURES = (".nii.gz", ".nii"), (".h5",)
+#: The endings of the one file that `-o` may name: of a volume, a feature file, a page of oa-view.
+VOLUME, FEATURES, PAGE = (".nii.gz", ".nii"), (".h5",), (".html", ".htm")
 
 # The columns of a row that name the files made for it.
 _MADE = ("path", "heat")

@@ -262,8 +262,9 @@ def test_oa_check_knows_the_page(knees, oa):
     assert len(check(knees / "view")) == 2
 
 
-def test_oa_check_knows_a_page_that_is_one_file_by_the_digest_at_its_end(knees, oa):
-    page, other = knees / "view.html", knees / "other.html"
+@pytest.mark.parametrize("name", ["view.html", "view.htm"])
+def test_oa_check_knows_a_page_that_is_one_file_by_the_digest_at_its_end(knees, oa, name):
+    page, other = knees / name, knees / "other.html"
     oa("view", knees / "cam.tsv", "-o", page)
     content = page.read_bytes()
     middle = len(content) // 2
@@ -272,7 +273,7 @@ def test_oa_check_knows_a_page_that_is_one_file_by_the_digest_at_its_end(knees, 
         page.write_bytes(damaged)
         for found in (check(page), check(knees)):
             assert [(Path(each.path).name, each.kind) for each in found] == [
-                ("view.html", "page of oa-view")
+                (name, "page of oa-view")
             ]
             assert "cut short, or was changed" in found[0].error
     page.write_bytes(content)
