@@ -34,9 +34,10 @@ _PATTERNS = {VOLUME: "*.nii*", FEATURES: "*.h5", MODEL: "*.safetensors", TABLE: 
 
 def kind_of_folder(folder: Path) -> str:
     """Return what a folder is, by the first files in it and below it."""
-    if _first_dicom(folder, files_of(folder)) is not None:
-        return SERIES
-    return DOWNLOAD if _dicom_below(folder) is not None else FOLDER
+    first = _dicom_below(folder)
+    if first is None:
+        return FOLDER
+    return SERIES if first.parent == folder else DOWNLOAD
 
 
 def kind_of_file(path: Path) -> str | None:
@@ -111,7 +112,7 @@ def _ending(name: str) -> str:
 
 
 def _dicom_below(folder: Path) -> Path | None:
-    """Return the first DICOM file below a folder, where one is found soon."""
+    """Return the first DICOM file in a folder or below, where one is found soon."""
     seen = 0
     for place, folders, names in os.walk(folder):
         folders.sort()

@@ -13,10 +13,11 @@ _Check = Callable[[Any], bool]
 
 #: The place in the record of a step that another program left there, whatever it wrote.
 STRANGER = {"tool": "another program"}
+#: A digest in a record.
+SHA256 = re.compile(r"[0-9a-f]{64}")
 
 _TOOL = re.compile("oa-(convert|orient|n4|embed|label|train|predict|cv|cam|pairs|phantom|check)")
 _VERSION = re.compile(r"\d{1,3}(\.\d{1,3}){1,3}((a|b|rc|\.dev|\.post)\d{1,3})?(\+[0-9a-f]{1,12})?")
-_SHA256 = re.compile(r"[0-9a-f]{64}")
 _SERIES = re.compile(r"[0-9a-f]{8}")
 _LEVEL_KEYS = {"spans", "iterations", "convergence"}
 _DEEPEST = 3  # lists in lists of an affine's numbers
@@ -93,7 +94,7 @@ def _levels(value: Any) -> bool:
     )
 
 
-_digest = _matches(_SHA256)
+_digest = _matches(SHA256)
 _side = _word("left", "right")
 # What a step holds beside its parameters and its input: `Step.results`, in numbers and our words.
 _FIELDS: Mapping[str, _Check] = {

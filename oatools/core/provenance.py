@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from oatools.core.bids import is_bids_name
 from oatools.core.errors import ItemError, OatoolsError
 from oatools.core.files import Snapshot, digest, digest_json, record_digest, tree_digest
-from oatools.core.ownsteps import STRANGER, own_step
+from oatools.core.ownsteps import SHA256, STRANGER, own_step
 from oatools.core.paths import require_file
 from oatools.core.records import as_read
 from oatools.core.replacing import Replace
@@ -42,7 +42,6 @@ PHANTOM_IMPLEMENTATION = "OATOOLS_PHANTOM"
 _OTHER_HALF = {".img": ".hdr", ".hdr": ".img"}
 # The endings of files that are made with a volume.
 _BESIDE = (".tsv", ".png")
-_SHA256 = re.compile(r"[0-9a-f]{64}")
 # Settings that are files, recorded by digest, and what they are called in messages.
 _FILES = {"model": "model", "mask": "mask", "with": "volume of the knee's other sequences"}
 _STEP_KEYS = ("tool", "version", "parameters", "input")
@@ -606,4 +605,4 @@ def _difference(name: str, recorded: Mapping[str, Any], wanted: Mapping[str, Any
 
 def _holds_digest(value: Any) -> bool:
     values = value if isinstance(value, list) else [value]
-    return any(isinstance(each, str) and _SHA256.fullmatch(each) for each in values)
+    return any(isinstance(each, str) and SHA256.fullmatch(each) for each in values)

@@ -9,7 +9,7 @@ import torch
 from oatools.core.errors import UsageError
 from oatools.explain.gradcam import gradient_map
 from oatools.explain.knee import EndToEnd, KneeImages, backbone_of, prepare
-from oatools.explain.occlusion import occlusion_map
+from oatools.explain.occlusion import SLICE, STACK, occlusion_map
 from oatools.features.backbone import Backbone
 from oatools.imaging.volume import Volume
 from oatools.learning.model import FittedModel
@@ -20,8 +20,8 @@ UNITS = {
     "gradcam": "log odds",
     "gradcam++": "arbitrary units",
     "hirescam": "log odds",
-    "occlusion": "log odds lost when covered",
-    "occlusion-stack": "log odds lost when covered in all slices",
+    SLICE: "log odds lost when covered",
+    STACK: "log odds lost when covered in all slices",
 }
 
 
@@ -120,16 +120,14 @@ def explain(
 
     With the entries comes the map (slices, h, w) as it is before it goes to the volumes' grids.
     """
-    if method.startswith("occlusion"):
-        through = method == "occlusion-stack"
-        heat, log_odds, attention = occlusion_map(chain, knee, through)
+    if method in (SLICE, STACK):
+        heat, log_odds, attention = occlusion_map(chain, knee, through=method == STACK)
     else:
         heat, log_odds, attention = gradient_map(chain, knee, method)
     positive = torch.tensor([0.0, chain.sign * log_odds])
     probability = chain.model.probability(positive, chain.at)
     attentions, heats = knee.by_slice(attention.numpy()), knee.to_volumes(heat)
-    found = []
+    found, weighs = [], chain.model.has_attention
     for own_attention, own_heat in zip(attentions, heats, strict=True):
-        weighs = chain.model.has_attention
         found.append(Explanation(probability, own_attention, own_heat, weighs))
     return found, heat

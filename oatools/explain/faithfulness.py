@@ -14,7 +14,7 @@ from torch.nn import functional
 from oatools.core.manifest import MISSING, Row
 from oatools.explain.gradcam import gradient_map
 from oatools.explain.knee import EndToEnd, KneeImages
-from oatools.explain.occlusion import out_of_focus
+from oatools.explain.occlusion import SLICE, STACK, out_of_focus
 from oatools.learning.model import KneeModel, build, copy_scaling
 
 STEPS = 16
@@ -64,7 +64,7 @@ def faithfulness(
     noise = torch.rand((len(heat), NOISE, NOISE), generator=random)
     deletion, insertion = areas(chain, knee, heat)
     deletion_chance, insertion_chance = areas(chain, knee, noise)
-    fast = "gradcam" if method.startswith("occlusion") else method
+    fast = "gradcam" if method in (SLICE, STACK) else method
     return Faithfulness(
         deletion=deletion,
         deletion_chance=deletion_chance,

@@ -4,14 +4,18 @@ This is the slow, exact way (Zeiler and Fergus, ECCV 2014): no gradient stands i
 """
 
 import itertools
+from collections.abc import Iterator
 
 import torch
 from torch.nn import functional
 
 from oatools.explain.knee import EndToEnd, KneeImages
 
+#: The methods, by what is covered at a time: one slice, or all of a sequence.
+SLICE, STACK = "occlusion", "occlusion-stack"
 #: Side of the square that covers, and its step, as shares of an image's side.
 COVER, STEP = 1 / 7, 1 / 14
+_Square = tuple[slice, slice]
 _IMAGES = 256  # with a square covered, held at a time
 
 
@@ -42,20 +46,24 @@ def occlusion_map(
     with torch.no_grad():
         log_odds, attention = chain.log_odds(features[None], knee.extents)
         for together in _covered_together(knee, through):
-            at_once = max(1, _IMAGES // len(together))
-            for start in range(0, len(squares), at_once):
-                some = squares[start : start + at_once]
-                covered = knee.pixels[together].repeat(len(some), 1, 1, 1, 1)
+            pixels, behind = knee.pixels[together], blurred[together]
+            for some in _parts(squares, max(1, _IMAGES // len(together))):
+                covered = pixels.repeat(len(some), 1, 1, 1, 1)
                 for images, (rows, columns) in zip(covered, some, strict=True):
-                    images[..., rows, columns] = blurred[together][..., rows, columns]
-                versions = features.repeat(len(some), 1, 1)
+                    images[..., rows, columns] = behind[..., rows, columns]
                 changed = chain.features(covered.flatten(0, 1))
+                versions = features.repeat(len(some), 1, 1)
                 versions[:, together] = changed.unflatten(0, (len(some), len(together)))
                 without, _ = chain.log_odds(versions, knee.extents)
                 lost = (log_odds - without).cpu()
                 for (rows, columns), value in zip(some, lost, strict=True):
                     lost_sum[together, rows, columns] += value
     return functional.relu(lost_sum / covers), float(log_odds[0]), attention[0].cpu()
+
+
+def _parts(squares: list[_Square], count: int) -> Iterator[list[_Square]]:
+    for start in range(0, len(squares), count):
+        yield squares[start : start + count]
 
 
 def _covered_together(knee: KneeImages, through: bool) -> list[list[int]]:

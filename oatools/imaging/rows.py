@@ -92,8 +92,8 @@ class OrientSettings:
 
     `side` is `left`, `right`, `geometry` for what the place in the scanner shows, or None for the
     column `side` of each row, which is of a table or, `from_paths`, of what the files are called.
-    `side_check` is what is done with a side that this place
-    contradicts: `fail`, `warn`, or `trust`, with which the two are not compared.
+    `side_check` is what is done with a side that this place contradicts: `fail`, `warn`, or
+    `trust`, with which the two are not compared.
     """
 
     reference: str = "left"

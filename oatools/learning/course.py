@@ -7,6 +7,7 @@ once, and then repeated by the GPU itself. What a training learns does not depen
 beside it, and on a GPU differs from a CPU by rounding alone.
 """
 
+import functools
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,7 +22,7 @@ from oatools.core.records import Fields, RecordError, as_read
 from oatools.features.engine import moved
 from oatools.learning.batches import Draws, Tensors, joined
 from oatools.learning.hazard import FURTHEST
-from oatools.learning.mixture import mix
+from oatools.learning.mixture import mix, strongest
 from oatools.learning.model import NETWORK, Networks
 from oatools.learning.outcome import Outcome
 from oatools.learning.settings import Settings
@@ -157,7 +158,13 @@ class Training:
         if not np.isfinite(odds).all():
             return math.nan
         parts = {**self.others, NETWORK: odds}
-        return self.outcome.loss(mix(self.outcome, parts).log_odds(parts))
+        signal = max(self._signal_of_others, strongest(self.outcome, {NETWORK: odds}))
+        return self.outcome.loss(mix(self.outcome, parts, signal).log_odds(parts))
+
+    @functools.cached_property
+    def _signal_of_others(self) -> float:
+        """The strongest signal of the other parts, which no epoch changes."""
+        return strongest(self.outcome, self.others)
 
 
 def usable_device(name: str) -> torch.device:

@@ -2,7 +2,6 @@
 
 import contextlib
 import itertools
-import json
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,6 +13,7 @@ import numpy as np
 from oatools.core.errors import UsageError
 from oatools.core.files import digest_json
 from oatools.core.manifest import MISSING
+from oatools.core.records import as_read
 from oatools.core.replacing import Replace
 from oatools.learning import workers
 from oatools.learning.baseline import baselines
@@ -424,8 +424,7 @@ def wanted_record(
     record: Mapping[str, Any], candidates: Sequence[Settings], seed: int
 ) -> dict[str, Any]:
     """Return a `model_record` with the settings and the seed, for `is_done` to compare."""
-    # Through JSON and back, so that they equal what is read from a file.
-    settings = json.loads(json.dumps([each.as_dict() for each in candidates]))
+    settings = as_read([each.as_dict() for each in candidates])
     return {**record, "settings": settings, "seed": seed}
 
 

@@ -150,8 +150,7 @@ def _otherness(recorded: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
     if "settings" not in wanted:
         return "was made from other inputs or settings"
     # Where several are tried, the model has those that were best.
-    tried = [plain for plain in wanted["settings"] if plain == recorded.get("settings")]
-    if not tried:
+    if recorded.get("settings") not in wanted["settings"]:
         different = differences(recorded.get("settings") or {}, wanted["settings"][0])
         return f"was made with other settings ({different})"
     for name in ("seed", "endpoint"):

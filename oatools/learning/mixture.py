@@ -47,19 +47,21 @@ class Mixture:
         return np.sum(terms, axis=0) + self.intercept
 
 
-def mix(outcome: Outcome, parts: Mapping[str, np.ndarray]) -> Mixture:
+def mix(outcome: Outcome, parts: Mapping[str, np.ndarray], signal: float | None = None) -> Mixture:
     """Return the mixture of `parts`, each the held-out log odds (knees,) of one part.
 
     It minimises the log loss plus `PRICE` for all parts but the first, and `TRUST` in that one.
+    `signal` is that of the `strongest` of them, where it was found before.
     """
+    if signal is None:
+        signal = strongest(outcome, parts)
     names = list(parts)
     columns = np.stack([parts[name] for name in names], axis=1)
     middle = columns.mean(axis=0)
-    columns -= middle
-    price = PRICE * columns.std(axis=0) / _strongest(outcome, columns)
+    price = PRICE * columns.std(axis=0) / signal
     price[0] = 0.0
     trust = TRUST if len(names) > 1 else 0.0
-    weights, level = _fit(outcome, columns, price, trust)
+    weights, level = _fit(outcome, columns - middle, price, trust)
     if weights.sum() < SMALLEST:
         losses = [outcome.loss(parts[name]) for name in names]
         weights = np.zeros(len(names))
@@ -68,6 +70,18 @@ def mix(outcome: Outcome, parts: Mapping[str, np.ndarray]) -> Mixture:
     weights[weights < _NO_WEIGHT] = 0.0
     kept = {name: float(w) for name, w in zip(names, weights, strict=True) if w}
     return Mixture(kept, level - float(weights @ middle))
+
+
+def strongest(outcome: Outcome, parts: Mapping[str, np.ndarray]) -> float:
+    """Return the largest deviation of the log odds (knees,) that one of `parts` gives by itself.
+
+    That is with the slope that makes it most likely, so that it does not matter how sure a part is.
+    """
+    found = [_LEAST_SIGNAL]
+    for odds in parts.values():
+        slope, _ = _fit(outcome, (odds - odds.mean())[:, None], np.zeros(1), 0.0)
+        found.append(float(slope[0]) * float(odds.std()))
+    return max(found)
 
 
 def mix_given(
@@ -107,18 +121,6 @@ def parts_text(record: Mapping[str, Any]) -> str:
     parts = sorted(record.get("parts", []), key=lambda part: -part["weight"])
     found = [f"{part['name']} {part['weight']:.2f}" for part in parts if part["weight"]]
     return ", ".join(found) or "network alone"
-
-
-def _strongest(outcome: Outcome, columns: np.ndarray) -> float:
-    """Return the largest deviation of the log odds that one of centred `columns` gives by itself.
-
-    That is with the slope that makes it most likely, so that it does not matter how sure a part is.
-    """
-    found = [_LEAST_SIGNAL]
-    for column in columns.T:
-        slope, _ = _fit(outcome, column[:, None], np.zeros(1), 0.0)
-        found.append(float(slope[0]) * float(column.std()))
-    return max(found)
 
 
 def _fit(
